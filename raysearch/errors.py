@@ -1,0 +1,53 @@
+"""Every error that raysearch raises on purpose.
+
+RaysearchError
+├── SpecError         a spec, space or strategy setting is wrong (also a ValueError)
+├── TrainableError    the user's trainable cannot be imported or does not keep the contract
+├── JournalError      a journal is torn in the middle, foreign, or held by another process
+├── CheckpointError   a checkpoint cannot be written, found or read
+├── RunError          a run exists already, does not exist, or cannot go on
+└── ClusterError      the cluster cannot be reached or has too little for one worker
+
+The command line prints these without a traceback and exits with 2. Anything else is our bug.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RaysearchError(Exception):
+    """Base of all errors that a user can act on; the text says what is wrong and what to do."""
+
+
+class SpecError(RaysearchError, ValueError):
+    """A value in the spec is wrong: says the value, where it stood and what is allowed."""
+
+
+class TrainableError(RaysearchError):
+    """The trainable cannot be imported, or breaks its contract for every trial."""
+
+
+class JournalError(RaysearchError):
+    """A journal cannot be read or written."""
+
+
+class CheckpointError(RaysearchError):
+    """A checkpoint cannot be written, found or read."""
+
+
+class RunError(RaysearchError):
+    """A run exists already, is missing, or cannot go on as asked."""
+
+
+class ClusterError(RaysearchError):
+    """Ray cannot be reached, or has fewer resources than one worker needs."""
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> str:
+    """`unknown domain 'logunifrom'; did you mean 'loguniform'? known: choice, loguniform, ...`."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return f"unknown {what} {name!r}{hint} known: {', '.join(names)}"

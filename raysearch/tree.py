@@ -1,0 +1,106 @@
+"""The tree of segments: the value types that everything else speaks in.
+
+A segment trains one configuration from its parent's checkpoint for some iterations. It is a pure
+function of (parent's checkpoint, config, seed, iterations), so a lost one is simply run again.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Config = Mapping[str, Any]
+Mode = Literal["min", "max"]
+
+ORDINAL_BITS = 20
+
+
+class Status(str, enum.Enum):
+    """How a segment ended."""
+
+    COMPLETED = "completed"
+    DIVERGED = "diverged"  # the metric became NaN or infinite: worst of all, never promoted
+    FAILED = "failed"  # an exception, a stall, a missing metric, or it killed its worker too often
+    LOST = "lost"  # its worker went away: to be asked for again, under the same id
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One unit of work, planned by a strategy.
+
+    Attributes:
+        id: names what is trained; `segment_id(trial, ordinal)`. The same decision gives the same id
+            in every life of a search, so that an outcome counts once however often it arrives.
+        trial: the identity a user sees; a fork begins a new trial.
+        parent: id of the segment whose checkpoint it starts from; None is a fresh model.
+        config: values of the hyper-parameters, as the trainable receives them.
+        start, stop: training iterations (calls of `Trainable.train`), `start < stop`.
+        seed: seeds the random generators of a worker before the segment.
+        reason: why the strategy asked for it, in words.
+        role: what part it plays: "search", or "finalist" and "baseline" in the finish.
+        source: the trial whose configuration this trial repeats, where there is one.
+    """
+
+    id: int
+    trial: int
+    parent: int | None
+    config: Config
+    start: int
+    stop: int
+    seed: int
+    reason: str
+    role: str = "search"
+    source: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a segment.
+
+    Attributes:
+        curve: each metric's values at iterations start+1, start+2, ...; all of one length. NaN where
+            a metric was not reported. Shorter than stop-start when the segment ended early.
+        checkpoint: name of the checkpoint at the end, in the run's register; None if none was kept.
+        seconds: wall time on the worker, restore and save included.
+        worker: which worker trained it.
+        error: what went wrong, for failed and lost.
+        done: the trainable said that the trial is over; there is nothing to train on.
+        finished_at: Unix time on the coordinator's clock.
+    """
+
+    segment: Segment
+    status: Status
+    curve: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    checkpoint: str | None = None
+    seconds: float = 0.0
+    worker: str = ""
+    error: str = ""
+    done: bool = False
+    finished_at: float = 0.0
+
+    @property
+    def reached(self) -> int:
+        """The last iteration reported; `segment.start` if none was."""
+        return self.segment.start + max((len(v) for v in self.curve.values()), default=0)
+
+
+def segment_id(trial: int, ordinal: int) -> int:
+    """The id of a trial's `ordinal`-th segment: unique, and the same in every life of a search."""
+    if trial < 0 or not 0 <= ordinal < 1 << ORDINAL_BITS:
+        raise ValueError(f"no segment id for trial {trial}, ordinal {ordinal}")
+    return trial << ORDINAL_BITS | ordinal
+
+
+def segment_name(segment: int) -> str:
+    """`12.3`: trial 12's segment number 3, as users see and type it."""
+    return f"{segment >> ORDINAL_BITS}.{segment & ((1 << ORDINAL_BITS) - 1)}"
+
+
+def score(value: float, mode: Mode) -> float:
+    """`value` turned so that lower is better; NaN and infinities become +inf, worse than all."""
+    if not math.isfinite(value):
+        return math.inf
+    return value if mode == "min" else -value
