@@ -1,0 +1,34 @@
+# make demo    a real search on two cores, and its winner      make test    every test
+# make check   style, types, import floors                     make bench   the figures in README.md
+# Each of them makes .venv when it is missing, and installs again when the dependencies have changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RUN ?= demo-$(shell date +%Y%m%d-%H%M%S)
+TABLES ?= ../shared/bench/lcbench_surrogate.parquet
+
+.PHONY: demo test check bench
+
+demo: $(READY)
+	$(BIN)/raysearch launch digits --local --name $(RUN)
+	$(BIN)/raysearch best runs/$(RUN)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/raysearch bench throughput
+	$(BIN)/raysearch bench tables $(TABLES)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
