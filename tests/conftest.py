@@ -1,0 +1,61 @@
+"""What several test files share: one Ray cluster for the session, folders for runs, learning curves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+BENCH = Path(__file__).parents[2] / "shared" / "bench"
+
+
+@pytest.fixture(scope="session")
+def _session_cluster() -> Iterator[None]:
+    import ray
+
+    ray.init(
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=200 * 2**20,
+        configure_logging=False,
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def ray_cluster(_session_cluster: None) -> Iterator[None]:
+    """A local cluster of four CPUs, started once for all tests and connected to. Not to be shut down."""
+    import ray
+
+    assert ray.is_initialized(), "an earlier test shut the session's cluster down"
+    yield
+    assert ray.is_initialized(), "this test shut the session's cluster down: mark it own_cluster"
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    """An empty folder that runs are kept in."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def run_dir(storage: Path) -> Path:
+    """The folder of a run that is still to be made."""
+    return storage / "run"
+
+
+@pytest.fixture(scope="session")
+def shared_bench() -> Path:
+    """The folder of the learning-curve tables."""
+    if not BENCH.is_dir():
+        pytest.skip("no learning-curve tables beside the repository (../shared/bench)")
+    return BENCH
