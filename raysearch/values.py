@@ -1,0 +1,123 @@
+"""Plain values: what a configuration may hold, when two are the same, and how they are written.
+
+A value travels through YAML, JSON and the journal, so it is None, a bool, a number, text, or a list
+or dict of those. Anything else (a class, a function, a tensor) cannot be stored and is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import numbers
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from raysearch.errors import SpecError
+
+
+def plain(value: Any) -> Any:
+    """`value` with NumPy scalars as Python ones and tuples as lists, as it will be read back later.
+
+    Raises:
+        SpecError: for what YAML and JSON cannot hold, and for NaN and infinities.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise SpecError(f"{value} is not a finite number")
+        return value
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, Mapping) and all(isinstance(k, str) for k in value):
+        return {k: plain(v) for k, v in value.items()}
+    raise SpecError(
+        f"{value!r} is a {type(value).__name__}, which cannot be stored; use text, numbers, true/false, "
+        "null, or lists and mappings of those, and look the object up by its name in the trainable"
+    )
+
+
+def identity(value: Any) -> Hashable:
+    """A key that is equal for values that mean the same: 5 is 5.0, but True is not 1; a tuple is a list."""
+    if isinstance(value, (bool, np.bool_)):
+        return ("bool", bool(value))
+    if isinstance(value, (list, tuple)):
+        return ("list", *(identity(v) for v in value))
+    if isinstance(value, Mapping):
+        return ("dict", frozenset((k, identity(v)) for k, v in value.items()))
+    return ("number", value) if is_number(value) else ("other", value)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two plain values mean the same; see `identity`."""
+    return identity(a) == identity(b)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is an int or float (NumPy's too), and not a bool."""
+    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+
+
+def as_number(value: Any, what: str) -> float:
+    """`value` as a finite float; text such as "1e-4" (a string in YAML 1.1) is read as the number.
+
+    Raises:
+        SpecError: naming `what` and the value.
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise SpecError(f"{what} must be a number, not {value!r}") from None
+    if not is_number(value):
+        raise SpecError(f"{what} must be a number, not {value!r}")
+    if not math.isfinite(value):
+        raise SpecError(f"{what} must be a finite number, not {float(value)}")
+    return float(value)
+
+
+def as_integer(value: Any, what: str) -> int:
+    """`value` as an int of at most 53 bits; 5.0 and "5" are taken as 5.
+
+    Raises:
+        SpecError: naming `what` and the value.
+    """
+    number = as_number(value, what)
+    if number != math.floor(number):
+        raise SpecError(f"{what} must be an integer, not {show(number)}")
+    if abs(number) > 2**53:
+        raise SpecError(f"{what} must lie between -2**53 and 2**53, not {value}")
+    return int(number)
+
+
+def fresh(value: Any) -> Any:
+    """`value` itself, or a copy where a caller could change it (lists, dicts)."""
+    return copy.deepcopy(value) if isinstance(value, (list, dict)) else value
+
+
+def show(value: Any) -> str:
+    """`value` as a person writes it: 1e-4 rather than 0.0001, text in quotes."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, float):
+        return repr(value)
+    if value and math.isfinite(value) and not 1e-3 <= abs(value) < 1e7:
+        return scientific(value)
+    return repr(value)
+
+
+def scientific(value: float) -> str:
+    """The shortest exact form with an exponent: 1e-4, 2.5e-7."""
+    digits = len(repr(abs(value)).split("e")[0].replace(".", "").strip("0"))
+    mantissa, exponent = f"{value:.{max(digits - 1, 0)}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def show_all(values: Sequence[Any], limit: int = 12) -> str:
+    """`'sgd', 'adamw'`: the first `limit` values, with how many more there are."""
+    text = ", ".join(show(v) for v in values[:limit])
+    return text if len(values) <= limit else f"{text}, ... ({len(values)} in all)"
