@@ -7,6 +7,8 @@ only unit cubes; scales, integers, steps and names are known here and nowhere el
 
 from __future__ import annotations
 
+import bisect
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
@@ -34,6 +36,10 @@ class Domain(ABC):
     is_numeric: ClassVar[bool] = False
     is_ordered: ClassVar[bool] = False
     is_categorical: ClassVar[bool] = False
+
+    @abstractmethod
+    def value_at(self, u: float) -> Any:
+        """The value at one `u`, a Python scalar; the same as `array` gives, to the last bit."""
 
     @abstractmethod
     def array(self, u: Units) -> NDArray[Any]:
@@ -66,9 +72,7 @@ class Domain(ABC):
 
     def from_unit(self, u: float | Units) -> Any:
         """The value at `u`, clipped to [0, 1]; for an array of u an array of values."""
-        if isinstance(u, np.ndarray):
-            return self.array(u)
-        return self.column(np.array([u], dtype=np.float64))[0]
+        return self.array(u) if isinstance(u, np.ndarray) else self.value_at(float(u))
 
     def contains(self, value: Any) -> bool:
         """Whether `value` could be drawn."""
@@ -85,6 +89,8 @@ class Interval(Domain):
     low: float
     high: float
     q: float | None = None
+    _steps: tuple[int, int] | None = field(init=False, repr=False, compare=False)
+    _ends: tuple[float, float] = field(init=False, repr=False, compare=False)
 
     log: ClassVar[bool] = False
     integer: ClassVar[bool] = False
@@ -98,6 +104,8 @@ class Interval(Domain):
         if self.q is not None:
             object.__setattr__(self, "q", number(self.q, "q"))
         _check_bounds(self)
+        object.__setattr__(self, "_steps", self.steps)
+        object.__setattr__(self, "_ends", _ends(self))
 
     @property
     def step(self) -> float | None:
@@ -116,20 +124,29 @@ class Interval(Domain):
         """How many values there are; None if they form a continuum."""
         return None if (steps := self.steps) is None else steps[1] - steps[0] + 1
 
+    def value_at(self, u: float) -> float:
+        """The value at one `u`."""
+        a, b = self._ends
+        x = a + min(max(u, 0.0), 1.0) * (b - a)
+        if self.log:
+            x = float(np.exp(x))  # not math.exp, which may differ from `array` in the last bit
+        if self._steps is None:
+            return min(max(x, self.low), self.high)
+        k = min(max(round(x) if self.log else math.floor(x), self._steps[0]), self._steps[1])
+        if self.integer:
+            return k * int(self.q or 1)
+        assert self.q is not None
+        return min(max(float(np.round(k * self.q, _decimals(self.q))), self.low), self.high)
+
     def array(self, u: Units) -> NDArray[Any]:
         """Values at `u`, shape (n,), int64 for the integer domains."""
-        u = np.minimum(np.maximum(u, 0.0), 1.0)
-        if self.steps is not None:
-            return self._stepped(u, *self.steps)
-        a, b = _edges(self)
-        x = a + u * (b - a)
-        return np.minimum(np.maximum(np.exp(x) if self.log else x, self.low), self.high)
-
-    def _stepped(self, u: Units, first: int, last: int) -> NDArray[Any]:
-        a, b = _edges(self)
-        x = a + u * (b - a)
-        k = np.rint(np.exp(x)) if self.log else np.floor(x)
-        k = np.minimum(np.maximum(k, first), last)
+        a, b = self._ends
+        x = a + np.minimum(np.maximum(u, 0.0), 1.0) * (b - a)
+        x = np.exp(x) if self.log else x
+        if self._steps is None:
+            return np.minimum(np.maximum(x, self.low), self.high)
+        k = np.rint(x) if self.log else np.floor(x)
+        k = np.minimum(np.maximum(k, self._steps[0]), self._steps[1])
         if self.integer:
             return k.astype(np.int64) * int(self.q or 1)
         assert self.q is not None
@@ -137,7 +154,7 @@ class Interval(Domain):
 
     def to_unit(self, value: Any) -> float:
         """Where `value` lies between the bounds, in [0, 1]; the centre of its bin if stepped."""
-        a, b = _edges(self)
+        a, b = self._ends
         if (step := self.step) is None:
             x = math.log(value) if self.log else float(value)
             return min(max((x - a) / (b - a), 0.0), 1.0)
@@ -220,7 +237,7 @@ def _check_bounds(d: Interval) -> None:
         raise SpecError(f"q = {show(d.q)} is too fine a step for {both}; leave it out")
 
 
-def _edges(d: Interval) -> tuple[float, float]:
+def _ends(d: Interval) -> tuple[float, float]:
     """Images of u = 0 and u = 1 before rounding: logs where log, and in steps where stepped."""
     steps = d.steps
     if steps is None:
@@ -230,6 +247,7 @@ def _edges(d: Interval) -> tuple[float, float]:
     return float(steps[0]), steps[1] + 1.0
 
 
+@functools.lru_cache(maxsize=1024)
 def _decimals(q: float) -> int:
     """Digits behind the point of `q`, so that 3 * 0.1 is given as 0.3."""
     exponent = Decimal(repr(q)).normalize().as_tuple().exponent
@@ -276,23 +294,31 @@ class Normal(Domain):
             return None
         return math.floor(self.high / self.q + _SLACK) - math.ceil(self.low / self.q - _SLACK) + 1
 
-    def array(self, u: Units) -> NDArray[Any]:
-        """Values at `u`; u = 0 and 1 give the bounds, or about 8 standard deviations."""
+    def value_at(self, u: float) -> float:
+        """The value at one `u`; u = 0 and 1 give the bounds, or about 8 standard deviations."""
         a, b = self._cut()
-        p = np.minimum(np.maximum(a + np.asarray(u, dtype=np.float64) * (b - a), _TINY), 1 - _TINY)
-        inverse = NormalDist(self.mean, self.sd).inv_cdf
-        x = np.array([inverse(v) for v in p.tolist()], dtype=np.float64)
-        return self._rounded(np.exp(x) if self.log else x)
-
-    def _rounded(self, x: Units) -> Units:
-        low, high = self.low, self.high
+        x = NormalDist(self.mean, self.sd).inv_cdf(min(max(a + u * (b - a), _TINY), 1 - _TINY))
+        x = float(np.exp(x)) if self.log else x
+        low, high = self._limits()
         if self.q is not None:
-            decimals = _decimals(self.q)
-            x = np.round(np.rint(x / self.q) * self.q, decimals)
-            low = None if low is None else round(math.ceil(low / self.q - _SLACK) * self.q, decimals)
-            high = None if high is None else round(math.floor(high / self.q + _SLACK) * self.q, decimals)
-        x = x if low is None else np.maximum(x, low)
-        return x if high is None else np.minimum(x, high)
+            x = float(np.round(round(x / self.q) * self.q, _decimals(self.q)))
+        return min(max(x, low), high)
+
+    def array(self, u: Units) -> NDArray[Any]:
+        """Values at `u`, shape (n,), float64."""
+        return np.array([self.value_at(v) for v in u.tolist()], dtype=np.float64)
+
+    def _limits(self) -> tuple[float, float]:
+        """The least and greatest value, infinite where there is no bound; multiples of `q` if stepped."""
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if self.q is None:
+            return low, high
+        q, decimals = self.q, _decimals(self.q)
+        return (
+            low if math.isinf(low) else round(math.ceil(low / q - _SLACK) * q, decimals),
+            high if math.isinf(high) else round(math.floor(high / q + _SLACK) * q, decimals),
+        )
 
     def to_unit(self, value: Any) -> float:
         """The share of the distribution below `value`."""
@@ -358,6 +384,7 @@ class Choice(Domain):
     values: tuple[Any, ...]
     weights: tuple[float, ...] | None = None
     _places: dict[Hashable, int] = field(init=False, repr=False, compare=False)
+    _upper: tuple[float, ...] = field(init=False, repr=False, compare=False)  # ends of the bins
 
     kind: ClassVar[str] = "choice"
     is_categorical: ClassVar[bool] = True
@@ -365,8 +392,10 @@ class Choice(Domain):
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _distinct(self.values, self.kind))
         object.__setattr__(self, "_places", {identity(v): i for i, v in enumerate(self.values)})
-        if self.weights is not None:
-            object.__setattr__(self, "weights", _weights(self.weights, len(self.values)))
+        weights = None if self.weights is None else _weights(self.weights, len(self.values))
+        object.__setattr__(self, "weights", weights)
+        shares = np.cumsum(weights or np.ones(len(self.values)))
+        object.__setattr__(self, "_upper", tuple((shares / shares[-1]).tolist()))
 
     @property
     def cardinality(self) -> int | None:
@@ -387,19 +416,19 @@ class Choice(Domain):
             return [fresh(values[k]) for k in self._index(u)]
         return [values[k] for k in self._index(u)]
 
+    def value_at(self, u: float) -> Any:
+        """The value at one `u`."""
+        n = len(self.values)
+        k = math.floor(u * n) if self.weights is None else bisect.bisect_right(self._upper[:-1], u)
+        return fresh(self.values[min(max(k, 0), n - 1)])
+
     def _index(self, u: Units) -> list[int]:
         n = len(self.values)
         if self.weights is None:
-            k = np.floor(np.asarray(u) * n)
+            k = np.floor(u * n)
         else:
-            k = np.searchsorted(self._upper()[:-1], u, side="right").astype(np.float64)
+            k = np.searchsorted(self._upper[:-1], u, side="right").astype(np.float64)
         return np.minimum(np.maximum(k, 0), n - 1).astype(np.int64).tolist()  # type: ignore[no-any-return]
-
-    def _upper(self) -> Units:
-        """Upper end of each value's bin in [0, 1]."""
-        n = len(self.values)
-        shares: Units = np.cumsum(np.ones(n) if self.weights is None else np.asarray(self.weights))
-        return np.asarray(shares / shares[-1])
 
     def index(self, value: Any) -> int | None:
         """Position of `value` among the values; None if it is not one of them."""
@@ -415,8 +444,7 @@ class Choice(Domain):
             raise SpecError(f"{show(value)} {self.why_not(value)}")
         if self.weights is None:
             return (k + 0.5) / len(self.values)
-        ends = (0.0, *self._upper().tolist())
-        return float(ends[k] + ends[k + 1]) / 2
+        return ((self._upper[k - 1] if k else 0.0) + self._upper[k]) / 2
 
     def why_not(self, value: Any) -> str | None:
         """Why `value` does not belong, or None."""
@@ -455,6 +483,10 @@ class Fixed(Domain):
     def cardinality(self) -> int | None:
         """One."""
         return 1
+
+    def value_at(self, u: float) -> Any:
+        """The value."""
+        return fresh(self.value)
 
     def array(self, u: Units) -> NDArray[Any]:
         """The value, as often as there are u."""

@@ -138,7 +138,12 @@ class Space:
 
     def decode(self, unit: Units | Sequence[float]) -> dict[str, Any]:
         """The configuration at a point: active names only, fixed values included, groups nested."""
-        return self.decode_many(np.asarray(unit, dtype=np.float64)[None, :])[0]
+        point = unit.tolist() if isinstance(unit, np.ndarray) else unit
+        axis = dict(zip(self.free, point, strict=True))
+        values = {name: d.value_at(axis.get(name, 0.5)) for name, d in self.domains.items()}
+        if self.conditions:
+            self._prune(values)
+        return _nest(values) if self._nested else values
 
     def decode_many(self, points: Units) -> list[dict[str, Any]]:
         """The configurations at points of shape (n, dimension). Constraints are not looked at."""
@@ -237,7 +242,8 @@ class Space:
         Raises:
             SpecError: if 1000 attempts all break a constraint.
         """
-        return self.sample_many(seed, i, 1)[0]
+        config = self.decode(units.random_rows(seed, i, 1, self.dimension)[0])
+        return config if self.satisfies(config) else self.redraw(seed, i)
 
     def sample_many(self, seed: int, i: int, n: int) -> list[dict[str, Any]]:
         """The random configurations i .. i+n-1, as `sample` gives them."""
