@@ -1,0 +1,190 @@
+"""The finish: the best few and the baseline, trained again from scratch on fresh seeds.
+
+The best value of many noisy trials is optimistic: it was chosen because it is the best. Only fresh
+seeds say what a configuration is worth. All of them get the same seeds, so that differences pair.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from raysearch.errors import SpecError, unknown
+from raysearch.tree import Config, Outcome, Segment, Status, segment_id
+
+FINALS = 1 << 40
+BASELINES = FINALS + (1 << 39)
+SEEDS_AT_MOST = 64
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How the finish is done.
+
+    Attributes:
+        top: how many configurations are trained again.
+        seeds: how often each, and the baseline.
+    """
+
+    top: int = 3
+    seeds: int = 3
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.top, int) and self.top >= 1):
+            raise SpecError(f"finish.top = {self.top!r} must be a whole number from 1; finish: off has none")
+        if not (isinstance(self.seeds, int) and 1 <= self.seeds <= SEEDS_AT_MOST):
+            raise SpecError(f"finish.seeds = {self.seeds!r} must be a whole number from 1 to {SEEDS_AT_MOST}")
+
+
+DEFAULT_FINISH = Finish()
+
+
+def finish_setting(value: object) -> Finish | None:
+    """What stands under `finish:`, read: a Finish, its fields as a mapping, or off.
+
+    Raises:
+        SpecError: for anything else.
+    """
+    if value is None or value is False or value == "off":
+        return None
+    if value is True or value == "on":
+        return Finish()
+    if isinstance(value, Finish):
+        return value
+    if isinstance(value, dict):
+        for field in value:
+            if field not in ("top", "seeds"):
+                raise SpecError(unknown("field of finish", field, ("top", "seeds")))
+        return Finish(**value)
+    raise SpecError(f"finish = {value!r} is neither off nor {{top: 3, seeds: 3}}")
+
+
+@dataclass(frozen=True, order=True)
+class Leader:
+    """A trial among the best of its level."""
+
+    score: float
+    trial: int
+    segment: int
+    level: int
+
+
+class Podium:
+    """The best few trials of each level, with their configurations."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._levels: dict[int, list[Leader]] = {}
+        self._configs: dict[int, tuple[Config, int]] = {}  # with the number of levels that hold it
+
+    def offer(self, level: int, score: float, trial: int, segment: int, config: Config) -> None:
+        """Puts the trial among the best of the level if it belongs there."""
+        leaders = self._levels.setdefault(level, [])
+        if len(leaders) == self._places and (score, trial) >= (leaders[-1].score, leaders[-1].trial):
+            return
+        insort(leaders, Leader(score, trial, segment, level))
+        self._configs[trial] = (config, self._configs.get(trial, (config, 0))[1] + 1)
+        if len(leaders) > self._places:
+            self._release(leaders.pop().trial)
+
+    def best(self) -> list[tuple[Leader, Config]]:
+        """The best trials: of the highest level first, then of the next."""
+        chosen: dict[int, Leader] = {}
+        for level in sorted(self._levels, reverse=True):
+            for leader in self._levels[level]:
+                if len(chosen) < self._places:
+                    chosen.setdefault(leader.trial, leader)
+        return [(leader, self._configs[trial][0]) for trial, leader in chosen.items()]
+
+    def segments(self) -> set[int]:
+        """The segments at whose ends the best trials of the highest levels stand."""
+        return {leader.segment for leader, _ in self.best()}
+
+    def _release(self, trial: int) -> None:
+        config, held = self._configs.pop(trial)
+        if held > 1:
+            self._configs[trial] = (config, held - 1)
+
+
+class Finals:
+    """Plans the trainings of the finish and remembers which are done.
+
+    A training's number depends on the trial that it repeats and the number of its seed only, so a
+    search that goes on after its finish finds those done before.
+    """
+
+    def __init__(
+        self, finish: Finish, iterations: int, seeds: Sequence[int], baseline: Config | None
+    ) -> None:
+        self._finish = finish
+        self._iterations = iterations
+        self._seeds = seeds
+        self._baseline = baseline
+        self._told: dict[int, tuple[Config, int]] = {}  # config and iterations of each training
+        self._asked: set[int] = set()
+        self.baseline_source: int | None = 0
+
+    @staticmethod
+    def owns(trial: int) -> bool:
+        """Whether this is the number of a training of a finish."""
+        return trial >= FINALS
+
+    def tell(self, outcome: Outcome) -> bool:
+        """Notes a training's outcome, or its loss; False if the outcome was told before."""
+        trial = outcome.segment.trial
+        if trial in self._told:
+            return False
+        self._asked.add(trial)
+        if outcome.status is Status.LOST:
+            return True
+        self._told[trial] = (outcome.segment.config, outcome.segment.stop)
+        return True
+
+    def kept(self) -> Iterator[int]:
+        """Segments at whose end a trained finalist stands."""
+        return (segment_id(trial, 0) for trial in self._told)
+
+    def missing(self, best: Sequence[tuple[Leader, Config]]) -> list[Segment]:
+        """Trainings of the finish not yet asked for or told, the first seed of all first."""
+        plans = []
+        for k in range(self._finish.seeds):
+            for rank, (leader, config) in enumerate(best, 1):
+                reason = (
+                    f"finalist: rank {rank} at iteration {leader.level}, seed {k + 1} of {self._finish.seeds}"
+                )
+                number = self._number(FINALS + leader.trial * SEEDS_AT_MOST + k, config)
+                plans.append(self._plan(number, k, config, reason, "finalist", leader.trial))
+            if self._baseline is not None:
+                reason = f"baseline, seed {k + 1} of {self._finish.seeds}"
+                number = self._number(BASELINES + k, self._baseline)
+                plans.append(self._plan(number, k, self._baseline, reason, "baseline", self.baseline_source))
+        return [s for s in plans if s.trial not in self._asked and s.trial not in self._told]
+
+    def ask(self, best: Sequence[tuple[Leader, Config]], free: int) -> list[Segment]:
+        """At most `free` of the missing trainings, now asked for."""
+        segments = self.missing(best)[:free]
+        self._asked.update(s.trial for s in segments)
+        return segments
+
+    def _number(self, number: int, config: Config) -> int:
+        """`number`, or another one where that was used for another config or a shorter training."""
+        while number in self._told and self._told[number] != (config, self._iterations):
+            number += 1 << 34
+        return number
+
+    def _plan(
+        self, trial: int, k: int, config: Config, reason: str, role: str, source: int | None
+    ) -> Segment:
+        return Segment(
+            id=segment_id(trial, 0),
+            trial=trial,
+            parent=None,
+            config=config,
+            start=0,
+            stop=self._iterations,
+            seed=self._seeds[k],
+            reason=reason,
+            role=role,
+            source=source,
+        )

@@ -1,0 +1,73 @@
+"""Strategies by name: ours, and those of installed packages (entry-point group `raysearch.strategies`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any, cast
+
+from raysearch.errors import SpecError, unknown
+from raysearch.strategies.base import Recipe
+
+GROUP = "raysearch.strategies"
+
+OURS = {
+    "caviar": "raysearch.strategies.caviar:Caviar",
+}
+
+
+def names() -> tuple[str, ...]:
+    """Every strategy that can be named in a spec."""
+    return tuple(sorted({*OURS, *_installed()}))
+
+
+def recipe_class(name: str) -> type[Recipe]:
+    """The recipe class called `name`; only its own module is imported.
+
+    Raises:
+        SpecError: for an unknown name, and for an installed one that cannot be imported.
+    """
+    if name in OURS:
+        module, _, attribute = OURS[name].partition(":")
+        return _checked(name, getattr(importlib.import_module(module), attribute))
+    installed = _installed()
+    if name not in installed:
+        raise SpecError(unknown("strategy", name, names()))
+    try:
+        loaded = installed[name].load()
+    except (ImportError, AttributeError) as error:
+        raise SpecError(f"strategy {name!r} ({installed[name].value}) cannot be imported: {error}") from error
+    return _checked(name, loaded)
+
+
+def recipe(name: str, fields: Mapping[str, Any]) -> Recipe:
+    """The recipe `name` with these fields.
+
+    Raises:
+        SpecError: for an unknown name or field, a missing one, or a wrong value.
+    """
+    cls = recipe_class(name)
+    known = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    for field in fields:
+        if field not in known:
+            raise SpecError(f"strategy {name}: {unknown('field', field, known)}")
+    missing = [n for n, f in known.items() if n not in fields and _is_required(f)]
+    if missing:
+        raise SpecError(f"strategy {name} needs {' and '.join(missing)}")
+    return cls(**fields)
+
+
+def _installed() -> dict[str, importlib.metadata.EntryPoint]:
+    return {e.name: e for e in importlib.metadata.entry_points(group=GROUP)}
+
+
+def _checked(name: str, cls: Any) -> type[Recipe]:
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls) and hasattr(cls, "start")):
+        raise SpecError(f"strategy {name!r} is {cls!r}, not a dataclass with a method start")
+    return cast("type[Recipe]", cls)
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -1,0 +1,217 @@
+"""Rungs: where trials are compared, who leads, and who may go on.
+
+Successive halving as in ASHA (Li et al. 2020, arXiv:1810.05934, algorithm 2): of the n trials that
+reached a rung the best floor(n/eta) go on to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+
+from raysearch.errors import SpecError
+
+BLOCK = 1024
+SLACK = 3.0
+
+
+def rung_levels(first: float, last: int, eta: int) -> tuple[int, ...]:
+    """Iterations at which trials are compared: first, first*eta, ... rounded, and always last.
+
+    Multiplies instead of taking logs: log(243)/log(3) rounds below 5 and loses a rung.
+
+    Raises:
+        SpecError: unless 1 <= first <= last and eta >= 2.
+    """
+    if eta < 2:
+        raise SpecError(f"eta = {eta} is below 2; 3 is a good value, 2 is gentler, 4 is greedier")
+    if not 1 <= first <= last:
+        raise SpecError(f"min_iterations = {first} must lie between 1 and max_iterations = {last}")
+    levels = []
+    level = first
+    while round(level) < last:
+        levels.append(round(level))
+        level *= eta
+    return (*levels, last)
+
+
+class Standings:
+    """Pairs (score, trial) in order, the lowest score first, ties to the lower trial number.
+
+    Blocks of plain arrays: 16 bytes a pair, insertion and rank in O(log n + n/BLOCK). Scores may be
+    +inf, never NaN.
+    """
+
+    __slots__ = ("_last", "_len", "_scores", "_trials")
+
+    def __init__(self) -> None:
+        self._scores: list[array[float]] = []
+        self._trials: list[array[int]] = []
+        self._last: list[tuple[float, int]] = []  # of each block
+        self._len = 0
+
+    def __len__(self) -> int:
+        return self._len
+
+    def __iter__(self) -> Iterator[tuple[float, int]]:
+        for scores, trials in zip(self._scores, self._trials, strict=True):
+            yield from zip(scores, trials, strict=True)
+
+    def add(self, score: float, trial: int) -> None:
+        """Puts in one pair; pairs must be distinct."""
+        if not self._last:
+            self._open_block(0, array("d", (score,)), array("q", (trial,)))
+        else:
+            block = min(bisect_left(self._last, (score, trial)), len(self._last) - 1)
+            scores, trials = self._scores[block], self._trials[block]
+            place = _place(scores, trials, score, trial)
+            scores.insert(place, score)
+            trials.insert(place, trial)
+            if place == len(scores) - 1:
+                self._last[block] = (score, trial)
+            if len(scores) > 2 * BLOCK:
+                self._split(block)
+        self._len += 1
+
+    def rank(self, score: float, trial: int) -> int:
+        """How many pairs come before this one, which need not be in."""
+        block = bisect_left(self._last, (score, trial))
+        if block == len(self._last):
+            return self._len
+        return sum(map(len, self._scores[:block])) + _place(
+            self._scores[block], self._trials[block], score, trial
+        )
+
+    def nth(self, rank: int) -> tuple[float, int]:
+        """The pair with `rank` pairs before it; after the last, (inf, a number above every trial)."""
+        for scores, trials in zip(self._scores, self._trials, strict=True):
+            if rank < len(scores):
+                return scores[rank], trials[rank]
+            rank -= len(scores)
+        return math.inf, 1 << 62
+
+    def first(self) -> tuple[float, int] | None:
+        """The best pair."""
+        return (self._scores[0][0], self._trials[0][0]) if self._len else None
+
+    def last(self) -> tuple[float, int] | None:
+        """The worst pair."""
+        return self._last[-1] if self._len else None
+
+    def discard(self, score: float, trial: int) -> None:
+        """Takes out a pair if it is in."""
+        block = bisect_left(self._last, (score, trial))
+        if block == len(self._last):
+            return
+        scores, trials = self._scores[block], self._trials[block]
+        place = _place(scores, trials, score, trial)
+        if scores[place] != score or trials[place] != trial:
+            return
+        del scores[place], trials[place]
+        self._len -= 1
+        if not scores:
+            del self._scores[block], self._trials[block], self._last[block]
+        elif place == len(scores):
+            self._last[block] = (scores[-1], trials[-1])
+
+    def _split(self, block: int) -> None:
+        scores, trials = self._scores[block], self._trials[block]
+        self._open_block(block + 1, scores[BLOCK:], trials[BLOCK:])
+        del scores[BLOCK:], trials[BLOCK:]
+        self._last[block] = (scores[-1], trials[-1])
+
+    def _open_block(self, at: int, scores: array[float], trials: array[int]) -> None:
+        self._scores.insert(at, scores)
+        self._trials.insert(at, trials)
+        self._last.insert(at, (scores[-1], trials[-1]))
+
+
+def _place(scores: array[float], trials: array[int], score: float, trial: int) -> int:
+    """Where (score, trial) stands or would stand in one block."""
+    low = bisect_left(scores, score)
+    if low == len(scores) or scores[low] != score:
+        return low
+    return bisect_left(trials, trial, low, bisect_right(scores, score, low))
+
+
+class Rung:
+    """All scores at one level, and those trials among them that wait there for promotion.
+
+    A waiting trial is given up for good once it is `SLACK` standard deviations behind the last place
+    that goes on: with arrivals in random order its share of the field then hardly ever falls to
+    1/eta again. So few checkpoints wait, however many trials there are.
+    """
+
+    __slots__ = ("_next_sweep", "_settled", "entries", "eta", "level", "waiting")
+
+    def __init__(self, level: int, eta: int) -> None:
+        self.level = level
+        self.eta = eta
+        self.entries = Standings()
+        self.waiting = Standings()
+        self._next_sweep = 0
+        self._settled = True  # nobody became promotable since promotable() found none
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def places(self) -> int:
+        """How many of the trials here may go on."""
+        return len(self.entries) // self.eta
+
+    def record(self, score: float, trial: int) -> int:
+        """Enters a score (+inf: diverged or failed) and returns its rank from 0."""
+        self._settled = False
+        self.entries.add(score, trial)
+        return self.entries.rank(score, trial)
+
+    def promotable(self) -> tuple[int, int] | None:
+        """The best waiting trial and its rank from 0, if it is among those that may go on."""
+        best = None if self._settled else self.waiting.first()
+        if best is not None and (rank := self.entries.rank(*best)) < self.places:
+            return best[1], rank
+        self._settled = True
+        return None
+
+    def goes_on(self, rank: int) -> bool:
+        """Whether a trial of this rank is trained on at once (the stopping rule).
+
+        Nobody is stopped before there are eta scores to compare.
+        """
+        return len(self.entries) < self.eta or rank < max(1, self.places)
+
+    def wait(self, score: float, trial: int, rank: int) -> bool:
+        """Lets a trial recorded here wait for promotion; False if it is too far behind."""
+        if rank >= self._patience():
+            return False
+        self._settled = False
+        self.waiting.add(score, trial)
+        return True
+
+    def leave(self, score: float, trial: int) -> None:
+        """The trial no longer waits here."""
+        self.waiting.discard(score, trial)
+
+    def hopeless(self) -> list[int]:
+        """Takes out of the waiting, and returns, the trials too far behind ever to be promoted.
+
+        Looks again only after the field grew by a thirty-second, so that the cost is amortised.
+        """
+        n = len(self.entries)
+        if n < self._next_sweep:
+            return []
+        self._next_sweep = n + 1 + n // 32
+        dropped = []
+        border = self.entries.nth(self._patience())
+        while (worst := self.waiting.last()) is not None and worst >= border:
+            self.waiting.discard(*worst)
+            dropped.append(worst[1])
+        return dropped
+
+    def _patience(self) -> int:
+        """The rank from which a trial is given up."""
+        n = len(self.entries)
+        return math.ceil(n / self.eta + SLACK * 0.5 * math.sqrt(n)) + 1

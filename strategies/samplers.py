@@ -1,0 +1,87 @@
+"""Where configurations come from: the sampler's contract, and the two that learn nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from raysearch.errors import SpecError, unknown
+from raysearch.space import Space
+from raysearch.tree import Config
+
+Floats = npt.NDArray[np.float64]
+BLOCK = 1024
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A source of configurations; any object with these two methods will do.
+
+    The same calls in the same order must give the same answers. Scores are turned so that lower is
+    better; +inf is a trial that diverged or failed.
+    """
+
+    def propose(self, trial: int) -> Config | None:
+        """The configuration of a new trial; None means "not before I am told more"."""
+        ...
+
+    def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
+        """Learns the score of a trial at a rung; of trials it never proposed as well."""
+        ...
+
+
+class Sequence:
+    """Row i of a sequence of points, decoded: Sobol or independent uniform ones.
+
+    Points come in blocks, so that a configuration costs microseconds. Where the space's constraints
+    forbid a point, an independent sample that keeps them takes its place.
+    """
+
+    def __init__(self, space: Space, seed: int, units: Callable[[int, int, int], Floats]) -> None:
+        self._space = space
+        self._seed = seed
+        self._units = units
+        self._first = 0
+        self._block: list[Config] = []
+
+    def propose(self, trial: int) -> Config:
+        """Configuration number `trial`: a function of (seed, trial)."""
+        if not 0 <= trial - self._first < len(self._block):
+            self._first = trial - trial % BLOCK
+            self._block = list(self._space.decode_many(self._units(self._seed, self._first, BLOCK)))
+        config = self._block[trial - self._first]
+        return config if self._space.satisfies(config) else self._space.sample(self._seed, trial)
+
+    def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
+        """Learns nothing."""
+
+
+def sobol(space: Space, seed: int) -> Sequence:
+    """A scrambled Sobol sequence: spreads evenly from the first few points on."""
+    return Sequence(space, seed, space.sobol_units)
+
+
+def uniform(space: Space, seed: int) -> Sequence:
+    """Independent samples."""
+    return Sequence(space, seed, space.random_units)
+
+
+def make_sampler(sampler: object, space: Space, seed: int) -> Sampler:
+    """The sampler that a recipe names, or the object itself if it is one.
+
+    Raises:
+        SpecError: for an unknown name, or an object without `propose` and `observe`.
+    """
+    known: dict[str, Callable[[Space, int], Sampler]] = {"sobol": sobol, "random": uniform}
+    if isinstance(sampler, str):
+        if sampler not in (*known, "model"):
+            raise SpecError(unknown("sampler", sampler, (*known, "model")))
+        return known.get(sampler, sobol)(space, seed)
+    if isinstance(sampler, Sampler):
+        return sampler
+    raise SpecError(
+        f"sampler = {sampler!r} is no sampler: give a name, or an object with propose and observe"
+    )

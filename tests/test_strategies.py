@@ -1,0 +1,3 @@
+"""Runs the contract suite on every registered strategy."""
+
+from strategy_suite import *  # noqa: F403
