@@ -1,0 +1,1 @@
+"""Figures about raysearch itself: `raysearch bench`."""

@@ -1,0 +1,1 @@
+"""What runs a Search: Ray Tune, this process, or a simulation."""

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import email
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import raysearch
+
+ROOT = Path(__file__).parents[1]
+LINKS = {"strategies": "raysearch/strategies", "cluster": "raysearch/cluster"}
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|farm|root|Users|home/(?!ray\b))[/\w.]*/[a-z.]")
+REGISTRY = re.compile(r"index.url|find.links|https?://[^ \"]*/(?:simple|packages)/|pypi\.org|pythonhosted")
+
+
+def run(*command: str, cwd: Path = ROOT, path: Path | None = None) -> str:
+    """What the command prints; its error output is in the failure."""
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(path)} if path else None
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def source_files() -> list[str]:
+    """Files of the project: tracked, or new and not ignored."""
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    return [name for name in listed if (ROOT / name).exists()]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a copy of the sources, so that nothing stale gets in and nothing is left behind."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in source_files():
+        (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / "source" / name, follow_symlinks=False)
+    run(
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(folder),
+        cwd=folder / "source",
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> list[str]:
+    return zipfile.ZipFile(wheel).namelist()
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the wheel is installed, without its dependencies."""
+    folder = tmp_path_factory.mktemp("installed")
+    options = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", "--target", str(folder)]
+    run(sys.executable, "-m", "pip", "install", *options, str(wheel))
+    return folder
+
+
+def in_wheel(source: str) -> str:
+    """Where a source file lies in the wheel."""
+    top, _, rest = source.partition("/")
+    return f"{LINKS[top]}/{rest}" if top in LINKS else source
+
+
+def test_the_wheel_has_every_module_of_the_package_and_no_other(names: Sequence[str]) -> None:
+    tops = ("raysearch/", "strategies/", "cluster/")
+    modules = {in_wheel(name) for name in source_files() if name.startswith(tops) and name.endswith(".py")}
+    assert {name for name in names if name.endswith(".py")} == modules
+    assert {"raysearch/strategies/base.py", "raysearch/cluster/__init__.py"} <= modules
+
+
+def test_the_wheel_has_the_examples_specs_the_type_marker_and_the_licence(names: Sequence[str]) -> None:
+    specs = {f"raysearch/examples/{name}.yaml" for name in ("digits", "mnist", "chars")}
+    assert specs | {"raysearch/py.typed"} <= {*names}
+    assert [name for name in names if name.endswith("/LICENSE")] == [
+        f"raysearch-{raysearch.__version__}.dist-info/licenses/LICENSE"
+    ]
+
+
+def test_the_wheel_has_one_package_at_its_top_and_so_no_tests(names: Sequence[str]) -> None:
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"raysearch", f"raysearch-{raysearch.__version__}.dist-info"}
+
+
+def test_the_version_is_said_once_and_the_same_everywhere(wheel: Path, installed: Path) -> None:
+    (metadata,) = installed.glob("raysearch-*.dist-info/METADATA")
+    assert email.message_from_string(metadata.read_text())["Version"] == raysearch.__version__
+    assert wheel.name.startswith(f"raysearch-{raysearch.__version__}-")
+
+
+def test_the_command_is_installed(installed: Path) -> None:
+    (entries,) = installed.glob("raysearch-*.dist-info/entry_points.txt")
+    assert "raysearch = raysearch.cli:main" in entries.read_text().splitlines()
+
+
+@pytest.mark.parametrize("first", ["raysearch.strategies, raysearch.cluster", "strategies, cluster"])
+def test_a_users_own_strategies_folder_and_ours_do_not_shadow_each_other(
+    installed: Path, tmp_path: Path, first: str
+) -> None:
+    for name in ("strategies", "cluster"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    code = f"""
+import {first}
+import raysearch.strategies.base, raysearch.cluster, strategies, cluster
+print(strategies.__file__, cluster.__file__)
+print(raysearch.strategies.base.__file__, raysearch.cluster.__file__)
+"""
+    theirs, ours = run(sys.executable, "-c", code, cwd=tmp_path, path=installed).splitlines()
+    assert theirs == f"{tmp_path}/strategies/__init__.py {tmp_path}/cluster/__init__.py"
+    assert ours == f"{installed}/raysearch/strategies/base.py {installed}/raysearch/cluster/__init__.py"
+
+
+def test_importing_raysearch_loads_neither_ray_nor_torch(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, raysearch; print(raysearch.__file__, sorted({'ray', 'torch', 'wandb'} & {*sys.modules}))"
+    )
+    printed = run(sys.executable, "-c", code, cwd=tmp_path, path=installed)
+    assert printed.split(maxsplit=1) == [f"{installed}/raysearch/__init__.py", "[]\n"]
+
+
+@pytest.mark.parametrize(("folder", "link"), LINKS.items())
+def test_the_folders_at_the_top_are_linked_into_the_package(folder: str, link: str) -> None:
+    mode = run("git", "ls-files", "--stage", link).split()[0]
+    assert mode == "120000", f"{link} must be committed as a link"
+    assert (ROOT / link).readlink() == Path("..", folder)
+
+
+@pytest.mark.parametrize("pattern", [MACHINE_PATH, REGISTRY], ids=["path of a machine", "registry"])
+def test_no_file_names_a_registry_or_a_path_of_one_machine(pattern: re.Pattern[str]) -> None:
+    found = []
+    for name in source_files():
+        if (ROOT / name).is_symlink() or name == "tests/test_packaging.py":
+            continue
+        text = (ROOT / name).read_bytes().decode(errors="ignore")
+        found += [
+            f"{name}:{i}: {line}" for i, line in enumerate(text.splitlines(), 1) if pattern.search(line)
+        ]
+    assert found == []
