@@ -202,7 +202,7 @@ class CaviarSearch:
         self._ledger.begin(trial)
         level = self._rungs(trial)[0].level
         return Segment(
-            segment_id(trial, 0), trial, None, config, 0, level, fresh_seed(self._seed, trial, 0), reason
+            segment_id(trial, 0), trial, None, config, 0, level, fresh_seed(self._seed, trial), reason
         )
 
     def _onward(self, trial: int, reason: str) -> Segment:
@@ -216,7 +216,7 @@ class CaviarSearch:
             config=self._configs.pop(trial),
             start=reached,
             stop=next(r.level for r in self._rungs(trial) if r.level > reached),
-            seed=fresh_seed(self._seed, trial, segment),
+            seed=fresh_seed(self._seed, trial),
             reason=reason,
         )
 
