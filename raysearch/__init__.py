@@ -1,3 +1,66 @@
-"""Hyper-parameter search for torch models on a Ray cluster: a search is a tree of segments."""
+"""Hyper-parameter search for torch models on a Ray cluster: a search is a tree of segments.
+
+    results = raysearch.search(trainable, space={...}, metric="loss", mode="min",
+                               strategy=raysearch.Caviar(samples=1000, max_iterations=81))
+    results.best.config
+
+Importing this module loads neither Ray nor torch; they come with the first search.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from raysearch.errors import RaysearchError
+
+if TYPE_CHECKING:
+    from raysearch.launch import How, resume, search
+    from raysearch.results import Results, load
+    from raysearch.space import Space
+    from raysearch.spec import SearchSpec, load_spec
+    from raysearch.strategies.caviar import Caviar
+    from raysearch.strategies.finish import Finish
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Caviar": "raysearch.strategies.caviar",
+    "Finish": "raysearch.strategies.finish",
+    "How": "raysearch.launch",
+    "Results": "raysearch.results",
+    "SearchSpec": "raysearch.spec",
+    "Space": "raysearch.space",
+    "load": "raysearch.results",
+    "load_spec": "raysearch.spec",
+    "resume": "raysearch.launch",
+    "search": "raysearch.launch",
+}
+
+__all__ = [
+    "Caviar",
+    "Finish",
+    "How",
+    "RaysearchError",
+    "Results",
+    "SearchSpec",
+    "Space",
+    "__version__",
+    "load",
+    "load_spec",
+    "resume",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name at its first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'raysearch' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,113 @@
+"""Reaching a Ray cluster, and what a worker gets of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.tune import PlacementGroupFactory
+
+from raysearch.errors import ClusterError
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one worker holds: CPUs, GPUs (fractions too) and custom resources by name."""
+
+    cpu: float = 1.0
+    gpu: float = 0.0
+    custom: Mapping[str, float] = field(default_factory=dict)
+
+    def placement(self) -> PlacementGroupFactory:
+        """The request as Tune takes it."""
+        return PlacementGroupFactory([self.bundle()])
+
+    def bundle(self) -> dict[str, float]:
+        """Resource name -> amount, without zeros."""
+        wanted = {"CPU": self.cpu, "GPU": self.gpu, **self.custom}
+        return {name: float(amount) for name, amount in wanted.items() if amount > 0}
+
+
+@contextlib.contextmanager
+def connected(address: str | None, local: bool, cpus: float | None = None) -> Iterator[None]:
+    """A connection to Ray for the length of a search.
+
+    One that exists already in this process is used and left as it was. Otherwise: `address`, or a
+    cluster that runs on this machine, or (also with `local`) a new one that ends with the search.
+
+    Raises:
+        ClusterError: nothing answers at `address`.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    _connect(address, local, cpus)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def fitting(resources: Resources) -> int:
+    """How many workers fit into the whole cluster at once, whatever else runs there.
+
+    Raises:
+        ClusterError: not even one.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fit = sum(_fit(node, resources.bundle()) for node in nodes)
+    if fit == 0:
+        largest = {
+            name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in resources.bundle()
+        }
+        raise ClusterError(
+            f"one worker needs {_words(resources.bundle())}, and no node has that: the most on one node is "
+            f"{_words(largest)}. Lower `workers.cpu`, `workers.gpu` or `workers.resources`, or add nodes"
+        )
+    return fit
+
+
+def _fit(node: Mapping[str, float], bundle: Mapping[str, float]) -> int:
+    if not bundle:
+        return 1
+    return min(math.floor(node.get(name, 0.0) / amount + 1e-9) for name, amount in bundle.items())
+
+
+def _words(bundle: Mapping[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in bundle.items())
+
+
+def _connect(address: str | None, local: bool, cpus: float | None) -> None:
+    options: dict[str, Any] = {
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": True,
+    }
+    if cpus is not None:
+        options["num_cpus"] = cpus
+    try:
+        if local:
+            ray.init(address="local", **options)
+        elif address is not None:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            _auto(options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = address or "this machine"
+        raise ClusterError(
+            f"no Ray cluster answers at {where}: {error}. Start one (ray start --head), give another "
+            "--address, or use --local"
+        ) from error
+
+
+def _auto(options: dict[str, Any]) -> None:
+    try:
+        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError:
+        ray.init(address="local", **options)

@@ -1,0 +1,209 @@
+"""The coordinator: a Search in a Ray actor on the head node.
+
+Workers pull from it. Exchanges that arrive while the journal is being flushed are made durable
+together by the next flush. When the actor dies, Ray starts it again: it replays the journal, waits
+for workers to say what they hold, and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+
+from raysearch.errors import JournalError, RaysearchError
+from raysearch.executors.worker import Job, Turn
+from raysearch.engine import Lease, Reply
+from raysearch.session import Session, Setup
+from raysearch.tree import Outcome
+
+IDLE_S = 1.0  # how long a worker without work is kept waiting before it asks again
+GRACE_S = 4.0  # after a restart: time for workers to say what they hold before leases are given out
+COLLECT_S = 20.0  # between two collections of checkpoints
+RETRIES_S = (0.2, 1.0, 3.0)  # waits between attempts to write the journal
+
+
+class Coordinator:
+    """The actor; all methods but the journal's flush run on its event loop."""
+
+    def __init__(self, setup: Setup, job: Job) -> None:
+        self._job = job
+        self._session = Session.open(setup, time.time())
+        self._search = self._session.search
+        self._life = f"{os.getpid()}-{time.time_ns()}"
+        self._ready_at = time.monotonic() + (GRACE_S if self._restarted() else 0.0)
+        self._waiting: list[tuple[Callable[[], list[Outcome]], asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._handles: dict[str, Any] = {}
+        self._watch: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def _restarted(self) -> bool:
+        return bool(ray.get_runtime_context().was_current_actor_reconstructed)
+
+    # ---- workers
+
+    async def hello(self, worker: str, handle: Any) -> tuple[Job, str]:
+        """A worker's process has started; returns the job, and which life of the coordinator this is."""
+        self._watching()
+        self._handles[worker] = handle
+        await self._durably(lambda: self._search.hello(worker, time.time()))
+        return self._job, self._life
+
+    async def exchange(self, turn: Turn) -> Reply:
+        """A worker's turn: outcomes in, leases out. Waits a moment rather than answer with nothing."""
+        for name, segment, cause in turn.unreadable:
+            self._search.checkpoint_lost(name, segment, cause)
+        if turn.outcomes:
+            await self._durably(lambda: self._search.accept(turn.worker, turn.outcomes, time.time()))
+        if (wait := self._ready_at - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+        deadline = time.monotonic() + IDLE_S
+        while True:
+            self._changed.clear()
+            reply = self._lease(turn)
+            left = deadline - time.monotonic()
+            if reply.leases or reply.stop or turn.holding or left <= 0:
+                return reply
+            try:
+                await asyncio.wait_for(self._changed.wait(), left)
+            except asyncio.TimeoutError:
+                continue
+
+    def _lease(self, turn: Turn) -> Reply:
+        try:
+            return self._search.lease(turn.worker, turn.want, time.time(), turn.holding)
+        except RaysearchError as error:
+            self._search.fail(str(error))
+        except Exception as error:  # noqa: BLE001  (a strategy or sampler that is not ours may raise anything)
+            self._search.fail(f"the strategy raised {type(error).__name__}: {error}")
+        return Reply(stop=True)
+
+    async def beat(self, worker: str, current: int | None, iteration: int) -> tuple[bool, str]:
+        """(should the worker stop, which life of the coordinator this is)."""
+        return self._search.beat(worker, current, iteration, time.time()), self._life
+
+    async def adopt(self, worker: str, handle: Any, leases: Sequence[Lease]) -> None:
+        """After a restart: a worker says what it holds."""
+        self._watching()
+        self._handles[worker] = handle
+        self._search.adopt(worker, leases, time.time())
+
+    async def refuse(self, worker: str, error: str) -> None:
+        """A worker cannot start at all: the search ends with its error."""
+        self._search.fail(f"worker {worker} could not start: {error}")
+
+    # ---- the driver
+
+    async def status(self) -> dict[str, Any]:
+        """A snapshot; see Search.status."""
+        self._watching()
+        return self._search.status(time.time())
+
+    async def stop(self, why: str) -> None:
+        """Ends the search at the workers' next turns."""
+        self._search.stop(why)
+        self._changed.set()
+
+    async def close(self) -> dict[str, Any]:
+        """Writes what is left to write and lets go of the journal; returns the last snapshot."""
+        if self._watch is not None:
+            self._watch.cancel()
+        while self._flushing is not None and not self._flushing.done():
+            await asyncio.wait([self._flushing])
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(self._session.close, time.time())
+        return self._search.status(time.time())
+
+    # ---- durable before acknowledged
+
+    async def _durably(self, accept: Callable[[], list[Outcome]]) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((accept, done))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        await done
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            accepted = [accept() for accept, _ in batch]
+            together = [outcome for part in accepted for outcome in part]
+            if together and not await self._written(together):
+                self._search.forget(together)
+            else:
+                for part in accepted:
+                    self._record(part)
+            for _, done in batch:
+                done.set_result(None)
+            self._changed.set()
+
+    def _record(self, outcomes: list[Outcome]) -> None:
+        try:
+            self._search.record(outcomes)
+        except Exception as error:  # noqa: BLE001  (a strategy or sampler that is not ours may raise anything)
+            self._search.fail(f"the strategy raised {type(error).__name__}: {error}")
+
+    async def _written(self, outcomes: list[Outcome]) -> bool:
+        """Appends to the journal; on a full disk makes room and tries again before it gives up."""
+        for wait in (*RETRIES_S, None):
+            try:
+                await asyncio.to_thread(self._session.journal.append, outcomes)
+                return True
+            except (JournalError, OSError) as error:
+                if wait is None:
+                    self._search.fail(
+                        f"the journal cannot be written: {error}. Every acknowledged outcome is in it; make "
+                        f"room and go on with: raysearch resume {self._job.run}"
+                    )
+                    return False
+                self._search.warn(f"the journal could not be written, trying again: {error}")
+                self._search.collect()
+                await asyncio.sleep(wait)
+        return False
+
+    # ---- watching
+
+    def _watching(self) -> None:
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_forever())
+
+    async def _watch_forever(self) -> None:
+        collect_at = time.monotonic() + COLLECT_S
+        while True:
+            await asyncio.sleep(0.5)
+            for worker, cause in self._search.overdue(time.time()):
+                await self._replace(worker, cause)
+            if time.monotonic() >= collect_at:
+                self._search.collect()
+                collect_at = time.monotonic() + COLLECT_S
+
+    async def _replace(self, worker: str, cause: str) -> None:
+        """Takes a hanging or silent worker's leases away and kills its process; Tune starts another."""
+        self._search.warn(f"{worker} was replaced: {cause}")
+        stalled = cause.startswith("stalled")
+        await self._durably(lambda: self._search.lose(worker, time.time(), cause, stalled))
+        handle = self._handles.pop(worker, None)
+        if handle is not None:
+            ray.kill(handle, no_restart=True)
+
+
+def start_coordinator(name: str, setup: Setup, job: Job) -> Any:
+    """A handle of the coordinator actor, on this node, restarted by Ray whenever it dies."""
+    node = ray.get_runtime_context().get_node_id()
+    actor = ray.remote(Coordinator).options(
+        name=name,
+        namespace="raysearch",
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=4096,
+        scheduling_strategy=ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False),
+    )
+    return actor.remote(setup, job)

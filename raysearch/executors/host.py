@@ -1,0 +1,342 @@
+"""Host: drives one trainable through segments, in this process.
+
+It speaks the public Trainable contract of Ray Tune (`train`, `save`, `restore`, `reset`), so class
+and function trainables run unchanged. What makes a segment a pure function lies here: the random
+generators are seeded at its start, the parent's state is restored, continued or grown again, and the
+configuration is applied after the restore.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import shutil
+import sys
+import time
+import traceback
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ray.tune.result import DONE, RESULT_DUPLICATE, SHOULD_CHECKPOINT
+from ray.tune.trainable import Trainable
+from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_function
+
+from raysearch.errors import CheckpointError, TrainableError
+from raysearch.executors.loading import is_class
+from raysearch.executors.storage import TRIAL_INFO, LocalStorage, TrialName
+from raysearch.engine import Lease
+from raysearch.tree import Segment, Status
+
+META = ".raysearch.json"
+NOT_METRICS = frozenset(
+    [
+        "trial_id",
+        "date",
+        "timestamp",
+        "time_this_iter_s",
+        "time_total_s",
+        "pid",
+        "hostname",
+        "node_ip",
+        "config",
+        "time_since_restore",
+        "iterations_since_restore",
+        "timesteps_since_restore",
+        "training_iteration",
+        "done",
+        "timesteps_total",
+        "episodes_total",
+        "timesteps_this_iter",
+        "episodes_this_iter",
+        "should_checkpoint",
+        "checkpoint_dir_name",
+        "experiment_tag",
+    ]
+)
+
+Progress = Callable[[int], bool]
+
+
+class Aborted(Exception):
+    """Training was interrupted between two iterations because the search is ending."""
+
+
+@dataclass(slots=True)
+class Trained:
+    """What came of training a segment, before it is saved.
+
+    Attributes:
+        curve: metric -> values, one per iteration after the segment's start.
+        grown_s: seconds of training from a fresh model to here: what growing it again would cost.
+    """
+
+    status: Status = Status.COMPLETED
+    curve: dict[str, list[float]] = field(default_factory=dict)
+    error: str = ""
+    done: bool = False
+    grown_s: float = 0.0
+
+
+class Host:
+    """Trains segments with one trainable; keeps the last trial live so that it can go on at once."""
+
+    def __init__(
+        self,
+        trainable: Any,
+        *,
+        metric: str,
+        scratch: Path,
+        constants: Mapping[str, Any] | None = None,
+        seed_as: str | None = None,
+    ) -> None:
+        self._class = trainable if is_class(trainable) else _wrapped(trainable)
+        self._metric = metric
+        self._constants = dict(constants or {})
+        self._seed_as = seed_as
+        self._storage = LocalStorage(scratch)
+        self._trainable: Trainable | None = None
+        self._live: int | None = None  # the segment at whose end the trainable stands
+        self._config: dict[str, Any] = {}
+        self._at = 0
+        self._grown_s = 0.0
+        self._reported: tuple[int, Path] | None = None  # a function's last checkpoint: (iteration, folder)
+
+    def train(self, lease: Lease, checkpoint: Path | None, progress: Progress) -> Trained:
+        """Trains the leased segment; what went wrong in the user's code is in the result.
+
+        Args:
+            checkpoint: where the lease's checkpoint lies.
+            progress: called after each iteration; True asks to abort.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be loaded.
+            Aborted: `progress` said so.
+        """
+        result = Trained()
+        path = [*lease.chain, lease.segment]
+        try:
+            todo = self._stand_at_start(lease, path, checkpoint)
+            for segment in todo[:-1]:
+                self._advance(segment, Trained(), progress)
+            self._advance(lease.segment, result, progress)
+        except (Aborted, CheckpointError):
+            self.drop()
+            raise
+        except Exception as error:  # noqa: BLE001  (the user's code may raise anything)
+            traceback.print_exc()
+            result.status, result.error = Status.FAILED, f"{type(error).__name__}: {error}"
+        if result.status is not Status.COMPLETED:
+            self.drop()
+        result.grown_s = self._grown_s
+        return result
+
+    def save(self, folder: Path) -> bool:
+        """Writes the live trial's checkpoint into `folder`; False if the trainable has none to give.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        trainable = self._trainable
+        assert trainable is not None
+        if isinstance(trainable, FunctionTrainable):
+            if self._reported is None:
+                return False
+            iteration, source = self._reported
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+        else:
+            iteration = self._at
+            if not self._save_class(trainable, folder):
+                return False
+        meta = {"iteration": iteration, "grown_s": self._grown_s * iteration / max(1, self._at)}
+        (folder / META).write_text(json.dumps(meta))
+        return True
+
+    def drop(self) -> None:
+        """Ends the live trial, if there is one."""
+        trainable, self._trainable, self._live = self._trainable, None, None
+        if trainable is not None:
+            try:
+                trainable.stop()
+            except Exception:  # noqa: BLE001  (its own clean-up may fail; the trial is over either way)
+                traceback.print_exc()
+
+    # ---- getting to the start
+
+    def _stand_at_start(self, lease: Lease, path: list[Segment], checkpoint: Path | None) -> list[Segment]:
+        """Brings the trainable to the start of some segment of `path`; returns those left to train."""
+        for i in range(len(path) - 1, -1, -1):
+            if self._live is not None and self._live == path[i].parent:
+                return path[i:]
+        self._begin(path[0], checkpoint)
+        return path
+
+    def _begin(self, segment: Segment, checkpoint: Path | None) -> None:
+        self._live = None
+        self._seed(segment)
+        self._configure(segment)
+        if self._reported is not None:
+            self._storage.discard(self._reported[1])
+        self._at, self._grown_s, self._reported = 0, 0.0, None
+        if checkpoint is not None:
+            self._restore(checkpoint)
+
+    def _configure(self, segment: Segment) -> None:
+        self._config = self._full_config(segment)
+        config = {**self._config, TRIAL_INFO: TrialName(segment.trial)}
+        if self._trainable is not None:
+            if self._trainable.reset(dict(config), storage=self._storage):
+                return
+            self.drop()
+        self._trainable = self._class(config, storage=self._storage)
+
+    def _full_config(self, segment: Segment) -> dict[str, Any]:
+        seed = {self._seed_as: segment.seed} if self._seed_as else {}
+        return {**self._constants, **segment.config, **seed}
+
+    def _restore(self, folder: Path) -> None:
+        assert self._trainable is not None
+        try:
+            meta = json.loads((folder / META).read_text())
+            self._trainable.restore(self._storage.as_result(folder, meta["iteration"]))
+        except Exception as error:
+            traceback.print_exc()
+            self.drop()
+            raise CheckpointError(f"{type(error).__name__}: {error}") from error
+        self._at, self._grown_s = meta["iteration"], meta["grown_s"]
+        if isinstance(self._trainable, FunctionTrainable):
+            self._reported = (self._at, folder)
+
+    def _change_config(self, segment: Segment) -> None:
+        """Goes on from here under another configuration: save, reset, restore."""
+        folder = self._storage.new_folder()
+        if not self.save(folder):
+            raise TrainableError(
+                "the configuration changes along the path, and the trainable writes no checkpoint "
+                "through which it could be applied (implement save_checkpoint and load_checkpoint)"
+            )
+        self._begin(segment, folder)
+        if not isinstance(self._trainable, FunctionTrainable):  # a function reads it only when it starts
+            self._storage.discard(folder)
+
+    # ---- training
+
+    def _advance(self, segment: Segment, result: Trained, progress: Progress) -> None:
+        if self._live is not None and self._full_config(segment) != self._config:
+            self._change_config(segment)
+        self._seed(segment)
+        self._live = None
+        assert self._trainable is not None
+        names: set[str] = set()
+        while self._at < segment.stop:
+            began = time.perf_counter()
+            report = self._trainable.train()
+            self._grown_s += time.perf_counter() - began
+            if RESULT_DUPLICATE in report:
+                result.done = True
+                break
+            self._at += 1
+            self._note_checkpoint(report)
+            if self._at > segment.start:
+                names.update(self._record(report, self._at - segment.start, result))
+            if result.status is Status.DIVERGED or report.get(DONE):
+                result.done = bool(report.get(DONE))
+                break
+            if progress(self._at) and self._at < segment.stop:
+                raise Aborted
+        self._check_metric(segment, result, names)
+        self._live = segment.id
+
+    def _record(self, report: Mapping[str, Any], count: int, result: Trained) -> list[str]:
+        """Adds one report to the curve; a missing metric repeats its last value, others become NaN."""
+        found = dict(_numbers(report))
+        for name, value in found.items():
+            curve = result.curve.setdefault(name, [])
+            if len(curve) < count - 1:
+                curve.extend([math.nan] * (count - 1 - len(curve)))
+            curve.append(value)
+        if self._metric in report and self._metric not in found:
+            value = report[self._metric]
+            raise TrainableError(
+                f"metric {self._metric!r} was {value!r} ({type(value).__name__}) at iteration {self._at}; "
+                "it must be a number"
+            )
+        if self._metric in found:
+            if not math.isfinite(found[self._metric]):
+                result.status = Status.DIVERGED
+                result.error = f"{self._metric} was {found[self._metric]} at iteration {self._at}"
+        elif self._metric in result.curve:
+            result.curve[self._metric].append(result.curve[self._metric][-1])
+        for curve in result.curve.values():
+            curve.extend([math.nan] * (count - len(curve)))
+        return list(found)
+
+    def _check_metric(self, segment: Segment, result: Trained, names: set[str]) -> None:
+        ended_before = result.done and segment.start > 0 and not names
+        if self._metric in result.curve or ended_before:
+            return
+        told = f"reported were: {', '.join(sorted(names))}" if names else "nothing was reported"
+        raise TrainableError(f"metric {self._metric!r} was never reported; {told}")
+
+    def _note_checkpoint(self, report: Mapping[str, Any]) -> None:
+        if not report.get(SHOULD_CHECKPOINT) or not isinstance(self._trainable, FunctionTrainable):
+            return
+        saved = self._trainable.save().checkpoint
+        if saved is not None:
+            if self._reported is not None:
+                self._storage.discard(self._reported[1])
+            self._reported = (self._at, Path(saved.path))
+
+    def _save_class(self, trainable: Trainable, folder: Path) -> bool:
+        # With a storage set, Trainable.save writes a temporary folder and copies it; without, it
+        # writes where we ask.
+        storage, trainable._storage = trainable._storage, None
+        try:
+            trainable.save(str(folder))
+        except NotImplementedError:
+            return False
+        finally:
+            trainable._storage = storage
+        return True
+
+    def _seed(self, segment: Segment) -> None:
+        seed_all(zlib.crc32(f"{segment.seed}:{segment.start}".encode()))
+
+
+def seed_all(seed: int) -> None:
+    """Seeds Python's, NumPy's and torch's global generators, those that are loaded."""
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+def _wrapped(function: Callable[..., Any]) -> type[Trainable]:
+    try:
+        return wrap_function(function)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise TrainableError(
+            f"trainable {getattr(function, '__name__', function)!r} must take one positional argument: config"
+        ) from error
+
+
+def _numbers(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """The numbers in a report, nested ones as `outer/inner`."""
+    found: list[tuple[str, float]] = []
+    for key, value in report.items():
+        if not prefix and key in NOT_METRICS:
+            continue
+        if isinstance(value, Mapping):
+            found.extend(_numbers(value, f"{prefix}{key}/"))
+        elif isinstance(value, float):
+            found.append((prefix + key, value))
+        elif value is not None and not isinstance(value, (str, bytes)) and hasattr(value, "__float__"):
+            try:
+                found.append((prefix + key, float(value)))
+            except (TypeError, ValueError):  # an array of several values is not a metric
+                continue
+    return found

@@ -1,0 +1,81 @@
+"""The search in this process, one segment at a time: no cluster, so breakpoints and prints work."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raysearch.checkpoints import Checkpoints
+from raysearch.executors.host import Host
+from raysearch.executors.worker import Job, Loop, Trains, Turn
+from raysearch.engine import Reply, Search
+
+OnStatus = Callable[[dict[str, Any]], None]
+
+
+@dataclass(slots=True)
+class _Done:
+    reply: Reply
+
+    def ready(self) -> bool:
+        return True
+
+    def get(self) -> Reply:
+        return self.reply
+
+
+class InlineLink:
+    """A link that asks the search directly."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+
+    def send(self, turn: Turn) -> _Done:
+        """Exchanges at once, one lease at a time so that every decision sees every outcome."""
+        for name, segment, cause in turn.unreadable:
+            self._search.checkpoint_lost(name, segment, cause)
+        return _Done(self._search.exchange(turn.worker, turn.outcomes, 1, time.time(), turn.holding))
+
+
+def run_inline(search: Search, job: Job, checkpoints: Checkpoints, on_status: OnStatus) -> None:
+    """Trains until the search is over; `on_status` gets a snapshot every half second."""
+    with tempfile.TemporaryDirectory(prefix="raysearch-") as scratch, _no_chdir():
+        host = make_host(job, Path(scratch), None)
+        loop = Loop(job, "inline", host, checkpoints, InlineLink(search))
+        try:
+            while not loop.run(time.monotonic() + 0.5):
+                on_status(search.status(time.time()))
+        finally:
+            host.drop()
+    on_status(search.status(time.time()))
+
+
+def make_host(job: Job, scratch: Path, log: Path | None) -> Trains:
+    """The host that a job asks for: in this process, or a fresh process for each trial."""
+    if job.isolate:
+        from raysearch.executors.isolated import IsolatedHost
+
+        return IsolatedHost(job, scratch, log)
+    return Host(
+        job.trainable, metric=job.metric, scratch=scratch, constants=job.constants, seed_as=job.seed_as
+    )
+
+
+@contextmanager
+def _no_chdir() -> Iterator[None]:
+    """Ray's Trainable changes the working directory; in the user's own process it must not."""
+    before = os.environ.get("RAY_CHDIR_TO_TRIAL_DIR")
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["RAY_CHDIR_TO_TRIAL_DIR"]
+        else:
+            os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = before

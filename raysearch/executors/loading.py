@@ -1,0 +1,115 @@
+"""Finds the trainable that a spec names."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from raysearch.errors import TrainableError, unknown
+
+
+def load_trainable(reference: Any) -> Any:
+    """The class or function behind `module:attribute` or `path/to/file.py:attribute`.
+
+    An object is returned as it is. A file is imported under a name of its own and shipped to the
+    workers by value, so it need not exist there.
+
+    Raises:
+        TrainableError: with the user's own import error, or the names that the module does have.
+    """
+    if not isinstance(reference, str):
+        return _checked(reference, repr(reference))
+    where, _, attribute = reference.rpartition(":")
+    if not where or not attribute:
+        raise TrainableError(f"trainable {reference!r}: write module:attribute or path/to/file.py:attribute")
+    module = _load_file(where) if where.endswith(".py") else _load_module(where)
+    found = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+            raise TrainableError(f"trainable {reference!r}: {unknown('attribute', part, names)}")
+        found = getattr(found, part)
+    return _checked(found, reference)
+
+
+def is_class(trainable: Any) -> bool:
+    """True for a class trainable, False for a function."""
+    return inspect.isclass(trainable)
+
+
+def can_pause(trainable: Any) -> bool:
+    """True if it shows that it writes checkpoints.
+
+    A class overrides `save_checkpoint`. A function passes `checkpoint=` to `tune.report`; that is read
+    off its source, and a function without source counts as one that does not.
+    """
+    if is_class(trainable):
+        return any("save_checkpoint" in vars(c) for c in trainable.__mro__ if not _is_ray(c))
+    while hasattr(trainable, "func"):
+        trainable = trainable.func
+    try:
+        return "checkpoint=" in inspect.getsource(trainable)
+    except (OSError, TypeError):
+        return False
+
+
+def _is_ray(cls: type) -> bool:
+    return cls.__module__.split(".")[0] in ("ray", "builtins")
+
+
+def _checked(found: Any, reference: str) -> Any:
+    if isinstance(found, ModuleType) or not callable(found):
+        raise TrainableError(
+            f"trainable {reference!r} is a {type(found).__name__}: expected a Ray Tune class trainable "
+            "(a subclass of ray.tune.Trainable) or a function that takes `config`"
+        )
+    if is_class(found) and not all(hasattr(found, name) for name in ("train", "save", "restore", "reset")):
+        raise TrainableError(
+            f"trainable {reference!r} is a class without train, save, restore and reset: "
+            "derive it from ray.tune.Trainable, or give a function that takes `config`"
+        )
+    return found
+
+
+def _load_module(name: str) -> ModuleType:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise TrainableError(_import_failed(name, error)) from error
+
+
+def _load_file(path: str) -> ModuleType:
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise TrainableError(f"trainable: no file {path!r} (looked in {Path.cwd()})")
+    name = f"{file.stem}_{hashlib.sha1(str(file).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    folder = str(file.parent)
+    sys.path.insert(0, folder)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise TrainableError(_import_failed(path, error)) from error
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def _import_failed(name: str, error: Exception) -> str:
+    frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
+    last = frames[-1] if frames else None
+    place = f" ({last.filename}, line {last.lineno})" if last and "importlib" not in last.filename else ""
+    return f"trainable: importing {name!r} failed with {type(error).__name__}: {error}{place}"

@@ -1,0 +1,51 @@
+"""Where a worker's trainable keeps what Ray Tune wants kept: a local scratch folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ray.train._internal.checkpoint_manager import _TrainingResult
+from ray.train._internal.storage import StorageContext
+from ray.tune import Checkpoint
+from ray.tune.result import TRIAL_INFO
+
+__all__ = ["TRIAL_INFO", "LocalStorage", "TrialName"]
+
+
+class TrialName:
+    """What `tune.get_context()` says of the trial: the fields of Ray's own record of it."""
+
+    experiment_name = "raysearch"
+    trial_resources = None
+
+    def __init__(self, trial: int) -> None:
+        self.trial_id = str(trial)
+        self.trial_name = f"trial_{trial}"
+
+
+class LocalStorage(StorageContext):  # type: ignore[misc]
+    """Ray's storage context over one scratch folder, one trial at a time, with or without a cluster."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        scratch.mkdir(parents=True, exist_ok=True)
+        super().__init__(str(scratch), experiment_dir_name="reported", trial_dir_name="trial")
+
+    def _get_session_path(self) -> str:
+        return str(self._scratch)
+
+    def as_result(self, folder: Path, iteration: int) -> Any:
+        """A checkpoint folder as `Trainable.restore` takes it, standing at `iteration`."""
+        return _TrainingResult(Checkpoint(str(folder)), {"training_iteration": iteration})
+
+    def discard(self, folder: Path) -> None:
+        """Deletes a checkpoint that a function reported, or that was made here; leaves others."""
+        if self._scratch in folder.parents:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def new_folder(self) -> Path:
+        """A new empty folder in the scratch folder."""
+        return Path(tempfile.mkdtemp(dir=self._scratch))

@@ -1,0 +1,249 @@
+"""The real executor: workers are trials of a Ray Tune experiment and pull segments.
+
+Tune starts, places and restarts the workers, and stops them; it knows nothing of the search.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTaskError
+
+from raysearch.checkpoints import Checkpoints
+from raysearch.cluster.connect import Resources
+from raysearch.errors import RaysearchError, RunError, TrainableError
+from raysearch.executors.coordinator import start_coordinator
+from raysearch.executors.inline import OnStatus, make_host
+from raysearch.executors.output import TrialOutput
+from raysearch.executors.worker import Job, Loop, Turn
+from raysearch.paths import RunPaths
+from raysearch.engine import Reply
+from raysearch.session import Setup
+from raysearch.tree import segment_name
+
+STEP_S = 5.0  # how long a worker works between two reports to Tune
+BEAT_S = 2.0  # between two signs of life to the coordinator
+POLL_S = 0.5  # between two looks of the driver at the search
+
+
+class Worker(tune.Trainable):  # type: ignore[misc]
+    """One worker slot, as a Tune trial."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Connects to the coordinator and makes the host."""
+        self._name: str = config["worker"]
+        self._coordinator = ray.get_actor(config["coordinator"], namespace="raysearch")
+        self._handle = ray.get_runtime_context().current_actor
+        job, self._life = ray.get(self._coordinator.hello.remote(self._name, self._handle))
+        paths = RunPaths(job.run)
+        log = paths.log_of(self._name)
+        TrialOutput(log, self._heading).take_over()
+        self._loop: Loop | None = None
+        try:
+            host = make_host(job, Path(self.logdir) / "scratch", log)
+        except TrainableError as error:
+            ray.get(self._coordinator.refuse.remote(self._name, str(error)))
+            raise
+        self._host = host
+        self._loop = Loop(job, self._name, host, Checkpoints(paths.checkpoints), RayLink(self._coordinator))
+        self._stopped = threading.Event()
+        threading.Thread(target=self._beat, daemon=True, name="beat").start()
+
+    def step(self) -> dict[str, Any]:
+        """Works for a few seconds."""
+        assert self._loop is not None
+        over = self._loop.run(time.monotonic() + STEP_S)
+        return {"segments": self._loop.segments, "done": over}
+
+    def cleanup(self) -> None:
+        """Ends the trial in hand."""
+        if self._loop is not None:
+            self._stopped.set()
+            self._host.drop()
+
+    def _heading(self) -> str:
+        current = self._loop.current if self._loop is not None else None
+        return f"segment {segment_name(current)}" if current is not None else self._name
+
+    def _beat(self) -> None:
+        """Tells the coordinator what is being trained, until the worker ends."""
+        assert self._loop is not None
+        while not self._stopped.wait(BEAT_S):
+            try:
+                answer = self._coordinator.beat.remote(self._name, self._loop.current, self._loop.iteration)
+                stop, life = ray.get(answer, timeout=30)
+            except (GetTimeoutError, RayActorError):
+                continue
+            if life != self._life:
+                self._life = life
+                self._coordinator.adopt.remote(self._name, self._handle, self._loop.held())
+            if stop:
+                self._loop.abort = True
+
+
+class RayLink:
+    """The way to the coordinator actor."""
+
+    def __init__(self, coordinator: Any) -> None:
+        self._coordinator = coordinator
+
+    def send(self, turn: Turn) -> RayAnswer:
+        """Starts an exchange."""
+        return RayAnswer(self._coordinator.exchange.remote(turn))
+
+
+class RayAnswer:
+    """An exchange under way."""
+
+    def __init__(self, reference: Any) -> None:
+        self._reference = reference
+
+    def ready(self) -> bool:
+        """True once the answer is here."""
+        return bool(ray.wait([self._reference], timeout=0)[0])
+
+    def get(self) -> Reply:
+        """The answer; waits for it. A coordinator that died meanwhile has been started again by Ray."""
+        return ray.get(self._reference)  # type: ignore[no-any-return]
+
+
+class Ended(tune.Stopper):  # type: ignore[misc]
+    """Ends running and waiting workers alike once the search is over."""
+
+    def __init__(self, over: threading.Event) -> None:
+        self._over = over
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Workers stop by themselves."""
+        return False
+
+    def stop_all(self) -> bool:
+        """True once the driver has seen the search end."""
+        return self._over.is_set()
+
+
+def run_tune(
+    setup: Setup, job: Job, workers: int, resources: Resources, on_status: OnStatus, callbacks: list[Any]
+) -> dict[str, Any]:
+    """Runs the search on the connected Ray cluster until it is over; returns the last snapshot.
+
+    Raises:
+        RunError: it ended with an error. Everything acknowledged is in the journal.
+        KeyboardInterrupt: at the second Ctrl-C.
+    """
+    name = f"{Path(setup.run).name}-{uuid.uuid4().hex[:8]}"
+    coordinator = start_coordinator(name, setup, job)
+    over = threading.Event()
+    fit = _Fit(_tuner(setup, name, workers, resources, over, callbacks))
+    fit.start()
+    try:
+        with _interrupts(lambda: coordinator.stop.remote("stopped by Ctrl-C")):
+            _follow(coordinator, fit, on_status)
+            over.set()
+            fit.join()
+            last: dict[str, Any] = ray.get(coordinator.close.remote())
+    except RayTaskError as error:
+        raise _cause(error) from error
+    except ActorDiedError as error:
+        raise _why_died(error) from error
+    finally:
+        over.set()
+        with contextlib.suppress(RayActorError):
+            ray.kill(coordinator, no_restart=True)
+    on_status(last)
+    return last
+
+
+class _Fit(threading.Thread):
+    """`Tuner.fit` beside the driver's own loop."""
+
+    def __init__(self, tuner: tune.Tuner) -> None:
+        super().__init__(daemon=True, name="tuner")
+        self._tuner = tuner
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._tuner.fit()
+        except BaseException as error:  # noqa: BLE001  (handed to the driver's thread)
+            self.error = error
+
+
+def _tuner(
+    setup: Setup, name: str, workers: int, resources: Resources, over: threading.Event, callbacks: list[Any]
+) -> tune.Tuner:
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+    return tune.Tuner(
+        tune.with_resources(Worker, resources.placement()),
+        param_space={
+            "worker": tune.grid_search([f"worker-{i}" for i in range(workers)]),
+            "coordinator": name,
+        },
+        tune_config=tune.TuneConfig(reuse_actors=False, max_concurrent_trials=0),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(RunPaths(setup.run).tune.absolute()),
+            failure_config=tune.FailureConfig(max_failures=-1),
+            stop=Ended(over),
+            verbose=0,
+            callbacks=callbacks,
+        ),
+    )
+
+
+def _follow(coordinator: Any, fit: _Fit, on_status: OnStatus) -> None:
+    """Shows snapshots until the search is over."""
+    while True:
+        status = ray.get(coordinator.status.remote())
+        on_status(status)
+        if status["ending"]:
+            return
+        if not fit.is_alive():
+            raise RunError(f"Ray Tune ended before the search did: {fit.error or 'no worker is left'}")
+        fit.join(timeout=POLL_S)
+
+
+@contextlib.contextmanager
+def _interrupts(stop: Callable[[], Any]) -> Iterator[None]:
+    """The first Ctrl-C calls `stop`, the second raises KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def first(*_: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop()
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _cause(error: RayTaskError) -> BaseException:
+    cause = error.cause
+    return cause if isinstance(cause, RaysearchError) else error
+
+
+def _why_died(error: ActorDiedError) -> BaseException:
+    text = str(error)
+    for line in reversed(text.splitlines()):
+        for kind in RaysearchError.__subclasses__():
+            marker = f"{kind.__name__}: "
+            if marker in line:
+                return RunError(line.split(marker, 1)[1].strip())
+    return RunError(f"the coordinator could not start: {text}")

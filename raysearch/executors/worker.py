@@ -1,0 +1,212 @@
+"""A worker's life: take leases, train them, save what is worth saving, hand in outcomes.
+
+`Loop` is the same under every executor; what differs is the `Link` to the search. The batch adapts
+to the length of segments, so that short ones are handed over by the hundred and long ones singly,
+and the next exchange is under way while the last leases of a batch are trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import shutil
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from raysearch.checkpoints import Checkpoints
+from raysearch.errors import CheckpointError
+from raysearch.executors.host import Aborted, Progress, Trained
+from raysearch.engine import FINALS, Lease, Reply
+from raysearch.tree import Mode, Outcome, Segment, Status, score
+
+BATCH_S = 0.25  # work that a worker takes at a time
+BATCH_MAX = 256
+CHEAP = 2.0  # growing again is preferred while it takes less than so many times a save
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker needs to know of a search."""
+
+    run: str
+    trainable: Any
+    metric: str
+    mode: Mode
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    seed_as: str | None = None
+    isolate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a worker sends at its turn.
+
+    Attributes:
+        want: how many leases it has room for.
+        holding: ids it has in hand.
+        unreadable: checkpoints that could not be loaded: (name, segment, cause).
+    """
+
+    worker: str
+    outcomes: Sequence[Outcome] = ()
+    want: int = 0
+    holding: tuple[int, ...] = ()
+    unreadable: tuple[tuple[str, int, str], ...] = ()
+
+
+class Answer(Protocol):
+    """An exchange under way."""
+
+    def ready(self) -> bool: ...
+
+    def get(self) -> Reply: ...
+
+
+class Link(Protocol):
+    """The way to the search."""
+
+    def send(self, turn: Turn) -> Answer: ...
+
+
+class Trains(Protocol):
+    """A Host in this process, or one in a process of its own."""
+
+    def train(self, lease: Lease, checkpoint: Path | None, progress: Progress) -> Trained: ...
+
+    def save(self, folder: Path) -> bool: ...
+
+    def drop(self) -> None: ...
+
+
+class Loop:
+    """Runs segments until the search is over."""
+
+    def __init__(self, job: Job, name: str, host: Trains, checkpoints: Checkpoints, link: Link) -> None:
+        self.name = name
+        self.current: int | None = None
+        self.iteration = 0
+        self.abort = False
+        self.segments = 0
+        self._job = job
+        self._host = host
+        self._checkpoints = checkpoints
+        self._link = link
+        self._queue: deque[Lease] = deque()
+        self._outcomes: list[Outcome] = []
+        self._unreadable: list[tuple[str, int, str]] = []
+        self._answer: Answer | None = None
+        self._keep = True
+        self._bars: dict[int, float] = {}
+        self._segment_s: float | None = None
+        self._save_s: float | None = None
+        self._batch = 1
+
+    def run(self, until: float) -> bool:
+        """Works until the search is over (True) or `time.monotonic()` passes `until` (False)."""
+        while not self.abort:
+            if self._answer is None and len(self._queue) <= self._batch // 2:
+                self._send()
+            if self._answer is not None and (not self._queue or self._answer.ready()):
+                answer, self._answer = self._answer, None
+                reply = answer.get()
+                if reply.stop:
+                    return True
+                self._keep, self._bars = reply.keep, dict(reply.bars)
+                self._queue.extend(reply.leases)
+            if time.monotonic() >= until:
+                return False
+            if self._queue:
+                self._train(self._queue.popleft())
+        return True
+
+    def held(self) -> tuple[Lease, ...]:
+        """The leases in hand, for a coordinator that has forgotten them."""
+        return tuple(self._queue)
+
+    def _send(self) -> None:
+        turn = Turn(
+            self.name,
+            tuple(self._outcomes),
+            self._room(),
+            tuple(lease.segment.id for lease in self._queue),
+            tuple(self._unreadable),
+        )
+        self._outcomes, self._unreadable = [], []
+        self._answer = self._link.send(turn)
+
+    def _room(self) -> int:
+        if self._segment_s is not None:
+            wanted = int(BATCH_S / max(self._segment_s, BATCH_S / BATCH_MAX))
+            self._batch = max(1, min(wanted, 4 * self._batch, BATCH_MAX))
+        return max(1, self._batch - len(self._queue))
+
+    def _train(self, lease: Lease) -> None:
+        began = time.perf_counter()
+        self.current, self.iteration = lease.segment.id, lease.segment.start
+        folder = self._checkpoints.path(lease.checkpoint) if lease.checkpoint else None
+        try:
+            trained = self._host.train(lease, folder, self._progress)
+            outcome = self._outcome(lease.segment, trained)
+        except Aborted:
+            return
+        except CheckpointError as error:
+            outcome = self._unreadable_outcome(lease, error)
+        seconds = time.perf_counter() - began
+        self._segment_s = seconds if self._segment_s is None else 0.8 * self._segment_s + 0.2 * seconds
+        self._outcomes.append(dataclasses.replace(outcome, seconds=seconds, worker=self.name))
+        self.segments += 1
+
+    def _progress(self, iteration: int) -> bool:
+        self.iteration = iteration
+        return self.abort
+
+    def _outcome(self, segment: Segment, trained: Trained) -> Outcome:
+        checkpoint, error = None, trained.error
+        if trained.status is Status.COMPLETED and self._worth_saving(segment, trained):
+            checkpoint, error = self._save(segment)
+        return Outcome(segment, trained.status, trained.curve, checkpoint, error=error, done=trained.done)
+
+    def _worth_saving(self, segment: Segment, trained: Trained) -> bool:
+        """False where growing the segment again would be cheaper than its checkpoint, or over quota.
+
+        What reaches the best score so far of its rung, and finalists, are saved all the same.
+        """
+        values = trained.curve.get(self._job.metric)
+        reached = score(values[-1], self._job.mode) if values else float("inf")
+        if segment.role in FINALS or reached <= self._bars.get(segment.stop, float("inf")):
+            self._bars[segment.stop] = reached
+            return True
+        return self._keep and (self._save_s is None or trained.grown_s > CHEAP * self._save_s)
+
+    def _save(self, segment: Segment) -> tuple[str | None, str]:
+        """(name of the checkpoint or None, what went wrong or nothing)."""
+        began = time.perf_counter()
+        try:
+            folder = self._checkpoints.path_for_new(segment.id, secrets.token_hex(4))
+            name = self._write(folder)
+        except Exception as error:  # noqa: BLE001  (the user's save_checkpoint may raise anything)
+            return None, f"checkpoint not written: {type(error).__name__}: {error}"
+        seconds = time.perf_counter() - began
+        self._save_s = seconds if self._save_s is None else 0.8 * self._save_s + 0.2 * seconds
+        return name, ""
+
+    def _write(self, folder: Path) -> str | None:
+        try:
+            if self._host.save(folder):
+                return self._checkpoints.commit(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def _unreadable_outcome(self, lease: Lease, error: CheckpointError) -> Outcome:
+        assert lease.checkpoint is not None
+        assert lease.origin is not None
+        self._unreadable.append((lease.checkpoint, lease.origin, str(error)))
+        text = f"checkpoint {lease.checkpoint} could not be loaded: {error}"
+        return Outcome(lease.segment, Status.LOST, error=text)

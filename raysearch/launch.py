@@ -1,0 +1,277 @@
+"""The whole story, top to bottom: spec -> run folder -> executor -> results.
+
+`search` is what Python users call, `launch` what the command line calls, `resume` goes on with a run
+that ended, died or is to be made larger. All three end in `_go_on`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from raysearch.errors import RunError, SpecError
+from raysearch.journal import Journal, read_outcomes
+from raysearch.paths import RunPaths
+from raysearch.results import Results
+from raysearch.session import Session, Setup
+from raysearch.space import Space
+from raysearch.spec import SearchSpec, load_spec, make_spec
+
+Executor = Literal["tune", "inline"]
+OnStatus = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """Where and how a search is run; what a search is stands in its spec.
+
+    Attributes:
+        executor: "tune" for Ray Tune, "inline" for this process without Ray's cluster.
+        address: of the Ray cluster; None finds one on this machine or starts one.
+        local: start a cluster for this search alone, whatever else runs here.
+        callbacks: Ray Tune callbacks for the experiment of workers.
+        on_status: gets a snapshot (Search.status) about twice a second.
+    """
+
+    executor: Executor = "tune"
+    address: str | None = None
+    local: bool = False
+    callbacks: Sequence[Any] = ()
+    on_status: OnStatus = lambda status: None
+
+
+def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Results:
+    """Searches, and returns the results: `best`, `trials()`, `segments()`, `curves()`, `verdict()`.
+
+    Args:
+        trainable: a Ray Tune class or function trainable, or `module:attribute`.
+        executor: "tune", or "inline" for this process without a cluster.
+        **fields: the fields of a spec: space, metric, mode, strategy, workers, storage, name, ...; see
+            `raysearch.spec.SearchSpec`. `address`, `local`, `callbacks` and `on_status` as in `How`.
+
+    Raises:
+        SpecError: a field is wrong; nothing has been started.
+        RunError: a run of that name exists, or the search ended with an error.
+    """
+    how_names = {field.name for field in dataclasses.fields(How)} - {"executor"}
+    how = How(executor, **{name: fields.pop(name) for name in how_names & fields.keys()})
+    fields.setdefault("name", _name_of(trainable))
+    return launch(make_spec(trainable=trainable, **fields), how)
+
+
+def launch(spec: SearchSpec, how: How | None = None) -> Results:
+    """Starts a new run from its spec and follows it to its end.
+
+    Raises:
+        RunError: a run of that name exists, its folder cannot be written, or it ended with an error.
+    """
+    trainable = _load(spec)
+    spec = _resolved(spec, trainable)
+    how = how or How()
+    _check_executor(how)
+    root = run_folder(spec)
+    _create(root, spec)
+    return _go_on(root, spec, trainable, how)
+
+
+def resume(
+    run: str | os.PathLike[str],
+    how: How | None = None,
+    *,
+    trainable: Any = None,
+    edits: Callable[[SearchSpec], SearchSpec] | None = None,
+) -> Results:
+    """Goes on with a run, whatever ended it: every acknowledged outcome counts, what was lost is grown again.
+
+    Args:
+        trainable: needed where the spec cannot name it (a function made in a notebook).
+        edits: makes the changed spec: more samples, a longer horizon, another space. Old outcomes that
+            fit the new space count; `unfit` says which do not.
+
+    Raises:
+        RunError: there is no such run, or it ended with an error.
+        JournalError: another process is running it.
+    """
+    root = existing_run(run)
+    old = load_spec(RunPaths(root).spec)
+    spec = edits(old) if edits is not None else old
+    loaded = _load(spec if trainable is None else dataclasses.replace(spec, trainable=trainable))
+    spec = _resolved(spec, loaded)
+    how = how or How()
+    _check_executor(how)
+    if spec.to_yaml() != old.to_yaml():
+        _note_edit(root, old, spec)
+    return _go_on(root, spec, loaded, how)
+
+
+def more_samples(
+    spec: SearchSpec, samples: str | int | None, max_iterations: int | None = None
+) -> SearchSpec:
+    """The spec with its strategy made larger: `samples` as a number, or "+1000" for so many more.
+
+    Raises:
+        SpecError: the strategy cannot be made larger, or would become smaller.
+    """
+    recipe = spec.strategy
+    if not hasattr(recipe, "extended"):
+        raise SpecError(f"strategy {recipe.name!r} cannot be extended: it has no samples or horizon")
+    count = _count(samples, recipe.samples) if samples is not None else None
+    if count is not None and count < recipe.samples:
+        raise SpecError(
+            f"samples: {count} is fewer than the {recipe.samples} that the run has; write +N for more"
+        )
+    if max_iterations is not None and max_iterations < recipe.max_iterations:
+        raise SpecError(
+            f"max_iterations: {max_iterations} is less than the {recipe.max_iterations} that the run has"
+        )
+    return dataclasses.replace(spec, strategy=recipe.extended(count, max_iterations))
+
+
+def unfit(run: str | os.PathLike[str], space: Space) -> list[tuple[int, str]]:
+    """(trial, why) for each trial of the run whose configuration does not lie in `space`."""
+    found: dict[int, str] = {}
+    for outcome in read_outcomes(RunPaths(existing_run(run)).journal):
+        segment = outcome.segment
+        if segment.trial not in found and (why := space.why_not(segment.config)):
+            found[segment.trial] = why
+    return sorted(found.items())
+
+
+def run_folder(spec: SearchSpec) -> Path:
+    """Where the run of this spec lies: its storage and its name."""
+    return Path(spec.storage).expanduser() / spec.name
+
+
+def existing_run(run: str | os.PathLike[str]) -> Path:
+    """The folder of a run, checked.
+
+    Raises:
+        RunError: there is none; names the runs that lie beside it.
+    """
+    root = Path(run).expanduser()
+    if RunPaths(root).spec.is_file() and RunPaths(root).journal.is_dir():
+        return root
+    folder = root if root.is_dir() else root.parent
+    runs = sorted(str(p.parent) for p in folder.glob("*/spec.yaml"))[:10] if folder.is_dir() else []
+    near = f"; runs here: {', '.join(runs)}" if runs else ""
+    raise RunError(f"no run at {str(run)!r} (a run is a folder with spec.yaml and journal/){near}")
+
+
+# ---- inside
+
+
+def _name_of(trainable: Any) -> str:
+    base = (
+        trainable.rpartition(":")[2]
+        if isinstance(trainable, str)
+        else getattr(trainable, "__name__", "search")
+    )
+    return f"{base.strip('<>').lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _load(spec: SearchSpec) -> Any:
+    from raysearch.executors.loading import load_trainable
+
+    return load_trainable(spec.trainable)
+
+
+def _resolved(spec: SearchSpec, trainable: Any) -> SearchSpec:
+    """The spec with `variant: auto` decided by what the trainable can do."""
+    from raysearch.executors.loading import can_pause
+
+    if getattr(spec.strategy, "variant", None) != "auto":
+        return spec
+    variant = "promotion" if can_pause(trainable) else "stopping"
+    return dataclasses.replace(spec, strategy=dataclasses.replace(spec.strategy, variant=variant))  # type: ignore[type-var]
+
+
+def _check_executor(how: How) -> None:
+    if how.executor not in ("tune", "inline"):
+        raise SpecError(f"executor: {how.executor!r} is not one of tune, inline")
+
+
+def _create(root: Path, spec: SearchSpec) -> None:
+    paths = RunPaths(root)
+    if paths.spec.exists() or paths.journal.exists():
+        raise RunError(
+            f"a run exists at {str(root)!r}. Go on with it (raysearch resume {root}), or give this one "
+            "another name (--name, or `name:` in the spec)"
+        )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        Journal.create(paths.journal).close()
+        _write_spec(paths.spec, spec)
+    except OSError as error:
+        raise RunError(
+            f"the run's folder {str(root)!r} cannot be written: {error.strerror or error}. Choose another "
+            "`storage:`, or make room"
+        ) from error
+
+
+def _write_spec(path: Path, spec: SearchSpec) -> None:
+    draft = path.with_suffix(".tmp")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(spec.to_yaml())
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+
+
+def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
+    with Journal.open(RunPaths(root).journal) as journal:
+        journal.append_event("edit", {"before": old.to_yaml(), "after": new.to_yaml()}, time.time())
+    _write_spec(RunPaths(root).spec, new)
+
+
+def _go_on(root: Path, spec: SearchSpec, trainable: Any, how: How) -> Results:
+    from raysearch.executors.worker import Job
+
+    setup = Setup(str(root.absolute()), dataclasses.replace(spec, trainable="raysearch:shipped"))
+    job = Job(
+        run=setup.run,
+        trainable=trainable,
+        metric=spec.metric,
+        mode=spec.mode,
+        constants=spec.config,
+        seed_as=spec.seed_as,
+        isolate=spec.isolate,
+    )
+    run = _run_inline if how.executor == "inline" else _run_tune
+    last = run(setup, job, spec, how)
+    if last["failed"]:
+        raise RunError(last["failed"])
+    return Results(root)
+
+
+def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
+    from raysearch.executors.inline import run_inline
+
+    session = Session.open(setup, time.time())
+    try:
+        run_inline(session.search, job, session.checkpoints, how.on_status)
+    finally:
+        session.close(time.time())
+    return session.search.status(time.time())
+
+
+def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
+    from raysearch.cluster.connect import Resources, connected, fitting
+    from raysearch.executors.tune import run_tune
+
+    resources = Resources(spec.workers.cpu, spec.workers.gpu, spec.workers.resources)
+    with connected(how.address, how.local):
+        fit = fitting(resources)
+        count = fit if spec.workers.count == "auto" else int(spec.workers.count)
+        return run_tune(setup, job, count, resources, how.on_status, list(how.callbacks))
+
+
+def _count(samples: str | int, now: int) -> int:
+    text = str(samples).strip()
+    if not text.lstrip("+").isdigit():
+        raise SpecError(f"samples: {samples!r} is neither a whole number nor +N")
+    return now + int(text[1:]) if text.startswith("+") else int(text)

@@ -1,0 +1,112 @@
+"""A run opened for going on: its journal, replayed into a Search."""
+
+from __future__ import annotations
+
+import bisect
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import raysearch
+from raysearch.checkpoints import Checkpoints
+from raysearch.journal import Journal
+from raysearch.paths import RunPaths
+from raysearch.engine import Limits, Search
+from raysearch.spec import SearchSpec
+from raysearch.tree import Outcome
+
+STALE_S = 3600.0  # an unacknowledged checkpoint older than this belongs to no living worker
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What it takes to open a run: where it is, and its resolved spec (without the trainable)."""
+
+    run: str
+    spec: SearchSpec
+
+
+class Session:
+    """One life of a run, from opening its journal to closing it."""
+
+    def __init__(self, search: Search, journal: Journal, checkpoints: Checkpoints) -> None:
+        self.search = search
+        self.journal = journal
+        self.checkpoints = checkpoints
+
+    @classmethod
+    def open(cls, setup: Setup, now: float) -> Session:
+        """Opens the run and folds its journal.
+
+        Raises:
+            JournalError: the journal is damaged, or another process holds it.
+        """
+        paths, spec = RunPaths(setup.run), setup.spec
+        journal = Journal.open(paths.journal)
+        try:
+            checkpoints = Checkpoints(paths.checkpoints)
+            search = Search(
+                spec.strategy.start(
+                    spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
+                ),
+                metric=spec.metric,
+                mode=spec.mode,
+                journal=journal,
+                checkpoints=checkpoints,
+                limits=limits_of(spec),
+                now=now,
+            )
+            starts = [event.at for event in journal.events() if event.kind == "start"]
+            clock = _Clock(starts)
+            search.replay(clock.watching(journal.outcomes()))
+            search.seconds_before = clock.seconds
+            checkpoints.sweep(search.kept_checkpoints(), STALE_S)
+            journal.append_event("start", _versions(), now)
+        except BaseException:
+            journal.close()
+            raise
+        return cls(search, journal, checkpoints)
+
+    def close(self, now: float) -> None:
+        """Deletes what is not needed, notes why the life ended, and lets go of the journal."""
+        try:
+            self.search.collect()
+            self.journal.append_event("end", {"ending": self.search.ending or "interrupted"}, now)
+        finally:
+            self.journal.close()
+
+
+def limits_of(spec: SearchSpec) -> Limits:
+    """The limits that a spec sets."""
+    return Limits(
+        hours=spec.budget.hours,
+        gpu_hours=spec.budget.gpu_hours,
+        trials=spec.budget.trials,
+        gpus_per_worker=spec.workers.gpu,
+        quota_bytes=spec.quota,
+        retries=spec.retries,
+        stall_timeout_s=spec.stall_timeout_s,
+    )
+
+
+class _Clock:
+    """Adds up how long earlier lives of a run lasted, each until its last outcome."""
+
+    def __init__(self, starts: list[float]) -> None:
+        self._starts = sorted(starts)
+        self._last = list(self._starts)
+
+    def watching(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        for outcome in outcomes:
+            life = bisect.bisect_right(self._starts, outcome.finished_at) - 1
+            if life >= 0 and outcome.finished_at > self._last[life]:
+                self._last[life] = outcome.finished_at
+            yield outcome
+
+    @property
+    def seconds(self) -> float:
+        return sum(last - start for start, last in zip(self._starts, self._last, strict=True))
+
+
+def _versions() -> dict[str, str]:
+    return {"raysearch": raysearch.__version__, "python": platform.python_version(), "host": platform.node()}
