@@ -1,0 +1,238 @@
+"""The fields of a spec one by one: from what a user may give to what SearchSpec holds.
+
+A reader raises SpecError, saying the value and what is allowed; who calls it adds where it stood.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from raysearch import quantities
+from raysearch.errors import SpecError, unknown
+from raysearch.notation import PlacedError, placed
+from raysearch.strategies.base import Recipe
+from raysearch.tree import Mode
+from raysearch.values import as_integer, as_number, plain, show
+
+WANDB_MODES = ("auto", "offline", "off", "online")
+WANDB_KEYS = ("entity", "group", "mode", "project", "tags")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
+_ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many workers train, and what each one takes of the cluster.
+
+    Attributes:
+        count: "auto" is as many as the cluster has room for, now and when it grows.
+        gpu: may be a fraction below 1: 0.25 puts four workers on a GPU.
+        resources: custom Ray resources of each.
+    """
+
+    count: int | Literal["auto"] = "auto"
+    cpu: float = 1.0
+    gpu: float = 0.0
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When to stop though the strategy would go on; None is no limit.
+
+    Attributes:
+        hours: of wall time.
+        gpu_hours: of all workers together.
+        trials: begun.
+    """
+
+    hours: float | None = None
+    gpu_hours: float | None = None
+    trials: int | None = None
+
+
+def _strategy(value: Any) -> Recipe:
+    from raysearch.strategies import registry
+
+    if isinstance(value, str):
+        return registry.recipe(value, {})
+    if isinstance(value, Mapping):
+        settings = dict(value)
+        name = settings.pop("name", None)
+        if not isinstance(name, str):
+            known = ", ".join(registry.names())
+            raise SpecError(f"needs a name, such as {{name: caviar, samples: 100}}; known: {known}")
+        return registry.recipe(name, settings)
+    if isinstance(value, type) or not isinstance(value, Recipe):
+        raise SpecError(
+            f"{value!r} is no strategy; give a name, a mapping with name, or a recipe such as Caviar(...)"
+        )
+    return value
+
+
+def _trainable(value: Any) -> Any:
+    if not isinstance(value, str):
+        if callable(value):
+            return value
+        raise SpecError(f"{value!r} is neither a class, a function, nor text such as my_module:Trainable")
+    module, colon, attribute = value.rpartition(":")
+    if not colon or not module or not _ATTRIBUTE.fullmatch(attribute):
+        raise SpecError(f"{value!r} is not of the form module:attribute or path/to/file.py:attribute")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise SpecError(
+            f"{value!r} cannot name a folder; use up to 120 letters, digits, and . _ - (not first)"
+        )
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise SpecError(f"must be text, not {value!r}")
+    return value
+
+
+def _mode(value: Any) -> Mode:
+    if value not in ("min", "max"):
+        raise SpecError(unknown("mode", value, ("min", "max")))
+    return cast(Mode, value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise SpecError(f"must be true or false, not {value!r}")
+    return value
+
+
+def _storage(value: Any) -> str:
+    return _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
+def _whole(least: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        number = as_integer(value, "the value")
+        if number < least:
+            raise SpecError(f"must be a whole number from {least}, not {number}")
+        return number
+
+    return read
+
+
+def _positive(value: Any) -> float:
+    if (number := as_number(value, "the value")) <= 0:
+        raise SpecError(f"must be above zero, not {show(number)}")
+    return number
+
+
+def _share(value: Any) -> float:
+    if (number := as_number(value, "the value")) < 0:
+        raise SpecError(f"must not be negative: {show(number)}")
+    return number
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise SpecError(f"must be a mapping, not {value!r}")
+    return dict(plain(value))
+
+
+def _members(value: Any, place: str, members: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    """The members of a mapping, each read by its reader; None counts as not given."""
+    if not isinstance(value, Mapping):
+        raise SpecError(f"must be a mapping with {', '.join(members)}, not {value!r}")
+    for key in value:
+        if key not in members:
+            raise PlacedError(f"{place}.{key}", unknown("field", key, members))
+    read: dict[str, Any] = {}
+    for key, member in value.items():
+        if member is not None:
+            with placed(f"{place}.{key}"):
+                read[key] = members[key](member)
+    return read
+
+
+def _workers(value: Any) -> Workers:
+    if isinstance(value, Workers):
+        value = dataclasses.asdict(value)
+    if not isinstance(value, Mapping):
+        value = {"count": value}
+    members = {"count": _count, "cpu": _share, "gpu": _gpu, "resources": _resources}
+    workers = Workers(**_members(value, "workers", members))
+    if workers.count == "auto" and not (workers.cpu or workers.gpu or workers.resources):
+        raise SpecError("a worker that takes nothing fits any number of times; give cpu, gpu or a count")
+    return workers
+
+
+def _count(value: Any) -> int | str:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, str):
+        raise SpecError(f"must be a whole number from 1, or auto, not {value!r}")
+    return _whole(1)(value)
+
+
+def _gpu(value: Any) -> float:
+    number = _share(value)
+    if number > 1 and number != int(number):
+        raise SpecError(f"{show(number)}: above one, Ray gives out whole GPUs only")
+    return number
+
+
+def _resources(value: Any) -> dict[str, float]:
+    return {str(k): _positive(v) for k, v in _mapping(value).items()}
+
+
+def _budget(value: Any) -> Budget:
+    if isinstance(value, Budget):
+        value = dataclasses.asdict(value)
+    members = {"hours": _positive, "gpu_hours": _positive, "trials": _whole(1)}
+    return Budget(**_members(value, "budget", members))
+
+
+def _wandb(value: Any) -> dict[str, Any]:
+    readers_by_key = dict.fromkeys(WANDB_KEYS, _text) | {"mode": _wandb_mode, "tags": _tags}
+    return _members({"mode": value} if isinstance(value, (str, bool)) else value, "wandb", readers_by_key)
+
+
+def _wandb_mode(value: Any) -> str:
+    mode = {False: "off", "disabled": "off"}.get(value, value)  # YAML 1.1 reads off as false
+    if mode not in WANDB_MODES:
+        raise SpecError(unknown("mode", value, WANDB_MODES))
+    return str(mode)
+
+
+def _tags(value: Any) -> list[str]:
+    if not isinstance(value, (list, tuple)):
+        raise SpecError(f"must be a list of texts, not {value!r}")
+    return [_text(tag) for tag in value]
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "name": _name,
+    "trainable": _trainable,
+    "metric": _text,
+    "mode": _mode,
+    "space": lambda value: value,
+    "constraints": lambda value: value,
+    "strategy": _strategy,
+    "workers": _workers,
+    "storage": _storage,
+    "budget": _budget,
+    "seed": _whole(0),
+    "baseline": _mapping,
+    "wandb": _wandb,
+    "isolate": _flag,
+    "stall_timeout": quantities.seconds,
+    "retries": _whole(0),
+    "quota": quantities.size,
+    "seed_as": _text,
+    "config": _mapping,
+}

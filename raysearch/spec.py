@@ -1,0 +1,294 @@
+"""The spec of a search: one YAML file, or the same fields as keyword arguments, read and checked once.
+
+    spec = load_spec("search.yaml", ["strategy.samples=50"])
+    spec = make_spec(trainable=train, space={"lr": {"loguniform": [1e-4, 1.0]}}, metric="loss",
+                     mode="min", strategy={"name": "caviar", "samples": 50, "max_iterations": 27})
+
+Every mistake is a SpecError that says where it stands: `search.yaml [space.lr]: unknown domain ...`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from raysearch import readers
+from raysearch.errors import SpecError, unknown
+from raysearch.expressions import Constraint
+from raysearch.notation import PlacedError, placed
+from raysearch.settings import READERS, Budget, Workers
+from raysearch.space import Space
+from raysearch.strategies.base import Recipe
+from raysearch.tree import Mode
+from raysearch.values import plain, show
+from raysearch.yamltext import read_yaml, write_yaml
+
+__all__ = ["Budget", "SearchSpec", "Workers", "apply_overrides", "load_spec", "make_spec", "trainable_name"]
+
+_FIELDS = {"stall_timeout": "stall_timeout_s"}
+_REQUIRED = {
+    "trainable": "the class or function that trains, as module:attribute or path/to/file.py:attribute",
+    "metric": "the name under which the trainable reports what is to be improved",
+    "mode": "min if lower is better, max if higher is",
+    "space": "the hyper-parameters, such as lr: {loguniform: [1.0e-4, 1.0]}",
+    "strategy": "how to search, such as {name: caviar, samples: 100, max_iterations: 81}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpec:
+    """A search, fully said: the same spec gives the same search.
+
+    Attributes:
+        name: of the run and its folder in the storage.
+        trainable: "module:attribute", "file.py:attribute", or the class or function itself.
+        metric: which of the reported metrics is compared.
+        mode: "min" or "max": which direction of it is better.
+        strategy: a recipe from `raysearch.strategies`.
+        storage: folder or URL in which runs are kept.
+        seed: of every random choice.
+        baseline: the configuration used today; trained too, and compared with.
+        wandb: mode, project, entity, group, tags.
+        isolate: a fresh process for each trial.
+        stall_timeout_s: a trial that has not reported for so long has failed.
+        retries: how often a failed trial is tried again.
+        quota: bytes that checkpoints may take.
+        seed_as: name of the config entry in which the trainable gets its seed.
+        config: entries that every configuration gets besides the space's.
+        notes: what was understood differently from what was written; to be shown once.
+    """
+
+    name: str
+    trainable: Any
+    metric: str
+    mode: Mode
+    space: Space
+    strategy: Recipe
+    workers: Workers = field(default_factory=Workers)
+    storage: str = "runs"
+    budget: Budget = field(default_factory=Budget)
+    seed: int = 0
+    baseline: Mapping[str, Any] | None = None
+    wandb: Mapping[str, Any] = field(default_factory=dict)
+    isolate: bool = False
+    stall_timeout_s: float | None = None
+    retries: int = 1
+    quota: int | None = None
+    seed_as: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        """Raises PlacedError where two fields contradict each other."""
+        groups = {name.split("/")[0] for name in self.space.names}
+        for key in self.config:
+            if key in groups:
+                raise PlacedError(f"config.{key}", "is in the space too; leave it out of one of them")
+        if self.seed_as in groups or self.seed_as in self.config:
+            where = "space" if self.seed_as in groups else "config"
+            raise PlacedError("seed_as", f"{self.seed_as!r} is in the {where} too, and would be overwritten")
+        if self.baseline is not None and (why := self.space.why_not(self.baseline)) is not None:
+            raise PlacedError("baseline", f"{why}; the baseline must lie in the space: widen it")
+        if self.space.constraints:
+            with placed("space.constraints"):
+                self.space.sample(self.seed, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values; a trainable or sampler that is an object becomes its name."""
+        return {
+            "name": self.name,
+            "trainable": trainable_name(self.trainable),
+            "metric": self.metric,
+            "mode": self.mode,
+            "space": self.space.to_dict(),
+            "strategy": _strategy_form(self.strategy),
+            "workers": dataclasses.asdict(self.workers),
+            "storage": self.storage,
+            "budget": dataclasses.asdict(self.budget),
+            "seed": self.seed,
+            "baseline": None if self.baseline is None else plain(self.baseline),
+            "wandb": plain(self.wandb),
+            "isolate": self.isolate,
+            "stall_timeout": self.stall_timeout_s,
+            "retries": self.retries,
+            "quota": self.quota,
+            "seed_as": self.seed_as,
+            "config": plain(self.config),
+        }
+
+    def to_yaml(self) -> str:
+        """The resolved spec as YAML; `load_spec` reads an equal one back."""
+        return write_yaml(self.to_dict())
+
+
+def make_spec(**settings: Any) -> SearchSpec:
+    """The spec of keyword arguments named like the fields of SearchSpec.
+
+    A `space` may be a mapping (also with Ray Tune domains in it), a Space, a ConfigSpace or a W&B
+    sweep; `strategy` a name, a mapping with `name`, or a recipe; `workers` a number or a mapping;
+    `constraints` may stand beside `space`.
+
+    Raises:
+        PlacedError: with the dotted path of the setting that is wrong.
+    """
+    given = {_alias(key): value for key, value in settings.items()}
+    for key in settings:
+        if _alias(key) not in READERS:
+            raise PlacedError(key, unknown("field", key, READERS))
+    notes: list[str] = []
+    fields: dict[str, Any] = {}
+    constraints = given.pop("constraints", None)
+    if "trainable" in given:
+        given.setdefault("name", default_name(given["trainable"]))
+    for required, help_text in _REQUIRED.items():
+        if given.get(required) is None:
+            raise PlacedError(required, f"is missing: {help_text}")
+    for key, value in given.items():
+        with placed(key):
+            if key == "space":
+                fields[key] = _space(value, constraints, notes)
+            elif value is not None:
+                fields[_FIELDS.get(key, key)] = READERS[key](value)
+    return SearchSpec(**fields, notes=tuple(notes))
+
+
+def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[str, Any] = ()) -> SearchSpec:
+    """The spec in a YAML file, which may be a W&B sweep file.
+
+    Args:
+        overrides: take the place of what the file says: `strategy.samples=50`,
+            `space.lr={loguniform: [1e-4, 1]}`, or the same as a mapping from dotted path to value.
+
+    Raises:
+        SpecError: with the file's name and the line, or the dotted path, of what is wrong.
+    """
+    file = Path(path)
+    try:
+        settings = _read_file(file)
+        apply_overrides(settings, overrides)
+        notes = readers.sweep_to_spec(settings) if readers.is_sweep(settings) else []
+        _anchor_trainable(settings, file)
+        settings.setdefault("name", _stem(file))
+        spec = make_spec(**settings)
+    except PlacedError as error:
+        raise SpecError(f"{file.name} [{error.place}]: {error.text}") from None
+    return dataclasses.replace(spec, notes=(*notes, *spec.notes))
+
+
+def apply_overrides(settings: dict[str, Any], overrides: Sequence[str] | Mapping[str, Any]) -> None:
+    """Changes `settings` in place; groups on the way are made where they are missing.
+
+    Raises:
+        SpecError: for what is not `path=value`, and for a path through a value that has no members.
+    """
+    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_split_override, overrides)
+    for path, value in pairs:
+        *groups, last = path.split(".")
+        into = settings
+        for depth, group in enumerate(groups, 1):
+            below = into.get(group)
+            if group == "strategy" and depth == 1 and isinstance(below, str):
+                below = {"name": below}
+            if below is not None and not isinstance(below, dict):
+                at = ".".join(groups[:depth])
+                raise PlacedError(path, f"cannot be set: {at} is {show(below)}, which has no members")
+            into[group] = into = below if below is not None else {}
+        into[last] = value
+
+
+def _split_override(text: str) -> tuple[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals or not all(path.strip().split(".")):
+        raise SpecError(f"--set {text!r} is not of the form path=value, such as strategy.samples=50")
+    return path.strip(), read_yaml(value, f"--set {path.strip()}")
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(f"{file}: there is no such file") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{file} is not UTF-8 text: {error}") from None
+    except OSError as error:
+        raise SpecError(f"{file} cannot be read: {error.strerror or error}") from None
+    settings = read_yaml(text, file.name)
+    if not isinstance(settings, dict):
+        what = "is empty" if settings is None else f"holds {type(settings).__name__}, not a mapping"
+        raise SpecError(f"{file.name} {what}; it needs {', '.join(_REQUIRED)}")
+    for key in settings:
+        if not isinstance(key, str):
+            raise SpecError(f"{file.name} [{key}]: {unknown('field', key, READERS)}")
+    return settings
+
+
+def _anchor_trainable(settings: dict[str, Any], file: Path) -> None:
+    """Makes `model.py:Model` absolute if it lies beside the spec, so that it is found from anywhere."""
+    text = settings.get("trainable")
+    if isinstance(text, str) and ".py:" in text:
+        script, _, attribute = text.rpartition(":")
+        beside = (file.parent / Path(script).expanduser()).absolute()
+        if beside.exists():
+            settings["trainable"] = f"{beside}:{attribute}"
+
+
+def _stem(file: Path) -> str:
+    """A run's name made of a file's: `my search.yaml` gives `my-search`."""
+    return re.sub(r"[^A-Za-z0-9_.\-]+", "-", file.stem).strip("-.") or "search"
+
+
+def trainable_name(trainable: Any) -> str:
+    """`module:qualname` of a class or function; text as it is."""
+    if isinstance(trainable, str):
+        return trainable
+    inner = getattr(trainable, "func", trainable)  # functools.partial
+    owner = inner if hasattr(inner, "__qualname__") else type(inner)
+    return f"{owner.__module__}:{owner.__qualname__}"
+
+
+def default_name(trainable: Any) -> str:
+    """What a run is called when nobody says: the trainable's own name in small letters."""
+    last = re.split(r"[:.]", trainable_name(trainable))[-1]
+    return re.sub(r"\W+", "-", last).strip("-").lower() or "search"
+
+
+def _alias(key: str) -> str:
+    return {"stall_timeout_s": "stall_timeout"}.get(key, key)
+
+
+def _space(value: Any, constraints: Any, notes: list[str]) -> Space:
+    space, more = readers.read_space(value)
+    notes += more
+    if constraints is None:
+        return space
+    listed = [constraints] if isinstance(constraints, (str, Constraint)) else constraints
+    if not isinstance(listed, (list, tuple)):
+        raise PlacedError("constraints", f"{constraints!r} is not a list of expressions")
+    try:
+        with placed("constraints"):
+            more_constraints = [c if isinstance(c, Constraint) else Constraint(c) for c in listed]
+        return Space(space.domains, space.conditions, (*space.constraints, *more_constraints))
+    except PlacedError as error:
+        raise PlacedError("constraints", error.text) from None
+
+
+def _strategy_form(recipe: Recipe) -> dict[str, Any]:
+    form: dict[str, Any] = {"name": recipe.name}
+    for f in dataclasses.fields(cast(Any, recipe)):
+        if f.init:
+            form[f.name] = _plain_or_name(getattr(recipe, f.name))
+    return form
+
+
+def _plain_or_name(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain_or_name(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+    try:
+        return plain(value)
+    except SpecError:
+        return trainable_name(value)
