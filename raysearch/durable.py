@@ -1,0 +1,31 @@
+"""Files that are there after a power cut: written, synced, renamed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from raysearch.paths import TMP_SUFFIX
+
+# The size of a grown file is synced with its data either way; macOS has only fsync.
+sync = getattr(os, "fdatasync", os.fsync)
+
+
+def sync_path(path: str | os.PathLike[str]) -> None:
+    """Syncs a file's contents, or a folder's list of names."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Makes `text` the contents of `path`: after any crash the file holds the old text or the new."""
+    tmp = path.with_name(f"{path.name}.{os.getpid()}{TMP_SUFFIX}")
+    with open(tmp, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(tmp, path)
+    sync_path(path.parent)

@@ -1,0 +1,372 @@
+"""The journal: every outcome and event of a run, durable before anybody is told that it is.
+
+    with Journal.create(folder) as journal:
+        journal.append(outcomes)                  # on disk when this returns
+    for outcome in read_outcomes(folder): ...     # any process, at any time, without the lock
+
+One process appends, to a log of checksummed frames (logfile.py); a thread turns full logs into Parquet
+(parts.py). What the rows look like is in rows.py. Reading streams: it needs the memory of some thousand
+rows, however long the journal.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raysearch import parts
+from raysearch.durable import sync_path
+from raysearch.errors import JournalError, unknown
+from raysearch.logfile import LogReader, LogWriter
+from raysearch.parts import START, Position
+from raysearch.paths import TMP_SUFFIX, JournalPaths
+from raysearch.rows import SCHEMA, Decoder, Event, check_config, decode_events, encode_event, encode_outcomes
+from raysearch.tree import ORDINAL_BITS, Outcome
+
+__all__ = [
+    "START",
+    "Event",
+    "Journal",
+    "Position",
+    "check_config",
+    "read_events",
+    "read_outcomes",
+    "read_table",
+    "tail",
+]
+
+# A log is compacted when it passes this; about a hundred thousand rows.
+LOG_BYTES = 32 << 20
+
+_APPEND_ROWS = 32_768
+_EVENT_COLUMNS = ("event", "detail", "finished_at")
+
+
+class Journal:
+    """A journal opened for appending, which one process at a time may do; safe to call from any thread.
+
+    Attributes:
+        notes: what was odd and needs no action now: an unfinished append cut, a compaction put off.
+    """
+
+    def __init__(self, root: Path, lock: int) -> None:
+        """Use `create` or `open`."""
+        self.root = root
+        self.notes: list[str] = []
+        self._lock_fd = lock
+        self._mutex = threading.Lock()
+        self._compactor: ThreadPoolExecutor | None = None
+        self._rotate_at = LOG_BYTES
+        self._closed = False
+        self._log = _open_log(root, self.notes)
+
+    @classmethod
+    def create(cls, root: str | os.PathLike[str]) -> Journal:
+        """A new journal in this folder, which is made if need be.
+
+        Raises:
+            JournalError: there is one already, or the folder cannot be written.
+        """
+        path = Path(root)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = _take_lock(JournalPaths(path))
+        except OSError as error:
+            raise JournalError(f"{path}: a journal cannot be made here: {error.strerror}") from error
+        try:
+            if any(JournalPaths(path).part(name) for name in os.listdir(path)):
+                raise JournalError(f"{path}: holds a journal already; open it, or choose another folder")
+            sync_path(path.parent)
+            LogWriter.create(JournalPaths(path).log(0)).close()
+            return cls(path, lock)
+        except OSError as error:
+            os.close(lock)
+            raise JournalError(f"{path}: a journal cannot be made here: {error.strerror}") from error
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str]) -> Journal:
+        """The journal in this folder, to go on with. An unfinished append is cut, and noted in `notes`.
+
+        Raises:
+            JournalError: there is none, another process has it open, or it is broken.
+        """
+        path = Path(root)
+        parts.list_parts(path)
+        try:
+            lock = _take_lock(JournalPaths(path))
+        except OSError as error:
+            raise JournalError(f"{path}: the journal cannot be opened: {error.strerror}") from error
+        try:
+            return cls(path, lock)
+        except OSError as error:
+            os.close(lock)
+            raise JournalError(f"{path}: the journal cannot be opened: {error.strerror}") from error
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, outcomes and events."""
+        return self._log.next_row
+
+    def append(self, outcomes: Sequence[Outcome]) -> None:
+        """Makes the outcomes durable: one write and one sync for all of them, unless there are very many.
+
+        Raises:
+            SpecError: a config holds what cannot be kept; nothing was written.
+            JournalError: the disk is full or failing; nothing was written, and append can be called
+                again. Of more than 32,768 outcomes the first ones may have been written.
+        """
+        for at in range(0, len(outcomes), _APPEND_ROWS):
+            self._append(encode_outcomes(outcomes[at : at + _APPEND_ROWS]))
+
+    def append_event(self, kind: str, detail: Mapping[str, Any], at: float) -> None:
+        """Makes an event durable; `at` is Unix time. Raises as `append` does."""
+        self._append(encode_event(kind, detail, at))
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """All outcomes in the order written."""
+        return read_outcomes(self.root)
+
+    def events(self) -> Iterator[Event]:
+        """All events in the order written."""
+        return read_events(self.root)
+
+    def compact(self) -> None:
+        """Turns everything written so far into Parquet; returns when it is done.
+
+        Raises:
+            JournalError: it cannot be done now; nothing is lost by that.
+        """
+        with self._mutex:
+            self._check_open()
+            try:
+                self._rotate()
+            except OSError as error:
+                raise JournalError(f"{self.root}: cannot be compacted: {error.strerror}") from error
+            job = self._submit()
+        if note := job.result():
+            raise JournalError(note)
+
+    def close(self) -> None:
+        """Compacts and lets go of the lock. What cannot be compacted stays as it is, and is noted."""
+        with self._mutex:
+            if self._closed:
+                return
+            self._closed = True
+            self._log.close()
+            job = self._submit()
+        try:
+            if note := job.result():
+                self.notes.append(note)
+        finally:
+            if self._compactor:
+                self._compactor.shutdown()
+            os.close(self._lock_fd)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, batch: pa.RecordBatch) -> None:
+        with self._mutex:
+            self._check_open()
+            try:
+                self._log.append(batch)
+            except OSError as error:
+                raise JournalError(
+                    f"{self._log.part.path}: {batch.num_rows} rows could not be written: {error.strerror}."
+                    " Everything acknowledged is still there; make room and resume"
+                ) from error
+            if self._log.end >= self._rotate_at:
+                self._rotate_when_possible()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise JournalError(f"{self.root}: the journal was closed")
+
+    def _rotate_when_possible(self) -> None:
+        try:
+            self._rotate()
+        except OSError as error:
+            self._rotate_at = self._log.end + LOG_BYTES
+            self.notes.append(f"{self._log.part.path}: goes on growing, a new log cannot be made: {error}")
+        else:
+            self._submit()
+
+    def _rotate(self) -> None:
+        """Begins a new log, unless this one is empty."""
+        if self._log.next_row == self._log.part.first:
+            return
+        new = LogWriter.create(JournalPaths(self.root).log(self._log.next_row))
+        self._log.close()
+        self._log = new
+        self._rotate_at = LOG_BYTES
+
+    def _submit(self) -> Future[str]:
+        """Has the logs that are no longer appended to compacted; the result says why they were not."""
+        if self._compactor is None:
+            self._compactor = ThreadPoolExecutor(1, thread_name_prefix="journal-compaction")
+        below = self._log.next_row if self._closed else self._log.part.first
+        return self._compactor.submit(self._compact, below)
+
+    def _compact(self, below: int) -> str:
+        try:
+            parts.compact(self.root, below)
+        except (OSError, JournalError, pa.ArrowException) as error:
+            return f"{self.root}: not compacted: {error}"
+        return ""
+
+
+def _open_log(root: Path, notes: list[str]) -> LogWriter:
+    """The log to append to, its unfinished end cut; removes what a crash left over."""
+    for name in os.listdir(root):
+        if name.endswith(TMP_SUFFIX):
+            (root / name).unlink()
+    used, covered = parts.list_parts(root)
+    for part in covered:
+        part.path.unlink()
+    last = used[-1]
+    if last.stop is not None:
+        return LogWriter.create(JournalPaths(root).log(last.stop))
+    reader = LogReader(last)
+    for _ in reader.frames():
+        pass
+    if reader.tear:
+        notes.append(str(reader.tear))
+    if reader.end == 0:
+        return LogWriter.create(last)
+    return LogWriter(last, reader.end, reader.next_row)
+
+
+def _take_lock(paths: JournalPaths) -> int:
+    fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(fd, 4096, 0).decode(errors="replace")
+        os.close(fd)
+        raise JournalError(f"{paths.root}: {_say_holder(holder)} has the journal open") from error
+    except OSError:
+        os.close(fd)
+        raise
+    holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, holder.encode(), 0)
+    return fd
+
+
+def _say_holder(text: str) -> str:
+    try:
+        holder = json.loads(text)
+        return f"process {holder['pid']} on {holder['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+
+
+# ---------------------------------------------------------------------------- reading without the lock
+
+
+def read_outcomes(root: str | os.PathLike[str]) -> Iterator[Outcome]:
+    """All outcomes in the order written, as they are read; an append that is going on may be left out.
+
+    Raises:
+        JournalError: there is no journal, or it is broken; says in which file, and where.
+    """
+    decoder = Decoder()
+    for batch in parts.read_batches(Path(root)):
+        yield from decoder.outcomes(batch.rows)
+
+
+def read_events(root: str | os.PathLike[str]) -> Iterator[Event]:
+    """All events in the order written. Raises as `read_outcomes` does."""
+    for batch in parts.read_batches(Path(root), _EVENT_COLUMNS):
+        yield from decode_events(batch.rows)
+
+
+def read_table(root: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
+    """The outcomes as columns: those of rows.SCHEMA, but `id` and `parent` for `ordinal` and `back`.
+
+    `columns` chooses some. The texts that repeat are dictionaries. `config`, JSON text, is made when asked
+    for by name; `shape` and `numbers` hold the same without the cost.
+
+    Raises:
+        JournalError: there is no journal, or it is broken, or has no such column.
+    """
+    names = [*_TABLE_COLUMNS] if columns is None else [*columns]
+    if wrong := [name for name in names if name not in (*_TABLE_COLUMNS, "config")]:
+        raise JournalError(unknown("column", wrong[0], (*_TABLE_COLUMNS, "config")))
+    stored = {part for name in names for part in _STORED.get(name, (name,))} | {"event"}
+    wanted = [name for name in SCHEMA.names if name in stored]
+    tables = []
+    for batch in parts.read_batches(Path(root), wanted):
+        table = parts.dictionaries(batch.rows)
+        if batch.rows["event"].null_count < batch.rows.num_rows:
+            table = table.filter(pc.is_null(table["event"]))
+        tables.append(table)
+    if not tables:
+        empty = pa.RecordBatch.from_pylist([], schema=SCHEMA).select(wanted)
+        tables = [parts.dictionaries(empty)]
+    table = pa.concat_tables(tables).unify_dictionaries()
+    return pa.table({name: _column(table, name) for name in names})
+
+
+_STORED = {"id": ("trial", "ordinal"), "parent": ("trial", "ordinal", "back"), "config": ("shape", "numbers")}
+_TABLE_COLUMNS = (
+    "id",
+    "parent",
+    *(name for name in SCHEMA.names if name not in ("ordinal", "back", "event", "detail")),
+)
+
+
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
+    if name == "config":
+        configs = Decoder().configs(table)
+        return pa.array([json.dumps(config, ensure_ascii=False) for config in configs], pa.string())
+    if name not in ("id", "parent"):
+        return table[name]
+    ids = (table["trial"].to_numpy().astype(np.int64) << ORDINAL_BITS) + table["ordinal"].to_numpy()
+    return pa.array(ids) if name == "id" else pc.subtract(pa.chunked_array([ids]), table["back"])
+
+
+def tail(root: str | os.PathLike[str], position: Position = START) -> tuple[list[Outcome], Position]:
+    """The outcomes written since `position`, and the position behind them.
+
+    A call costs what is new, not what is there, while the log that it stopped in is not compacted.
+    """
+    try:
+        return _tail(Path(root), position)
+    except JournalError:
+        if position.offset == 0:
+            raise
+        # An append that we saw and that then failed was cut, and what came after is not where we stopped.
+        return _tail(Path(root), Position(position.row))
+
+
+def _tail(root: Path, at: Position) -> tuple[list[Outcome], Position]:
+    decoder = Decoder()
+    outcomes: list[Outcome] = []
+    for batch in parts.read_batches(root, position=at):
+        outcomes.extend(decoder.outcomes(batch.rows))
+        at = batch.behind
+    return outcomes, at

@@ -1,0 +1,116 @@
+"""Every file name of a run.
+
+RUN/
+  spec.yaml               the resolved spec
+  run.json                what the run is doing, rewritten by the coordinator
+  journal/                the one source of truth (journal.py)
+    lock                  held by the process that appends; names it
+    log-FIRST.rsj         rows FIRST.. in the order written, appended to
+    rows-FIRST-STOP.parquet   rows FIRST..STOP-1, compacted
+  checkpoints/            (checkpoints.py)
+    tmp/                  being written or being deleted
+    3f/12.3-TOKEN/        256 folders, chosen by the name's hash
+  logs/                   what trials print, a file a worker
+  tune/                   what Ray Tune itself writes
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+TMP_SUFFIX = ".tmp"
+CHECKPOINT_NAME = re.compile(r"\d+\.\d+-[A-Za-z0-9_]+")
+
+_LOG = re.compile(r"log-(\d{12,})\.rsj")
+_ROWS = re.compile(r"rows-(\d{12,})-(\d{12,})\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """Where a run's files are; makes none of them."""
+
+    root: Path
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "root", Path(root))
+
+    @property
+    def spec(self) -> Path:
+        return self.root / "spec.yaml"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def tune(self) -> Path:
+        return self.root / "tune"
+
+    def log_of(self, worker: str) -> Path:
+        """The file that holds what `worker` printed."""
+        return self.logs / (re.sub(r"[^\w.-]", "_", worker) + ".log")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of a journal: rows `first` to `stop` - 1; `stop` is None in a log, which may still grow."""
+
+    path: Path
+    first: int
+    stop: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPaths:
+    """Where a journal's files are; makes none of them."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    def log(self, first: int) -> Part:
+        return Part(self.root / f"log-{first:012d}.rsj", first)
+
+    def rows(self, first: int, stop: int) -> Part:
+        return Part(self.root / f"rows-{first:012d}-{stop:012d}.parquet", first, stop)
+
+    def part(self, name: str) -> Part | None:
+        """The part that a file of this name is; None for any other file."""
+        if found := _LOG.fullmatch(name):
+            return self.log(int(found[1]))
+        if found := _ROWS.fullmatch(name):
+            return self.rows(int(found[1]), int(found[2]))
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPaths:
+    """Where checkpoints are; makes none of them."""
+
+    root: Path
+
+    @property
+    def tmp(self) -> Path:
+        return self.root / "tmp"
+
+    def committed(self, name: str) -> Path:
+        """Spread over 256 folders, so that none becomes slow to list."""
+        return self.root / f"{zlib.crc32(name.encode()) & 0xFF:02x}" / name

@@ -1,0 +1,427 @@
+"""Outcomes and events as Arrow rows, and back.
+
+One schema serves the log and the Parquet parts. What repeats is kept out of the rows:
+
+- A config is its `shape`, JSON text naming the entries and holding those that are no numbers, and its
+  `numbers`. `{"lr": 0.1, "layers": 3, "optimizer": "adamw"}` is
+  `[["lr","f"],["layers","i"],["optimizer","=","adamw"]]` with `[0.1, 3.0]`. Few shapes occur in a search,
+  so they compress to nothing, and tables are built from the numbers without parsing text.
+- A curve is `metrics`, JSON text naming them, and `values`, one metric after the other.
+- A segment's id is (trial << ORDINAL_BITS) + `ordinal`, its parent's id is id - `back`.
+
+Floats keep every bit, NaN and infinities too. An event is a row with `event` and `detail` set.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raysearch.errors import JournalError, SpecError
+from raysearch.tree import ORDINAL_BITS, Config, Outcome, Segment, Status, segment_name
+
+SCHEMA = pa.schema(
+    [
+        ("trial", pa.int64()),
+        ("ordinal", pa.int64()),
+        ("back", pa.int64()),
+        ("role", pa.string()),
+        ("source", pa.int64()),
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+        ("seed", pa.uint64()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("shape", pa.string()),
+        ("numbers", pa.list_(pa.float64())),
+        ("metrics", pa.string()),
+        ("values", pa.list_(pa.float64())),
+        ("checkpoint", pa.string()),
+        ("seconds", pa.float64()),
+        ("worker", pa.string()),
+        ("error", pa.string()),
+        ("done", pa.bool_()),
+        ("finished_at", pa.float64()),
+        ("event", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+_EVENT_COLUMNS = ("event", "detail")
+_EXACT = 2**53  # integers up to here are exact as floats
+_TUPLE = "__tuple__"
+_CACHED = 10_000
+_PLAIN = frozenset({float, int, str, bool, type(None)})
+
+
+class Event(NamedTuple):
+    """Something that happened to the run and is no outcome."""
+
+    kind: str
+    detail: dict[str, Any]
+    at: float
+
+
+# ---------------------------------------------------------------------------- writing
+
+
+def encode_outcomes(outcomes: Sequence[Outcome]) -> pa.RecordBatch:
+    """Rows of SCHEMA, one an outcome.
+
+    Raises:
+        SpecError: a config or a curve holds what cannot be kept; names the entry.
+        JournalError: an integer does not fit its column; names the segment.
+    """
+    segments = [o.segment for o in outcomes]
+    try:
+        columns = _segment_columns(segments) | _outcome_columns(outcomes)
+    except (OverflowError, pa.ArrowInvalid) as error:
+        raise _misfit(segments, error) from error
+    nothing = pa.nulls(len(segments), pa.string())
+    columns |= dict.fromkeys(_EVENT_COLUMNS, nothing)
+    return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def encode_event(kind: str, detail: Mapping[str, Any], at: float) -> pa.RecordBatch:
+    """One row of SCHEMA."""
+    text = json.dumps({name: _plain(value, f"detail.{name}") for name, value in detail.items()})
+    row = {"event": kind, "detail": text, "finished_at": float(at)}
+    return pa.RecordBatch.from_pylist([row], schema=SCHEMA)
+
+
+def check_config(config: Config) -> None:
+    """Raises SpecError, naming the entry, if a journal cannot keep this config."""
+    _encode_config(config)
+
+
+def _segment_columns(segments: Sequence[Segment]) -> dict[str, pa.Array]:
+    ids = np.array([s.id for s in segments], np.int64)
+    trials = np.array([s.trial for s in segments], np.int64)
+    configs = [_encode_config(s.config) for s in segments]
+    return {
+        "trial": pa.array(trials),
+        "ordinal": pa.array(ids - (trials << ORDINAL_BITS)),
+        "back": pa.array([None if s.parent is None else s.id - s.parent for s in segments], pa.int64()),
+        "role": pa.array([s.role for s in segments], pa.string()),
+        "source": pa.array([s.source for s in segments], pa.int64()),
+        "start": pa.array([s.start for s in segments], pa.int64()),
+        "stop": pa.array([s.stop for s in segments], pa.int64()),
+        "seed": pa.array([s.seed for s in segments], pa.uint64()),
+        "reason": pa.array([s.reason for s in segments], pa.string()),
+        "shape": pa.array([shape for shape, _ in configs], pa.string()),
+        "numbers": _lists([numbers for _, numbers in configs]),
+    }
+
+
+def _outcome_columns(outcomes: Sequence[Outcome]) -> dict[str, pa.Array]:
+    curves = [_encode_curve(o) for o in outcomes]
+    return {
+        "status": pa.array([o.status._value_ for o in outcomes], pa.string()),
+        "metrics": pa.array([names for names, _ in curves], pa.string()),
+        "values": _lists([values for _, values in curves]),
+        "checkpoint": pa.array([o.checkpoint for o in outcomes], pa.string()),
+        "seconds": pa.array([o.seconds for o in outcomes], pa.float64()),
+        "worker": pa.array([o.worker for o in outcomes], pa.string()),
+        "error": pa.array([o.error for o in outcomes], pa.string()),
+        "done": pa.array([o.done for o in outcomes], pa.bool_()),
+        "finished_at": pa.array([o.finished_at for o in outcomes], pa.float64()),
+    }
+
+
+def _lists(rows: Sequence[Sequence[float]]) -> pa.ListArray:
+    offsets = np.array([0, *accumulate(map(len, rows))], np.int32)
+    flat = np.array([*chain.from_iterable(rows)], np.float64)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
+
+
+def _misfit(segments: Sequence[Segment], error: Exception) -> JournalError:
+    for segment in segments:
+        for name, top in (("id", 63), ("trial", 63), ("start", 63), ("stop", 63), ("seed", 64)):
+            value = getattr(segment, name)
+            if not 0 <= value < 1 << top:
+                where = f"segment {segment_name(segment.id)}"
+                return JournalError(f"{where}: {name} = {value} does not fit; allowed: 0 to 2**{top} - 1")
+    return JournalError(f"outcomes cannot be written as rows: {error}")
+
+
+class _Plan(NamedTuple):
+    """How configs of one (names, types) are taken apart."""
+
+    numbers: tuple[int, ...]  # positions
+    integers: tuple[int, ...]
+    constants: tuple[int, ...]
+    text: str | None  # the shape, if there are no constants
+
+
+_plans: dict[tuple[tuple[str, ...], tuple[type, ...]], _Plan | None] = {}
+_shapes: dict[tuple[Any, ...], str] = {}
+_metric_texts: dict[tuple[str, ...], str] = {}
+
+
+def _encode_config(config: Config) -> tuple[str, Sequence[float]]:
+    names, values = tuple(config), tuple(config.values())
+    types = tuple(map(type, values))
+    key = (names, types)
+    try:
+        plan = _plans[key]
+    except KeyError:
+        plan = _remember(_plans, key, _make_plan(names, types))
+    if plan is None:
+        return _encode_any(config)
+    for i in plan.integers:
+        if not -_EXACT <= values[i] <= _EXACT:
+            return _encode_any(config)
+    if plan.text is not None:
+        return plan.text, values
+    constants = (names, types, *[values[i] for i in plan.constants])
+    text = _shapes.get(constants)
+    if text is None:
+        text = _remember(_shapes, constants, _encode_any(config)[0])
+    return text, [values[i] for i in plan.numbers]
+
+
+def _make_plan(names: tuple[Any, ...], types: tuple[type, ...]) -> _Plan | None:
+    """None if these entries need a look at each value."""
+    if not _PLAIN.issuperset(types) or not all(type(name) is str for name in names):
+        return None
+    numbers = tuple(i for i, t in enumerate(types) if t in (float, int))
+    integers = tuple(i for i in numbers if types[i] is int)
+    constants = tuple(i for i in range(len(types)) if i not in numbers)
+    entries = [[name, "i" if t is int else "f"] for name, t in zip(names, types, strict=True)]
+    return _Plan(numbers, integers, constants, None if constants else _dumps(entries))
+
+
+def _encode_any(config: Config) -> tuple[str, list[float]]:
+    entries: list[list[Any]] = []
+    numbers: list[float] = []
+    for name, raw in config.items():
+        if not isinstance(name, str):
+            raise SpecError(f"config: the name {name!r} is of type {type(name).__name__}; names are strings")
+        value = _plain(raw, f"config.{name}")
+        if type(value) is float or (type(value) is int and -_EXACT <= value <= _EXACT):
+            entries.append([name, "f" if type(value) is float else "i"])
+            numbers.append(value)
+        else:
+            entries.append([name, "=", value])
+    return _dumps(entries), numbers
+
+
+def _plain(value: Any, where: str) -> Any:
+    """`value` of the types that JSON has, tuples marked; numpy scalars become Python's.
+
+    Raises:
+        SpecError: it has none of the types that can be kept.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value) if not isinstance(value, str) else str.__str__(value)
+    if isinstance(value, tuple):
+        return {_TUPLE: [_plain(v, f"{where}[{i}]") for i, v in enumerate(value)]}
+    if isinstance(value, list):
+        return [_plain(v, f"{where}[{i}]") for i, v in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {_plain_key(k, where): _plain(v, f"{where}.{k}") for k, v in value.items()}
+    kept = "numbers, strings, booleans, None, and lists, tuples and dicts of them"
+    raise SpecError(
+        f"{where} = {value!r}: a {type(value).__module__}.{type(value).__qualname__} cannot be kept in the"
+        f" journal; allowed: {kept}. Pass a name or a number and make the object in the trainable"
+    )
+
+
+def _plain_key(name: Any, where: str) -> str:
+    if not isinstance(name, str) or name == _TUPLE:
+        raise SpecError(f"{where}: the key {name!r} cannot be kept in the journal; keys are strings")
+    return name
+
+
+def _encode_curve(outcome: Outcome) -> tuple[str, Sequence[float]]:
+    curve = outcome.curve
+    names = tuple(curve)
+    text = _metric_texts.get(names)
+    if text is None:
+        text = _remember(_metric_texts, names, _dumps(names))
+    if len(names) == 1:
+        return text, curve[names[0]]
+    if len({len(values) for values in curve.values()}) > 1:
+        lengths = {name: len(values) for name, values in curve.items()}
+        raise ValueError(f"segment {segment_name(outcome.segment.id)}: curves differ in length: {lengths}")
+    return text, [*chain.from_iterable(curve.values())]
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _remember(cache: dict[Any, Any], key: Any, value: Any) -> Any:
+    if len(cache) >= _CACHED:
+        cache.clear()
+    cache[key] = value
+    return value
+
+
+# ---------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A parsed `shape`: entries in order, and which of them stand in `numbers`."""
+
+    names: tuple[str, ...]
+    base: Mapping[str, Any]  # constants in place, numbers still None
+    numbers: tuple[tuple[str, bool], ...]  # (name, is an integer), in the order of `numbers`
+    floats_only: bool
+    nested: bool  # constants include lists or dicts
+
+    def config(self, numbers: Sequence[float]) -> dict[str, Any]:
+        """The config with these numbers."""
+        if self.floats_only:
+            return dict(zip(self.names, numbers, strict=True))
+        config = _copy(self.base) if self.nested else dict(self.base)
+        for (name, integer), number in zip(self.numbers, numbers, strict=True):
+            config[name] = int(number) if integer else number
+        return config
+
+
+def parse_shape(text: str) -> Shape:
+    """What `text`, a value of the column `shape`, says."""
+    entries = json.loads(text)
+    base = {entry[0]: _restore(entry[2]) if entry[1] == "=" else None for entry in entries}
+    numbers = tuple((entry[0], entry[1] == "i") for entry in entries if entry[1] != "=")
+    return Shape(
+        names=tuple(base),
+        base=base,
+        numbers=numbers,
+        floats_only=len(numbers) == len(base) and not any(integer for _, integer in numbers),
+        nested=any(isinstance(value, (list, dict, tuple)) for value in base.values()),
+    )
+
+
+def _restore(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_restore(v) for v in value]
+    if isinstance(value, dict):
+        if _TUPLE in value:
+            return tuple(_restore(v) for v in value[_TUPLE])
+        return {k: _restore(v) for k, v in value.items()}
+    return value
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _copy(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_copy(v) for v in value)
+    return value
+
+
+class Decoder:
+    """Turns rows back into outcomes; remembers the shapes that it has seen."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[str, Shape] = {}
+        self._metrics: dict[str, tuple[str, ...]] = {}
+
+    def outcomes(self, batch: pa.RecordBatch | pa.Table) -> Iterator[Outcome]:
+        """The outcomes among these rows, in order."""
+        batch = batch.filter(pc.is_null(batch["event"])) if _has_events(batch) else batch
+        segments = self._segments(batch)
+        curves = self._curves(batch)
+        return map(
+            Outcome,
+            segments,
+            _parsed(batch["status"], Status),
+            curves,
+            batch["checkpoint"].to_pylist(),
+            batch["seconds"].to_pylist(),
+            _parsed(batch["worker"], str),
+            _parsed(batch["error"], str),
+            batch["done"].to_pylist(),
+            batch["finished_at"].to_pylist(),
+        )
+
+    def _segments(self, batch: pa.RecordBatch | pa.Table) -> Iterator[Segment]:
+        trials = batch["trial"].to_numpy()
+        ids = (trials << ORDINAL_BITS) + batch["ordinal"].to_numpy()
+        parents = pc.subtract(pa.array(ids), _one(batch["back"]))
+        return map(
+            Segment,
+            ids.tolist(),
+            trials.tolist(),
+            parents.to_pylist(),
+            self.configs(batch),
+            batch["start"].to_numpy().tolist(),
+            batch["stop"].to_numpy().tolist(),
+            batch["seed"].to_numpy().tolist(),
+            batch["reason"].to_pylist(),
+            _parsed(batch["role"], str),
+            batch["source"].to_pylist(),
+        )
+
+    def configs(self, batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any]]:
+        """The config of each row; needs the columns `shape` and `numbers`."""
+        shapes = _parsed(batch["shape"], lambda text: _memo(self._shapes, text, parse_shape))
+        offsets, flat = _spread(batch["numbers"])
+        for shape, start, stop in zip(shapes, offsets, offsets[1:], strict=False):
+            yield shape.config(flat[start:stop])
+
+    def _curves(self, batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, list[float]]]:
+        names = _parsed(batch["metrics"], lambda text: _memo(self._metrics, text, _parse_metrics))
+        offsets, flat = _spread(batch["values"])
+        for metrics, start, stop in zip(names, offsets, offsets[1:], strict=False):
+            if len(metrics) == 1:
+                yield {metrics[0]: flat[start:stop]}
+            elif not metrics:
+                yield {}
+            else:
+                n = (stop - start) // len(metrics)
+                yield {name: flat[start + k * n : start + k * n + n] for k, name in enumerate(metrics)}
+
+
+def decode_events(batch: pa.RecordBatch | pa.Table) -> Iterator[Event]:
+    """The events among these rows; needs the columns `event`, `detail` and `finished_at`."""
+    found = batch.filter(pc.is_valid(batch["event"]))
+    columns = (found[name].to_pylist() for name in ("event", "detail", "finished_at"))
+    for kind, detail, at in zip(*columns, strict=True):
+        yield Event(kind, {k: _restore(v) for k, v in json.loads(detail).items()}, at)
+
+
+def _has_events(batch: pa.RecordBatch | pa.Table) -> bool:
+    return bool(batch["event"].null_count < batch.num_rows)
+
+
+def _parse_metrics(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+def _memo(cache: dict[str, Any], text: str, parse: Callable[[str], Any]) -> Any:
+    found = cache.get(text)
+    return _remember(cache, text, parse(text)) if found is None else found
+
+
+def _parsed(column: pa.Array | pa.ChunkedArray, parse: Callable[[str], Any]) -> Iterable[Any]:
+    """`parse` of every value, called once for each that differs; equal values share an object."""
+    encoded = _one(column)
+    if not isinstance(encoded, pa.DictionaryArray):
+        encoded = encoded.dictionary_encode()
+    known = [parse(text) for text in encoded.dictionary.to_pylist()]
+    return map(known.__getitem__, encoded.indices.to_numpy().tolist())
+
+
+def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _spread(column: pa.Array | pa.ChunkedArray) -> tuple[list[int], list[float]]:
+    """Offsets and values of a column of lists."""
+    lists = _one(column)
+    return lists.offsets.to_numpy().tolist(), lists.values.to_numpy().tolist()
