@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from raysearch import examples
+from raysearch.errors import SpecError
+from raysearch.examples.chars import Chars
+from raysearch.examples.digits import Digits
+from raysearch.examples.mnist import Mnist
+from raysearch.spec import load_spec
+
+
+def test_the_examples_by_name() -> None:
+    assert examples.names() == ["chars", "digits", "mnist"]
+    assert examples.path("digits").read_text().startswith("# Handwritten digits")
+
+
+def test_an_unknown_example_names_the_nearest() -> None:
+    with pytest.raises(SpecError, match="unknown example 'digit'; did you mean 'digits'"):
+        examples.path("digit")
+
+
+def test_naming_the_examples_loads_neither_ray_nor_torch() -> None:
+    code = "import sys, raysearch.examples as e; e.path('digits'); print({'ray', 'torch'} & {*sys.modules})"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", examples.names())
+def test_the_baseline_of_each_example_lies_in_its_space(name: str) -> None:
+    spec = load_spec(examples.path(name))
+    assert spec.name == name
+    assert spec.space.why_not(spec.baseline) is None
+    assert spec.seed_as == "seed"
+
+
+@pytest.mark.parametrize("name", examples.names())
+def test_each_example_trains_whatever_its_space_can_give(name: str) -> None:
+    spec = load_spec(examples.path(name))
+    cls = {"digits": Digits, "mnist": Mnist, "chars": Chars}[name]
+    for i in range(20):
+        inputs, labels = cls.problem().train
+        model = cls.problem().build(spec.space.sample(1, i))
+        assert model(inputs[:2]).shape[:-1] == labels[:2].shape

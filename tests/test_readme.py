@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from raysearch.spec import load_spec
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of that language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_readmes_spec_is_valid_and_its_baseline_lies_in_the_space(tmp_path: Path) -> None:
+    (text,) = blocks("yaml")
+    (tmp_path / "search.yaml").write_text(text)
+    spec = load_spec(tmp_path / "search.yaml")
+    assert spec.name == "first"
+    assert spec.baseline is not None
+    assert spec.space.why_not(spec.baseline) is None
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_the_readmes_python_compiles(code: str) -> None:
+    compile(code, "README.md", "exec")
+
+
+def test_the_readmes_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert [link for link in links if not (Path(__file__).parents[1] / link).exists()] == []
