@@ -9,6 +9,7 @@ configuration is applied after the restore.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import random
 import shutil
@@ -98,6 +99,7 @@ class Host:
         self._constants = dict(constants or {})
         self._seed_as = seed_as
         self._storage = LocalStorage(scratch)
+        logging.getLogger("ray.tune.trainable.trainable").setLevel(logging.WARNING)  # a line a restore
         self._trainable: Trainable | None = None
         self._live: int | None = None  # the segment at whose end the trainable stands
         self._config: dict[str, Any] = {}

@@ -120,8 +120,12 @@ class RayAnswer:
 class Ended(tune.Stopper):  # type: ignore[misc]
     """Ends running and waiting workers alike once the search is over."""
 
-    def __init__(self, over: threading.Event) -> None:
+    def __init__(self, over: threading.Event | None) -> None:
         self._over = over
+
+    def __reduce__(self) -> tuple[type[Ended], tuple[None]]:
+        """Tune pickles the experiment for a restore that we never ask for; the event stays here."""
+        return Ended, (None,)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Workers stop by themselves."""
@@ -129,7 +133,7 @@ class Ended(tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """True once the driver has seen the search end."""
-        return self._over.is_set()
+        return self._over is not None and self._over.is_set()
 
 
 def run_tune(
@@ -196,6 +200,7 @@ def _tuner(
             name=name,
             storage_path=str(RunPaths(setup.run).tune.absolute()),
             failure_config=tune.FailureConfig(max_failures=-1),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             stop=Ended(over),
             verbose=0,
             callbacks=callbacks,

@@ -1,0 +1,318 @@
+"""Search: what counts, what is durable, what is leased again, and what may go."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted import Scripted, completed, segment
+
+from raysearch.engine import GIVE_UP_AFTER, LOSS_LIMIT, IdSet, Limits, Search
+from raysearch.errors import JournalError
+from raysearch.tree import Outcome, Segment, Status, segment_id
+
+
+class Log:
+    """A journal in memory that can be made to refuse."""
+
+    def __init__(self) -> None:
+        self.rows: list[Outcome] = []
+        self.refusing = False
+
+    def append(self, outcomes: Sequence[Outcome]) -> None:
+        if self.refusing:
+            raise JournalError("no space left")
+        self.rows.extend(outcomes)
+
+
+class Store:
+    """Remembers which checkpoints were deleted."""
+
+    def __init__(self, size: int = 0) -> None:
+        self.deleted: set[str] = set()
+        self.bytes = size
+
+    def delete(self, names: Iterable[str]) -> None:
+        self.deleted.update(names)
+
+    def size(self) -> int:
+        return self.bytes
+
+
+def make(
+    *segments: Segment, keep: Iterable[int] = (), **limits: float
+) -> tuple[Search, Scripted, Log, Store]:
+    strategy, log, store = Scripted(segments, keep), Log(), Store()
+    search = Search(
+        strategy,
+        metric="loss",
+        mode="min",
+        journal=log,
+        checkpoints=store,
+        limits=Limits(**limits),  # type: ignore[arg-type]
+    )
+    return search, strategy, log, store
+
+
+def failed(of: Segment, error: str = "ValueError: bad") -> Outcome:
+    return Outcome(of, Status.FAILED, error=error)
+
+
+def ids(
+    search: Search, worker: str = "w", want: int = 9, now: float = 0.0, holding: Iterable[int] = ()
+) -> list[int]:
+    return [lease.segment.id for lease in search.lease(worker, want, now, holding).leases]
+
+
+def test_an_outcome_is_in_the_journal_before_the_strategy_hears_of_it() -> None:
+    search, strategy, log, _ = make(segment(0))
+    search.lease("w", 1, 0.0)
+    log.refusing = True
+    with pytest.raises(JournalError):
+        search.exchange("w", [completed(segment(0))], 1, 1.0)
+    assert strategy.told == []
+    log.refusing = False
+    search.exchange("w", [completed(segment(0))], 1, 2.0)
+    assert [o.segment.id for o in log.rows] == [segment(0).id]
+    assert [o.segment.id for o in strategy.told] == [segment(0).id]
+    assert search.ending == "complete"
+
+
+def test_an_outcome_counts_once_however_often_and_by_whomever_it_is_handed_in() -> None:
+    search, strategy, log, _ = make(segment(0), segment(1))
+    search.lease("a", 2, 0.0)
+    twice = [completed(segment(0)), completed(segment(0), 0.1)]
+    search.exchange("a", twice, 0, 1.0, [segment(1).id])
+    search.exchange("b", [completed(segment(0), 0.2)], 0, 2.0)
+    assert len(log.rows) == len(strategy.told) == 1
+    assert search.best is not None
+    assert search.best.value == 0.5
+
+
+def test_two_exchanges_that_wait_for_one_flush_cannot_bring_the_same_outcome_twice() -> None:
+    search, *_ = make(segment(0))
+    search.lease("a", 1, 0.0)
+    assert len(search.accept("a", [completed(segment(0))], 1.0)) == 1
+    assert search.accept("b", [completed(segment(0))], 1.0) == []
+
+
+def test_other_work_under_an_asked_id_is_refused_and_said() -> None:
+    search, strategy, log, _ = make(segment(0, stop=3))
+    search.lease("w", 1, 0.0)
+    search.exchange("w", [completed(segment(0, stop=9))], 0, 1.0, [segment(0).id])
+    assert log.rows == strategy.told == []
+    assert list(search.warnings) == ["worker w handed in another segment under the id 0.0"]
+
+
+def test_an_outcome_that_was_never_asked_for_is_accepted() -> None:
+    search, strategy, log, _ = make(segment(0))
+    search.exchange("w", [completed(segment(7), 0.1)], 0, 1.0)
+    assert [o.segment.trial for o in strategy.told] == [7]
+    assert len(log.rows) == 1
+
+
+def test_a_failed_segment_is_asked_for_again_and_then_fails_for_good() -> None:
+    search, strategy, log, _ = make(segment(0), retries=1)
+    search.lease("w", 1, 0.0)
+    reply = search.exchange("w", [failed(segment(0))], 1, 1.0)
+    assert [lease.segment for lease in reply.leases] == [segment(0)]
+    search.exchange("w", [failed(segment(0))], 1, 2.0)
+    assert [o.status for o in log.rows] == [Status.LOST, Status.FAILED]
+    assert log.rows[0].error == "attempt 1 of 2 failed: ValueError: bad"
+    assert strategy.finished
+
+
+def test_what_a_dead_worker_held_is_leased_again_the_one_it_was_training_singly() -> None:
+    search, _strategy, log, _ = make(*(segment(t) for t in range(4)))
+    assert ids(search, "a", 3) == [segment(t).id for t in range(3)]
+    search.beat("a", segment(1).id, 0, 1.0)
+    search.commit(search.hello("a", 2.0))
+    assert [(o.segment.trial, o.status) for o in log.rows] == [(1, Status.LOST)]
+    taken = [ids(search, worker, 3) for worker in "bcde"]
+    assert [len(t) for t in taken] == [1, 1, 1, 1]
+    assert sorted(t[0] for t in taken) == [segment(t).id for t in range(4)]
+
+
+def test_a_segment_that_keeps_killing_its_workers_is_given_up_and_the_others_are_not() -> None:
+    poison, good = segment(0), segment(1)
+    search, _strategy, log, _ = make(poison, good)
+    now = 0.0
+    while not search.over:
+        now += 1.0
+        held = [lease.segment for lease in search.lease("w", 2, now).leases]
+        if poison in held:
+            search.beat("w", poison.id, 0, now)
+            search.commit(search.hello("w", now))
+        else:
+            search.exchange("w", [completed(s) for s in held], 0, now)
+    last = {o.segment.trial: o for o in log.rows}
+    assert last[1].status is Status.COMPLETED
+    assert last[0].status is Status.FAILED
+    assert last[0].error == f"its worker died, {LOSS_LIMIT} times: this segment kills its worker"
+
+
+def test_a_segment_without_progress_is_overdue_and_fails_with_its_story() -> None:
+    search, _, log, _ = make(segment(0, stop=9), segment(1), stall_timeout_s=60.0)
+    search.lease("w", 2, 0.0)
+    search.beat("w", segment(0).id, 4, 10.0)
+    search.beat("w", segment(0).id, 4, 69.0)
+    assert search.overdue(69.0) == []
+    search.beat("w", segment(0).id, 4, 71.0)
+    [(worker, cause)] = search.overdue(71.0)
+    assert cause == ("stalled: segment 0.0 reported nothing for 61 s after iteration 4 (stall_timeout: 60 s)")
+    search.commit(search.lose(worker, 71.0, cause, stalled=True))
+    assert [(o.status, o.error) for o in log.rows] == [(Status.FAILED, cause)]
+    assert ids(search, "v", 5, 72.0) == [segment(1).id]
+
+
+def test_a_silent_worker_is_overdue_but_an_idle_one_is_not() -> None:
+    search, *_ = make(segment(0), silence_s=60.0)
+    search.lease("busy", 1, 0.0)
+    search.lease("idle", 1, 0.0)
+    assert search.overdue(61.0) == [("busy", "its worker was silent for 61 s")]
+
+
+def test_leases_that_never_arrived_are_given_out_again() -> None:
+    search, *_ = make(segment(0), segment(1))
+    assert ids(search, "w", 2) == [segment(0).id, segment(1).id]
+    assert ids(search, "w", 2, 1.0, holding=[segment(1).id]) == [segment(0).id]
+
+
+def test_after_a_restart_a_worker_keeps_what_it_says_it_holds() -> None:
+    first, *_ = make(segment(0), segment(1))
+    held = first.lease("w", 1, 0.0).leases
+    second, *_ = make(segment(0), segment(1))
+    second.adopt("w", held, 10.0)
+    assert ids(second, "v", 2, 11.0) == [segment(1).id]
+    second.exchange("w", [completed(segment(0))], 0, 12.0)
+    assert second.outstanding == 1
+
+
+def test_a_lease_without_a_parent_checkpoint_brings_the_ancestors_to_grow_again() -> None:
+    root = segment(0, 0, None, 0, 1)
+    middle = segment(0, 1, root.id, 1, 3)
+    leaf = segment(0, 2, middle.id, 3, 9)
+    search, *_ = make(root, middle, leaf, keep=[middle.id])
+    search.lease("w", 1, 0.0)
+    search.exchange("w", [completed(root, checkpoint="c0")], 1, 1.0)
+    [lease] = search.exchange("w", [completed(middle, checkpoint=None)], 1, 2.0).leases
+    assert (lease.checkpoint, lease.origin, lease.chain) == ("c0", root.id, (middle,))
+    search.checkpoint_lost("c0", root.id, "EOFError")
+    search.lose("w", 3.0, "its worker died")
+    search.strategy.tell(dataclasses.replace(completed(leaf), status=Status.LOST))
+    [again] = search.lease("w", 1, 4.0).leases
+    assert (again.checkpoint, again.origin, again.chain) == (None, None, (root, middle))
+
+
+def test_only_checkpoints_that_nothing_can_need_are_deleted() -> None:
+    trials = [segment(t) for t in range(5)]
+    search, _strategy, _, store = make(*trials, segment(9, 0, None, 0, 3), keep=[trials[1].id])
+    search.lease("w", 5, 0.0)
+    search.exchange("w", [completed(s, 1.0 - s.trial / 10, f"c{s.trial}") for s in trials], 0, 1.0)
+    search.collect()
+    assert store.deleted == {"c0", "c2", "c3"}
+    assert search.kept_checkpoints() == {"c1", "c4"}
+
+
+def test_the_checkpoint_above_a_kept_segment_without_one_stays() -> None:
+    root, child = segment(0, 0, None, 0, 1), segment(0, 1, segment(0).id, 1, 3)
+    search, _, _, store = make(root, child, segment(5), segment(6), keep=[child.id])
+    search.lease("w", 4, 0.0)
+    outcomes = [
+        completed(root, 0.9, "c0"),
+        completed(segment(5), 0.8, "c5"),
+        completed(segment(6), 0.1, "c6"),
+    ]
+    search.exchange("w", outcomes, 4, 1.0)
+    search.exchange("w", [completed(child, 0.9)], 0, 2.0)
+    search.collect()
+    assert store.deleted == {"c5"}
+
+
+def test_over_the_quota_workers_are_told_to_write_no_more_and_the_user_is_told_why() -> None:
+    search, _, _, store = make(segment(0), segment(1), quota_bytes=1000)
+    assert search.lease("w", 1, 0.0).keep
+    store.bytes = 2000
+    search.collect()
+    assert not search.lease("v", 1, 0.0).keep
+    assert "the quota is 0.00 GB" in next(iter(search.warnings))
+
+
+@pytest.mark.parametrize(
+    ("limits", "ending"),
+    [
+        ({"hours": 1.0}, "the budget of 1 hours is used up"),
+        ({"gpu_hours": 0.5, "gpus_per_worker": 0.5}, "the budget of 0.5 GPU-hours is used up"),
+        ({"trials": 1}, "the budget of 1 trials is used up"),
+    ],
+)
+def test_a_budget_ends_the_search_with_its_reason(limits: dict[str, float], ending: str) -> None:
+    search, *_ = make(segment(0), segment(1), **limits)
+    search.lease("w", 1, 0.0)
+    done = dataclasses.replace(completed(segment(0)), seconds=3600.0)
+    reply = search.exchange("w", [done], 1, 3600.0)
+    assert reply.stop
+    assert search.ending == ending
+
+
+def test_a_search_whose_first_segments_all_fail_is_ended_with_the_first_error() -> None:
+    trials = [segment(t) for t in range(GIVE_UP_AFTER + 5)]
+    search, *_ = make(*trials, retries=0)
+    search.lease("w", 99, 0.0)
+    search.exchange("w", [failed(s, f"ValueError: {s.trial}") for s in trials], 1, 1.0)
+    assert search.failed == (
+        "the first 10 segments all failed, so the search was ended. The first error was: ValueError: 0"
+    )
+
+
+def test_a_strategy_that_asks_for_nothing_and_waits_for_nothing_is_said_to_be_defective() -> None:
+    class Stuck(Scripted):
+        finished = False  # type: ignore[assignment]
+
+    search = Search(Stuck([]), metric="loss", mode="min")
+    search.lease("w", 1, 0.0)
+    assert search.failed.startswith(
+        "the strategy Stuck is not finished, waits for nothing and asks for nothing"
+    )
+
+
+def test_a_replayed_journal_gives_the_same_standings_as_the_live_search() -> None:
+    trials = [segment(t) for t in range(6)]
+    live, _, log, _ = make(*trials)
+    live.lease("w", 6, 0.0)
+    outcomes = [completed(s, 1.0 / (1 + s.trial)) for s in trials[:4]]
+    diverged = Outcome(trials[4], Status.DIVERGED, {"loss": [math.nan]})
+    live.exchange("w", [*outcomes, diverged], 0, 1.0)
+    again, strategy, *_ = make(*trials)
+    again.replay([*log.rows, *log.rows])
+    assert again.best == live.best
+    assert again.counts == live.counts
+    assert again.reached == live.reached
+    assert ids(again, "w", 9) == [trials[5].id]
+    assert len(strategy.told) == 5
+
+
+def test_nan_is_never_best_and_the_direction_of_the_metric_counts() -> None:
+    search = Search(Scripted([segment(t) for t in range(3)]), metric="loss", mode="max")
+    search.lease("w", 3, 0.0)
+    values = [math.nan, 0.2, 0.7]
+    search.exchange("w", [completed(segment(t), v) for t, v in enumerate(values)], 0, 1.0)
+    assert search.best is not None
+    assert (search.best.trial, search.best.value) == (2, 0.7)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1 << 41), st.integers(0, 20)), max_size=50))
+def test_a_set_of_ids_holds_what_was_put_in_and_nothing_else(pairs: list[tuple[int, int]]) -> None:
+    small = [(trial % 5000, ordinal) for trial, ordinal in pairs[::2]]
+    mine, oracle = IdSet(), set()
+    for trial, ordinal in small + pairs[1::2]:
+        item = segment_id(trial, ordinal)
+        assert (item in mine) == (item in oracle)
+        mine.add(item)
+        oracle.add(item)
+    assert all(item in mine for item in oracle)
+    assert segment_id(1 << 42, 0) not in mine
