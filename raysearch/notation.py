@@ -21,6 +21,7 @@ from raysearch.values import plain, show_all
 
 RESERVED = "constraints"
 WHEN = "when"
+_SWEEP_KEYS = {"distribution", "values", "probabilities", "min", "max", "mu", "sigma", "q"}
 _OPTIONS = ("q", "low", "high", "weights", WHEN)
 
 
@@ -220,6 +221,17 @@ def _check_key(key: Any) -> None:
         )
     if not key or "/" in key:
         raise SpecError(f"the name {key!r} cannot be used: for a group write a nested mapping, without '/'")
+
+
+def _check_group(form: Mapping[Any, Any]) -> None:
+    """Raises SpecError for a group that is empty, or is a parameter of a W&B sweep."""
+    if not form:
+        raise SpecError("is an empty group; give it members, or write {fixed: {}} for an empty mapping")
+    if set(form) <= _SWEEP_KEYS and set(form) & {"values", "distribution", "max"}:
+        raise SpecError(
+            f"{dict(form)!r} is in the form of a W&B sweep; write {{choice: [...]}}, "
+            "{uniform: [low, high]} and so on, or hand in the whole sweep with its method and parameters"
+        )
 
 
 def _is_domain(form: Mapping[Any, Any]) -> bool:

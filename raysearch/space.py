@@ -168,7 +168,13 @@ class Space:
         """Takes the inactive names out, conditions of conditions in their order."""
         for name in self._order:
             if not self.conditions[name].holds(values, self.domains):
-                del values[name]
+                values.pop(name, None)
+
+    def prune(self, config: Config) -> dict[str, Any]:
+        """A configuration without the names that are inactive in it; for values from elsewhere."""
+        values = self.flatten(config)
+        self._prune(values)
+        return self.nest(values)
 
     def encode(self, config: Config) -> Units:
         """The point of a configuration, shape (dimension,); 0.5 on the axes of inactive names.

@@ -170,8 +170,12 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[s
     file = Path(path)
     try:
         settings = _read_file(file)
-        apply_overrides(settings, overrides)
-        notes = readers.sweep_to_spec(settings) if readers.is_sweep(settings) else []
+        pairs = _pairs(overrides)
+        notes = []
+        if readers.is_sweep(settings):  # the space is there to be changed only after it is read
+            apply_overrides(settings, {k: v for k, v in pairs.items() if not k.startswith("space.")})
+            notes = readers.sweep_to_spec(settings)
+        apply_overrides(settings, pairs)
         _anchor_trainable(settings, file)
         settings.setdefault("name", _stem(file))
         spec = make_spec(**settings)
@@ -186,8 +190,7 @@ def apply_overrides(settings: dict[str, Any], overrides: Sequence[str] | Mapping
     Raises:
         SpecError: for what is not `path=value`, and for a path through a value that has no members.
     """
-    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_split_override, overrides)
-    for path, value in pairs:
+    for path, value in _pairs(overrides).items():
         *groups, last = path.split(".")
         into = settings
         for depth, group in enumerate(groups, 1):
@@ -199,6 +202,10 @@ def apply_overrides(settings: dict[str, Any], overrides: Sequence[str] | Mapping
                 raise PlacedError(path, f"cannot be set: {at} is {show(below)}, which has no members")
             into[group] = into = below if below is not None else {}
         into[last] = value
+
+
+def _pairs(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    return dict(overrides if isinstance(overrides, Mapping) else map(_split_override, overrides))
 
 
 def _split_override(text: str) -> tuple[str, Any]:
