@@ -1,0 +1,163 @@
+"""Small trainables of every kind that a worker must drive."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+
+class Walk(tune.Trainable):  # type: ignore[misc]
+    """A random walk that depends on its configuration, the global generators and its whole past."""
+
+    instances = 0
+
+    def setup(self, config: dict[str, Any]) -> None:
+        type(self).instances += 1
+        self.rate, self.value, self.steps = config["rate"], 0.0, 0
+
+    def step(self) -> dict[str, Any]:
+        self.value += self.rate * (1.0 + random.random())
+        self.steps += 1
+        return {"loss": self.value, "steps": self.steps, "nested": {"half": self.value / 2}, "note": "text"}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        Path(checkpoint_dir, "state.json").write_text(json.dumps([self.value, self.steps]))
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        self.value, self.steps = json.loads(Path(checkpoint_dir, "state.json").read_text())
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.rate, self.value, self.steps = new_config["rate"], 0.0, 0
+        return True
+
+
+class Fresh(Walk):
+    """One that cannot be reset, and gives its checkpoint as a dict."""
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        return {"value": self.value, "steps": self.steps}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.value, self.steps = checkpoint["value"], checkpoint["steps"]
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        return False
+
+
+class NoCheckpoint(tune.Trainable):  # type: ignore[misc]
+    """One that cannot be paused."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.rate, self.value = config["rate"], 0.0
+
+    def step(self) -> dict[str, Any]:
+        self.value += self.rate
+        return {"loss": self.value}
+
+
+class Scripted(NoCheckpoint):
+    """Reports what its configuration says, iteration by iteration; "boom" raises."""
+
+    def step(self) -> dict[str, Any]:
+        report = self.config["reports"][self.iteration]
+        if report == "boom":
+            raise RuntimeError("boom at the third")
+        return dict(report)
+
+
+def walk(config: dict[str, Any]) -> None:
+    """The walk as a function; writes a checkpoint at every `every`-th report, 1 if not said."""
+    value, steps = 0.0, 0
+    if checkpoint := tune.get_checkpoint():
+        with checkpoint.as_directory() as folder:
+            value, steps = json.loads(Path(folder, "state.json").read_text())
+    while steps < config.get("length", 100):
+        value += config["rate"] * (steps + 1)
+        steps += 1
+        if steps % config.get("every", 1):
+            tune.report({"loss": value, "steps": steps})
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "state.json").write_text(json.dumps([value, steps]))
+            report = tune.Checkpoint.from_directory(folder)
+            tune.report({"loss": value, "steps": steps}, checkpoint=report)
+
+
+def plain(config: dict[str, Any]) -> None:
+    """A function without checkpoints."""
+    for step in range(config.get("length", 100)):
+        tune.report({"loss": config["rate"] * (step + 1)})
+
+
+def generator(config: dict[str, Any]) -> Any:
+    """A function that yields its reports."""
+    for step in range(config.get("length", 100)):
+        yield {"loss": config["rate"] * (step + 1)}
+
+
+def silent(config: dict[str, Any]) -> None:
+    """A function that forgets to report."""
+
+
+def raising(config: dict[str, Any]) -> None:
+    """A function that fails at its second report."""
+    tune.report({"loss": 1.0})
+    raise ValueError("the function's own error")
+
+
+class Moody(Walk):
+    """Trial numbers in its configuration decide what goes wrong; everything else trains well."""
+
+    def step(self) -> dict[str, Any]:
+        report = super().step()
+        x = self.config["rate"]
+        if 0.10 <= x < 0.20:
+            raise RuntimeError(f"no luck with rate {x:.3f}")
+        if 0.20 <= x < 0.30:
+            return {**report, "loss": float("nan")}
+        return report
+
+
+class Suicidal(Walk):
+    """Kills its own process at its first try, as long as the marker file is not there."""
+
+    def step(self) -> dict[str, Any]:
+        marker = Path(self.config["marker"])
+        if self.config["rate"] > 0.8 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step()
+
+
+class Hanging(Walk):
+    """Waits for ever where the rate is high."""
+
+    def step(self) -> dict[str, Any]:
+        if self.config["rate"] > 0.8:
+            threading.Event().wait()
+        return super().step()
+
+
+class Slow(Walk):
+    """A tenth of a second an iteration."""
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(self.config.get("seconds", 0.1))
+        return super().step()
+
+
+class Chatty(Walk):
+    """Prints, so that one can look for where it went."""
+
+    def step(self) -> dict[str, Any]:
+        print(f"a word from rate {self.config['rate']}")
+        return super().step()
