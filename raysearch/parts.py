@@ -22,8 +22,9 @@ from raysearch.logfile import VERSION, LogReader, check_version
 from raysearch.paths import TMP_SUFFIX, JournalPaths, Part
 from raysearch.rows import SCHEMA
 
-# A part with fewer rows is written again, together with the next one.
+# A part with fewer rows, and bytes, is written again, together with the next one.
 FULL_PART_ROWS = 100_000
+FULL_PART_BYTES = 16 << 20
 
 _BATCH_ROWS = 8_192
 _LISTINGS = 20
@@ -219,12 +220,19 @@ def compact(root: Path, below: int) -> None:
 
 def _compact_one(root: Path, before: Sequence[Part], log: Part, stop: int) -> None:
     sources = [log]
-    while before and before[-1].stop is not None and before[-1].stop - before[-1].first < FULL_PART_ROWS:
+    while before and not _is_full(before[-1]):
         sources.insert(0, before[-1])
         before = before[:-1]
     tables = [_plain_table(part, stop) for part in sources]
     write_parquet(JournalPaths(root).rows(sources[0].first, stop), pa.concat_tables(tables))
     _remove(root, sources)
+
+
+def _is_full(part: Part) -> bool:
+    """Whether the part is a Parquet part that stays as it is; a log is left alone too."""
+    if part.stop is None:
+        return True
+    return part.stop - part.first >= FULL_PART_ROWS or part.path.stat().st_size >= FULL_PART_BYTES
 
 
 def _plain_table(part: Part, stop: int) -> pa.Table:

@@ -4,8 +4,9 @@ One schema serves the log and the Parquet parts. What repeats is kept out of the
 
 - A config is its `shape`, JSON text naming the entries and holding those that are no numbers, and its
   `numbers`. `{"lr": 0.1, "layers": 3, "optimizer": "adamw"}` is
-  `[["lr","f"],["layers","i"],["optimizer","=","adamw"]]` with `[0.1, 3.0]`. Few shapes occur in a search,
-  so they compress to nothing, and tables are built from the numbers without parsing text.
+  `[["lr","f"],["layers","i"],["optimizer","=","adamw"]]` with `[0.1, 3.0]`; a number in a nested dict has
+  a path for a name: `[["model","lr"],"f"]`. Few shapes occur in a search, so they compress to nothing,
+  and tables are built from the numbers without parsing text.
 - A curve is `metrics`, JSON text naming them, and `values`, one metric after the other.
 - A segment's id is (trial << ORDINAL_BITS) + `ordinal`, its parent's id is id - `back`.
 
@@ -203,13 +204,21 @@ def _encode_any(config: Config) -> tuple[str, list[float]]:
     for name, raw in config.items():
         if not isinstance(name, str):
             raise SpecError(f"config: the name {name!r} is of type {type(name).__name__}; names are strings")
-        value = _plain(raw, f"config.{name}")
-        if type(value) is float or (type(value) is int and -_EXACT <= value <= _EXACT):
-            entries.append([name, "f" if type(value) is float else "i"])
-            numbers.append(value)
-        else:
-            entries.append([name, "=", value])
+        _take_apart((str(name),), _plain(raw, f"config.{name}"), entries, numbers)
     return _dumps(entries), numbers
+
+
+def _take_apart(path: tuple[str, ...], value: Any, entries: list[list[Any]], numbers: list[float]) -> None:
+    """Adds the entries and numbers of what stands at `path` in a config."""
+    name = path[0] if len(path) == 1 else path
+    if type(value) is float or (type(value) is int and -_EXACT <= value <= _EXACT):
+        entries.append([name, "f" if type(value) is float else "i"])
+        numbers.append(value)
+    elif isinstance(value, dict) and value and _TUPLE not in value:
+        for key, inner in value.items():
+            _take_apart((*path, key), inner, entries, numbers)
+    else:
+        entries.append([name, "=", value])
 
 
 def _plain(value: Any, where: str) -> Any:
@@ -274,36 +283,67 @@ def _remember(cache: dict[Any, Any], key: Any, value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A parsed `shape`: entries in order, and which of them stand in `numbers`."""
+    """A parsed `shape`.
+
+    Attributes:
+        names: top-level names, in order.
+        base: the config with its constants in place and None where the numbers go.
+        numbers: (path, whether it is an integer) of each of the numbers, in their order.
+        floats_only: the config is flat and of floats.
+        nested: the config holds what can be changed, so `base` must be copied deeply.
+    """
 
     names: tuple[str, ...]
-    base: Mapping[str, Any]  # constants in place, numbers still None
-    numbers: tuple[tuple[str, bool], ...]  # (name, is an integer), in the order of `numbers`
+    base: Mapping[str, Any]
+    numbers: tuple[tuple[tuple[str, ...], bool], ...]
     floats_only: bool
-    nested: bool  # constants include lists or dicts
+    nested: bool
 
     def config(self, numbers: Sequence[float]) -> dict[str, Any]:
         """The config with these numbers."""
         if self.floats_only:
             return dict(zip(self.names, numbers, strict=True))
-        config = _copy(self.base) if self.nested else dict(self.base)
-        for (name, integer), number in zip(self.numbers, numbers, strict=True):
-            config[name] = int(number) if integer else number
+        config: dict[str, Any] = _copy(self.base) if self.nested else dict(self.base)
+        for (path, integer), number in zip(self.numbers, numbers, strict=True):
+            _put(config, path, int(number) if integer else number)
         return config
+
+    def constants(self) -> Iterator[tuple[tuple[str, ...], Any]]:
+        """(path, value) of every entry that is not among the numbers."""
+        numbers = {path for path, _ in self.numbers}
+        return ((path, value) for path, value in _leaves((), self.base) if path not in numbers)
 
 
 def parse_shape(text: str) -> Shape:
     """What `text`, a value of the column `shape`, says."""
-    entries = json.loads(text)
-    base = {entry[0]: _restore(entry[2]) if entry[1] == "=" else None for entry in entries}
-    numbers = tuple((entry[0], entry[1] == "i") for entry in entries if entry[1] != "=")
+    base: dict[str, Any] = {}
+    numbers = []
+    for name, kind, *constant in json.loads(text):
+        path = (name,) if isinstance(name, str) else tuple(name)
+        _put(base, path, _restore(constant[0]) if kind == "=" else None)
+        if kind != "=":
+            numbers.append((path, kind == "i"))
     return Shape(
         names=tuple(base),
         base=base,
-        numbers=numbers,
-        floats_only=len(numbers) == len(base) and not any(integer for _, integer in numbers),
+        numbers=tuple(numbers),
+        floats_only=len(numbers) == len(base) and all(len(path) == 1 and not i for path, i in numbers),
         nested=any(isinstance(value, (list, dict, tuple)) for value in base.values()),
     )
+
+
+def _put(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for name in path[:-1]:
+        config = config.setdefault(name, {})
+    config[path[-1]] = value
+
+
+def _leaves(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, Mapping) and (value or not path):
+        for name, inner in value.items():
+            yield from _leaves((*path, name), inner)
+    else:
+        yield path, value
 
 
 def _restore(value: Any) -> Any:

@@ -110,6 +110,7 @@ CONFIGS = [
     {"big": 2**53 + 1, "bigger": -(2**200), "edge": 2**53},
     {"naïve name": "ünïcode \n \" ' \\", "": ""},
     {"order": 1, "b": 2, "a": "x"},
+    {"model": {"lr": 0.1, "inner": {"n": 3, "empty": {}, "kind": "x"}}, "lr": 2.0},
 ]
 
 
@@ -122,11 +123,11 @@ def test_a_config_comes_back_with_its_types_and_order(config: dict[str, Any]) ->
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.lists(inner).map(tuple),
-    max_leaves=8,
+    max_leaves=5,
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.dictionaries(st.text(), json_values, max_size=4), min_size=1, max_size=6))
 def test_any_configs_come_back_together(configs: list[dict[str, Any]]) -> None:
     rows = encode_outcomes([outcome(i, config=config) for i, config in enumerate(configs)])
@@ -313,10 +314,22 @@ def test_a_log_cut_at_any_byte_keeps_every_whole_frame(
     tmp_path: Path, log_of_frames: tuple[bytes, list[int]]
 ) -> None:
     data, ends = log_of_frames
+    log = JournalPaths(tmp_path).log(0)
+    log.path.write_bytes(data)
+    for cut in reversed(range(len(data))):
+        os.truncate(log.path, cut)
+        reader = LogReader(log)
+        rows = [frame.batch() for frame in reader.frames()]
+        assert len(rows) == sum(end <= cut for end in ends[1:]), cut
+        assert (reader.tear is None) == (cut in ends), cut
+
+
+def test_a_journal_with_a_torn_log_goes_on_behind_the_last_whole_frame(
+    tmp_path: Path, log_of_frames: tuple[bytes, list[int]]
+) -> None:
+    data, ends = log_of_frames
     rng = random.Random(1)
-    cuts = [*range(HEADER_BYTES + 3), *range(ends[-2] - 40, ends[-2] + 40)]
-    cuts += [len(data) - k for k in range(40)] + [rng.randrange(len(data)) for _ in range(200)]
-    for cut in cuts:
+    for cut in [0, 5, HEADER_BYTES - 1, *ends, *(rng.randrange(len(data)) for _ in range(50))]:
         whole = sum(end <= cut for end in ends[1:])
         journal = _reopen(tmp_path / "journal", data[:cut])
         assert [o.segment.trial for o in journal.outcomes()] == [*range(3 * whole)], cut
@@ -707,10 +720,8 @@ journal = Journal.open(sys.argv[1])
 trial = journal.rows
 while True:
     batch = [trial + k for k in range(3)]
-    journal.append([
-        Outcome(Segment(segment_id(t, 0), t, None, {"lr": t / 7}, 0, 1, t, "new"), Status.COMPLETED, {"loss": [1.0]})
-        for t in batch
-    ])
+    segments = [Segment(segment_id(t, 0), t, None, {"lr": t / 7}, 0, 1, t, "new") for t in batch]
+    journal.append([Outcome(s, Status.COMPLETED, {"loss": [1.0]}) for s in segments])
     print(*batch, flush=True)
     trial += 3
 """
@@ -720,7 +731,7 @@ def test_killed_at_random_moments_every_acknowledged_outcome_is_there_once(tmp_p
     Journal.create(tmp_path).close()
     rng = random.Random(5)
     acknowledged: list[int] = []
-    for _ in range(12):
+    for _ in range(10):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path)],
             stdout=subprocess.PIPE,
@@ -735,8 +746,7 @@ def test_killed_at_random_moments_every_acknowledged_outcome_is_there_once(tmp_p
         there = [o.segment.trial for o in read_outcomes(tmp_path)]
         assert len(there) == len(set(there))
         assert set(acknowledged) <= set(there)
-        assert len(there) <= there[-1] + 1
+    assert parquet_parts(tmp_path)
     with Journal.open(tmp_path) as journal:
         assert [o.segment.trial for o in journal.outcomes()] == [*range(journal.rows)]
     assert len(acknowledged) > 300
-    assert len(parquet_parts(tmp_path)) > 1
