@@ -117,7 +117,7 @@ def more_samples(
     Raises:
         SpecError: the strategy cannot be made larger, or would become smaller.
     """
-    recipe = spec.strategy
+    recipe: Any = spec.strategy
     if not hasattr(recipe, "extended"):
         raise SpecError(f"strategy {recipe.name!r} cannot be extended: it has no samples or horizon")
     count = _count(samples, recipe.samples) if samples is not None else None

@@ -15,9 +15,9 @@ from typing import Any
 
 import ray
 
+from raysearch.engine import Lease, Reply
 from raysearch.errors import JournalError, RaysearchError
 from raysearch.executors.worker import Job, Turn
-from raysearch.engine import Lease, Reply
 from raysearch.session import Session, Setup
 from raysearch.tree import Outcome
 

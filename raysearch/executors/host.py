@@ -26,10 +26,10 @@ from ray.tune.result import DONE, RESULT_DUPLICATE, SHOULD_CHECKPOINT
 from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_function
 
+from raysearch.engine import Lease
 from raysearch.errors import CheckpointError, TrainableError
 from raysearch.executors.loading import is_class
 from raysearch.executors.storage import TRIAL_INFO, LocalStorage, TrialName
-from raysearch.engine import Lease
 from raysearch.tree import Segment, Status
 
 META = ".raysearch.json"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.checkpoints import Checkpoints
+from raysearch.engine import Reply, Search
 from raysearch.executors.host import Host
 from raysearch.executors.worker import Job, Loop, Trains, Turn
-from raysearch.engine import Reply, Search
 
 OnStatus = Callable[[dict[str, Any]], None]
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from ray import cloudpickle
 
+from raysearch.engine import Lease
 from raysearch.errors import CheckpointError
 from raysearch.executors.host import Aborted, Host, Progress, Trained
 from raysearch.executors.worker import Job
-from raysearch.engine import Lease
 from raysearch.tree import Status
 
 
@@ -116,7 +116,7 @@ class IsolatedHost:
 def _pipe() -> tuple[Connection, Connection]:
     from multiprocessing import Pipe
 
-    return Pipe()  # type: ignore[return-value]
+    return Pipe()
 
 
 def _death(code: int | None) -> str:

@@ -21,13 +21,13 @@ from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTa
 
 from raysearch.checkpoints import Checkpoints
 from raysearch.cluster.connect import Resources
+from raysearch.engine import Reply
 from raysearch.errors import RaysearchError, RunError, TrainableError
 from raysearch.executors.coordinator import start_coordinator
 from raysearch.executors.inline import OnStatus, make_host
 from raysearch.executors.output import TrialOutput
 from raysearch.executors.worker import Job, Loop, Turn
 from raysearch.paths import RunPaths
-from raysearch.engine import Reply
 from raysearch.session import Setup
 from raysearch.tree import segment_name
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raysearch.checkpoints import Checkpoints
+from raysearch.engine import FINALS, Lease, Reply
 from raysearch.errors import CheckpointError
 from raysearch.executors.host import Aborted, Progress, Trained
-from raysearch.engine import FINALS, Lease, Reply
 from raysearch.tree import Mode, Outcome, Segment, Status, score
 
 BATCH_S = 0.25  # work that a worker takes at a time
@@ -103,12 +103,16 @@ class Loop:
         self._bars: dict[int, float] = {}
         self._segment_s: float | None = None
         self._save_s: float | None = None
+        self._iteration_s = 0.0
+        self._training: Lease | None = None
         self._batch = 1
+        self._wanted = 1
+        self._low = 0
 
     def run(self, until: float) -> bool:
         """Works until the search is over (True) or `time.monotonic()` passes `until` (False)."""
         while not self.abort:
-            if self._answer is None and len(self._queue) <= self._batch // 2:
+            if self._answer is None and len(self._queue) <= self._low:
                 self._send()
             if self._answer is not None and (not self._queue or self._answer.ready()):
                 answer, self._answer = self._answer, None
@@ -117,22 +121,33 @@ class Loop:
                     return True
                 self._keep, self._bars = reply.keep, dict(reply.bars)
                 self._queue.extend(reply.leases)
+                # Given all it asked for, it asks again at half; else there is little, so finish that first.
+                self._low = self._batch // 2 if len(reply.leases) >= self._wanted else 0
             if time.monotonic() >= until:
                 return False
             if self._queue:
-                self._train(self._queue.popleft())
+                lease = self._queue.popleft()
+                if self._answer is None and self._outcomes and self._expected_s(lease) > BATCH_S:
+                    self._send(lease)  # what is done must not wait for a long one
+                self._train(lease)
         return True
 
     def held(self) -> tuple[Lease, ...]:
-        """The leases in hand, for a coordinator that has forgotten them."""
-        return tuple(self._queue)
+        """The leases in hand, the one in training first, for a coordinator that has forgotten them."""
+        queue, training = tuple(self._queue), self._training
+        return queue if training is None else (training, *queue)
 
-    def _send(self) -> None:
+    def _expected_s(self, lease: Lease) -> float:
+        return _iterations(lease) * self._iteration_s
+
+    def _send(self, in_hand: Lease | None = None) -> None:
+        self._wanted = self._room()
+        held = self._queue if in_hand is None else (in_hand, *self._queue)
         turn = Turn(
             self.name,
             tuple(self._outcomes),
-            self._room(),
-            tuple(lease.segment.id for lease in self._queue),
+            self._wanted,
+            tuple(lease.segment.id for lease in held),
             tuple(self._unreadable),
         )
         self._outcomes, self._unreadable = [], []
@@ -146,9 +161,9 @@ class Loop:
 
     def _train(self, lease: Lease) -> None:
         began = time.perf_counter()
-        self.current, self.iteration = lease.segment.id, lease.segment.start
-        folder = self._checkpoints.path(lease.checkpoint) if lease.checkpoint else None
+        self._training, self.current, self.iteration = lease, lease.segment.id, lease.segment.start
         try:
+            folder = self._checkpoints.path(lease.checkpoint) if lease.checkpoint else None
             trained = self._host.train(lease, folder, self._progress)
             outcome = self._outcome(lease.segment, trained)
         except Aborted:
@@ -156,9 +171,11 @@ class Loop:
         except CheckpointError as error:
             outcome = self._unreadable_outcome(lease, error)
         seconds = time.perf_counter() - began
-        self._segment_s = seconds if self._segment_s is None else 0.8 * self._segment_s + 0.2 * seconds
+        self._segment_s = _smoothed(self._segment_s, seconds)
+        self._iteration_s = _smoothed(self._iteration_s, seconds / _iterations(lease))
         self._outcomes.append(dataclasses.replace(outcome, seconds=seconds, worker=self.name))
         self.segments += 1
+        self._training = None
 
     def _progress(self, iteration: int) -> bool:
         self.iteration = iteration
@@ -191,7 +208,7 @@ class Loop:
         except Exception as error:  # noqa: BLE001  (the user's save_checkpoint may raise anything)
             return None, f"checkpoint not written: {type(error).__name__}: {error}"
         seconds = time.perf_counter() - began
-        self._save_s = seconds if self._save_s is None else 0.8 * self._save_s + 0.2 * seconds
+        self._save_s = _smoothed(self._save_s, seconds)
         return name, ""
 
     def _write(self, folder: Path) -> str | None:
@@ -210,3 +227,11 @@ class Loop:
         self._unreadable.append((lease.checkpoint, lease.origin, str(error)))
         text = f"checkpoint {lease.checkpoint} could not be loaded: {error}"
         return Outcome(lease.segment, Status.LOST, error=text)
+
+
+def _smoothed(mean: float | None, value: float) -> float:
+    return 0.8 * mean + 0.2 * value if mean else value
+
+
+def _iterations(lease: Lease) -> int:
+    return sum(segment.stop - segment.start for segment in (*lease.chain, lease.segment))
