@@ -231,9 +231,10 @@ def _check_bounds(d: Interval) -> None:
         raise SpecError(f"low = {show(d.low)} has no logarithm; start {d.kind} at {least}")
     if d.q is not None and d.q <= 0:
         raise SpecError(f"q = {show(d.q)} must be above zero: it is the step between values")
-    if (d.cardinality or 1) < 1:
+    count = d.cardinality
+    if count is not None and count < 1:
         raise SpecError(f"no multiple of q = {show(d.q)} lies in {both}")
-    if (d.cardinality or 1) > 2**53:
+    if count is not None and count > 2**53:
         raise SpecError(f"q = {show(d.q)} is too fine a step for {both}; leave it out")
 
 
@@ -297,7 +298,8 @@ class Normal(Domain):
     def value_at(self, u: float) -> float:
         """The value at one `u`; u = 0 and 1 give the bounds, or about 8 standard deviations."""
         a, b = self._cut()
-        x = NormalDist(self.mean, self.sd).inv_cdf(min(max(a + u * (b - a), _TINY), 1 - _TINY))
+        share = min(max(a + min(max(u, 0.0), 1.0) * (b - a), _TINY), 1 - _TINY)
+        x = NormalDist(self.mean, self.sd).inv_cdf(share)
         x = float(np.exp(x)) if self.log else x
         low, high = self._limits()
         if self.q is not None:
@@ -381,8 +383,8 @@ def _bound(value: float | None) -> str:
 class Choice(Domain):
     """One of `values`, without an order; drawn in proportion to `weights`, equally without them."""
 
-    values: tuple[Any, ...]
-    weights: tuple[float, ...] | None = None
+    values: Sequence[Any]
+    weights: Sequence[float] | None = None
     _places: dict[Hashable, int] = field(init=False, repr=False, compare=False)
     _upper: tuple[float, ...] = field(init=False, repr=False, compare=False)  # ends of the bins
 
@@ -394,7 +396,7 @@ class Choice(Domain):
         object.__setattr__(self, "_places", {identity(v): i for i, v in enumerate(self.values)})
         weights = None if self.weights is None else _weights(self.weights, len(self.values))
         object.__setattr__(self, "weights", weights)
-        shares = np.cumsum(weights or np.ones(len(self.values)))
+        shares = np.cumsum(np.ones(len(self.values)) if weights is None else np.array(weights))
         object.__setattr__(self, "_upper", tuple((shares / shares[-1]).tolist()))
 
     @property

@@ -82,11 +82,9 @@ class _Reader:
         if isinstance(value, Mapping) and WHEN in value:
             whens = (*whens, (prefix, value[WHEN]))
             value = {k: v for k, v in value.items() if k != WHEN}
+        if isinstance(value, Mapping):
+            _check_mapping(value)
         if isinstance(value, Mapping) and not _is_domain(value):
-            if not value:
-                raise SpecError(
-                    "is an empty group; give it members, or write {fixed: {}} for an empty mapping"
-                )
             self.group(value, name + "/", whens)
             return
         self.parts.domains[name] = parse_domain(value)
@@ -223,8 +221,8 @@ def _check_key(key: Any) -> None:
         raise SpecError(f"the name {key!r} cannot be used: for a group write a nested mapping, without '/'")
 
 
-def _check_group(form: Mapping[Any, Any]) -> None:
-    """Raises SpecError for a group that is empty, or is a parameter of a W&B sweep."""
+def _check_mapping(form: Mapping[Any, Any]) -> None:
+    """Raises SpecError for a mapping that is empty, or is a parameter of a W&B sweep."""
     if not form:
         raise SpecError("is an empty group; give it members, or write {fixed: {}} for an empty mapping")
     if set(form) <= _SWEEP_KEYS and set(form) & {"values", "distribution", "max"}:

@@ -19,7 +19,7 @@ from raysearch.errors import SpecError
 Units = NDArray[np.float64]
 BLOCK = 256  # rows kept at a time, so that asking one by one is cheap
 SOBOL_BLOCK = 1024
-SOBOL_BITS = 48
+SOBOL_BITS = 32  # with more, SciPy cannot skip ahead
 SOBOL_DIMENSIONS = 21_201
 
 
@@ -55,7 +55,7 @@ def _key(seed: int) -> int:
 
 
 def sobol_rows(seed: int, start: int, n: int, d: int) -> Units:
-    """Rows start .. start+n-1 of a scrambled Sobol sequence, shape (n, d), in [0, 1).
+    """Rows start .. start+n-1 of a scrambled Sobol sequence, shape (n, d), in (0, 1).
 
     The first 2**m rows, and each aligned block of 2**m after them, are spread evenly in every
     small group of axes. Owen (1998), "Scrambling Sobol' and Niederreiter-Xing points".
@@ -86,7 +86,7 @@ def _sobol_block(seed: int, block: int, d: int) -> Units:
             at, engine = 0, _engine(seed, d)
         if at < block:
             engine.fast_forward((block - at) * SOBOL_BLOCK)
-        rows: Units = engine.random(SOBOL_BLOCK)
+        rows: Units = engine.random(SOBOL_BLOCK) + 2.0 ** -(SOBOL_BITS + 1)  # the cells' centres: never 0
         _sobol_engines[seed, d] = (block + 1, engine)
         while len(_sobol_engines) > 8:
             _sobol_engines.pop(next(iter(_sobol_engines)))
