@@ -415,7 +415,7 @@ class Decoder:
             yield shape.config(flat[start:stop])
 
     def _curves(self, batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, list[float]]]:
-        names = _parsed(batch["metrics"], lambda text: _memo(self._metrics, text, _parse_metrics))
+        names = _parsed(batch["metrics"], lambda text: _memo(self._metrics, text, parse_metrics))
         offsets, flat = _spread(batch["values"])
         for metrics, start, stop in zip(names, offsets, offsets[1:], strict=False):
             if len(metrics) == 1:
@@ -439,7 +439,7 @@ def _has_events(batch: pa.RecordBatch | pa.Table) -> bool:
     return bool(batch["event"].null_count < batch.num_rows)
 
 
-def _parse_metrics(text: str) -> tuple[str, ...]:
+def parse_metrics(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
 
 
