@@ -10,6 +10,7 @@ import copy
 import math
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -112,9 +113,10 @@ def show(value: Any) -> str:
 
 def scientific(value: float) -> str:
     """The shortest exact form with an exponent: 1e-4, 2.5e-7."""
-    digits = len(repr(abs(value)).split("e")[0].replace(".", "").strip("0"))
-    mantissa, exponent = f"{value:.{max(digits - 1, 0)}e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
+    sign, digits, shift = Decimal(repr(value)).normalize().as_tuple()
+    text = "".join(map(str, digits))
+    mantissa = text[0] + (f".{text[1:]}" if text[1:] else "")
+    return f"{'-' if sign else ''}{mantissa}e{int(shift) + len(text) - 1}"
 
 
 def show_all(values: Sequence[Any], limit: int = 12) -> str:
