@@ -28,9 +28,10 @@ from raysearch.notation import placed
 from raysearch.space import Space
 from raysearch.sweeps import is_sweep, read_parameters, sweep_to_spec
 from raysearch.values import identity, plain, show
-from raysearch.writers import optuna_to_config, to_optuna, to_ray
+from raysearch.writers import config_to_optuna, optuna_to_config, to_optuna, to_ray
 
 __all__ = [
+    "config_to_optuna",
     "is_sweep",
     "optuna_to_config",
     "read_space",

@@ -65,7 +65,7 @@ def read_parameter(form: Form) -> Domain:
     for key in form:
         if key not in _KEYS:
             raise SpecError(unknown("key of a sweep parameter", key, (*_KEYS, "parameters")))
-    kind = form.get("distribution", _inferred(form))
+    kind = form["distribution"] if "distribution" in form else _inferred(form)
     if kind in ("beta", "q_beta"):
         raise SpecError(f"distribution {kind!r} is not supported; use uniform or a cut normal in its place")
     if kind not in DISTRIBUTIONS:
