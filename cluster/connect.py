@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import ray
 from ray.tune import PlacementGroupFactory
@@ -83,31 +82,18 @@ def _words(bundle: Mapping[str, float]) -> str:
 
 
 def _connect(address: str | None, local: bool, cpus: float | None) -> None:
-    options: dict[str, Any] = {
-        "include_dashboard": False,
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-        "configure_logging": True,
-    }
-    if cpus is not None:
-        options["num_cpus"] = cpus
+    new = {"include_dashboard": False, **({"num_cpus": cpus} if cpus is not None else {})}
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if local:
-            ray.init(address="local", **options)
+            ray.init(address="local", **new, **quiet)
         elif address is not None:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            _auto(options)
+            ray.init(address=address, **quiet)
+        else:  # RAY_ADDRESS, or a cluster made with `ray start`, or a new one
+            ray.init(include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = address or "this machine"
         raise ClusterError(
             f"no Ray cluster answers at {where}: {error}. Start one (ray start --head), give another "
             "--address, or use --local"
         ) from error
-
-
-def _auto(options: dict[str, Any]) -> None:
-    try:
-        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
-    except ConnectionError:
-        ray.init(address="local", **options)

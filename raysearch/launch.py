@@ -229,12 +229,13 @@ def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
 
 
 def _go_on(root: Path, spec: SearchSpec, trainable: Any, how: How) -> Results:
-    from raysearch.executors.worker import Job
+    from raysearch.executors.loading import ship
+    from raysearch.executors.protocol import Job
 
     setup = Setup(str(root.absolute()), dataclasses.replace(spec, trainable="raysearch:shipped"))
     job = Job(
         run=setup.run,
-        trainable=trainable,
+        trainable=ship(trainable),
         metric=spec.metric,
         mode=spec.mode,
         constants=spec.config,

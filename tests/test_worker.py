@@ -15,10 +15,12 @@ from raysearch.checkpoints import Checkpoints
 from raysearch.engine import Lease, Reply
 from raysearch.errors import CheckpointError
 from raysearch.executors.host import Progress, Trained
-from raysearch.executors.worker import BATCH_MAX, Job, Loop, Turn
+from raysearch.executors.loading import ship
+from raysearch.executors.protocol import Job, Turn
+from raysearch.executors.worker import BATCH_MAX, Loop
 from raysearch.tree import Segment, Status
 
-JOB = Job(run="", trainable=None, metric="loss", mode="min")
+JOB = Job(run="", trainable=ship(list), metric="loss", mode="min")
 
 
 class Played:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ import ray
 
 from raysearch.engine import Lease, Reply
 from raysearch.errors import JournalError, RaysearchError
-from raysearch.executors.worker import Job, Turn
+from raysearch.executors.protocol import Job, Turn
 from raysearch.session import Session, Setup
 from raysearch.tree import Outcome
 
@@ -98,12 +99,17 @@ class Coordinator:
         """A worker cannot start at all: the search ends with its error."""
         self._search.fail(f"worker {worker} could not start: {error}")
 
+    async def complain(self, worker: str, error: str) -> None:
+        """A worker is about to die of an error that is no trial's; Tune starts it again."""
+        self._search.warn(f"{worker} was restarted after an error: {error}")
+
     # ---- the driver
 
     async def status(self) -> dict[str, Any]:
-        """A snapshot; see Search.status."""
+        """A snapshot; see Search.status. `pid` and `memory_mb` (peak) are this process's."""
         self._watching()
-        return self._search.status(time.time())
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {**self._search.status(time.time()), "pid": os.getpid(), "memory_mb": peak}
 
     async def stop(self, why: str) -> None:
         """Ends the search at the workers' next turns."""
@@ -119,7 +125,7 @@ class Coordinator:
         if not self._closed:
             self._closed = True
             await asyncio.to_thread(self._session.close, time.time())
-        return self._search.status(time.time())
+        return await self.status()
 
     # ---- durable before acknowledged
 

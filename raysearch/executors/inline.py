@@ -14,7 +14,8 @@ from typing import Any
 from raysearch.checkpoints import Checkpoints
 from raysearch.engine import Reply, Search
 from raysearch.executors.host import Host
-from raysearch.executors.worker import Job, Loop, Trains, Turn
+from raysearch.executors.protocol import Job, Turn
+from raysearch.executors.worker import Loop, Trains
 
 OnStatus = Callable[[dict[str, Any]], None]
 
@@ -63,7 +64,7 @@ def make_host(job: Job, scratch: Path, log: Path | None) -> Trains:
 
         return IsolatedHost(job, scratch, log)
     return Host(
-        job.trainable, metric=job.metric, scratch=scratch, constants=job.constants, seed_as=job.seed_as
+        job.trainable.load(), metric=job.metric, scratch=scratch, constants=job.constants, seed_as=job.seed_as
     )
 
 

@@ -20,7 +20,7 @@ from ray import cloudpickle
 from raysearch.engine import Lease
 from raysearch.errors import CheckpointError
 from raysearch.executors.host import Aborted, Host, Progress, Trained
-from raysearch.executors.worker import Job
+from raysearch.executors.protocol import Job
 from raysearch.tree import Status
 
 
@@ -76,7 +76,10 @@ class IsolatedHost:
 
     def _start(self, trial: int) -> None:
         ours, theirs = _pipe()
-        output = self._log.open("ab") if self._log else None
+        output = None
+        if self._log is not None:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            output = self._log.open("ab")
         command = [sys.executable, "-m", "raysearch.executors.isolated", str(theirs.fileno())]
         paths = os.pathsep.join(p for p in sys.path if p)
         self._child = subprocess.Popen(
@@ -129,7 +132,7 @@ def _serve(pipe: Connection) -> None:
     """The child's side: answers requests until the pipe is closed."""
     job, scratch = cloudpickle.loads(pipe.recv_bytes())
     host = Host(
-        job.trainable, metric=job.metric, scratch=scratch, constants=job.constants, seed_as=job.seed_as
+        job.trainable.load(), metric=job.metric, scratch=scratch, constants=job.constants, seed_as=job.seed_as
     )
     while True:
         try:

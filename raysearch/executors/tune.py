@@ -6,6 +6,7 @@ Tune starts, places and restarts the workers, and stops them; it knows nothing o
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -26,7 +27,8 @@ from raysearch.errors import RaysearchError, RunError, TrainableError
 from raysearch.executors.coordinator import start_coordinator
 from raysearch.executors.inline import OnStatus, make_host
 from raysearch.executors.output import TrialOutput
-from raysearch.executors.worker import Job, Loop, Turn
+from raysearch.executors.protocol import Job, Turn
+from raysearch.executors.worker import Loop
 from raysearch.paths import RunPaths
 from raysearch.session import Setup
 from raysearch.tree import segment_name
@@ -62,7 +64,11 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Works for a few seconds."""
         assert self._loop is not None
-        over = self._loop.run(time.monotonic() + STEP_S)
+        try:
+            over = self._loop.run(time.monotonic() + STEP_S)
+        except Exception as error:
+            ray.get(self._coordinator.complain.remote(self._name, f"{type(error).__name__}: {error}"))
+            raise
         return {"segments": self._loop.segments, "done": over}
 
     def cleanup(self) -> None:
@@ -149,9 +155,12 @@ def run_tune(
     coordinator = start_coordinator(name, setup, job)
     over = threading.Event()
     fit = _Fit(_tuner(setup, name, workers, resources, over, callbacks))
-    fit.start()
     try:
-        with _interrupts(lambda: coordinator.stop.remote("stopped by Ctrl-C")):
+        with (
+            _logged(RunPaths(setup.run).logs / "tune.log"),
+            _interrupts(lambda: coordinator.stop.remote("stopped by Ctrl-C")),
+        ):
+            fit.start()
             _follow(coordinator, fit, on_status)
             over.set()
             fit.join()
@@ -218,6 +227,26 @@ def _follow(coordinator: Any, fit: _Fit, on_status: OnStatus) -> None:
         if not fit.is_alive():
             raise RunError(f"Ray Tune ended before the search did: {fit.error or 'no worker is left'}")
         fit.join(timeout=POLL_S)
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """What Tune logs about its workers goes to a file and not over the display."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger("ray.tune"), logging.getLogger("ray.air"), logging.getLogger("ray.train")]
+    before = [(logger, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, propagate in before:
+            logger.removeHandler(handler)
+            logger.propagate = propagate
+        handler.close()
 
 
 @contextlib.contextmanager

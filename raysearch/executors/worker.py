@@ -12,64 +12,19 @@ import secrets
 import shutil
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from raysearch.checkpoints import Checkpoints
-from raysearch.engine import FINALS, Lease, Reply
+from raysearch.engine import FINALS, Lease
 from raysearch.errors import CheckpointError
 from raysearch.executors.host import Aborted, Progress, Trained
-from raysearch.tree import Mode, Outcome, Segment, Status, score
+from raysearch.executors.protocol import Answer, Job, Link, Turn
+from raysearch.tree import Outcome, Segment, Status, score
 
 BATCH_S = 0.25  # work that a worker takes at a time
 BATCH_MAX = 256
 CHEAP = 2.0  # growing again is preferred while it takes less than so many times a save
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a worker needs to know of a search."""
-
-    run: str
-    trainable: Any
-    metric: str
-    mode: Mode
-    constants: Mapping[str, Any] = field(default_factory=dict)
-    seed_as: str | None = None
-    isolate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What a worker sends at its turn.
-
-    Attributes:
-        want: how many leases it has room for.
-        holding: ids it has in hand.
-        unreadable: checkpoints that could not be loaded: (name, segment, cause).
-    """
-
-    worker: str
-    outcomes: Sequence[Outcome] = ()
-    want: int = 0
-    holding: tuple[int, ...] = ()
-    unreadable: tuple[tuple[str, int, str], ...] = ()
-
-
-class Answer(Protocol):
-    """An exchange under way."""
-
-    def ready(self) -> bool: ...
-
-    def get(self) -> Reply: ...
-
-
-class Link(Protocol):
-    """The way to the search."""
-
-    def send(self, turn: Turn) -> Answer: ...
 
 
 class Trains(Protocol):

@@ -1,0 +1,55 @@
+"""What workers and the search say to each other. Imports neither Ray nor torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from raysearch.engine import Reply
+from raysearch.executors.loading import Shipped
+from raysearch.tree import Mode, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker needs to know of a search."""
+
+    run: str
+    trainable: Shipped
+    metric: str
+    mode: Mode
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    seed_as: str | None = None
+    isolate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a worker sends at its turn.
+
+    Attributes:
+        want: how many leases it has room for.
+        holding: ids it has in hand.
+        unreadable: checkpoints that could not be loaded: (name, segment, cause).
+    """
+
+    worker: str
+    outcomes: Sequence[Outcome] = ()
+    want: int = 0
+    holding: tuple[int, ...] = ()
+    unreadable: tuple[tuple[str, int, str], ...] = ()
+
+
+class Answer(Protocol):
+    """An exchange under way."""
+
+    def ready(self) -> bool: ...
+
+    def get(self) -> Reply: ...
+
+
+class Link(Protocol):
+    """The way to the search."""
+
+    def send(self, turn: Turn) -> Answer: ...

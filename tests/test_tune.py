@@ -1,0 +1,174 @@
+"""The Tune executor on a real cluster: every kind of trainable, and everything that dies."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trainables
+
+import raysearch
+from raysearch.errors import ClusterError, RunError
+from raysearch.journal import read_outcomes
+from raysearch.tree import Outcome, Status
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def search(trainable: Any, storage: Path, name: str, samples: int = 12, **options: Any) -> raysearch.Results:
+    options.setdefault(
+        "strategy", raysearch.Caviar(samples=samples, max_iterations=9, sampler="sobol", finish=None)
+    )
+    return raysearch.search(
+        trainable,
+        space={"rate": {"uniform": [0.0, 1.0]}},
+        metric="loss",
+        mode="min",
+        storage=str(storage),
+        name=name,
+        **{"workers": 2, **options},
+    )
+
+
+def outcomes(storage: Path, name: str) -> list[Outcome]:
+    return list(read_outcomes(storage / name / "journal"))
+
+
+def check_whole(rows: list[Outcome], samples: int) -> None:
+    """Every trial is there, no segment ended twice, and every lineage is whole."""
+    final = [o for o in rows if o.status is not Status.LOST]
+    counts = collections.Counter(o.segment.id for o in final)
+    assert max(counts.values()) == 1
+    assert {o.segment.trial for o in final} == set(range(samples))
+    assert all(o.segment.parent is None or o.segment.parent in counts for o in final)
+
+
+@pytest.mark.parametrize(
+    "trainable", [trainables.Walk, trainables.Fresh, trainables.walk, trainables.plain, trainables.generator]
+)
+def test_every_kind_of_trainable_is_searched_unchanged(trainable: Any, storage: Path) -> None:
+    results = search(trainable, storage, "run")
+    check_whole(outcomes(storage, "run"), 12)
+    trials = results.trials()
+    assert len(trials) == 12
+    assert results.best.config["rate"] == trials["config.rate"].min()
+    assert trials["iterations"].max() == 9
+
+
+def test_failing_and_diverging_trials_harm_no_other(storage: Path) -> None:
+    search(trainables.Moody, storage, "run", 30)
+    rows = outcomes(storage, "run")
+    check_whole(rows, 30)
+    for outcome in rows:
+        rate = outcome.segment.config["rate"]
+        expected = {0.1 <= rate < 0.2: Status.FAILED, 0.2 <= rate < 0.3: Status.DIVERGED}.get(True)
+        assert outcome.status in ((expected, Status.LOST) if expected else (Status.COMPLETED,))
+    failed = [o for o in rows if o.status is Status.FAILED]
+    assert failed
+    assert failed[0].error == f"RuntimeError: no luck with rate {failed[0].segment.config['rate']:.3f}"
+
+
+def test_a_worker_that_dies_in_training_is_started_again_and_nothing_is_missing(storage: Path) -> None:
+    marker = storage / "died"
+    search(trainables.Suicidal, storage, "run", config={"marker": str(marker)})
+    assert marker.exists()
+    rows = outcomes(storage, "run")
+    check_whole(rows, 12)
+    assert all(o.status is Status.COMPLETED for o in rows if o.status is not Status.LOST)
+    assert "its worker died" in {o.error for o in rows if o.status is Status.LOST}
+
+
+def test_a_trial_that_hangs_fails_alone_after_the_stall_timeout(storage: Path) -> None:
+    search(trainables.Hanging, storage, "run", 8, stall_timeout_s=6, retries=0)
+    rows = outcomes(storage, "run")
+    check_whole(rows, 8)
+    hung = [o for o in rows if o.segment.config["rate"] > 0.8]
+    assert hung
+    for outcome in hung:
+        assert outcome.status is Status.FAILED
+        assert outcome.error.startswith(f"stalled: segment {outcome.segment.trial}.0 reported nothing for ")
+
+
+def test_a_killed_coordinator_comes_back_and_the_search_goes_on(storage: Path) -> None:
+    killed: set[int] = set()
+
+    def kill_once(status: dict[str, Any]) -> None:
+        if status["trials"] >= 3 and not killed:
+            killed.add(status["pid"])
+            os.kill(status["pid"], signal.SIGKILL)
+
+    search(trainables.Slow, storage, "run", on_status=kill_once)
+    assert killed
+    check_whole(outcomes(storage, "run"), 12)
+
+
+def test_what_trials_print_is_in_a_file_of_their_worker_under_a_heading(
+    storage: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    search(trainables.Chatty, storage, "run", 4, workers=1)
+    [log] = (storage / "run" / "logs").iterdir()
+    text = log.read_text()
+    for outcome in outcomes(storage, "run"):
+        assert f"a word from rate {outcome.segment.config['rate']}\n" in text
+    assert "--- segment 0.0\n" in text
+    assert "a word from" not in "".join(capfd.readouterr())
+
+
+def test_isolated_trials_have_a_process_each_and_die_alone(storage: Path) -> None:
+    marker = storage / "died"
+    search(
+        trainables.Suicidal, storage, "run", 4, isolate=True, retries=1, config={"marker": str(marker)},
+        strategy=raysearch.Caviar(samples=4, max_iterations=1, sampler="sobol", finish=None),
+    )  # fmt: skip
+    rows = outcomes(storage, "run")
+    check_whole(rows, 4)
+    assert marker.exists()
+    lost = [o.error for o in rows if o.status is Status.LOST]
+    assert lost == ["attempt 1 of 2 failed: the trial's process died (signal SIGKILL)"]
+
+
+def test_more_workers_than_fit_are_no_hindrance(storage: Path) -> None:
+    search(trainables.Walk, storage, "run", workers={"count": 9, "cpu": 1})
+    check_whole(outcomes(storage, "run"), 12)
+
+
+def test_a_worker_that_fits_no_node_is_refused_at_once_with_what_there_is(storage: Path) -> None:
+    with pytest.raises(ClusterError, match=r"one worker needs 64 CPU.*most on one node is 4 CPU"):
+        search(trainables.Walk, storage, "run", workers={"count": 1, "cpu": 64})
+    with pytest.raises(ClusterError, match=r"needs 1 CPU, 1 GPU.*0 GPU"):
+        search(trainables.Walk, storage, "other", workers={"count": 1, "gpu": 1})
+
+
+def test_a_search_in_which_everything_fails_ends_with_the_users_own_error(storage: Path) -> None:
+    with pytest.raises(RunError, match=r"the first 10 segments all failed.*the function's own error"):
+        search(trainables.raising, storage, "run", 40)
+
+
+def test_a_finished_run_can_be_extended_and_keeps_every_old_outcome(storage: Path) -> None:
+    search(trainables.Walk, storage, "run", 6)
+    before = {o.segment.id: o for o in outcomes(storage, "run")}
+    more: Callable[[Any], Any] = lambda spec: raysearch.launch.more_samples(spec, "+6", 27)  # type: ignore[attr-defined]  # noqa: E731
+    results = raysearch.resume(storage / "run", edits=more)
+    rows = outcomes(storage, "run")
+    check_whole(rows, 12)
+    after = {o.segment.id: o for o in rows}
+    assert all(after[i] == o for i, o in before.items())
+    assert results.trials()["iterations"].max() == 27
+    assert json.loads(json.dumps(results.best.config)) == results.best.config
+
+
+def test_workers_seeds_and_configurations_do_not_depend_on_who_trains_what(storage: Path) -> None:
+    search(trainables.Walk, storage, "one", workers=1)
+    search(trainables.Walk, storage, "two", workers=3)
+    one, two = ({o.segment.id: o for o in outcomes(storage, n)} for n in ("one", "two"))
+    common = one.keys() & two.keys()
+    assert len(common) >= 12
+    for segment in common:
+        assert one[segment].curve == two[segment].curve
+        assert one[segment].segment.config == two[segment].segment.config
