@@ -104,7 +104,7 @@ def check_config(config: Config) -> None:
 def _segment_columns(segments: Sequence[Segment]) -> dict[str, pa.Array]:
     ids = np.array([s.id for s in segments], np.int64)
     trials = np.array([s.trial for s in segments], np.int64)
-    configs = [_encode_config(s.config) for s in segments]
+    shapes, numbers = _encode_configs([s.config for s in segments])
     return {
         "trial": pa.array(trials),
         "ordinal": pa.array(ids - (trials << ORDINAL_BITS)),
@@ -115,8 +115,8 @@ def _segment_columns(segments: Sequence[Segment]) -> dict[str, pa.Array]:
         "stop": pa.array([s.stop for s in segments], pa.int64()),
         "seed": pa.array([s.seed for s in segments], pa.uint64()),
         "reason": pa.array([s.reason for s in segments], pa.string()),
-        "shape": pa.array([shape for shape, _ in configs], pa.string()),
-        "numbers": _lists([numbers for _, numbers in configs]),
+        "shape": pa.array(shapes, pa.string()),
+        "numbers": numbers,
     }
 
 
@@ -163,6 +163,21 @@ class _Plan(NamedTuple):
 _plans: dict[tuple[tuple[str, ...], tuple[type, ...]], _Plan | None] = {}
 _shapes: dict[tuple[Any, ...], str] = {}
 _metric_texts: dict[tuple[str, ...], str] = {}
+
+
+def _encode_configs(configs: Sequence[Config]) -> tuple[list[str], pa.ListArray]:
+    """Shapes and numbers. The usual case, all flat with the same names and only floats, column by column."""
+    names = tuple(configs[0]) if configs else ()
+    if names and all(tuple(config) == names for config in configs):
+        columns = [*zip(*[config.values() for config in configs], strict=True)]
+        kinds = [set(map(type, column)) for column in columns]
+        if all(kind == {float} for kind in kinds):
+            shape, _ = _encode_config(configs[0])
+            numbers = np.array(columns, np.float64).T.ravel()
+            offsets = np.arange(len(configs) + 1, dtype=np.int32) * np.int32(len(names))
+            return [shape] * len(configs), pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers))
+    encoded = [_encode_config(config) for config in configs]
+    return [shape for shape, _ in encoded], _lists([numbers for _, numbers in encoded])
 
 
 def _encode_config(config: Config) -> tuple[str, Sequence[float]]:
@@ -409,6 +424,21 @@ class Decoder:
 
     def configs(self, batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any]]:
         """The config of each row; needs the columns `shape` and `numbers`."""
+        return self._alike(batch) or self._mixed(batch)
+
+    def _alike(self, batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any]] | None:
+        """The configs, the fast way, if they have one shape and are flat and of floats; None if not."""
+        first = pc.min_max(_texts(batch["shape"])).as_py()
+        if first["min"] is None or first["min"] != first["max"]:
+            return None
+        shape = _memo(self._shapes, first["min"], parse_shape)
+        if not shape.floats_only or not shape.names:
+            return None
+        flat = _one(batch["numbers"]).flatten().to_numpy()
+        names = shape.names
+        return (dict(zip(names, row)) for row in flat.reshape(-1, len(names)).tolist())  # noqa: B905
+
+    def _mixed(self, batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any]]:
         shapes = _parsed(batch["shape"], lambda text: _memo(self._shapes, text, parse_shape))
         offsets, flat = _spread(batch["numbers"])
         for shape, start, stop in zip(shapes, offsets, offsets[1:], strict=False):
@@ -455,6 +485,12 @@ def _parsed(column: pa.Array | pa.ChunkedArray, parse: Callable[[str], Any]) -> 
         encoded = encoded.dictionary_encode()
     known = [parse(text) for text in encoded.dictionary.to_pylist()]
     return map(known.__getitem__, encoded.indices.to_numpy().tolist())
+
+
+def _texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The texts that occur, each at least once."""
+    column = _one(column)
+    return column.unique().dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
 
 
 def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -731,7 +731,7 @@ def test_killed_at_random_moments_every_acknowledged_outcome_is_there_once(tmp_p
     Journal.create(tmp_path).close()
     rng = random.Random(5)
     acknowledged: list[int] = []
-    for _ in range(10):
+    for _ in range(8):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path)],
             stdout=subprocess.PIPE,
