@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from raysearch.domains import Choice, Domain, Ordinal
 from raysearch.errors import SpecError, unknown
-from raysearch.values import fresh, is_number, plain, same, show
+from raysearch.values import fresh, identity, is_number, plain, same, show
 
 ORDERED: dict[str, Callable[[Any, Any], bool]] = {
     "ge": operator.ge,
@@ -34,17 +34,20 @@ class Test:
     name: str
     op: str
     value: Any
+    _keys: frozenset[Hashable] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.op not in OPERATORS:
             raise SpecError(unknown("comparison", self.op, OPERATORS))
         value = plain(self.value)
         object.__setattr__(self, "value", value if self.op in ORDERED else tuple(value))
+        keys = () if self.op in ORDERED else map(identity, value)
+        object.__setattr__(self, "_keys", frozenset(keys))
 
     def holds(self, value: Any, domain: Domain) -> bool:
         """Whether `value` of `domain` passes; named steps compare by their place in the order."""
         if self.op not in ORDERED:
-            return any(same(value, listed) for listed in self.value) is (self.op == "in")
+            return (identity(value) in self._keys) is (self.op == "in")
         return ORDERED[self.op](_rank(value, domain), _rank(self.value, domain))
 
     def check(self, domain: Domain) -> None:

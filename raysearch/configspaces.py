@@ -21,7 +21,7 @@ from raysearch.domains import (
 )
 from raysearch.errors import SpecError
 from raysearch.expressions import FUNCTIONS, Constraint
-from raysearch.notation import placed
+from raysearch.notation import below, placed
 from raysearch.space import Space
 from raysearch.values import fresh, is_number, plain
 
@@ -37,7 +37,7 @@ def is_configspace(value: Any) -> bool:
     )
 
 
-def from_configspace(source: Any) -> tuple[Space, list[str]]:
+def from_configspace(source: Any, place: str = "space") -> tuple[Space, list[str]]:
     """The space of a ConfigurationSpace, and in words what was understood differently.
 
     Raises:
@@ -46,7 +46,7 @@ def from_configspace(source: Any) -> tuple[Space, list[str]]:
     notes: list[str] = []
     domains: dict[str, Domain] = {}
     for name, parameter in source.items():
-        with placed(name):
+        with placed(f"{place}.{name}"):
             if "/" in name:
                 raise SpecError(f"the name {name!r} holds a '/', which separates group and member here")
             domains[name] = _domain(parameter, notes)
@@ -54,8 +54,10 @@ def from_configspace(source: Any) -> tuple[Space, list[str]]:
     for found in source.conditions:
         child, condition = found.child.name, Condition(_cases(found))
         conditions[child] = conditions[child].also(condition) if child in conditions else condition
-    constraints = [Constraint(text) for clause in source.forbidden_clauses for text in _forbidden(clause)]
-    return Space(domains, conditions, constraints), notes
+    with placed(f"{place}.constraints"):
+        texts = [text for clause in source.forbidden_clauses for text in _forbidden(clause)]
+    with below(place):
+        return Space(domains, conditions, [Constraint(text) for text in texts]), notes
 
 
 def _domain(parameter: Any, notes: list[str]) -> Domain:

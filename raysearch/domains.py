@@ -136,7 +136,7 @@ class Interval(Domain):
         if self.integer:
             return k * int(self.q or 1)
         assert self.q is not None
-        return min(max(float(np.round(k * self.q, _decimals(self.q))), self.low), self.high)
+        return min(max(float(_multiple(k, self.q)), self.low), self.high)
 
     def array(self, u: Units) -> NDArray[Any]:
         """Values at `u`, shape (n,), int64 for the integer domains."""
@@ -150,7 +150,8 @@ class Interval(Domain):
         if self.integer:
             return k.astype(np.int64) * int(self.q or 1)
         assert self.q is not None
-        return np.minimum(np.maximum(np.round(k * self.q, _decimals(self.q)), self.low), self.high)
+        x: Units = np.asarray(_multiple(k, self.q))
+        return np.minimum(np.maximum(x, self.low), self.high)
 
     def to_unit(self, value: Any) -> float:
         """Where `value` lies between the bounds, in [0, 1]; the centre of its bin if stepped."""
@@ -248,11 +249,17 @@ def _ends(d: Interval) -> tuple[float, float]:
     return float(steps[0]), steps[1] + 1.0
 
 
+def _multiple(k: Any, q: float) -> Any:
+    """`k` times `q`, an array or float64, with as many digits as `q` has: 3 * 0.1 is 0.3."""
+    decimals = _decimals(q)
+    return k * q if decimals is None else np.round(k * q, decimals)
+
+
 @functools.lru_cache(maxsize=1024)
-def _decimals(q: float) -> int:
-    """Digits behind the point of `q`, so that 3 * 0.1 is given as 0.3."""
-    exponent = Decimal(repr(q)).normalize().as_tuple().exponent
-    return max(0, -int(exponent))
+def _decimals(q: float) -> int | None:
+    """Digits behind the point of `q`; None if there are so many that rounding to them is none."""
+    decimals = -int(Decimal(repr(q)).normalize().as_tuple().exponent)
+    return max(decimals, 0) if decimals <= 15 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +310,7 @@ class Normal(Domain):
         x = float(np.exp(x)) if self.log else x
         low, high = self._limits()
         if self.q is not None:
-            x = float(np.round(round(x / self.q) * self.q, _decimals(self.q)))
+            x = float(_multiple(round(x / self.q), self.q))
         return min(max(x, low), high)
 
     def array(self, u: Units) -> NDArray[Any]:
@@ -316,10 +323,10 @@ class Normal(Domain):
         high = math.inf if self.high is None else self.high
         if self.q is None:
             return low, high
-        q, decimals = self.q, _decimals(self.q)
+        q = self.q
         return (
-            low if math.isinf(low) else round(math.ceil(low / q - _SLACK) * q, decimals),
-            high if math.isinf(high) else round(math.floor(high / q + _SLACK) * q, decimals),
+            low if math.isinf(low) else float(_multiple(math.ceil(low / q - _SLACK), q)),
+            high if math.isinf(high) else float(_multiple(math.floor(high / q + _SLACK), q)),
         )
 
     def to_unit(self, value: Any) -> float:

@@ -53,6 +53,15 @@ def placed(place: str) -> Iterator[None]:
         raise PlacedError(place, str(error)) from None
 
 
+@contextlib.contextmanager
+def below(place: str) -> Iterator[None]:
+    """Puts `place` in front of where an error raised inside says it stood."""
+    try:
+        yield
+    except PlacedError as error:
+        raise PlacedError(".".join(filter(None, (place, error.place))), error.text) from None
+
+
 @dataclass(slots=True)
 class Parts:
     """What a space is made of, by flat name."""

@@ -55,7 +55,7 @@ def read_space(value: Any, place: str = "space") -> tuple[Space, list[str]]:
     if isinstance(value, Space):
         return value, []
     if configspaces.is_configspace(value):
-        return configspaces.from_configspace(value)
+        return configspaces.from_configspace(value, place)
     if not isinstance(value, Mapping):
         raise SpecError(
             f"{value!r} is no search space; give a mapping such as {{'lr': {{'loguniform': [1e-4, 1.0]}}}}"

@@ -59,7 +59,8 @@ __all__ = [
     "Units",
 ]
 
-ATTEMPTS = 1000
+ATTEMPTS = 1000  # before the constraints are said to leave nothing
+PROBES = 61  # random points at which a constraint is computed to see whether it makes sense
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,7 @@ class Space:
     free: tuple[str, ...] = field(init=False, repr=False)
     dimension: int = field(init=False, repr=False)
     _order: tuple[str, ...] = field(init=False, repr=False)
+    _paths: dict[str, tuple[tuple[str, ...], str]] = field(init=False, repr=False)  # groups, last part
     _nested: bool = field(init=False, repr=False)
     _signature: str = field(init=False, repr=False)
 
@@ -93,7 +95,9 @@ class Space:
             constraints=tuple(c if isinstance(c, Constraint) else Constraint(c) for c in self.constraints),
         )
         _check_names(self.domains)
+        _set(self, domains={name: self.domains[name] for name in _grouped(self.domains)})
         _set(self, names=tuple(self.domains), _nested=any("/" in n for n in self.domains))
+        _set(self, _paths={n: (tuple(n.split("/")[:-1]), n.split("/")[-1]) for n in self.domains})
         _set(self, free=tuple(n for n, d in self.domains.items() if not isinstance(d, Fixed)))
         _set(self, dimension=len(self.free), _order=_activation_order(self.domains, self.conditions))
         _check_constraints(self)
@@ -113,11 +117,8 @@ class Space:
             PlacedError: with the dotted path of what is wrong, below `place`.
         """
         parts = notation.parse(form, place)
-        try:
+        with notation.below(place):
             return cls(parts.domains, parts.conditions, parts.constraints)
-        except notation.PlacedError as error:
-            where = ".".join(filter(None, (place, error.place)))
-            raise notation.PlacedError(where, error.text) from None
 
     def to_dict(self) -> dict[str, Any]:
         """The YAML form, of plain values; `from_dict` gives an equal space back."""
@@ -143,7 +144,7 @@ class Space:
         values = {name: d.value_at(axis.get(name, 0.5)) for name, d in self.domains.items()}
         if self.conditions:
             self._prune(values)
-        return _nest(values) if self._nested else values
+        return self.nest(values) if self._nested else values
 
     def decode_many(self, points: Units) -> list[dict[str, Any]]:
         """The configurations at points of shape (n, dimension). Constraints are not looked at."""
@@ -151,7 +152,7 @@ class Space:
         if points.ndim != 2 or points.shape[1] != self.dimension:
             raise ValueError(f"points have shape {points.shape}, not (n, {self.dimension})")
         flat = self._flat(points)
-        return [_nest(values) for values in flat] if self._nested else flat
+        return [self.nest(values) for values in flat] if self._nested else flat
 
     def _flat(self, points: Units) -> list[dict[str, Any]]:
         axis = {name: points[:, j] for j, name in enumerate(self.free)}
@@ -221,7 +222,14 @@ class Space:
 
     def nest(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration, groups nested, for values by flat name."""
-        return _nest(values) if self._nested else dict(values)
+        config: dict[str, Any] = {}
+        for name, value in values.items():
+            groups, last = self._paths[name]
+            into = config
+            for group in groups:
+                into = into.setdefault(group, {})
+            into[last] = value
+        return config
 
     def _checked(self, config: Config) -> dict[str, Any] | str:
         """Values by flat name, or what is wrong with them."""
@@ -305,17 +313,6 @@ def _dotted(name: str) -> str:
     return name.replace("/", ".")
 
 
-def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
-    config: dict[str, Any] = {}
-    for name, value in values.items():
-        into = config
-        *groups, last = name.split("/")
-        for group in groups:
-            into = into.setdefault(group, {})
-        into[last] = value
-    return config
-
-
 def _walk(config: Config, prefix: str, domains: Mapping[str, Domain]) -> Iterable[tuple[str, Any]]:
     """(flat name, value) pairs; a mapping that is itself a value of a domain is not entered."""
     for key, value in config.items():
@@ -324,6 +321,21 @@ def _walk(config: Config, prefix: str, domains: Mapping[str, Domain]) -> Iterabl
             yield from _walk(value, name + "/", domains)
         else:
             yield name, value
+
+
+def _grouped(names: Iterable[str]) -> list[str]:
+    """`names` with each group's members together, where its first one stood: the order of the YAML form."""
+    tree: dict[str, Any] = {}
+    for name in names:
+        into = tree
+        for part in name.split("/"):
+            into = into.setdefault(part, {})
+    return list(_leaves(tree, ""))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[str]:
+    for part, below in tree.items():
+        yield from _leaves(below, f"{prefix}{part}/") if below else (prefix + part,)
 
 
 def _check_names(domains: Mapping[str, Domain]) -> None:
@@ -373,8 +385,10 @@ def _cycle(waiting: Mapping[str, Condition]) -> SpecError:
 
 def _check_constraints(space: Space) -> None:
     """Raises PlacedError for constraints with unknown names, or that cannot be computed."""
+    ends = np.array([[0.0], [0.5], [1.0]]).repeat(space.dimension, axis=1)
+    probes = np.concatenate([ends, space.random_units(0, 0, PROBES)])
     with notation.placed(notation.RESERVED):
         for constraint in space.constraints:
             constraint.check_names(space.domains)
-            for values in space._flat(np.array([[0.0], [0.5], [1.0]]).repeat(space.dimension, axis=1)):
+            for values in space._flat(probes):
                 constraint.holds(values)

@@ -44,6 +44,8 @@ def plain(value: Any) -> Any:
 
 def identity(value: Any) -> Hashable:
     """A key that is equal for values that mean the same: 5 is 5.0, but True is not 1; a tuple is a list."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, (bool, np.bool_)):
         return ("bool", bool(value))
     if isinstance(value, (list, tuple)):
@@ -60,6 +62,8 @@ def same(a: Any, b: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether `value` is an int or float (NumPy's too), and not a bool."""
+    if type(value) is float or type(value) is int:
+        return True
     return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
 
 

@@ -179,6 +179,14 @@ def test_steps_are_written_as_short_as_they_were_given() -> None:
     assert sorted(set(Uniform(0.05, 0.34, 0.1).column(EVENLY))) == [0.1, 0.2, 0.3]
 
 
+def test_steps_of_any_size_are_multiples() -> None:
+    third = Uniform(0, 1, 1 / 3)
+    assert sorted(set(third.column(EVENLY))) == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    tiny = Uniform(0, 3e-300, 1e-300)
+    assert sorted(set(tiny.column(EVENLY))) == pytest.approx([0, 1e-300, 2e-300, 3e-300])
+    assert tiny.from_unit(0.3) == tiny.column(np.array([0.3]))[0] == 1e-300
+
+
 def test_a_normal_has_its_mean_and_deviation_and_a_cut_one_no_pile_at_the_bound() -> None:
     drawn = Normal(3.0, 2.0).array(EVENLY)
     assert (drawn.mean(), drawn.std()) == pytest.approx((3.0, 2.0), abs=0.01)

@@ -404,7 +404,7 @@ def test_what_is_written_is_read_back_here_and_by_any_yaml_reader(value: Any) ->
 
 @pytest.mark.parametrize(
     ("text", "amount"),
-    [(90, 90), ("90", 90), ("90s", 90), ("10m", 600), ("10 min", 600), ("2h", 7200), ("1h30m", 5400), 
+    [(90, 90), ("90", 90), ("90s", 90), ("10m", 600), ("10 min", 600), ("2h", 7200), ("1h30m", 5400),
      ("1d", 86400), ("1h 30m", 5400), (" 0.5h ", 1800), (1.5, 1.5)],
 )  # fmt: skip
 def test_times_are_read(text: Any, amount: float) -> None:
