@@ -1,0 +1,68 @@
+"""The command line: `raysearch launch SPEC`, `resume`, `status`, `best`, `export`, `trials`, and lists.
+
+Exit codes: 0 good, 2 something that the user can mend (one message, no traceback), 130 interrupted. Here
+only typer is imported; numpy, pandas and Ray come with the command that needs them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import raysearch
+from raysearch.cli import listing, reading, searching, watching
+from raysearch.errors import RaysearchError
+
+app = typer.Typer(
+    name="raysearch",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"raysearch {raysearch.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hyper-parameter search for torch models on a Ray cluster.
+
+    Begin with [bold]raysearch launch digits[/bold], or copy what [bold]raysearch examples[/bold] shows.
+    """
+
+
+_SEARCH, _LOOK, _MORE = "Search", "Look", "More"
+app.command(rich_help_panel=_SEARCH)(searching.launch)
+app.command(rich_help_panel=_SEARCH)(searching.resume)
+app.command(rich_help_panel=_LOOK)(watching.status)
+app.command(rich_help_panel=_LOOK)(reading.best)
+app.command(rich_help_panel=_LOOK)(reading.trials)
+app.command(rich_help_panel=_LOOK)(reading.export)
+app.command(rich_help_panel=_MORE)(listing.examples)
+app.command(rich_help_panel=_MORE)(listing.strategies)
+app.command(rich_help_panel=_MORE, add_help_option=False, context_settings=listing.PASS_ON)(listing.bench)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code; `arguments` are those of the process if None."""
+    try:
+        app(args=None if arguments is None else [*arguments], prog_name="raysearch")
+    except RaysearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0

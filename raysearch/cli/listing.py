@@ -1,0 +1,123 @@
+"""Commands that list what there is, and the benchmarks."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from typing import Any
+
+import typer
+
+from raysearch.cli import options
+from raysearch.cli.output import console, print_json
+from raysearch.errors import SpecError, unknown
+
+BENCHES = ("tables", "throughput")
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def examples(as_json: options.AsJson = False) -> None:
+    """List the searches that come with the package; start one with [bold]raysearch launch NAME[/bold]."""
+    from raysearch import examples as shipped
+
+    found = {name: _first_line(shipped.path(name).read_text("utf-8")) for name in shipped.names()}
+    if as_json:
+        print_json(found)
+        return
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for name, line in found.items():
+        table.add_row(name, line)
+    console().print(table)
+
+
+def strategies(as_json: options.AsJson = False) -> None:
+    """List the strategies, their fields with defaults, and what each field means."""
+    from raysearch.strategies import registry
+
+    found = {name: describe(registry.recipe_class(name)) for name in registry.names()}
+    if as_json:
+        print_json(found)
+        return
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    for name, about in found.items():
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(style="dim", overflow="fold", max_width=16)
+        table.add_column(ratio=1)
+        for field, one in about["fields"].items():
+            default = "required" if one["required"] else one["default"]
+            table.add_row(field, Text(default), Text(one["doc"]))
+        console().print(Text.assemble((name, "bold"), "  ", about["doc"]))
+        console().print(Padding(table, (0, 0, 1, 2)))
+
+
+def bench(
+    context: typer.Context,
+    what: options.Bench = "",
+) -> None:
+    """Measure: [bold]throughput[/bold] beside Ray Tune and Optuna, or search quality on [bold]tables[/bold].
+
+    What follows is passed on; raysearch bench throughput --help says what there is.
+    """
+    if what in ("", "-h", "--help"):
+        print("usage: raysearch bench throughput|tables [OPTIONS]\n\n"
+              "  throughput   trials a second, beside Ray Tune and Optuna\n"
+              "  tables FILE  how well strategies search recorded learning curves\n\n"
+              "raysearch bench throughput --help says what each takes.")  # fmt: skip
+        return
+    if what not in BENCHES:
+        raise SpecError(unknown("benchmark", what, BENCHES))
+    code = importlib.import_module(f"raysearch.bench.{what}").main(context.args)
+    raise typer.Exit(code or 0)
+
+
+def describe(recipe: type[Any]) -> dict[str, Any]:
+    """What a recipe class says of itself: its first line, and its fields with defaults and docs."""
+    text = recipe.__doc__ or ""
+    docs = _attribute_docs(text)
+    fields = {}
+    for field in dataclasses.fields(recipe):
+        if field.init:
+            required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            fields[field.name] = {
+                "required": required,
+                "default": None if required else _default(field),
+                "doc": docs.get(field.name, ""),
+            }
+    return {"doc": text.strip().split("\n")[0], "fields": fields}
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    factory = field.default_factory
+    value = field.default if factory is dataclasses.MISSING else factory()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return ", ".join(f"{name}: {inner}" for name, inner in dataclasses.asdict(value).items())
+    return str(value)
+
+
+def _attribute_docs(text: str) -> dict[str, str]:
+    """name -> text of the entries under `Attributes:` in a docstring."""
+    _, _, listed = text.partition("Attributes:")
+    docs: dict[str, str] = {}
+    name = ""
+    for line in listed.splitlines()[1:]:
+        if begins := re.match(r" {8}(\w+): (.*)", line):
+            name = begins[1]
+            docs[name] = begins[2]
+        elif name and line.startswith(" " * 12):
+            docs[name] += " " + line.strip()
+        elif not line.startswith(" " * 8):
+            break
+    return docs
+
+
+def _first_line(yaml: str) -> str:
+    """An example's first comment, without the command that stands behind it."""
+    line = yaml.partition("\n")[0].lstrip("# ")
+    return re.sub(r"\s{2,}raysearch launch .*", "", line)

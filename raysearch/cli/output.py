@@ -1,0 +1,47 @@
+"""What commands share: where they print, JSON, and the words about a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console(stderr: bool = False) -> Console:
+    """Where people read; nothing in user's text is taken for markup."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False)
+
+
+def print_json(value: Any) -> None:
+    """`value` on stdout; NaN and infinities become null, which every JSON reader takes."""
+    print(json.dumps(_jsonable(value), indent=2, ensure_ascii=False, default=str))
+
+
+def say(text: str) -> None:
+    """A remark on stderr, so that what is piped stays clean."""
+    print(text, file=sys.stderr)
+
+
+def command(*words: str) -> str:
+    """`raysearch resume runs/x`, as it can be typed."""
+    return shlex.join(["raysearch", *words])
+
+
+def _jsonable(value: Any) -> Any:
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(inner) for inner in value]
+    return value

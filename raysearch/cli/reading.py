@@ -1,0 +1,270 @@
+"""Commands that read a run: its winner, its trials, and what can be taken out of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raysearch.cli import options
+from raysearch.cli.output import command, console, print_json
+from raysearch.errors import CheckpointError, RunError
+from raysearch.figures import column, number, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from raysearch.results import Best, Results
+    from raysearch.verdict import Contender, Verdict
+
+DIGITS = 6  # of the winner's configuration; the exact values come from export
+
+
+def best(run: options.Run, as_json: options.AsJson = False) -> None:
+    """Show the best configuration, and what the verdict on it rests on."""
+    results = _results(run)
+    if as_json:
+        print_json(summary(results))
+        return
+    out = console()
+    winner = results.best
+    show_best(out, results, winner)
+    verdict = results.verdict()
+    if verdict.contenders:
+        out.print()
+        out.print(_contender_table(verdict.contenders, results.metric))
+    out.print()
+    out.print(str(verdict))
+    out.print()
+    out.print(_facts(_places(results, winner)), soft_wrap=True)
+
+
+def trials(
+    run: options.Run,
+    where: options.Where = None,
+    sort: options.Sort = None,
+    limit: options.Limit = None,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List trials, the best first; filter them, or write them to a file."""
+    from raysearch.cli import selection
+
+    results = _results(run)
+    frame = selection.select(results, where, sort)
+    total = len(frame)
+    to_screen = not (csv or parquet or as_json)
+    if limit is None and to_screen:
+        limit = selection.ROWS_SHOWN
+    frame = frame if limit is None else frame.head(limit)
+    if csv is not None:
+        selection.write_csv(frame, csv)
+    if parquet is not None:
+        selection.write_parquet(frame, parquet)
+    if as_json:
+        print_json(frame.astype(object).where(frame.notna(), None).to_dict("records"))
+    if to_screen:
+        selection.show(console(), frame, total)
+
+
+def export(
+    run: options.Run,
+    config: options.Config = False,
+    output: options.Output = None,
+    checkpoint: options.Checkpoint = None,
+    trial: options.Trial = None,
+) -> None:
+    """Take a configuration (as YAML or JSON) or a checkpoint out of a run; the best trial's, or another's."""
+    results = _results(run)
+    number_, found, folder = _trial(results, trial)
+    if checkpoint is not None:
+        _copy_checkpoint(number_, folder, checkpoint)
+        print(f"checkpoint of trial {number_} copied to {checkpoint}")
+    if checkpoint is not None and not config and output is None:
+        return
+    text = _config_text(found, output)
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"-o {output}: cannot be written: {error.strerror}") from None
+    print(f"configuration of trial {number_} written to {output}")
+
+
+def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
+    """A run's end as plain values; `best` is None, with `why`, where no trial ended well."""
+    said: dict[str, Any] = {"run": str(results.path), "metric": results.metric, "mode": results.mode}
+    if ending is not None:
+        said["ending"] = ending
+    try:
+        said["best"] = dataclasses.asdict(results.best)
+    except RunError as error:
+        return {**said, "best": None, "why": str(error)}
+    return {**said, "verdict": _verdict_values(results.verdict())}
+
+
+def show_end(out: Console, results: Results, ending: str, flags: Sequence[str]) -> None:
+    """What a search came to, where it lies, and what can be done next."""
+    try:
+        winner: Best | None = results.best
+    except RunError as error:
+        out.print(str(error), soft_wrap=True)
+        winner = None
+    if winner is not None:
+        show_best(out, results, winner)
+        if ending == "complete":
+            out.print()
+            out.print(str(results.verdict()))
+    run = str(results.path)
+    rows = {"run": f"{run} ({ending})" if ending else run}
+    if ending == "complete":
+        rows["next"] = command("best", run)
+        more = results.spec.get("strategy", {}).get("samples", 100)
+        rows[""] = command("resume", run, "--samples", f"+{more}", *flags)
+    else:
+        rows["go on"] = command("resume", run, *flags)
+    out.print()
+    out.print(_facts(rows), soft_wrap=True)
+
+
+def show_best(out: Console, results: Results, winner: Best) -> None:
+    """The winner's value and configuration."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out.print(
+        Text.assemble(
+            ("best ", "dim"),
+            f"{results.metric} ",
+            (number(winner.value, 5), "bold green"),
+            f" at iteration {winner.iteration:,}, trial {winner.trial:,}",
+        )
+    )
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for name, value in settings(winner.config, DIGITS).items():
+        grid.add_row(f"     {name}", Text(value))
+    out.print(grid)
+
+
+# ---- inside
+
+
+def _results(run: str) -> Results:
+    from raysearch.launch import existing_run
+    from raysearch.results import load
+
+    return load(existing_run(run))
+
+
+def _contender_table(contenders: Sequence[Contender], metric: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("on fresh seeds")
+    for name in (f"mean {metric}", "95% interval", "seeds", "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    estimates = [c.estimate for c in contenders]
+    figures = column([x for e in estimates for x in (e.mean, e.low, e.high)], 5)
+    for i, contender in enumerate(contenders):
+        mean, low, high = figures[3 * i : 3 * i + 3]
+        interval = "-" if low == "-" else f"{low} to {high}"
+        table.add_row(contender.name, mean, interval, str(estimates[i].n), str(contender.failed))
+    return table
+
+
+def _verdict_values(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "text": str(verdict),
+        "significant": verdict.significant,
+        "seeds_matter": verdict.seeds_matter,
+        "gain": dataclasses.asdict(verdict.gain) if verdict.gain else None,
+        "contenders": [
+            {
+                "name": contender.name,
+                "role": contender.role,
+                "trial": contender.source,
+                "config": contender.config,
+                "failed": contender.failed,
+                "values": contender.values,
+                **dataclasses.asdict(contender.estimate),
+            }
+            for contender in verdict.contenders
+        ],
+    }
+
+
+def _places(results: Results, winner: Best) -> dict[str, str]:
+    run = str(results.path)
+    return {
+        "run": run,
+        "checkpoint": str(winner.checkpoint) if winner.checkpoint else "none was kept",
+        "take it": command("export", run, "--config", "-o", "best.yaml"),
+    }
+
+
+def _facts(rows: dict[str, str]) -> Any:
+    """`label  text` lines; not a table, so that a path or command is never torn apart."""
+    from rich.text import Text
+
+    width = max(map(len, rows))
+    lines = [Text.assemble((f"{label:<{width}}  ", "dim"), text) for label, text in rows.items()]
+    return Text("\n").join(lines)
+
+
+def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Path | None]:
+    """(number, configuration, checkpoint) of the best trial, or of this one at its furthest."""
+    if trial is None:
+        winner = results.best
+        return winner.trial, dict(winner.config), winner.checkpoint
+    from raysearch.checkpoints import Checkpoints
+    from raysearch.journal import read_outcomes
+    from raysearch.paths import RunPaths
+    from raysearch.tree import Status
+
+    paths = RunPaths(results.path)
+    of_trial = (o for o in read_outcomes(paths.journal) if o.segment.trial == trial)
+    last = max(
+        (o for o in of_trial if o.status is not Status.LOST), key=lambda o: o.segment.stop, default=None
+    )
+    if last is None:
+        raise RunError(
+            f"{results.path}: there is no trial {trial}; {command('trials', str(results.path))} lists them"
+        )
+    checkpoints = Checkpoints(paths.checkpoints)
+    there = last.checkpoint is not None and checkpoints.exists(last.checkpoint)
+    return (
+        trial,
+        dict(last.segment.config),
+        checkpoints.path(last.checkpoint) if there and last.checkpoint else None,
+    )
+
+
+def _copy_checkpoint(trial: int, source: Path | None, target: Path) -> None:
+    if source is None:
+        raise CheckpointError(
+            f"no checkpoint of trial {trial} is kept: only those that a trial may go on from, and the "
+            "best's, are; its configuration can be exported and trained again"
+        )
+    if target.exists():
+        raise CheckpointError(f"--checkpoint {target}: exists already; name a folder that is to be made")
+    try:
+        shutil.copytree(source, target)
+    except (OSError, shutil.Error) as error:
+        raise CheckpointError(f"--checkpoint {target}: cannot be copied from {source}: {error}") from None
+
+
+def _config_text(config: dict[str, Any], output: Path | None) -> str:
+    if output is not None and output.suffix.lower() == ".json":
+        return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    from raysearch.yamltext import write_yaml
+
+    return write_yaml(config)

@@ -1,0 +1,271 @@
+"""`raysearch launch` and `raysearch resume`: a search from its start, or from where it stands, to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from raysearch.cli import options
+from raysearch.cli.output import command, console, print_json, say
+from raysearch.errors import SpecError, unknown
+
+if TYPE_CHECKING:
+    from raysearch.display import About
+    from raysearch.launch import How
+    from raysearch.results import Results
+    from raysearch.spec import SearchSpec
+
+INTERRUPTED = 130
+UNFIT_SHOWN = 5
+
+
+def launch(
+    spec: options.Spec,
+    name: options.Name = None,
+    storage: options.Storage = None,
+    workers: options.Workers = None,
+    samples: options.Samples = None,
+    sets: options.Sets = None,
+    executor: options.By = options.Executor.tune,
+    local: options.Local = False,
+    address: options.Address = None,
+    dry_run: options.DryRun = False,
+    seconds_per_iteration: options.Seconds = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Start a search from its spec and follow it to its end."""
+    how = _how(executor, local, address)
+    search = _load(spec, name, storage, workers, samples, sets or [])
+    for note in search.notes:
+        say(f"note: {note}")
+    if dry_run:
+        from raysearch.cli.estimate import show_estimate
+
+        show_estimate(search, seconds_per_iteration, as_json)
+        return
+    from raysearch.launch import launch as start
+    from raysearch.launch import run_folder
+
+    _follow(run_folder(search), search, how, lambda how: start(search, how), as_json)
+
+
+def resume(
+    run: options.Run,
+    samples: options.MoreSamples = None,
+    max_iterations: options.MaxIterations = None,
+    space: options.SpaceFile = None,
+    workers: options.Workers = None,
+    sets: options.Sets = None,
+    executor: options.By = options.Executor.tune,
+    local: options.Local = False,
+    address: options.Address = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Go on with a run, whatever ended it, as it was or made larger."""
+    how = _how(executor, local, address)
+    from raysearch.launch import existing_run, unfit
+    from raysearch.launch import resume as go_on
+    from raysearch.spec import load_spec
+
+    root = existing_run(run)
+    old = load_spec(root / "spec.yaml")
+    new = _edited(root, old, samples, max_iterations, space, workers, sets or [])
+    if new.to_yaml() == old.to_yaml() and _is_complete(root):
+        _say_complete(root, as_json)
+        return
+    if new.space != old.space:
+        _say_unfit(unfit(root, new.space))
+    _follow(root, new, how, lambda how: go_on(root, how, edits=lambda _: new), as_json)
+
+
+# ---- the spec
+
+
+def _how(executor: options.Executor, local: bool, address: str | None) -> How:
+    if local and address:
+        raise SpecError(
+            f"--local starts a cluster, --address {address} uses one that is there: give one of them"
+        )
+    if executor is options.Executor.inline and (local or address):
+        raise SpecError("--executor inline uses no cluster: leave out --local and --address")
+    from raysearch.launch import How
+
+    return How(executor=executor.value, local=local, address=address)
+
+
+def spec_file(spec: str) -> Path:
+    """The file that SPEC means: itself, or an example's.
+
+    Raises:
+        SpecError: neither; names the examples.
+    """
+    from raysearch import examples
+
+    if Path(spec).is_file() or spec.endswith((".yaml", ".yml")):
+        return Path(spec)
+    if spec in examples.names():
+        return examples.path(spec)
+    raise SpecError(f"there is no file {spec!r}, and {unknown('example', spec, examples.names())}")
+
+
+def _load(
+    spec: str,
+    name: str | None,
+    storage: str | None,
+    workers: int | None,
+    samples: int | None,
+    sets: Sequence[str],
+) -> SearchSpec:
+    from raysearch.spec import load_spec
+
+    given = {"name": name, "storage": storage, "strategy.samples": samples}
+    given_sets = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    return _with_workers(load_spec(spec_file(spec), [*given_sets, *sets]), workers)
+
+
+def _with_workers(spec: SearchSpec, count: int | None) -> SearchSpec:
+    if count is None:
+        return spec
+    return dataclasses.replace(spec, workers=dataclasses.replace(spec.workers, count=count))
+
+
+def _edited(
+    root: Path,
+    old: SearchSpec,
+    samples: str | None,
+    max_iterations: int | None,
+    space: Path | None,
+    workers: int | None,
+    sets: Sequence[str],
+) -> SearchSpec:
+    from raysearch.launch import more_samples
+    from raysearch.spec import load_spec
+
+    for text in sets:
+        if (key := text.partition("=")[0].strip()) in ("name", "storage"):
+            raise SpecError(f"--set {key}: a run's name and storage are its folder; move the folder {root}")
+    new = load_spec(root / "spec.yaml", sets) if sets else old
+    if space is not None:
+        new = _with_space(root, new, space)
+    if samples is not None or max_iterations is not None:
+        new = more_samples(new, samples, max_iterations)
+    return _with_workers(new, workers)
+
+
+def _with_space(root: Path, spec: SearchSpec, file: Path) -> SearchSpec:
+    """`spec` with the space in a YAML file: under `space:`, or all that is in it."""
+    from raysearch.notation import PlacedError
+    from raysearch.spec import make_spec
+    from raysearch.yamltext import read_yaml
+
+    try:
+        written = read_yaml(file.read_text(encoding="utf-8"), file.name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"--space {file}: cannot be read: {error}") from None
+    if not isinstance(written, dict):
+        raise SpecError(f"--space {file}: holds {type(written).__name__}, not a mapping of names to domains")
+    is_spec = isinstance(written.get("space"), dict)
+    space, constraints = (written["space"], written.get("constraints")) if is_spec else (written, None)
+    fields = {
+        f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.name not in ("space", "notes")
+    }
+    try:
+        return make_spec(**{**fields, "space": space, "constraints": constraints})
+    except PlacedError as error:
+        raise SpecError(f"{file.name} [{error.place}]: {error.text}") from None
+
+
+# ---- a run that is to go on
+
+
+def _is_complete(root: Path) -> bool:
+    from raysearch.journal import read_events
+    from raysearch.paths import RunPaths
+
+    last = ""
+    for event in read_events(RunPaths(root).journal):
+        last = str(event.detail.get("ending")) if event.kind == "end" else ""
+    return last == "complete"
+
+
+def _say_complete(root: Path, as_json: bool) -> None:
+    from raysearch.cli.reading import show_end, summary
+    from raysearch.results import load
+
+    results = load(root)
+    if as_json:
+        print_json(summary(results, "complete"))
+        return
+    out = console()
+    out.print("The run is complete: there is nothing left to do. Make it larger to go on.\n")
+    show_end(out, results, "complete", [])
+
+
+def _say_unfit(found: Sequence[tuple[int, str]]) -> None:
+    if not found:
+        say("every old trial fits the new space")
+        return
+    trials = "1 old trial does" if len(found) == 1 else f"{len(found):,} old trials do"
+    say(f"{trials} not fit the new space and will not count:")
+    for trial, why in found[:UNFIT_SHOWN]:
+        say(f"  trial {trial}: {why}")
+    if len(found) > UNFIT_SHOWN:
+        say(f"  and {len(found) - UNFIT_SHOWN:,} more")
+
+
+# ---- following
+
+
+def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool) -> None:
+    """Runs the search under a display; says at its end what came of it and what can be done next."""
+    from raysearch.cli.reading import show_end, summary
+    from raysearch.display import display_for
+
+    out = console(stderr=as_json)
+    display = display_for(out, about(root, spec))
+    flags = _flags(how)
+    try:
+        with display:
+            results = start(dataclasses.replace(how, on_status=display))
+    except KeyboardInterrupt:
+        ended = f"{display.last['trials']:,} trials" if display.last else "what was done"
+        out.print(f"\nInterrupted. Nothing acknowledged is lost: {ended} and all before them are in {root}.")
+        out.print(f"Go on with:  {command('resume', str(root), *flags)}", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    ending = str(display.last["ending"]) if display.last else ""
+    if as_json:
+        print_json(summary(results, ending))
+    else:
+        show_end(out, results, ending, flags)
+    if "Ctrl-C" in ending:
+        raise typer.Exit(INTERRUPTED)
+
+
+def about(root: Path, spec: SearchSpec) -> About:
+    """What the display says of a search from its start to its end."""
+    from raysearch.display import About
+    from raysearch.plan import plan_of
+
+    variant = getattr(spec.strategy, "variant", "auto")
+    return About(
+        run=str(root),
+        strategy=spec.strategy.name if variant == "auto" else f"{spec.strategy.name} by {variant}",
+        metric=spec.metric,
+        mode=spec.mode,
+        samples=getattr(spec.strategy, "samples", None),
+        plan=plan_of(spec.strategy, spec.baseline is not None),
+    )
+
+
+def _flags(how: Any) -> list[str]:
+    """The options that the next command needs, for it to run where this one did."""
+    if how.executor == "inline":
+        return ["--executor", "inline"]
+    if how.local:
+        return ["--local"]
+    return ["--address", how.address] if how.address else []

@@ -1,0 +1,193 @@
+"""`raysearch status`: how a run stands, from its journal alone, whoever is running it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Set
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raysearch.cli import options
+from raysearch.cli.output import command, console, print_json
+from raysearch.errors import RaysearchError
+
+if TYPE_CHECKING:
+    from raysearch.display import About
+    from raysearch.tree import Outcome, Segment
+
+POLL_S = 1.0
+GONE_S = 15.0  # a coordinator that died is started again; longer without a holder is an end
+
+
+def status(run: options.Run, watch: options.Watch = False, as_json: options.AsJson = False) -> None:
+    """Show how a run stands, whether it is being run now or not."""
+    from raysearch.launch import existing_run
+
+    root = existing_run(run)
+    follower = Follower(root)
+    if watch:
+        _watch(root, follower)
+        return
+    snapshot, holder = follower.look(time.time())
+    if as_json:
+        print_json({"run": str(root), "held_by": holder, **snapshot})
+        return
+    from raysearch.display import Screen
+
+    out = console()
+    screen = Screen(about_run(root), hints=False, framed=out.is_terminal)
+    screen.show(snapshot, state(root, snapshot, holder))
+    out.print(screen)
+
+
+class Follower:
+    """Folds a run's journal into snapshots; each look costs what is new."""
+
+    def __init__(self, root: Path) -> None:
+        from raysearch.engine import Search
+        from raysearch.journal import START
+        from raysearch.paths import RunPaths
+        from raysearch.results import load
+
+        results = load(root)
+        self._journal = RunPaths(root).journal
+        self._position = START
+        self._search = Search(_Onlooker(), metric=results.metric, mode=results.mode)
+        self._last_at = 0.0
+        self._events_at: tuple[str | None, int] | None = None
+        self._began, self._ended, self._ending = 0.0, 0.0, ""
+
+    def look(self, now: float) -> tuple[dict[str, Any], str | None]:
+        """(snapshot as of Search.status, who holds the run or None)."""
+        from raysearch.journal import tail
+
+        holder = held_by(self._journal)
+        outcomes, self._position = tail(self._journal, self._position)
+        self._search.replay(outcomes)
+        self._last_at = max([self._last_at, *(o.finished_at for o in outcomes)])
+        self._read_events(holder)
+        snapshot = self._search.status(now)
+        until = now if holder else max(self._last_at, self._ended)
+        snapshot["seconds"] = max(0.0, until - self._began) if self._began else 0.0
+        snapshot["ending"] = "" if holder else snapshot["ending"] or self._ending
+        return snapshot, holder
+
+    def _read_events(self, holder: str | None) -> None:
+        """Reads when the run began and why it ended, again only when its holder changes or it is over."""
+        from raysearch.journal import read_events
+
+        if self._events_at == (holder, 0) and holder is not None and self._began:
+            return
+        self._events_at = (holder, 0)
+        for event in read_events(self._journal):
+            if event.kind == "start":
+                self._began, self._ended, self._ending = event.at, 0.0, ""
+            elif event.kind == "end":
+                self._ended, self._ending = event.at, str(event.detail.get("ending", ""))
+
+
+class _Onlooker:
+    """In a strategy's place where nothing is decided."""
+
+    finished = False
+
+    def ask(self, free: int) -> list[Segment]:
+        """Asks for nothing."""
+        return []
+
+    def tell(self, outcome: Outcome) -> None:
+        """Needs to know nothing."""
+
+    def kept(self) -> Set[int]:
+        """Keeps nothing."""
+        return frozenset()
+
+
+def held_by(journal: Path) -> str | None:
+    """`process 12 on host` if a process has the journal open for writing; None if nobody does.
+
+    The lock is tried only where its last holder may be alive, so that a process that is about to take
+    it does not find ours.
+    """
+    from raysearch.paths import JournalPaths
+
+    lock = JournalPaths(journal).lock
+    try:
+        text = lock.read_text(encoding="utf-8", errors="replace")
+        holder = json.loads(text)
+        pid, host = int(holder["pid"]), str(holder["host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if host == socket.gethostname() and not _is_alive(pid):
+        return None
+    return f"process {pid} on {host}" if _is_locked(lock) else None
+
+
+def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
+    """Who runs it; or why nobody does, and how to go on."""
+    if holder is not None:
+        return f"held by {holder}"
+    ending = snapshot["ending"]
+    if ending == "complete":
+        return f"complete; {command('best', str(root))}"
+    why = ending or "its process was ended from outside"
+    return f"no process is running it ({why}); go on: {command('resume', str(root))}"
+
+
+def about_run(root: Path) -> About:
+    """What a run's spec says of it; less where a strategy of the spec is not installed here."""
+    from raysearch.cli.searching import about
+    from raysearch.display import About
+    from raysearch.paths import RunPaths
+    from raysearch.results import load
+    from raysearch.spec import load_spec
+
+    try:
+        return about(root, load_spec(RunPaths(root).spec))
+    except RaysearchError:
+        results = load(root)
+        name = results.spec.get("strategy", {}).get("name", "?")
+        return About(str(root), str(name), results.metric, results.mode)
+
+
+def _watch(root: Path, follower: Follower) -> None:
+    from raysearch.display import LiveDisplay, PlainDisplay
+
+    out = console()
+    about = about_run(root)
+    display = LiveDisplay(out, about, hints=False) if out.is_terminal else PlainDisplay(out, about)
+    held_at = 0.0
+    with display:
+        while True:
+            now = time.time()
+            snapshot, holder = follower.look(now)
+            display(snapshot, state(root, snapshot, holder))
+            held_at = now if holder else held_at
+            if not holder and (snapshot["ending"] or now - held_at > GONE_S):
+                break
+            time.sleep(POLL_S)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_locked(lock: Path) -> bool:
+    fd = os.open(lock, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
