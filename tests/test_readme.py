@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import typer.main
 
+from raysearch.cli import app
 from raysearch.spec import load_spec
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -33,3 +35,11 @@ def test_the_readmes_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert links
     assert [link for link in links if not (Path(__file__).parents[1] / link).exists()] == []
+
+
+@pytest.mark.parametrize("line", re.findall(r"^raysearch .*", README, flags=re.MULTILINE))
+def test_the_readmes_commands_and_their_options_exist(line: str) -> None:
+    name, *words = line.partition(" #")[0].split()[1:]
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    options = {option for parameter in commands[name].params for option in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= options
