@@ -150,8 +150,8 @@ class Interval(Domain):
         if self.integer:
             return k.astype(np.int64) * int(self.q or 1)
         assert self.q is not None
-        x: Units = np.asarray(_multiple(k, self.q))
-        return np.minimum(np.maximum(x, self.low), self.high)
+        multiples: Units = np.asarray(_multiple(k, self.q))
+        return np.minimum(np.maximum(multiples, self.low), self.high)
 
     def to_unit(self, value: Any) -> float:
         """Where `value` lies between the bounds, in [0, 1]; the centre of its bin if stepped."""

@@ -139,22 +139,26 @@ class Space:
 
     def decode(self, unit: Units | Sequence[float]) -> dict[str, Any]:
         """The configuration at a point: active names only, fixed values included, groups nested."""
+        values = self._flat_one(unit)
+        return self.nest(values) if self._nested else values
+
+    def _flat_one(self, unit: Units | Sequence[float]) -> dict[str, Any]:
         point = unit.tolist() if isinstance(unit, np.ndarray) else unit
         axis = dict(zip(self.free, point, strict=True))
         values = {name: d.value_at(axis.get(name, 0.5)) for name, d in self.domains.items()}
         if self.conditions:
             self._prune(values)
-        return self.nest(values) if self._nested else values
+        return values
 
     def decode_many(self, points: Units) -> list[dict[str, Any]]:
         """The configurations at points of shape (n, dimension). Constraints are not looked at."""
-        points = np.asarray(points, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != self.dimension:
-            raise ValueError(f"points have shape {points.shape}, not (n, {self.dimension})")
         flat = self._flat(points)
         return [self.nest(values) for values in flat] if self._nested else flat
 
     def _flat(self, points: Units) -> list[dict[str, Any]]:
+        points = np.asarray(points, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != self.dimension:
+            raise ValueError(f"points have shape {points.shape}, not (n, {self.dimension})")
         axis = {name: points[:, j] for j, name in enumerate(self.free)}
         empty = np.empty(len(points))
         columns = [d.column(axis.get(name, empty)) for name, d in self.domains.items()]
@@ -211,9 +215,9 @@ class Space:
 
     def satisfies(self, config: Config) -> bool:
         """Whether the constraints hold, for a configuration whose values are known to fit."""
-        if not self.constraints:
-            return True
-        values = self.flatten(config) if self._nested else config
+        return not self.constraints or self._meets(self.flatten(config) if self._nested else config)
+
+    def _meets(self, values: Mapping[str, Any]) -> bool:
         return all(c.holds(values) for c in self.constraints)
 
     def flatten(self, config: Config) -> dict[str, Any]:
@@ -222,9 +226,11 @@ class Space:
 
     def nest(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration, groups nested, for values by flat name."""
+        if not self._nested:
+            return dict(values)
         config: dict[str, Any] = {}
         for name, value in values.items():
-            groups, last = self._paths[name]
+            groups, last = self._paths.get(name, ((), name))
             into = config
             for group in groups:
                 into = into.setdefault(group, {})
@@ -256,17 +262,13 @@ class Space:
         Raises:
             SpecError: if 1000 attempts all break a constraint.
         """
-        config = self.decode(units.random_rows(seed, i, 1, self.dimension)[0])
-        return config if self.satisfies(config) else self.redraw(seed, i)
+        values = self._flat_one(units.random_rows(seed, i, 1, self.dimension)[0])
+        return self.nest(values) if self._meets(values) else self.redraw(seed, i)
 
     def sample_many(self, seed: int, i: int, n: int) -> list[dict[str, Any]]:
         """The random configurations i .. i+n-1, as `sample` gives them."""
-        configs = self.decode_many(self.random_units(seed, i, n))
-        if self.constraints:
-            for k, config in enumerate(configs):
-                if not self.satisfies(config):
-                    configs[k] = self.redraw(seed, i + k)
-        return configs
+        flat = self._flat(self.random_units(seed, i, n))
+        return [self.nest(v) if self._meets(v) else self.redraw(seed, i + k) for k, v in enumerate(flat)]
 
     def redraw(self, seed: int, i: int) -> dict[str, Any]:
         """What takes the place of sample i when the point drawn first breaks a constraint."""
@@ -276,9 +278,9 @@ class Space:
             points = np.concatenate(
                 [units.random_rows(seed, i, 1, self.dimension, first + a) for a in range(count)]
             )
-            for config in self.decode_many(points):
-                if self.satisfies(config):
-                    return config
+            for values in self._flat(points):
+                if self._meets(values):
+                    return self.nest(values)
             first += count
         texts = "; ".join(c.text for c in self.constraints)
         raise SpecError(
