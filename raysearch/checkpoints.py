@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 from typing import TypeVar
@@ -86,12 +87,13 @@ class Checkpoints:
             folder = self._paths.committed(_checked(name))
             _try(f"{folder}: cannot be deleted", lambda folder=folder: self._discard(folder))  # type: ignore[misc]
 
-    def sweep(self, keep: Set[str], older_than: float) -> list[str]:
+    def sweep(self, keep: Set[str], older_than_s: float, now: float | None = None) -> list[str]:
         """Deletes what a crash left: unfinished folders, and checkpoints not in `keep`.
 
-        Only what was last changed before `older_than` (Unix time) goes, since a worker may be saving
-        or about to report one. Returns the names deleted.
+        Only what was last changed more than `older_than_s` seconds before `now` (Unix time; the clock's if
+        None) goes, since a worker may be saving or about to report one. Returns the names deleted.
         """
+        older_than = (time.time() if now is None else now) - older_than_s
         swept = []
         for folder in [*self._folders(), *_children(self._paths.tmp)]:
             unfinished = folder.parent == self._paths.tmp

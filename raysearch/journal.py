@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from raysearch import parts
 from raysearch.durable import sync_path
-from raysearch.errors import JournalError, unknown
+from raysearch.errors import JournalBusyError, JournalError, unknown
 from raysearch.logfile import LogReader, LogWriter
 from raysearch.parts import START, Position
 from raysearch.paths import TMP_SUFFIX, JournalPaths
@@ -173,8 +173,7 @@ class Journal:
             self._log.close()
             job = self._submit()
         try:
-            if note := job.result():
-                self.notes.append(note)
+            job.result()
         finally:
             if self._compactor:
                 self._compactor.shutdown()
@@ -234,7 +233,8 @@ class Journal:
         try:
             parts.compact(self.root, below)
         except (OSError, JournalError, pa.ArrowException) as error:
-            return f"{self.root}: not compacted: {error}"
+            self.notes.append(f"{self.root}: not compacted: {error}")
+            return self.notes[-1]
         return ""
 
 
@@ -266,7 +266,7 @@ def _take_lock(paths: JournalPaths) -> int:
     except BlockingIOError as error:
         holder = os.pread(fd, 4096, 0).decode(errors="replace")
         os.close(fd)
-        raise JournalError(f"{paths.root}: {_say_holder(holder)} has the journal open") from error
+        raise JournalBusyError(f"{paths.root}: {_say_holder(holder)} has the journal open") from error
     except OSError:
         os.close(fd)
         raise

@@ -49,7 +49,8 @@ class Segments:
     def read(cls, journal: str | os.PathLike[str], metric: str, mode: Mode) -> Segments:
         """The segments in this journal. Raises JournalError if it cannot be read."""
         table = read_table(journal)
-        return cls(table.take(_first_of_each(table)) if table.num_rows else table, metric, mode)
+        rows = _first_of_each(table)
+        return cls(table if len(rows) == table.num_rows else table.take(rows), metric, mode)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -142,6 +143,8 @@ class Segments:
 def _first_of_each(table: pa.Table) -> Integers:
     """Rows to keep, in order: of each id the first that is not lost, or else the first."""
     ids = np.asarray(table["id"].to_numpy(), np.int64)
+    if not len(ids):
+        return ids
     column = table["status"].combine_chunks()
     known = column.dictionary.to_pylist()
     lost_code = known.index(_LOST) if _LOST in known else -1

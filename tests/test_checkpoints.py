@@ -19,6 +19,7 @@ from raysearch.tree import segment_id
 
 LONG_AGO = 1_000.0
 FAR_AHEAD = 1e12
+HOUR = 3600.0
 
 
 def save(checkpoints: Checkpoints, trial: int, token: str = "a", text: str = "weights") -> str:
@@ -60,7 +61,7 @@ def test_a_second_commit_of_the_same_name_keeps_the_first(tmp_path: Path) -> Non
     checkpoints = Checkpoints(tmp_path)
     assert save(checkpoints, 1, text="first") == save(checkpoints, 1, text="second")
     assert (checkpoints.path("1.0-a") / "model").read_text() == "first"
-    assert checkpoints.sweep({"1.0-a"}, FAR_AHEAD) == []
+    assert checkpoints.sweep({"1.0-a"}, HOUR, now=FAR_AHEAD) == []
 
 
 def test_an_empty_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -92,11 +93,11 @@ def test_a_sweep_removes_the_unfinished_and_the_unwanted_if_they_are_old(tmp_pat
     names = [save(checkpoints, trial) for trial in range(3)]
     unfinished = checkpoints.path_for_new(segment_id(9, 0), "b")
     (unfinished / "model").write_text("half")
-    assert checkpoints.sweep(set(), LONG_AGO) == []
-    assert sorted(checkpoints.sweep({names[1]}, FAR_AHEAD)) == [names[0], names[2], "9.0-b"]
+    assert checkpoints.sweep(set(), HOUR) == []
+    assert sorted(checkpoints.sweep({names[1]}, HOUR, now=FAR_AHEAD)) == [names[0], names[2], "9.0-b"]
     assert [*checkpoints.names()] == [names[1]]
     assert not unfinished.exists()
-    assert checkpoints.sweep({names[1]}, FAR_AHEAD) == []
+    assert checkpoints.sweep({names[1]}, HOUR, now=FAR_AHEAD) == []
 
 
 def test_a_folder_that_is_still_being_written_counts_as_young(tmp_path: Path) -> None:
@@ -104,9 +105,9 @@ def test_a_folder_that_is_still_being_written_counts_as_young(tmp_path: Path) ->
     folder = checkpoints.path_for_new(segment_id(1, 0), "a")
     (folder / "model").write_text("x")
     os.utime(folder, (LONG_AGO, LONG_AGO))
-    assert checkpoints.sweep(set(), LONG_AGO + 1) == []
+    assert checkpoints.sweep(set(), HOUR, now=LONG_AGO + HOUR + 1) == []
     os.utime(folder / "model", (LONG_AGO, LONG_AGO))
-    assert checkpoints.sweep(set(), LONG_AGO + 1) == ["1.0-a"]
+    assert checkpoints.sweep(set(), HOUR, now=LONG_AGO + HOUR + 1) == ["1.0-a"]
 
 
 def test_the_quota_says_what_is_used_and_what_to_do(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_a_full_disk_leaves_the_committed_ones_and_room_is_made_by_a_sweep(small
     with pytest.raises(CheckpointError, match="cannot be made: No space left"):
         _ = [checkpoints.path_for_new(segment_id(trial, 0), "a") for trial in range(2, 50)]
     assert [*checkpoints.names()] == [kept]
-    checkpoints.sweep({kept}, FAR_AHEAD)
+    checkpoints.sweep({kept}, HOUR, now=FAR_AHEAD)
     assert save(checkpoints, 2) == "2.0-a"
 
 
@@ -222,5 +223,5 @@ def test_a_writer_killed_at_any_moment_leaves_only_whole_checkpoints(tmp_path: P
     for name in checkpoints.names():
         trial = name.split(".")[0]
         assert [(checkpoints.path(name) / str(k)).read_text() for k in range(3)] == [trial * 100] * 3
-    checkpoints.sweep({*checkpoints.names()}, FAR_AHEAD)
+    checkpoints.sweep({*checkpoints.names()}, HOUR, now=FAR_AHEAD)
     assert [*(tmp_path / "tmp").iterdir()] == []

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from raysearch import journal as journal_module
 from raysearch import parts
-from raysearch.errors import JournalError, SpecError
+from raysearch.errors import JournalBusyError, JournalError, SpecError
 from raysearch.journal import (
     START,
     Event,
@@ -277,7 +277,7 @@ def test_another_process_is_kept_out_and_told_who_holds_the_journal(tmp_path: Pa
     try:
         assert holder.stdout.readline() == "open\n"
         with pytest.raises(
-            JournalError, match=f"process {holder.pid} on {os.uname().nodename} has the journal"
+            JournalBusyError, match=f"process {holder.pid} on {os.uname().nodename} has the journal"
         ):
             Journal.open(tmp_path)
         assert ids(tmp_path) == []  # readers need no lock
@@ -522,6 +522,27 @@ def test_a_compaction_that_fails_is_noted_and_made_up_for(tmp_path: Path) -> Non
     assert parquet_parts(tmp_path) == ["rows-000000000000-000000000002.parquet"]
 
 
+@pytest.mark.usefixtures("small_logs")
+def test_appending_goes_on_while_compaction_in_the_background_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Journal.create(tmp_path) as journal:
+        with monkeypatch.context() as patch:
+            patch.setattr(pq, "write_table", full)
+            for i in range(60):
+                journal.append([outcome(i)])
+            assert len([*tmp_path.glob("log-*")]) > 2
+            with pytest.raises(JournalError, match="not compacted"):
+                journal.compact()
+        assert len(journal.notes) > 1
+        assert ids(tmp_path) == [segment_id(i, 0) for i in range(60)]
+    assert ids(tmp_path) == [segment_id(i, 0) for i in range(60)]
+    assert parquet_parts(tmp_path) == ["rows-000000000000-000000000060.parquet"]
+
+
 def test_a_search_of_four_hyper_parameters_takes_less_than_a_hundred_bytes_a_segment(tmp_path: Path) -> None:
     rng = random.Random(4)
     with Journal.create(tmp_path) as journal:
@@ -750,3 +771,43 @@ def test_killed_at_random_moments_every_acknowledged_outcome_is_there_once(tmp_p
     with Journal.open(tmp_path) as journal:
         assert [o.segment.trial for o in journal.outcomes()] == [*range(journal.rows)]
     assert len(acknowledged) > 300
+
+
+# ---------------------------------------------------------------------------- the format
+
+
+GOLDEN = Path(__file__).parent / "golden" / "journal-1"
+
+
+def golden_outcomes() -> list[Outcome]:
+    """What the golden journal holds: the first three compacted, the others in a log."""
+    configs: list[dict[str, Any]] = [
+        {"lr": 0.25, "layers": 3, "optimizer": "adamw"},
+        {"lr": math.inf, "sizes": (32, 64), "net": {"p": 0.5}},
+        {},
+        {"lr": 1e-7, "amp": None},
+        {"lr": 0.1},
+    ]
+    curves: list[dict[str, list[float]]] = [
+        {"loss": [2.0, 1.5], "acc": [0.1, 0.2]},
+        {},
+        {"loss": [0.5]},
+        {},
+        {},
+    ]
+    return [
+        outcome(
+            k, k % 2, config, curve=curve, checkpoint=f"{k}.0-abc", seconds=0.5 * k, finished_at=1.7e9 + k
+        )
+        for k, (config, curve) in enumerate(zip(configs, curves, strict=True))
+    ]
+
+
+def test_a_journal_written_by_the_first_format_is_read_for_ever(tmp_path: Path) -> None:
+    """To make it anew, which a change of format must say: append three, compact, append an event and two."""
+    shutil.copytree(GOLDEN, tmp_path / "journal")
+    assert [*read_outcomes(GOLDEN)] == golden_outcomes()
+    assert [*read_events(GOLDEN)] == [Event("resumed", {"version": "0.1.0"}, 1.7e9)]
+    with Journal.open(tmp_path / "journal") as journal:
+        journal.append([outcome(9)])
+    assert [*read_outcomes(tmp_path / "journal")] == [*golden_outcomes(), outcome(9)]
