@@ -3,7 +3,8 @@
 RaysearchError
 ├── SpecError         a spec, space or strategy setting is wrong (also a ValueError)
 ├── TrainableError    the user's trainable cannot be imported or does not keep the contract
-├── JournalError      a journal is torn in the middle, foreign, or held by another process
+├── JournalError      a journal is torn in the middle, or foreign
+│   └── JournalBusyError    another process has it open
 ├── CheckpointError   a checkpoint cannot be written, found or read
 ├── RunError          a run exists already, does not exist, or cannot go on
 └── ClusterError      the cluster cannot be reached or has too little for one worker
@@ -31,6 +32,10 @@ class TrainableError(RaysearchError):
 
 class JournalError(RaysearchError):
     """A journal cannot be read or written."""
+
+
+class JournalBusyError(JournalError):
+    """A journal is open in another process."""
 
 
 class CheckpointError(RaysearchError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from raysearch.errors import RunError, SpecError
 from raysearch.journal import Journal, read_outcomes
 from raysearch.paths import RunPaths
 from raysearch.results import Results
-from raysearch.session import Session, Setup
+from raysearch.session import Session, Setup, open_journal
 from raysearch.space import Space
 from raysearch.spec import SearchSpec, load_spec, make_spec
 
@@ -197,13 +198,15 @@ def _check_executor(how: How) -> None:
 
 def _create(root: Path, spec: SearchSpec) -> None:
     paths = RunPaths(root)
-    if paths.spec.exists() or paths.journal.exists():
+    if paths.spec.exists():
         raise RunError(
             f"a run exists at {str(root)!r}. Go on with it (raysearch resume {root}), or give this one "
             "another name (--name, or `name:` in the spec)"
         )
     try:
         root.mkdir(parents=True, exist_ok=True)
+        if paths.journal.exists():  # left by a launch that died before its spec was written: it holds nothing
+            shutil.rmtree(paths.journal)
         Journal.create(paths.journal).close()
         _write_spec(paths.spec, spec)
     except OSError as error:
@@ -223,7 +226,7 @@ def _write_spec(path: Path, spec: SearchSpec) -> None:
 
 
 def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
-    with Journal.open(RunPaths(root).journal) as journal:
+    with open_journal(RunPaths(root)) as journal:
         journal.append_event("edit", {"before": old.to_yaml(), "after": new.to_yaml()}, time.time())
     _write_spec(RunPaths(root).spec, new)
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import bisect
 import platform
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import raysearch
 from raysearch.checkpoints import Checkpoints
+from raysearch.engine import Limits, Search
+from raysearch.errors import JournalBusyError
 from raysearch.journal import Journal
 from raysearch.paths import RunPaths
-from raysearch.engine import Limits, Search
 from raysearch.spec import SearchSpec
 from raysearch.tree import Outcome
 
+PATIENCE_S = 15.0  # a killed driver's coordinator ends some seconds after it
+POLL_S = 0.2
 STALE_S = 3600.0  # an unacknowledged checkpoint older than this belongs to no living worker
 
 
@@ -42,7 +46,7 @@ class Session:
             JournalError: the journal is damaged, or another process holds it.
         """
         paths, spec = RunPaths(setup.run), setup.spec
-        journal = Journal.open(paths.journal)
+        journal = open_journal(paths)
         try:
             checkpoints = Checkpoints(paths.checkpoints)
             search = Search(
@@ -60,6 +64,8 @@ class Session:
             clock = _Clock(starts)
             search.replay(clock.watching(journal.outcomes()))
             search.seconds_before = clock.seconds
+            for note in journal.notes:
+                search.warn(note)
             checkpoints.sweep(search.kept_checkpoints(), STALE_S)
             journal.append_event("start", _versions(), now)
         except BaseException:
@@ -74,6 +80,24 @@ class Session:
             self.journal.append_event("end", {"ending": self.search.ending or "interrupted"}, now)
         finally:
             self.journal.close()
+
+
+def open_journal(paths: RunPaths, patience_s: float = PATIENCE_S) -> Journal:
+    """The run's journal, to go on with; waits a while for a process that is just dying to let go of it.
+
+    Raises:
+        JournalError: it is damaged, or still held; says by whom.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return Journal.open(paths.journal)
+        except JournalBusyError as error:
+            if time.monotonic() > until:
+                raise JournalBusyError(
+                    f"{error}: this run is being searched there (raysearch status {paths.root} --watch)"
+                ) from error
+            time.sleep(POLL_S)
 
 
 def limits_of(spec: SearchSpec) -> Limits:
