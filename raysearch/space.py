@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from raysearch import notation, units
 from raysearch.conditions import Condition, Test
+from raysearch.consistency import activation_order, check_names, dotted, grouped
 from raysearch.domains import (
     KINDS,
     Choice,
@@ -94,12 +95,12 @@ class Space:
             self,
             constraints=tuple(c if isinstance(c, Constraint) else Constraint(c) for c in self.constraints),
         )
-        _check_names(self.domains)
-        _set(self, domains={name: self.domains[name] for name in _grouped(self.domains)})
+        check_names(self.domains)
+        _set(self, domains={name: self.domains[name] for name in grouped(self.domains)})
         _set(self, names=tuple(self.domains), _nested=any("/" in n for n in self.domains))
         _set(self, _paths={n: (tuple(n.split("/")[:-1]), n.split("/")[-1]) for n in self.domains})
         _set(self, free=tuple(n for n, d in self.domains.items() if not isinstance(d, Fixed)))
-        _set(self, dimension=len(self.free), _order=_activation_order(self.domains, self.conditions))
+        _set(self, dimension=len(self.free), _order=activation_order(self.domains, self.conditions))
         _check_constraints(self)
         _set(self, _signature=json.dumps(self.to_dict()))
 
@@ -206,7 +207,7 @@ class Space:
         broken = next((c for c in self.constraints if not c.holds(values)), None)
         if broken is None:
             return None
-        shown = ", ".join(f"{_dotted(n)} = {show(values[n])}" for n in sorted(broken.names))
+        shown = ", ".join(f"{dotted(n)} = {show(values[n])}" for n in sorted(broken.names))
         return f"constraint {broken.text!r} is not met by {shown}"
 
     def allows(self, config: Config) -> bool:
@@ -242,16 +243,16 @@ class Space:
         values = self.flatten(config)
         for name in values:
             if name not in self.domains:
-                return unknown("hyper-parameter", _dotted(name), map(_dotted, self.names))
+                return unknown("hyper-parameter", dotted(name), map(dotted, self.names))
         for name, value in values.items():
             if (why := self.domains[name].why_not(value)) is not None:
-                return f"{_dotted(name)} = {show(value)} {why}"
+                return f"{dotted(name)} = {show(value)} {why}"
         inactive = {n for n, c in self.conditions.items() if not c.holds(values, self.domains)}
         for name, domain in self.domains.items():
             if name in inactive and name in values:
-                return f"{_dotted(name)} = {show(values[name])} is given though its condition is not met"
+                return f"{dotted(name)} = {show(values[name])} is given though its condition is not met"
             if name not in inactive and name not in values:
-                return f"{_dotted(name)} is missing; it is {domain.describe()}"
+                return f"{dotted(name)} is missing; it is {domain.describe()}"
         return values
 
     # Samples.
@@ -302,17 +303,12 @@ class Space:
 
     def describe(self) -> list[tuple[str, str]]:
         """(name, domain in words) of every hyper-parameter, for tables."""
-        return [(_dotted(n), d.describe()) for n, d in self.domains.items()]
+        return [(dotted(n), d.describe()) for n, d in self.domains.items()]
 
 
 def _set(space: Space, **values: Any) -> None:
     for name, value in values.items():
         object.__setattr__(space, name, value)
-
-
-def _dotted(name: str) -> str:
-    """`model.lr` for `model/lr`, as users write it."""
-    return name.replace("/", ".")
 
 
 def _walk(config: Config, prefix: str, domains: Mapping[str, Domain]) -> Iterable[tuple[str, Any]]:
@@ -323,66 +319,6 @@ def _walk(config: Config, prefix: str, domains: Mapping[str, Domain]) -> Iterabl
             yield from _walk(value, name + "/", domains)
         else:
             yield name, value
-
-
-def _grouped(names: Iterable[str]) -> list[str]:
-    """`names` with each group's members together, where its first one stood: the order of the YAML form."""
-    tree: dict[str, Any] = {}
-    for name in names:
-        into = tree
-        for part in name.split("/"):
-            into = into.setdefault(part, {})
-    return list(_leaves(tree, ""))
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[str]:
-    for part, below in tree.items():
-        yield from _leaves(below, f"{prefix}{part}/") if below else (prefix + part,)
-
-
-def _check_names(domains: Mapping[str, Domain]) -> None:
-    """Raises PlacedError for names that cannot be told apart or written down."""
-    for name, domain in domains.items():
-        parts = name.split("/") if isinstance(name, str) else [""]
-        with notation.placed(_dotted(str(name))):
-            if not all(parts):
-                raise SpecError(f"the name {name!r} cannot be used; names are non-empty text")
-            if not isinstance(domain, Domain):
-                raise SpecError(f"{domain!r} is not a domain; use {', '.join(sorted(KINDS))}")
-            if parts[0] == notation.RESERVED or set(parts[1:]) & {*KINDS, notation.WHEN}:
-                raise SpecError(f"the name {name!r} is a word of the space's own form; choose another")
-            for k in range(1, len(parts)):
-                if (group := "/".join(parts[:k])) in domains:
-                    raise SpecError(f"{_dotted(group)} is both a hyper-parameter and a group")
-
-
-def _activation_order(domains: Mapping[str, Domain], conditions: Mapping[str, Condition]) -> tuple[str, ...]:
-    """Conditional names, each after the names it depends on. Raises PlacedError if there is no such order."""
-    for name, condition in conditions.items():
-        with notation.placed(_dotted(name)):
-            if name not in domains:
-                raise SpecError(unknown("name", name, domains))
-            condition.check(domains)
-    order: list[str] = []
-    waiting = dict(conditions)
-    while waiting:
-        ready = [n for n, c in waiting.items() if not any(parent in waiting for parent in c.names)]
-        if not ready:
-            raise _cycle(waiting)
-        order += ready
-        for name in ready:
-            del waiting[name]
-    return tuple(order)
-
-
-def _cycle(waiting: Mapping[str, Condition]) -> SpecError:
-    """The error for conditions that wait for each other, with the shortest walk that shows it."""
-    path = [next(iter(waiting))]
-    while path[-1] not in path[:-1]:
-        path.append(next(p for p in waiting[path[-1]].names if p in waiting))
-    loop = path[path.index(path[-1]) :]
-    text = " depends on ".join(map(_dotted, loop))
-    return notation.PlacedError(_dotted(loop[0]), f"the conditions go in a circle: {text}")
 
 
 def _check_constraints(space: Space) -> None:
