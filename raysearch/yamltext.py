@@ -21,6 +21,7 @@ _FLOAT = re.compile(
 )
 _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)$")
 _NULL = re.compile(r"(?:~|null|Null|NULL|)$")
+_BREAK = re.compile("[\x85\u2028\u2029]")
 _MERGE = re.compile(r"<<$")
 
 
@@ -55,6 +56,11 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        """Double quotes for the rarer line breaks, which other styles fold into spaces."""
+        style = '"' if _BREAK.search(data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
 
 for _tag, _pattern, _first in (
     ("bool", _BOOL, "tTfF"),
@@ -66,6 +72,7 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
+_Dumper.add_representer(str, _Dumper.represent_text)
 # On top of the 1.1 rules: 1e-4 as text is quoted too.
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))

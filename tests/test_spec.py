@@ -380,7 +380,9 @@ def test_plain_scalars_are_what_people_mean() -> None:
     assert read_yaml("a: &x {b: 1}\nc: {<<: *x, d: 2}", "x")["c"] == {"b": 1, "d": 2}
 
 
-texts = st.text(st.sampled_from("019aeEtrunofysxNTY.+-_:~ '\"#{}[]&*!|>%@`,?=<\n"), max_size=8)
+texts = st.text(st.sampled_from("019aeEtrunofysxNTY.+-_:~ '\"#{}[]&*!|>%@`,?=<\n"), max_size=8) | st.text(
+    st.sampled_from("a\x85\u2028\u2029\ufeff\r\n \t\x07é😀"), max_size=5
+)
 plain_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
