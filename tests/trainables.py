@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -161,3 +162,30 @@ class Chatty(Walk):
     def step(self) -> dict[str, Any]:
         print(f"a word from rate {self.config['rate']}")
         return super().step()
+
+
+class Curve(tune.Trainable):  # type: ignore[misc]
+    """A curve that is known beforehand: see `curve`."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.steps = 0
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(self.config.get("seconds", 0.0))
+        self.steps += 1
+        return {"loss": curve(self.config["rate"], self.steps)}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        Path(checkpoint_dir, "steps").write_text(str(self.steps))
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        self.steps = int(Path(checkpoint_dir, "steps").read_text())
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.config, self.steps = new_config, 0
+        return True
+
+
+def curve(rate: float, step: int) -> float:
+    """Curves that cross, one of which diverges."""
+    return math.nan if rate > 0.9 and step > 1 else abs(rate - 0.4) + (1.0 - rate) / step
