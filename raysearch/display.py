@@ -129,6 +129,7 @@ class Screen:
             border_style="dim",
             padding=(0, 1),
         )
+        yield Text("")  # Ctrl-C is echoed here and not behind the frame, where it would wrap
 
     @property
     def _what(self) -> str:
@@ -137,7 +138,7 @@ class Screen:
     def _content(self, height: int) -> RenderableType:
         status = self._status
         if status is None:
-            return Text(f"starting, {duration(self._now() - self._seen)} so far", "dim")
+            return Text(f"starting, {duration(self._now() - self._seen)} so far")
         parts: list[RenderableType] = [self._head(status), Text("")]
         if status["rungs"]:
             parts += [rung_table(status["rungs"], self._about.metric), Text("")]
@@ -147,7 +148,7 @@ class Screen:
     def _head(self, status: Snapshot) -> Table:
         grid = _grid()
         grid.add_row("trials", trials_line(status, self._about))
-        if status["workers"]:
+        if status["workers"] or self._hints:
             grid.add_row("workers", workers_line(status))
         grid.add_row("time", self._time_line(status))
         return grid
@@ -265,9 +266,14 @@ class PlainDisplay:
         self._console.file.flush()
 
 
-def display_for(console: Console, about: About) -> Display:
-    """The live panel on a terminal, lines elsewhere."""
-    return LiveDisplay(console, about) if console.is_terminal else PlainDisplay(console, about)
+def display_for(console: Console, about: About, shared: bool = False) -> Display:
+    """The live panel on a terminal, lines elsewhere.
+
+    Args:
+        shared: trials run in this process, and a debugger may need the terminal: lines too.
+    """
+    is_live = console.is_terminal and not shared
+    return LiveDisplay(console, about) if is_live else PlainDisplay(console, about)
 
 
 # ---- what a snapshot says, in words
@@ -284,15 +290,17 @@ def trials_line(status: Snapshot, about: About) -> str:
     parts += [f"{ended['diverged']:,} diverged", f"{ended['failed']:,} failed"]
     if lost := status["segments"].get("lost", 0):
         parts.append(f"{lost:,} tried again")
-    if status["finals"]:
-        finals = f" of {about.plan.finals}" if about.plan and about.plan.finals else ""
-        parts.append(f"finish {status['finals']}{finals}")
+    if done := status["finals"]:
+        planned = about.plan.finals if about.plan else 0
+        parts.append(f"finish {done:,} of {planned:,}" if done <= planned else f"finish {done:,}")
     return " · ".join(parts)
 
 
 def workers_line(status: Snapshot) -> str:
     """`2 of 2 training · 97% busy · worker-1 silent for 22s`."""
     workers: Mapping[str, Any] = status["workers"]
+    if not workers:
+        return "none has started yet"
     parts = [f"{status['running']} of {len(workers)} training"]
     if (busy := _busy_share(status)) is not None:
         parts.append(f"{busy:.0%} busy")

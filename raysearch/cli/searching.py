@@ -76,7 +76,7 @@ def resume(
     old = load_spec(root / "spec.yaml")
     new = _edited(root, old, samples, max_iterations, space, workers, sets or [])
     if new.to_yaml() == old.to_yaml() and _is_complete(root):
-        _say_complete(root, as_json)
+        _say_complete(root, how, as_json)
         return
     if new.space != old.space:
         _say_unfit(unfit(root, new.space))
@@ -193,7 +193,7 @@ def _is_complete(root: Path) -> bool:
     return last == "complete"
 
 
-def _say_complete(root: Path, as_json: bool) -> None:
+def _say_complete(root: Path, how: How, as_json: bool) -> None:
     from raysearch.cli.reading import show_end, summary
     from raysearch.results import load
 
@@ -203,7 +203,7 @@ def _say_complete(root: Path, as_json: bool) -> None:
         return
     out = console()
     out.print("The run is complete: there is nothing left to do. Make it larger to go on.\n")
-    show_end(out, results, "complete", [])
+    show_end(out, results, "complete", _flags(how))
 
 
 def _say_unfit(found: Sequence[tuple[int, str]]) -> None:
@@ -227,15 +227,15 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
     from raysearch.display import display_for
 
     out = console(stderr=as_json)
-    display = display_for(out, about(root, spec))
+    display = display_for(out, about(root, spec), shared=how.executor == "inline")
     flags = _flags(how)
     try:
         with display:
             results = start(dataclasses.replace(how, on_status=display))
     except KeyboardInterrupt:
-        ended = f"{display.last['trials']:,} trials" if display.last else "what was done"
-        out.print(f"\nInterrupted. Nothing acknowledged is lost: {ended} and all before them are in {root}.")
-        out.print(f"Go on with:  {command('resume', str(root), *flags)}", soft_wrap=True)
+        count = f" ({display.last['trials']:,} trials)" if display.last else ""
+        out.print(f"\nInterrupted. Nothing acknowledged is lost: it is in {root}{count}.", soft_wrap=True)
+        out.print(f"go on  {command('resume', str(root), *flags)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     ending = str(display.last["ending"]) if display.last else ""
     if as_json:
