@@ -124,7 +124,7 @@ def can_pause(trainable: Any) -> bool:
     off its source, and a function without source counts as one that does not.
     """
     if is_class(trainable):
-        return any("save_checkpoint" in vars(c) for c in trainable.__mro__ if not _is_ray(c))
+        return any("save_checkpoint" in vars(c) for c in trainable.__mro__ if not _is_base(c))
     while hasattr(trainable, "func"):
         trainable = trainable.func
     try:
@@ -133,8 +133,8 @@ def can_pause(trainable: Any) -> bool:
         return False
 
 
-def _is_ray(cls: type) -> bool:
-    return cls.__module__.split(".")[0] in ("ray", "builtins")
+def _is_base(cls: type) -> bool:
+    return cls.__module__.startswith("ray.tune.trainable.")
 
 
 def _checked(found: Any, reference: str) -> Any:
