@@ -1,0 +1,626 @@
+"""The command line, through its own `main`: with the inline executor, and on Ray behind a real terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import resource
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+import raysearch
+from raysearch.cli import main
+from raysearch.cli.selection import quoted
+from raysearch.cli.watching import held_by
+from raysearch.journal import Journal, read_outcomes
+from raysearch.paths import RunPaths
+
+TRAINABLE = """
+import time
+from ray import tune
+
+class Tiny(tune.Trainable):
+    def setup(self, config):
+        self.x, self.nap, self.t = config["x"], config.get("nap", 0), 0
+
+    def step(self):
+        self.t += 1
+        time.sleep(self.nap)
+        if self.x > 0.95:
+            raise RuntimeError("x is too large")
+        return {"loss": (self.x - 0.3) ** 2 + 1 / self.t}
+
+    def save_checkpoint(self, folder):
+        with open(f"{folder}/t", "w") as file:
+            file.write(str(self.t))
+
+    def load_checkpoint(self, folder):
+        with open(f"{folder}/t") as file:
+            self.t = int(file.read())
+
+def paused_never(config):
+    tune.report({"loss": config["x"]})
+"""
+SPEC = """
+trainable: tiny.py:Tiny
+metric: loss
+mode: min
+space:
+  x: {uniform: [0.0, 1.0]}
+  model: {width: {randint: [1, 4]}, act: {choice: [relu, gelu]}}
+baseline: {x: 0.9, model: {width: 2, act: relu}}
+strategy: {name: caviar, samples: 30, max_iterations: 9, finish: {top: 2, seeds: 2}}
+"""
+PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def words(self) -> str:
+        """Its output on one line."""
+        return " ".join(self.out.split())
+
+
+class Shell:
+    """A folder with a spec and a trainable, in which commands run."""
+
+    def __init__(self, folder: Path, captured: Any) -> None:
+        self.folder = folder
+        self._captured = captured
+
+    def __call__(self, *arguments: str) -> Ran:
+        self._captured.readouterr()
+        code = main(arguments)
+        printed = self._captured.readouterr()
+        return Ran(code, printed.out, printed.err)
+
+
+def make_folder(folder: Path) -> Path:
+    (folder / "tiny.py").write_text(TRAINABLE)
+    (folder / "tiny.yaml").write_text(SPEC)
+    return folder
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.chdir(make_folder(tmp_path))
+    monkeypatch.setenv("COLUMNS", "80")
+    return Shell(tmp_path, capsys)
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was launched inline and is complete; only to be read."""
+    folder = make_folder(tmp_path_factory.mktemp("finished"))
+    with working_in(folder):
+        assert main(["launch", "tiny.yaml", "--executor", "inline"]) == 0
+    return folder / "runs" / "tiny"
+
+
+# ---- what costs nothing
+
+
+def test_help_needs_less_than_half_a_second_and_loads_nothing_heavy() -> None:
+    heavy = "{'numpy', 'pandas', 'pyarrow', 'ray', 'scipy', 'torch', 'wandb'}"
+    code = f"import sys; from raysearch.cli import main; main(['--help']); print({heavy} & {{*sys.modules}})"
+    used = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert done.stdout.endswith("set()\n")
+        assert "Start a search from its spec" in done.stdout
+    assert min(used) < 0.5
+
+
+def test_the_version_is_the_packages(shell: Shell) -> None:
+    assert shell("--version") == Ran(0, f"raysearch {raysearch.__version__}\n", "")
+
+
+def test_examples_are_listed_with_one_line_each(shell: Shell) -> None:
+    listed = shell("examples", "--json").json
+    assert {*listed} == {"chars", "digits", "mnist"}
+    assert listed["digits"] == "Handwritten digits: which perceptron, and how to train it?"
+    assert [line.split()[0] for line in shell("examples").out.splitlines()] == sorted(listed)
+
+
+def test_strategies_are_listed_with_their_fields_defaults_and_docs(shell: Shell) -> None:
+    fields = shell("strategies", "--json").json["caviar"]["fields"]
+    assert fields["samples"]["required"] is True
+    assert fields["eta"]["default"] == "3"
+    assert fields["eta"]["doc"].startswith("of the trials at a rung the best 1/eta go on")
+    assert all(field["doc"] for field in fields.values())
+    assert "max_iterations  required" in shell("strategies").out
+
+
+def test_bench_names_what_there_is(shell: Shell) -> None:
+    assert "throughput" in shell("bench").out
+    wrong = shell("bench", "troughput")
+    assert wrong.code == 2
+    assert "did you mean 'throughput'?" in wrong.err
+
+
+def test_bench_passes_the_rest_on(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = type(sys)("raysearch.bench.tables")
+    seen: list[list[str]] = []
+    module.main = lambda argv: seen.append(argv) or 3  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "raysearch.bench.tables", module)
+    assert shell("bench", "tables", "curves.parquet", "--json", "--help").code == 3
+    assert seen == [["curves.parquet", "--json", "--help"]]
+
+
+# ---- mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("launch", "digit"), "unknown example 'digit'; did you mean 'digits'?"),
+        (("launch", "there.yaml"), "there.yaml: there is no such file"),
+        (
+            ("launch", "tiny.yaml", "--set", "strategy.sample=3"),
+            "unknown field 'sample'; did you mean 'samples'?",
+        ),
+        (("launch", "tiny.yaml", "--local", "--address", "auto"), "give one of them"),
+        (("launch", "tiny.yaml", "--executor", "inline", "--local"), "inline uses no cluster"),
+        (("status", "runs/none"), "no run at 'runs/none'"),
+        (("best", "runs/none"), "no run at 'runs/none'"),
+        (("resume", "runs/none"), "no run at 'runs/none'"),
+    ],
+)
+def test_a_mistake_is_one_message_on_stderr_and_exit_code_2(
+    shell: Shell, arguments: Sequence[str], message: str
+) -> None:
+    ran = shell(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+
+
+def test_a_trainable_that_cannot_be_imported_is_the_users_error(shell: Shell) -> None:
+    (shell.folder / "tiny.py").write_text("import no_such_module\n")
+    ran = shell("launch", "tiny.yaml", "--executor", "inline")
+    assert ran.code == 2
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in ran.err
+    assert not (shell.folder / "runs").exists()
+
+
+def test_an_unknown_option_is_a_usage_error(shell: Shell) -> None:
+    ran = shell("launch", "tiny.yaml", "--sampels", "3")
+    assert ran.code == 2
+    assert "--samples" in ran.err
+
+
+def test_what_is_our_own_mistake_keeps_its_traceback(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    from raysearch.cli import reading
+
+    def broken(run: str) -> None:
+        raise ZeroDivisionError(run)
+
+    monkeypatch.setattr(reading, "_results", broken)
+    with pytest.raises(ZeroDivisionError, match="runs/x"):
+        shell("best", "runs/x")
+
+
+def test_a_name_that_exists_is_refused_with_what_to_do(shell: Shell, finished: Path) -> None:
+    ran = shell("launch", "tiny.yaml", "--storage", str(finished.parent), "--executor", "inline")
+    assert ran.code == 2
+    assert f"Go on with it (raysearch resume {finished})" in ran.err
+
+
+# ---- the dry run
+
+
+def test_a_dry_run_says_rungs_cost_and_variant_and_starts_nothing(shell: Shell) -> None:
+    ran = shell("launch", "tiny.yaml", "--dry-run", "--samples", "90", "--workers", "3", "--json",
+                "--seconds-per-iteration", "60")  # fmt: skip
+    found = ran.json
+    assert [(r["iteration"], r["trials"], r["iterations"]) for r in found["rungs"]] == [
+        (1, 90, 90),
+        (3, 30, 60),
+        (9, 10, 60),
+    ]
+    assert found["finish"] == {"trainings": 6, "iterations": 54}
+    assert found["iterations"] == 264
+    assert found["full_trainings"] == pytest.approx(264 / 9)
+    assert found["worker_hours"] == pytest.approx(4.4)
+    assert found["hours"] == pytest.approx(4.4 / 3)
+    assert found["variant"] == "promotion"
+    assert found["variant_why"].startswith("Tiny writes checkpoints")
+    assert not (shell.folder / "runs").exists()
+
+
+def test_a_dry_run_for_people(shell: Shell) -> None:
+    ran = shell("launch", "tiny.yaml", "--dry-run", "--seconds-per-iteration", "60", "--name", "other")
+    assert "about 13.6 full trainings of 9 iterations, 45.2% of training all 30 samples" in ran.words
+    assert "about 2h 02m of one worker" in ran.words
+    assert "promotion: Tiny writes checkpoints" in ran.words
+    assert "runs/other" in ran.words
+    assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_a_dry_run_chooses_stopping_where_there_are_no_checkpoints(shell: Shell) -> None:
+    ran = shell("launch", "tiny.yaml", "--dry-run", "--json", "--set", "trainable=tiny.py:paused_never")
+    assert ran.json["variant"] == "stopping"
+    assert "shows no checkpoints" in ran.json["variant_why"]
+    fixed = shell("launch", "tiny.yaml", "--dry-run", "--json", "--set", "strategy.variant=stopping").json
+    assert (fixed["variant"], fixed["variant_why"]) == ("stopping", "so set in the spec")
+
+
+def test_a_dry_run_says_when_no_trial_would_get_to_the_end(shell: Shell) -> None:
+    ran = shell("launch", "tiny.yaml", "--dry-run", "--samples", "5")
+    assert "none is sure to reach iteration 9" in ran.words
+
+
+# ---- launch and resume
+
+
+def test_a_launch_ends_with_the_winner_the_verdict_and_the_next_commands(shell: Shell) -> None:
+    ran = shell("launch", "tiny.yaml", "--executor", "inline", "--name", "first", "--samples", "12")
+    assert ran.code == 0
+    assert "12 of 12 ·" in ran.out
+    assert re.search(r"^best loss 0\.\d+ at iteration 9, trial \d+$", ran.out, flags=re.MULTILINE)
+    assert "Seeds change nothing" in ran.out
+    assert "run   runs/first (complete)\nnext  raysearch best runs/first\n" in ran.out
+    assert "raysearch resume runs/first --samples +12 --executor inline\n" in ran.out
+    assert "\x1b" not in ran.out
+
+
+def test_a_launch_for_scripts_has_only_json_on_stdout(shell: Shell) -> None:
+    ran = shell("launch", "tiny.yaml", "--json", "--executor", "inline", "--samples", "6",
+                "--set", "strategy.finish=off")  # fmt: skip
+    assert ran.code == 0
+    assert ran.json["ending"] == "complete"
+    assert ran.json["run"] == "runs/tiny"
+    assert 0 < ran.json["best"]["value"] < 1.5
+    assert {*ran.json["best"]["config"]} == {"x", "model"}
+    assert "6 of 6" in ran.err
+
+
+def test_a_search_whose_trials_all_fail_exits_with_2_and_the_first_error(shell: Shell) -> None:
+    ran = shell("launch", "tiny.yaml", "--executor", "inline", "--set", "space.x={uniform: [0.96, 1.0]}",
+                "--set", "baseline=null")  # fmt: skip
+    assert ran.code == 2
+    assert "RuntimeError: x is too large" in ran.err
+    assert "10 failed" in ran.out
+
+
+def test_a_complete_run_is_said_to_be_complete_and_made_larger_on_demand(shell: Shell) -> None:
+    assert shell("launch", "tiny.yaml", "--executor", "inline", "--samples", "9").code == 0
+    before = [*read_outcomes(RunPaths("runs/tiny").journal)]
+    again = shell("resume", "runs/tiny", "--executor", "inline")
+    assert again.code == 0
+    assert again.out.startswith("The run is complete: there is nothing left to do.")
+    assert shell("resume", "runs/tiny", "--json").json["ending"] == "complete"
+    assert [*read_outcomes(RunPaths("runs/tiny").journal)] == before
+    larger = shell("resume", "runs/tiny", "--executor", "inline", "--samples", "+6")
+    assert larger.code == 0
+    assert "15 of 15" in larger.out
+    outcomes = [*read_outcomes(RunPaths("runs/tiny").journal)]
+    assert len({o.segment.trial for o in outcomes if o.segment.role == "search"}) == 15
+    smaller = shell("resume", "runs/tiny", "--samples", "3")
+    assert smaller.code == 2
+    assert "3 is fewer than the 15 that the run has" in smaller.err
+
+
+def test_resume_with_another_space_says_first_what_does_not_fit(shell: Shell) -> None:
+    assert shell("launch", "tiny.yaml", "--executor", "inline").code == 0
+    (shell.folder / "space.yaml").write_text(SPEC.replace("[0.0, 1.0]", "[0.25, 1.0]"))
+    ran = shell("resume", "runs/tiny", "--space", "space.yaml", "--executor", "inline")
+    assert ran.code == 0
+    outside = {
+        o.segment.trial for o in read_outcomes(RunPaths("runs/tiny").journal) if o.segment.config["x"] < 0.25
+    }
+    assert f"{len(outside)} old trials do not fit the new space and will not count:" in ran.err
+    assert re.search(r"trial \d+: x = 0\.\d+ is outside \[0\.25, 1\.0\]", ran.err)
+    bare = shell.folder / "bare.yaml"
+    bare.write_text("x: {uniform: [0.5, 0.1]}\n")
+    wrong = shell("resume", "runs/tiny", "--space", str(bare), "--executor", "inline")
+    assert wrong.code == 2
+    assert wrong.err.startswith("error: bare.yaml [space.x]: low = 0.5 is above high = 0.1")
+
+
+def test_a_runs_name_cannot_be_changed_by_resume(shell: Shell, finished: Path) -> None:
+    ran = shell("resume", str(finished), "--set", "name=other")
+    assert ran.code == 2
+    assert "are its folder" in ran.err
+
+
+# ---- looking at a run
+
+
+def test_best_shows_the_winner_and_what_the_verdict_rests_on(shell: Shell, finished: Path) -> None:
+    results = raysearch.load(finished)
+    ran = shell("best", str(finished))
+    assert f"trial {results.best.trial}\n" in ran.out
+    assert re.search(r"the baseline +0\.47111 +0\.47111 to 0\.47111 +2 +0", ran.out)
+    assert "It is better than the baseline by" in ran.words
+    assert f"raysearch export {finished} --config" in ran.words
+    values = shell("best", str(finished), "--json").json
+    assert values["best"]["config"] == results.best.config
+    assert values["best"]["value"] == results.best.value
+    assert values["verdict"]["seeds_matter"] is False
+    assert [c["role"] for c in values["verdict"]["contenders"]] == ["finalist", "finalist", "baseline"]
+
+
+def test_best_of_a_run_without_one_says_why(shell: Shell) -> None:
+    shell("launch", "tiny.yaml", "--executor", "inline", "--set", "space.x={uniform: [0.96, 1.0]}",
+          "--set", "baseline=null")  # fmt: skip
+    ran = shell("best", "runs/tiny")
+    assert ran.code == 2
+    assert "no trial ended well: 10 of 10 failed" in ran.err
+    assert shell("best", "runs/tiny", "--json").json["best"] is None
+
+
+def test_a_configuration_is_exported_exactly_as_yaml_or_json(shell: Shell, finished: Path) -> None:
+    config = raysearch.load(finished).best.config
+    assert yaml.safe_load(shell("export", str(finished)).out) == config
+    assert shell("export", str(finished), "-o", "best.json").code == 0
+    assert json.loads(Path("best.json").read_text()) == config
+    assert shell("export", str(finished), "--config", "-o", "best.yaml").code == 0
+    assert yaml.safe_load(Path("best.yaml").read_text()) == config
+    assert yaml.safe_load(shell("export", str(finished), "--trial", "0").out) == {
+        "x": 0.9,
+        "model": {"width": 2, "act": "relu"},
+    }
+
+
+def test_a_checkpoint_is_copied_and_nothing_is_overwritten(shell: Shell, finished: Path) -> None:
+    ran = shell("export", str(finished), "--checkpoint", "model")
+    assert ran.code == 0
+    assert Path("model/t").read_text() == "9"
+    again = shell("export", str(finished), "--checkpoint", "model")
+    assert again.code == 2
+    assert "exists already" in again.err
+    dropped = shell("export", str(finished), "--checkpoint", "other", "--trial", "0")
+    assert dropped.code == 2
+    assert "no checkpoint of trial 0 is kept" in dropped.err
+    missing = shell("export", str(finished), "--trial", "999")
+    assert "there is no trial 999" in missing.err
+
+
+def test_trials_are_filtered_by_columns_with_dots_and_sorted(shell: Shell, finished: Path) -> None:
+    frame = raysearch.load(finished).trials()
+    ran = shell("trials", str(finished), "--json", "--where", "value < 1 and config.x > 0.2")
+    fit = frame[(frame["value"] < 1) & (frame["config.x"] > 0.2)].sort_values("value")
+    assert [row["trial"] for row in ran.json] == fit["trial"].tolist()
+    assert len(fit) > 0
+    highest = shell("trials", str(finished), "--json", "--sort", "-config.x", "--limit", "3").json
+    assert [row["config.x"] for row in highest] == sorted(frame["config.x"], reverse=True)[:3]
+    grouped = shell("trials", str(finished), "--json", "--where", "config.model/act == 'relu'").json
+    assert {row["config.model/act"] for row in grouped} == {"relu"}
+
+
+def test_the_table_of_trials_is_the_best_twenty_and_says_what_it_leaves_out(
+    shell: Shell, finished: Path
+) -> None:
+    lines = shell("trials", str(finished)).out.splitlines()
+    best = raysearch.load(finished).trials().sort_values("value").iloc[0]
+    assert lines[1].split()[:4] == [
+        str(best["trial"]), "completed", f"{best['value']:.5f}", str(best["iterations"]),
+    ]  # fmt: skip
+    assert lines[21] == "20 of 30 trials; --limit shows more"
+    assert [line for line in lines[22:] if not line.startswith("not shown: config.")] == []
+    assert max(map(len, lines)) <= 80
+
+
+def test_trials_are_written_as_csv_and_parquet(shell: Shell, finished: Path) -> None:
+    assert shell("trials", str(finished), "--csv", "t.csv", "--parquet", "t.parquet").code == 0
+    csv, parquet = pd.read_csv("t.csv"), pd.read_parquet("t.parquet")
+    assert len(csv) == len(parquet) == 30
+    assert csv["config.x"].tolist() == pytest.approx(parquet["config.x"].tolist())
+    assert shell("trials", str(finished), "--csv", "-", "--limit", "1").out.startswith("trial,status,value")
+    assert "cannot be written" in shell("trials", str(finished), "--csv", "no/such/folder/t.csv").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--where", "valu < 1"), "Columns: trial, status, value"),
+        (("--where", "value <"), "--where 'value <'"),
+        (("--where", "value"), "--where 'value'"),
+        (("--sort", "config.y"), "unknown column 'config.y'; did you mean 'config.x'?"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_names_the_columns(
+    shell: Shell, finished: Path, arguments: Sequence[str], message: str
+) -> None:
+    ran = shell("trials", str(finished), *arguments)
+    assert ran.code == 2
+    assert message in ran.err
+
+
+@pytest.mark.parametrize(
+    ("where", "asked"),
+    [
+        ("config.lr > 1", "`config.lr` > 1"),
+        ("`config.lr` > 1", "`config.lr` > 1"),
+        ("config.lr_max > config.lr", "`config.lr_max` > `config.lr`"),
+        ("reason == 'config.lr' and value < 1", "reason == 'config.lr' and value < 1"),
+        ("config.model/width==2", "`config.model/width`==2"),
+    ],
+)
+def test_columns_with_dots_are_put_into_backticks_outside_of_text(where: str, asked: str) -> None:
+    assert quoted(where, ["value", "config.lr", "config.lr_max", "config.model/width"]) == asked
+
+
+def test_the_status_of_a_run_that_ended(shell: Shell, finished: Path) -> None:
+    ran = shell("status", str(finished))
+    assert "30 of 30" in ran.out
+    assert f"complete; raysearch best {finished}" in ran.words
+    values = shell("status", str(finished), "--json").json
+    assert (values["held_by"], values["ending"], values["trials"]) == (None, "complete", 30)
+    assert values["best"]["value"] == raysearch.load(finished).best.value
+    watched = shell("status", str(finished), "--watch")
+    assert watched.code == 0
+    assert "30 of 30" in watched.out
+
+
+def test_the_status_names_the_process_that_holds_a_run(shell: Shell) -> None:
+    assert shell("launch", "tiny.yaml", "--executor", "inline", "--samples", "3").code == 0
+    journal = RunPaths("runs/tiny").journal
+    with Journal.open(journal):
+        assert f"process {os.getpid()} on" in shell("status", "runs/tiny", "--json").json["held_by"]
+        assert f"held by process {os.getpid()} on" in shell("status", "runs/tiny").words
+    assert held_by(journal) is None
+
+
+# ---- interrupted
+
+
+def test_ctrl_c_in_this_process_prints_the_command_to_go_on(shell: Shell) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "raysearch.cli", "launch", "tiny.yaml", "--executor", "inline",
+         "--set", "config.nap=0.05"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    printed = ""
+    while not printed.endswith("\n") or not re.search(r"^\[\d+s\] [1-9]", printed, flags=re.MULTILINE):
+        printed += child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    rest, _ = child.communicate(timeout=PATIENCE_S)
+    assert child.returncode == 130
+    assert "Interrupted. Nothing acknowledged is lost: it is in runs/tiny (" in rest
+    assert rest.endswith("go on  raysearch resume runs/tiny --executor inline\n")
+    assert "Traceback" not in rest
+    done = len([*read_outcomes(RunPaths("runs/tiny").journal)])
+    assert done >= 1
+    ran = shell("resume", "runs/tiny", "--executor", "inline", "--set", "config.nap=0")
+    assert ran.code == 0
+    assert "30 of 30" in ran.out
+
+
+class Terminal:
+    """A command behind a terminal of 80 columns and 24 rows."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "raysearch.cli", *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**environment, "TERM": "xterm-256color"},
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+        self.printed = ""
+
+    def until(self, pattern: str) -> None:
+        """Reads until the pattern has been printed, codes left out."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < deadline, f"{pattern!r} never came:\n{self.text[-3000:]}"
+            assert self._read(), f"it ended without {pattern!r}:\n{self.text[-3000:]}"
+
+    def press_ctrl_c(self) -> None:
+        os.write(self._master, b"\x03")
+
+    def end(self) -> int:
+        """Reads to the end; returns the exit code."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self._read():
+            assert time.monotonic() < deadline, f"it never ended:\n{self.text[-3000:]}"
+        code = self._child.wait(PATIENCE_S)
+        os.close(self._master)
+        return code
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.printed).replace("\r\n", "\n")
+
+    def _read(self) -> bool:
+        if not select.select([self._master], [], [], 1.0)[0]:
+            return True
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # the other end is closed
+            return False
+        self.printed += data.decode(errors="replace")
+        return bool(data)
+
+
+@pytest.mark.slow
+@pytest.mark.own_cluster
+def test_on_ray_the_panel_is_drawn_and_ctrl_c_ends_cleanly_at_first_and_at_once_at_last(shell: Shell) -> None:
+    first = Terminal("launch", "tiny.yaml", "--local", "--workers", "2", "--set", "config.nap=0.2")
+    first.until(r"│ trials   [1-9]\d* of 30 .*│")
+    assert "\x1b[" in first.printed
+    assert re.search(r"│ workers  \d of 2 training", first.text)
+    assert re.search(r"│ +1 +\d+ +0 +\d+ +[\d.]+ +│", first.text)
+    held = shell("status", "runs/tiny", "--json").json["held_by"]
+    assert re.match(r"process \d+ on ", held)
+    first.press_ctrl_c()
+    assert first.end() == 130
+    assert "run    runs/tiny (stopped by Ctrl-C)\n" in first.text
+    assert first.text.endswith("go on  raysearch resume runs/tiny --local\n")
+    assert "Traceback" not in first.text
+    assert shell("status", "runs/tiny", "--json").json["held_by"] is None
+    done = {o.segment.id for o in read_outcomes(RunPaths("runs/tiny").journal)}
+    assert done
+
+    second = Terminal("resume", "runs/tiny", "--local", "--set", "config.nap=90")
+    second.until(r"│ workers  2 of 2 training")
+    second.press_ctrl_c()
+    second.until("Ctrl-C again ends at once|Ctrl-C again ends")
+    second.press_ctrl_c()
+    assert second.end() == 130
+    assert "Interrupted. Nothing acknowledged is lost: it is in runs/tiny" in second.text
+    assert second.text.endswith("go on  raysearch resume runs/tiny --local\n")
+    assert {o.segment.id for o in read_outcomes(RunPaths("runs/tiny").journal)} >= done
+
+    last = subprocess.run(
+        [sys.executable, "-m", "raysearch.cli", "resume", "runs/tiny", "--local", "--set", "config.nap=0"],
+        capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert (last.returncode, last.stderr) == (0, "")
+    assert "\x1b" not in last.stdout
+    assert "30 of 30 ·" in last.stdout
+    assert "run   runs/tiny (complete)" in last.stdout
+    ids = [o.segment.id for o in read_outcomes(RunPaths("runs/tiny").journal) if o.status.value != "lost"]
+    assert len(ids) == len({*ids})
+    assert done <= {*ids}
