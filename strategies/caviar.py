@@ -25,11 +25,10 @@ from raysearch.space import Space
 from raysearch.strategies.finish import DEFAULT_FINISH, FINALS, Finals, Finish, Podium, finish_setting
 from raysearch.strategies.ledger import Ledger
 from raysearch.strategies.rungs import Rung, rung_levels
-from raysearch.strategies.samplers import Sampler, make_sampler
+from raysearch.strategies.samplers import NAMES, Sampler, Source, make_sampler
 from raysearch.tree import Config, Mode, Outcome, Segment, Status, score, segment_id
 
 GOLDEN = 0.6180339887498949
-SAMPLERS = ("model", "random", "sobol")
 VARIANTS = ("auto", "promotion", "stopping")
 
 
@@ -58,7 +57,7 @@ class Caviar:
     min_iterations: int | None = None
     brackets: int = 1
     variant: Literal["auto", "promotion", "stopping"] = "auto"
-    sampler: str | Sampler = "model"
+    sampler: str | Sampler | Source = "model"
     finish: Finish | None = DEFAULT_FINISH
 
     def __post_init__(self) -> None:
@@ -68,8 +67,8 @@ class Caviar:
             _whole("min_iterations", self.min_iterations, 1)
         if self.variant not in VARIANTS:
             raise SpecError(unknown("variant", self.variant, VARIANTS))
-        if isinstance(self.sampler, str) and self.sampler not in SAMPLERS:
-            raise SpecError(unknown("sampler", self.sampler, SAMPLERS))
+        if isinstance(self.sampler, str) and self.sampler not in NAMES:
+            raise SpecError(unknown("sampler", self.sampler, NAMES))
         if self.brackets > len(self.levels):
             raise SpecError(
                 f"brackets = {self.brackets} but there are only {len(self.levels)} rungs: {self.levels}"
@@ -116,7 +115,8 @@ class CaviarSearch:
             [Rung(level, recipe.eta) for level in recipe.levels[s:]] for s in range(recipe.brackets)
         ]
         self._shares = bracket_shares(len(recipe.levels), recipe.brackets, recipe.eta)
-        self._sampler = make_sampler(recipe.sampler, space, seed)
+        self._sampler = make_sampler(recipe.sampler, space, seed, recipe.max_iterations)
+        self._observe_cost = getattr(self._sampler, "observe_cost", None)
         self._ledger = Ledger()
         self._configs: dict[int, Config] = {}  # of trials that wait or are to go on
         self._going: deque[tuple[int, str]] = deque()  # trials to train on at once, and why
@@ -249,6 +249,8 @@ class CaviarSearch:
         if not asked and not self._fits(segment):
             return
         failed = outcome.status is not Status.COMPLETED or reached <= segment.start
+        if self._observe_cost is not None and reached > segment.start:
+            self._observe_cost(segment.config, reached - segment.start, outcome.seconds)
         rank = self._enter(outcome, reached, failed)
         if furthest and not failed:
             self._place(outcome, reached, rank)
@@ -284,7 +286,8 @@ class CaviarSearch:
             value = math.inf if is_end and failed else score(value_at(values, rung.level - start), self._mode)
             rank = rung.record(value, trial)
             self._ledger.set_score(trial, value)
-            self._sampler.observe(trial, outcome.segment.config, min(rung.level, reached), value)
+            iteration = rung.level if failed else min(rung.level, reached)
+            self._sampler.observe(trial, outcome.segment.config, iteration, value)
             if is_end:
                 break
         return rank

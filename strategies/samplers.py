@@ -14,6 +14,7 @@ from raysearch.tree import Config
 
 Floats = npt.NDArray[np.float64]
 BLOCK = 1024
+NAMES = ("model", "random", "sobol")
 
 
 @runtime_checkable
@@ -30,6 +31,15 @@ class Sampler(Protocol):
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
         """Learns the score of a trial at a rung; of trials it never proposed as well."""
+        ...
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Makes a sampler for each search."""
+
+    def bind(self, space: Space, seed: int, iterations: int) -> Sampler:
+        """A sampler of this space; `iterations` is the last rung."""
         ...
 
 
@@ -69,19 +79,24 @@ def uniform(space: Space, seed: int) -> Sequence:
     return Sequence(space, seed, space.random_units)
 
 
-def make_sampler(sampler: object, space: Space, seed: int) -> Sampler:
+def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> Sampler:
     """The sampler that a recipe names, or the object itself if it is one.
+
+    An object with a method `bind(space, seed, iterations)` is a source of samplers: each search binds
+    one of its own.
 
     Raises:
         SpecError: for an unknown name, or an object without `propose` and `observe`.
     """
-    known: dict[str, Callable[[Space, int], Sampler]] = {"sobol": sobol, "random": uniform}
     if isinstance(sampler, str):
-        if sampler not in (*known, "model"):
-            raise SpecError(unknown("sampler", sampler, (*known, "model")))
-        return known.get(sampler, sobol)(space, seed)
-    if isinstance(sampler, Sampler):
-        return sampler
-    raise SpecError(
-        f"sampler = {sampler!r} is no sampler: give a name, or an object with propose and observe"
-    )
+        if sampler not in NAMES:
+            raise SpecError(unknown("sampler", sampler, NAMES))
+        if sampler == "model":
+            from raysearch.strategies.model import ModelSampler  # scipy takes 0.3 s to import
+
+            return ModelSampler(space, seed, iterations)
+        return sobol(space, seed) if sampler == "sobol" else uniform(space, seed)
+    bound = sampler.bind(space, seed, iterations) if isinstance(sampler, Source) else sampler
+    if isinstance(bound, Sampler):
+        return bound
+    raise SpecError(f"sampler = {sampler!r} is neither a name nor an object with propose and observe")

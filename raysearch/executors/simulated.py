@@ -1,0 +1,235 @@
+"""The simulated executor: the real Search under a virtual clock, over tables of learning curves.
+
+A worker's segment takes the seconds that the table says, and no time at all on the real clock. Faults
+are drawn from a seed: a worker that dies, a training that raises or diverges. For judging strategies.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raysearch.engine import Search
+from raysearch.space import Space
+from raysearch.strategies.base import Strategy
+from raysearch.strategies.samplers import Sampler
+from raysearch.tree import Config, Mode, Outcome, Segment, Status
+
+Floats = npt.NDArray[np.float64]
+
+
+class Table:
+    """Learning curves of one task: what each of n configurations would have given.
+
+    Attributes:
+        configs: the n configurations, in the space.
+        values: the metric, shape (n, epochs); NaN is a diverged run.
+        seconds: cumulative cost after each epoch, of the same shape.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        configs: Sequence[Config],
+        values: Floats,
+        seconds: Floats,
+        metric: str,
+        mode: Mode,
+    ) -> None:
+        self.space = space
+        self.configs = list(configs)
+        self.values = values
+        self.seconds = seconds
+        self.metric = metric
+        self.mode = mode
+        self.units = space.encode_many(self.configs)
+        self._categorical = space.is_categorical
+        self._rows = {_key(c): i for i, c in enumerate(self.configs)}
+
+    @property
+    def epochs(self) -> int:
+        """How long a full training is."""
+        return int(self.values.shape[1])
+
+    @property
+    def full_seconds(self) -> float:
+        """Mean cost of a full training."""
+        return float(np.mean(self.seconds[:, -1]))
+
+    def row(self, config: Config) -> int:
+        """The row of a configuration; the nearest one if it is not in the table."""
+        row = self._rows.get(_key(config))
+        return self.nearest(config, None) if row is None else row
+
+    def nearest(self, config: Config, unused: npt.NDArray[np.bool_] | None) -> int:
+        """The nearest row on the unit cube; values without an order differ by 1 or not at all."""
+        apart = np.abs(self.units - self.space.encode(config))
+        apart[:, self._categorical] = apart[:, self._categorical] > 1e-9
+        distance = np.einsum("ij,ij->i", apart, apart)
+        if unused is not None:
+            distance[~unused] = np.inf
+        return int(np.argmin(distance))
+
+    def regret(self, best_seen: Floats) -> Floats:
+        """0 for the best value in the table, 1 for the median configuration's best."""
+        sign = 1.0 if self.mode == "max" else -1.0
+        values = np.where(np.isfinite(self.values), sign * self.values, -np.inf)
+        each = values.max(axis=1)
+        best, median = float(each.max()), float(np.median(each))
+        return np.clip((best - sign * best_seen) / max(best - median, 1e-12), 0.0, 1.0)
+
+
+class RowsOf:
+    """A sampler whose proposals are moved to the nearest row not yet used."""
+
+    def __init__(self, table: Table, sampler: Sampler) -> None:
+        self._table = table
+        self._sampler = sampler
+        self._unused = np.ones(len(table.configs), dtype=bool)
+
+    def propose(self, trial: int) -> Config | None:
+        """The nearest unused row's configuration; None when all are used."""
+        config = self._sampler.propose(trial) if self._unused.any() else None
+        if config is None:
+            return None
+        row = self._table.nearest(config, self._unused)
+        self._unused[row] = False
+        return self._table.configs[row]
+
+    def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
+        """Passes it on."""
+        self._sampler.observe(trial, config, iteration, score)
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong, each with a probability a segment.
+
+    Attributes:
+        worker_dies: somewhere in the segment; a new worker is there at once.
+        raises: the training fails, and does so again when tried again.
+        diverges: the metric becomes NaN, and does so again when tried again.
+        seed: of the draws.
+    """
+
+    worker_dies: float = 0.0
+    raises: float = 0.0
+    diverges: float = 0.0
+    seed: int = 0
+
+
+@dataclass
+class Trace:
+    """What happened in a simulation.
+
+    Attributes:
+        at, value: when each reported value became known, and the value; in order of time.
+        outcomes: how many segments ended in each way.
+        ended_at: virtual time of the last event.
+    """
+
+    at: Floats = field(default_factory=lambda: np.empty(0))
+    value: Floats = field(default_factory=lambda: np.empty(0))
+    outcomes: dict[Status, int] = field(default_factory=dict)
+    ended_at: float = 0.0
+
+    def best_at(self, times: Sequence[float], mode: Mode) -> Floats:
+        """The best value known at each time; NaN while there is none."""
+        sign = 1.0 if mode == "max" else -1.0
+        running = np.maximum.accumulate(np.where(np.isfinite(self.value), sign * self.value, -np.inf))
+        index = np.searchsorted(self.at, np.asarray(times), side="right") - 1
+        best = np.where(index >= 0, running[np.maximum(index, 0)] if len(running) else -np.inf, -np.inf)
+        return np.where(np.isfinite(best), sign * best, np.nan)
+
+
+class Simulator:
+    """Runs a strategy on a table until it finishes or the virtual time is up."""
+
+    def __init__(
+        self, table: Table, strategy: Strategy, workers: int, until_s: float, faults: Faults | None = None
+    ) -> None:
+        self._table = table
+        self.search = Search(strategy, metric=table.metric, mode=table.mode)
+        self._faults = faults or Faults()
+        self._until = until_s
+        self._idle = [f"w{i}" for i in reversed(range(workers))]
+        self._events: list[tuple[float, int, str, Outcome]] = []
+        self._count = 0
+        self._curves: list[tuple[Floats, Floats]] = []
+
+    def run(self) -> Trace:
+        """The whole search; at most `until_s` virtual seconds."""
+        now = 0.0
+        self._serve(now)
+        outcomes: dict[Status, int] = {}
+        while self._events and self._events[0][0] <= self._until:
+            now, _, worker, outcome = heapq.heappop(self._events)
+            outcomes[outcome.status] = outcomes.get(outcome.status, 0) + 1
+            self._settle(worker, outcome, now)
+            self._idle.append(worker)
+            self._serve(now)
+        return self._trace(outcomes, now)
+
+    def _settle(self, worker: str, outcome: Outcome, now: float) -> None:
+        if outcome.status is Status.LOST:
+            self.search.commit(self.search.lose(worker, now, outcome.error))
+        else:
+            self.search.exchange(worker, [outcome], 0, now)
+
+    def _serve(self, now: float) -> None:
+        while self._idle:
+            reply = self.search.exchange(self._idle[-1], [], 1, now)
+            if not reply.leases:
+                return
+            worker = self._idle.pop()
+            for lease in reply.leases:
+                outcome = self._train(lease.segment, now)
+                self._count += 1
+                heapq.heappush(self._events, (now + outcome.seconds, self._count, worker, outcome))
+
+    def _train(self, segment: Segment, now: float) -> Outcome:
+        row = self._table.row(segment.config)
+        stop = min(segment.stop, self._table.epochs)
+        seconds = self._table.seconds[row]
+        before = seconds[segment.start - 1] if segment.start else 0.0
+        values = self._table.values[row, segment.start : stop]
+        status, length, error = self._fate(segment, len(values))
+        values, costs = values[:length], seconds[segment.start : segment.start + length] - before
+        spent = float(costs[-1]) if length else 0.0
+        if status is Status.COMPLETED and not np.isfinite(values).all():
+            status = Status.DIVERGED
+        self._curves.append((now + costs, values))
+        curve = {self._table.metric: values.tolist()}
+        return Outcome(segment, status, curve, f"c{segment.id}", spent, error=error)
+
+    def _fate(self, segment: Segment, length: int) -> tuple[Status, int, str]:
+        """How the segment ends, and after how many iterations."""
+        faults = self._faults
+        if not (faults.worker_dies or faults.raises or faults.diverges):
+            return Status.COMPLETED, length, ""
+        steady = np.random.default_rng((faults.seed, segment.id)).random(3)
+        if steady[0] < faults.raises:
+            return Status.FAILED, int(steady[2] * length), "injected failure"
+        if steady[0] < faults.raises + faults.diverges:
+            return Status.DIVERGED, int(steady[2] * length), ""
+        if np.random.default_rng((faults.seed, segment.id, self._count)).random() < faults.worker_dies:
+            return Status.LOST, int(steady[2] * length), "injected death of the worker"
+        return Status.COMPLETED, length, ""
+
+    def _trace(self, outcomes: dict[Status, int], now: float) -> Trace:
+        if not self._curves:
+            return Trace()
+        at = np.concatenate([c[0] for c in self._curves])
+        value = np.concatenate([c[1] for c in self._curves])
+        order = np.argsort(at, kind="stable")
+        order = order[at[order] <= self._until]
+        return Trace(at[order], value[order], outcomes, now)
+
+
+def _key(config: Config) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(config.items()))

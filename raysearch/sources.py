@@ -1,0 +1,162 @@
+"""Configurations from other libraries: Ray Tune's Searchers and Optuna's samplers as caviar's sampler.
+
+    Caviar(..., sampler=from_optuna(optuna.samplers.TPESampler(seed=1)))
+    Caviar(..., sampler=from_ray_searcher(OptunaSearch()))
+
+They see scores turned so that lower is better, whatever the search's mode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from raysearch.errors import SpecError
+from raysearch.space import Space
+from raysearch.tree import Config
+from raysearch.writers import config_to_optuna, optuna_to_config, to_optuna, to_ray
+
+ATTEMPTS = 100
+SCORE = "score"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A sampler of another library, not yet bound to a space; each search binds a copy of its own."""
+
+    library: str
+    sampler: Any
+
+    def bind(self, space: Space, seed: int, iterations: int) -> RaySearcher | OptunaSampler:
+        """The sampler for a search of this space."""
+        if self.library == "ray":
+            return RaySearcher(copy.deepcopy(self.sampler), space, seed)
+        return OptunaSampler(copy.deepcopy(self.sampler), space, iterations)
+
+
+def from_ray_searcher(searcher: Any) -> Source:
+    """A `ray.tune.search.Searcher` that was given no space of its own.
+
+    Raises:
+        SpecError: if it has no `suggest`, or a space already.
+    """
+    if not callable(getattr(searcher, "suggest", None)):
+        raise SpecError(f"{searcher!r} is no Ray Tune Searcher: it has no method suggest")
+    return Source("ray", searcher)
+
+
+def from_optuna(sampler: Any) -> Source:
+    """An `optuna.samplers.BaseSampler`.
+
+    Raises:
+        SpecError: if it is none.
+    """
+    if not callable(getattr(sampler, "sample_relative", None)):
+        raise SpecError(f"{sampler!r} is no Optuna sampler: it has no method sample_relative")
+    return Source("optuna", sampler)
+
+
+class RaySearcher:
+    """Drives a Searcher as Ray Tune would.
+
+    A trial is complete with its score at its first rung, because most Searchers learn from complete
+    trials only; its later scores, and those of trials of an earlier life, come as evaluated points.
+    """
+
+    def __init__(self, searcher: Any, space: Space, seed: int) -> None:
+        self._searcher = searcher
+        self._space = space
+        self._seed = seed
+        self._open: dict[int, str] = {}  # trials suggested and not yet complete, by their names there
+        if not searcher.set_search_properties(SCORE, "min", to_ray(space)):
+            raise SpecError(
+                f"the Searcher {type(searcher).__name__} has a space of its own; make it without space, "
+                "metric and mode, it gets those of the search"
+            )
+
+    def propose(self, trial: int) -> Config | None:
+        """What the Searcher suggests; None while it waits for results or has no more."""
+        for attempt in range(ATTEMPTS):
+            name = f"{trial}-{attempt}"
+            suggested = self._searcher.suggest(name)
+            if not isinstance(suggested, dict):
+                return None
+            config = self._space.prune(suggested)
+            if self._space.allows(config):
+                self._open[trial] = name
+                return config
+            self._searcher.on_trial_complete(name, error=True)
+        return self._space.sample(self._seed, trial)
+
+    def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
+        """Reports a score; +inf as an error."""
+        name = self._open.pop(trial, None)
+        failed = not math.isfinite(score)
+        if name is not None:
+            result = {SCORE: score, "training_iteration": iteration, "config": config}
+            self._searcher.on_trial_result(name, result)
+            self._searcher.on_trial_complete(name, None if failed else result, failed)
+        elif not failed:
+            self._add(config, score)
+
+    def _add(self, config: Config, score: float) -> None:
+        values = self._space.flatten(config)
+        if any(name not in values for name in self._space.free):
+            return  # an inactive name: Searchers know points with every value only
+        point = {name: values[name] for name in self._space.free}
+        with contextlib.suppress(NotImplementedError):
+            self._searcher.add_evaluated_point(point, score)
+
+
+class OptunaSampler:
+    """Drives an Optuna sampler through a study in memory.
+
+    Scores below the last iteration are told as pruned trials with an intermediate value, as Optuna's own
+    pruners leave them: its TPE ranks those by step, then value. A trial's later score is a new one.
+    """
+
+    def __init__(self, sampler: Any, space: Space, iterations: int) -> None:
+        import optuna
+
+        self._space = space
+        self._iterations = iterations
+        self._distributions = to_optuna(space)
+        self._study = optuna.create_study(sampler=sampler, direction="minimize")
+        self._open: dict[int, int] = {}  # trials asked for and not yet told, by their numbers there
+
+    def propose(self, trial: int) -> Config:
+        """What the sampler suggests."""
+        import optuna
+
+        for _ in range(ATTEMPTS):
+            asked = self._study.ask(self._distributions)
+            config = optuna_to_config(self._space, asked.params)
+            if self._space.satisfies(config):
+                self._open[trial] = asked.number
+                return config
+            self._study.tell(asked.number, state=optuna.trial.TrialState.FAIL)
+        return self._space.sample(0, trial)
+
+    def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
+        """Tells a score; +inf as a failure."""
+        import optuna
+
+        states = optuna.trial.TrialState
+        state = states.COMPLETE if iteration >= self._iterations else states.PRUNED
+        state = state if math.isfinite(score) else states.FAIL
+        number = self._open.pop(trial, None)
+        if number is not None:  # a trial can be told only once, and its intermediate value before that
+            self._study.tell(number, state=states.FAIL)
+        if state is not states.FAIL:
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    state=state,
+                    params=config_to_optuna(self._space, config),
+                    distributions=self._distributions,
+                    value=score,
+                    intermediate_values={iteration: score},
+                )
+            )

@@ -1,0 +1,182 @@
+"""A Gaussian process over configurations and training time at once.
+
+    k = b T(t, t'; 2) + [a M(x, x') + c (same trial)] T(t, t'; s) + noise
+
+x is a point of the unit cube (axes without an order differ by 1 or not at all), t the iterations on a
+log scale from 0 to 1, M a Matern-5/2 kernel with a length for each axis, T(t, t'; s) = exp(-|t-t'|/s).
+The term of the trial carries what the configuration does not explain, so that a trial's own early
+scores say something of its late ones. Hyper-parameters are at their maximum a posteriori.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_solve, solve_triangular
+from scipy.optimize import minimize
+from scipy.special import ndtr, ndtri
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+LEVEL_SCALE = 2.0  # s of the trend that all trials share
+LEVEL_VARIANCE = 1.0  # b
+JITTER = 1e-6
+PRIOR_MEAN = (0.0, math.log(0.1), math.log(0.01), 0.0)  # of log a, log c, log noise, log s
+PRIOR_SD = (1.0, 1.5, 1.5, 0.7)
+BOUNDS = ((-4.0, 3.0), (-8.0, 2.0), (-9.0, 1.0), (-2.0, 3.0))
+LENGTH_BOUNDS = (-3.0, 3.0)
+
+
+class GaussianProcess:
+    """Fitted to points (x, t, trial) with values y of mean about 0 and variance about 1."""
+
+    def __init__(self, is_categorical: Bools) -> None:
+        d = len(is_categorical)
+        self._categorical = is_categorical
+        self._mean = np.concatenate([PRIOR_MEAN, np.full(d, math.log(0.5 * math.sqrt(max(d, 1))))])
+        self._sd = np.concatenate([PRIOR_SD, np.ones(d)])
+        self._theta = self._mean.copy()
+
+    def fit(self, x: Floats, t: Floats, trial: Ints, y: Floats, steps: int) -> None:
+        """Conditions on the data; `steps` > 0 first improves the hyper-parameters by as many steps."""
+        self._x, self._t, self._trial = x, t, trial
+        apart = np.abs(t[:, None] - t[None])
+        same = (trial[:, None] == trial[None]).astype(np.float64)
+        if steps:
+            squares = self._squares(x)
+            found = minimize(
+                lambda theta: self._loss(theta, squares, apart, same, y),
+                self._theta,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=[*BOUNDS, *[LENGTH_BOUNDS] * x.shape[1]],
+                options={"maxiter": steps},
+            )
+            self._theta = found.x
+        a, c, noise, scale = np.exp(self._theta[:4])
+        k = LEVEL_VARIANCE * np.exp(-apart / LEVEL_SCALE)
+        k += (a * self._matern(x, x) + c * same) * np.exp(-apart / scale)
+        k[np.diag_indices(len(y))] += noise + JITTER
+        self._lower = np.linalg.cholesky(k)
+        self._weights = cho_solve((self._lower, True), y, check_finite=False)
+
+    def posterior(self, x: Floats, t: float, trial: Ints | None = None) -> Posterior:
+        """Of the noiseless values at time t; of new trials unless their numbers are given."""
+        a, c, _, scale = np.exp(self._theta[:4])
+        apart = np.abs(t - self._t)
+        k = a * self._matern(x, self._x)
+        if trial is not None:
+            k += c * (trial[:, None] == self._trial[None])
+        k *= np.exp(-apart / scale)
+        k += LEVEL_VARIANCE * np.exp(-apart / LEVEL_SCALE)
+        half = solve_triangular(self._lower, k.T, lower=True, check_finite=False)
+        variance = LEVEL_VARIANCE + a + c - np.einsum("ij,ij->j", half, half)
+        return Posterior(self, x, k @ self._weights, variance, half)
+
+    def prior_covariance(self, x: Floats, others: Floats) -> Floats:
+        """Between new trials at one time."""
+        return LEVEL_VARIANCE + float(np.exp(self._theta[0])) * self._matern(x, others)
+
+    @property
+    def own_variance(self) -> float:
+        """What a single training adds to the variance: its trial's term and the noise."""
+        return float(np.exp(self._theta[1]) + np.exp(self._theta[2])) + JITTER
+
+    def _squares(self, x: Floats) -> Floats:
+        apart = x[:, None, :] - x[None]
+        apart[:, :, self._categorical] = np.abs(apart[:, :, self._categorical]) > 1e-9
+        return apart * apart
+
+    def _matern(self, x: Floats, others: Floats) -> Floats:
+        lengths = np.exp(self._theta[4:])
+        ordered = ~self._categorical
+        p, q = x[:, ordered] / lengths[ordered], others[:, ordered] / lengths[ordered]
+        square = np.einsum("ij,ij->i", p, p)[:, None] + np.einsum("ij,ij->i", q, q)[None] - 2.0 * p @ q.T
+        for axis in np.flatnonzero(self._categorical):
+            square += (np.abs(x[:, axis, None] - others[None, :, axis]) > 1e-9) / lengths[axis] ** 2
+        r = np.sqrt(5.0 * np.maximum(square, 0.0))
+        return np.asarray((1.0 + r + r * r / 3.0) * np.exp(-r))
+
+    def _loss(
+        self, theta: Floats, squares: Floats, apart: Floats, same: Floats, y: Floats
+    ) -> tuple[float, Floats]:
+        """Negative log posterior of the hyper-parameters, and its gradient."""
+        a, c, noise, scale = np.exp(theta[:4])
+        inverse_square = np.exp(-2.0 * theta[4:])
+        r = np.sqrt(5.0 * (squares @ inverse_square))
+        decay = np.exp(-r)
+        time = np.exp(-apart / scale)
+        matern = a * (1.0 + r + r * r / 3.0) * decay * time
+        own = c * same * time
+        k = LEVEL_VARIANCE * np.exp(-apart / LEVEL_SCALE) + matern + own
+        k[np.diag_indices(len(y))] += noise + JITTER
+        try:
+            lower = np.linalg.cholesky(k)
+        except np.linalg.LinAlgError:
+            return 1e10, np.zeros_like(theta)
+        half = solve_triangular(lower, np.eye(len(y)), lower=True, check_finite=False)
+        inverse = half.T @ half
+        weights = inverse @ y
+        z = (theta - self._mean) / self._sd
+        loss = 0.5 * float(y @ weights + z @ z) + float(np.log(np.diag(lower)).sum())
+        w = inverse - np.outer(weights, weights)
+        slope = np.empty_like(theta)
+        slope[0] = np.vdot(w, matern)
+        slope[1] = np.vdot(w, own)
+        slope[2] = noise * np.trace(w)
+        slope[3] = np.vdot(w, (matern + own) * apart) / scale
+        w *= (5.0 / 3.0 * a) * (1.0 + r) * decay * time
+        slope[4:] = np.tensordot(w, squares, 2) * inverse_square
+        return loss, 0.5 * slope + z / self._sd
+
+
+class Posterior:
+    """What is believed of some points, and of what is left unknown once others are being tried."""
+
+    def __init__(
+        self, process: GaussianProcess, x: Floats, mean: Floats, variance: Floats, half: Floats
+    ) -> None:
+        self._process = process
+        self.x = x
+        self.mean = mean
+        self._variance = variance
+        self._half = half
+        self._tried = np.empty((0, len(x)))
+
+    @property
+    def sd(self) -> Floats:
+        """Standard deviation of each point."""
+        return np.sqrt(np.maximum(self._variance, 1e-9))
+
+    def try_point(self, index: int) -> None:
+        """Takes a point as being tried, with its mean as the result (Ginsbourger et al. 2010)."""
+        covariance = self._process.prior_covariance(self.x, self.x[index : index + 1])[:, 0]
+        covariance -= self._half[:, index] @ self._half
+        covariance -= self._tried[:, index] @ self._tried
+        spread = max(float(self._variance[index]), 1e-9) + self._process.own_variance
+        step = covariance / math.sqrt(spread)
+        self._variance = self._variance - step * step
+        self._tried = np.vstack([self._tried, step])
+
+    def log_expected_improvement(self, best: float) -> Floats:
+        """Log of the expected improvement on `best`; lower values are better (Jones et al. 1998)."""
+        sd = self.sd
+        z = (best - self.mean) / sd
+        near = np.log(np.maximum(z * ndtr(z) + np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi), 1e-300))
+        far = -0.5 * z * z - 2.0 * np.log(np.abs(z) + 1e-9) - 0.92
+        return np.asarray(np.where(z > -5.0, near, far) + np.log(sd))
+
+
+def normal_scores(y: Floats) -> Floats:
+    """Each value's rank as a quantile of the normal distribution, ties in the middle.
+
+    Makes the scale of a metric, its outliers and +inf harmless.
+    """
+    order = np.argsort(np.argsort(y, kind="stable"), kind="stable").astype(np.float64)
+    _, inverse = np.unique(y, return_inverse=True)
+    ranks = np.bincount(inverse, order) / np.bincount(inverse)
+    return np.asarray(ndtri((ranks[inverse] + 0.5) / len(y)))
