@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from raysearch.errors import RaysearchError
+from raysearch.version import __version__
 
 if TYPE_CHECKING:
     from raysearch.launch import How, resume, search
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from raysearch.spec import SearchSpec, load_spec
     from raysearch.strategies.caviar import Caviar
     from raysearch.strategies.finish import Finish
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Caviar": "raysearch.strategies.caviar",

@@ -5,17 +5,18 @@ from __future__ import annotations
 import bisect
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import raysearch
 from raysearch.checkpoints import Checkpoints
 from raysearch.engine import Limits, Search
-from raysearch.errors import JournalBusyError
+from raysearch.errors import JournalBusyError, JournalError
 from raysearch.journal import Journal
 from raysearch.paths import RunPaths
 from raysearch.spec import SearchSpec
 from raysearch.tree import Outcome
+from raysearch.version import __version__
 
 PATIENCE_S = 15.0  # a killed driver's coordinator ends some seconds after it
 POLL_S = 0.2
@@ -56,7 +57,7 @@ class Session:
                 metric=spec.metric,
                 mode=spec.mode,
                 journal=journal,
-                checkpoints=checkpoints,
+                checkpoints=Deleter(checkpoints),
                 limits=limits_of(spec),
                 now=now,
             )
@@ -75,9 +76,13 @@ class Session:
 
     def close(self, now: float) -> None:
         """Deletes what is not needed, notes why the life ended, and lets go of the journal."""
+        self.search.collect()
+        if isinstance(self.search.checkpoints, Deleter):
+            self.search.checkpoints.close()
         try:
-            self.search.collect()
             self.journal.append_event("end", {"ending": self.search.ending or "interrupted"}, now)
+        except JournalError as error:
+            self.search.warn(f"the end of the run could not be noted in its journal: {error}")
         finally:
             self.journal.close()
 
@@ -113,6 +118,26 @@ def limits_of(spec: SearchSpec) -> Limits:
     )
 
 
+class Deleter:
+    """Checkpoints whose deletion does not hold up the search: it happens in a thread, in order."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self._checkpoints = checkpoints
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Starts to delete; what cannot be deleted is left for the sweep at the next opening."""
+        self._thread.submit(self._checkpoints.delete, list(names))
+
+    def size(self) -> int:
+        """Bytes that the checkpoints take."""
+        return self._checkpoints.size()
+
+    def close(self) -> None:
+        """Waits until all is deleted."""
+        self._thread.shutdown()
+
+
 class _Clock:
     """Adds up how long earlier lives of a run lasted, each until its last outcome."""
 
@@ -133,4 +158,4 @@ class _Clock:
 
 
 def _versions() -> dict[str, str]:
-    return {"raysearch": raysearch.__version__, "python": platform.python_version(), "host": platform.node()}
+    return {"raysearch": __version__, "python": platform.python_version(), "host": platform.node()}

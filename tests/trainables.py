@@ -189,3 +189,24 @@ class Curve(tune.Trainable):  # type: ignore[misc]
 def curve(rate: float, step: int) -> float:
     """Curves that cross, one of which diverges."""
     return math.nan if rate > 0.9 and step > 1 else abs(rate - 0.4) + (1.0 - rate) / step
+
+
+class Heavy(Curve):
+    """Writes a checkpoint of half a megabyte, and is dear enough that it is worth writing."""
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(0.02)
+        return super().step()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        super().save_checkpoint(checkpoint_dir)
+        Path(checkpoint_dir, "weights").write_bytes(os.urandom(1 << 19))
+
+
+class Seventeenth(Curve):
+    """Raises where the configuration is that of the seventeenth Sobol sample."""
+
+    def step(self) -> dict[str, Any]:
+        if self.config["rate"] == self.config["unlucky"]:
+            raise FloatingPointError("division in the seventeenth")
+        return super().step()

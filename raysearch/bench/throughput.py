@@ -90,7 +90,7 @@ def _steady(run: Path, trials: int) -> float:
     from raysearch.journal import read_table
 
     times = pc.min_max(read_table(run / "journal", ["finished_at"])["finished_at"]).as_py()
-    return trials / max(1e-9, times["max"] - times["min"])
+    return float(trials / max(1e-9, times["max"] - times["min"]))
 
 
 def _journal_bytes(run: Path) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -229,11 +230,23 @@ def _follow(coordinator: Any, fit: _Fit, on_status: OnStatus) -> None:
         fit.join(timeout=POLL_S)
 
 
+class _QuietFile(logging.FileHandler):
+    """A log file that a full disk silences, rather than a traceback for every line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drops the line."""
+
+    def close(self) -> None:
+        """Drops what cannot be flushed."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """What Tune logs about its workers goes to a file and not over the display."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler = _QuietFile(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger("ray.tune"), logging.getLogger("ray.air"), logging.getLogger("ray.train")]
     before = [(logger, logger.propagate) for logger in loggers]
@@ -274,10 +287,7 @@ def _cause(error: RayTaskError) -> BaseException:
 
 
 def _why_died(error: ActorDiedError) -> BaseException:
+    """Our own error out of the text in which Ray says why the actor could not be created."""
     text = str(error)
-    for line in reversed(text.splitlines()):
-        for kind in RaysearchError.__subclasses__():
-            marker = f"{kind.__name__}: "
-            if marker in line:
-                return RunError(line.split(marker, 1)[1].strip())
-    return RunError(f"the coordinator could not start: {text}")
+    found = re.findall(r"^raysearch\.errors\.\w+: (.*)$", text, re.MULTILINE)
+    return RunError(found[-1] if found else f"the coordinator could not start: {text}")

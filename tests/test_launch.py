@@ -1,0 +1,281 @@
+"""launch and resume: what users get wrong, and what goes wrong around them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trainables
+
+import raysearch
+from raysearch.errors import JournalError, RunError, SpecError, TrainableError
+from raysearch.executors.loading import can_pause, load_trainable, ship
+from raysearch.journal import read_outcomes
+from raysearch.launch import more_samples, unfit
+from raysearch.space import Space
+from raysearch.spec import SearchSpec
+from raysearch.tree import Outcome, Status
+
+SPACE = {"rate": {"uniform": [0.0, 1.0]}}
+
+
+def search(
+    storage: Path, trainable: Any = trainables.Curve, samples: int = 9, **options: Any
+) -> raysearch.Results:
+    options.setdefault(
+        "strategy",
+        raysearch.Caviar(samples=samples, max_iterations=9, min_iterations=1, sampler="sobol", finish=None),
+    )
+    options.setdefault("executor", "inline")
+    return raysearch.search(
+        trainable,
+        **{
+            "space": SPACE,
+            "metric": "loss",
+            "mode": "min",
+            "storage": str(storage),
+            "name": "run",
+            **options,
+        },
+    )
+
+
+def outcomes(storage: Path) -> list[Outcome]:
+    return list(read_outcomes(storage / "run" / "journal"))
+
+
+def told(rows: list[Outcome]) -> list[str]:
+    """The outcomes as text, in which NaN equals NaN."""
+    return [repr(row) for row in rows]
+
+
+# ---- the trainable
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        (
+            "no_such_module:Model",
+            "importing 'no_such_module' failed with ModuleNotFoundError: No module named",
+        ),
+        ("trainables:Wlak", "unknown attribute 'Wlak'; did you mean 'Walk'?"),
+        ("trainables", "is not of the form module:attribute or path/to/file.py:attribute"),
+        ("nowhere.py:Model", "no file 'nowhere.py'"),
+        ("json:decoder", "is a module: expected a Ray Tune class trainable"),
+        ("collections:OrderedDict", "is a class without train, save, restore and reset"),
+    ],
+)
+def test_a_trainable_that_is_not_there_is_said_before_anything_starts(
+    reference: str, said: str, storage: Path
+) -> None:
+    with pytest.raises((SpecError, TrainableError)) as caught:
+        search(storage, reference)
+    assert said in str(caught.value)
+    assert not any(storage.iterdir())
+
+
+def test_an_error_in_the_users_module_is_theirs_with_its_line(tmp_path: Path, storage: Path) -> None:
+    module = tmp_path / "broken.py"
+    module.write_text("x = 1\ny = x + 'a'\n")
+    with pytest.raises(TrainableError, match=r"failed with TypeError: unsupported.*broken.py, line 2"):
+        search(storage, f"{module}:Model")
+
+
+def test_a_trainable_in_a_file_is_shipped_with_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lonely.py").write_text(
+        "def helper():\n    return 41\n\ndef train(config):\n    return helper() + 1\n"
+    )
+    shipped = ship(load_trainable(f"{tmp_path / 'lonely.py'}:train"))
+    for name in [n for n in sys.modules if n.startswith("lonely")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert shipped.load()({}) == 42
+
+
+def test_what_can_be_paused_is_seen_from_the_trainable() -> None:
+    seen = {
+        t.__name__: can_pause(t)
+        for t in (trainables.Walk, trainables.NoCheckpoint, trainables.walk, trainables.plain)
+    }
+    assert seen == {"Walk": True, "NoCheckpoint": False, "walk": True, "plain": False}
+
+
+# ---- the run's folder
+
+
+def test_a_run_is_never_overwritten(storage: Path) -> None:
+    search(storage)
+    before = (storage / "run" / "spec.yaml").read_bytes()
+    with pytest.raises(RunError, match=r"a run exists at .*raysearch resume .*another name"):
+        search(storage)
+    assert (storage / "run" / "spec.yaml").read_bytes() == before
+    assert len(outcomes(storage)) == 13
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    with pytest.raises(RunError, match=r"folder '.*file/run' cannot be written: Not a directory"):
+        search(blocked)
+
+
+def test_resuming_what_is_not_there_names_what_is(storage: Path) -> None:
+    search(storage)
+    with pytest.raises(RunError, match=r"no run at '.*/rum'.*runs here: .*/run"):
+        raysearch.resume(storage / "rum")
+
+
+def test_a_launch_that_died_before_it_began_is_not_in_the_way(storage: Path) -> None:
+    (storage / "run" / "journal").mkdir(parents=True)
+    assert len(search(storage).trials()) == 9
+
+
+def test_an_unknown_executor_is_refused(storage: Path) -> None:
+    with pytest.raises(SpecError, match="executor: 'spark' is not one of tune, inline"):
+        search(storage, executor="spark")
+    assert not any(storage.iterdir())
+
+
+def test_a_configuration_that_cannot_be_journalled_is_refused_before_anything_starts(storage: Path) -> None:
+    with pytest.raises(SpecError, match=r"config: <object .* cannot be stored"):
+        search(storage, config={"loader": object()})
+    assert not any(storage.iterdir())
+
+
+# ---- bad luck in training
+
+
+def test_an_exception_in_trial_seventeen_is_reported_and_harms_no_other(storage: Path) -> None:
+    calm = search(storage, samples=27, name="calm").trials()
+    unlucky = float(calm["config.rate"].iloc[17])
+    results = search(storage, trainables.Seventeenth, samples=27, config={"unlucky": unlucky}, retries=1)
+    rows = outcomes(storage)
+    [failed] = [o for o in rows if o.status is Status.FAILED]
+    assert failed.segment.trial == 17
+    assert failed.error == "FloatingPointError: division in the seventeenth"
+    assert len(results.trials()) == 27
+    assert {o.segment.trial for o in rows if o.status is Status.COMPLETED} == set(range(27)) - {17}
+
+
+def test_a_metric_that_nobody_reports_ends_the_search_with_the_names_that_are(storage: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"the first 10 segments all failed.*'lss' was never reported; reported were: loss"
+    ):
+        search(storage, samples=30, metric="lss")
+    assert len([o for o in outcomes(storage) if o.status is Status.FAILED]) == 10
+
+
+def test_checkpoints_that_vanish_are_grown_again(storage: Path) -> None:
+    calm = search(storage, trainables.Walk, name="calm", samples=27).curves()
+
+    def vandal(status: dict[str, Any]) -> None:
+        shutil.rmtree(storage / "run" / "checkpoints", ignore_errors=True)
+
+    class Slow(trainables.Slow):
+        pass
+
+    results = search(storage, Slow, samples=27, config={"seconds": 0.03}, on_status=vandal)
+    assert results.curves()["loss"].tolist() == calm["loss"].tolist()
+
+
+def test_a_run_is_resumed_from_a_foreign_or_torn_journal_with_a_clear_word(storage: Path) -> None:
+    search(storage)
+    for part in (storage / "run" / "journal").glob("rows-*"):
+        part.write_bytes(b"something else entirely")
+    with pytest.raises(JournalError, match="rows-"):
+        raysearch.resume(storage / "run", raysearch.How(executor="inline"))
+
+
+# ---- going on
+
+
+def test_a_finished_run_resumed_changes_nothing(storage: Path) -> None:
+    search(storage)
+    before = outcomes(storage)
+    raysearch.resume(storage / "run", raysearch.How(executor="inline"))
+    assert told(outcomes(storage)) == told(before)
+
+
+def test_fewer_samples_or_a_shorter_horizon_are_refused(storage: Path) -> None:
+    spec = search(storage).spec
+    loaded = raysearch.load_spec(storage / "run" / "spec.yaml")
+    assert spec["strategy"]["samples"] == 9
+    for arguments, said in (
+        (("8",), "samples: 8 is fewer than the 9"),
+        (("many",), "samples: 'many' is neither a whole number nor +N"),
+        ((None, 3), "max_iterations: 3 is less than the 9"),
+    ):
+        with pytest.raises(SpecError) as caught:
+            more_samples(loaded, *arguments)
+        assert said in str(caught.value)
+
+
+def test_an_edited_space_keeps_what_fits_and_says_what_does_not(storage: Path) -> None:
+    search(storage, samples=9)
+    before = outcomes(storage)
+    narrow = Space.from_dict({"rate": {"uniform": [0.0, 0.5]}})
+    unfitting = unfit(storage / "run", narrow)
+    assert {t for t, _ in unfitting} == {o.segment.trial for o in before if o.segment.config["rate"] > 0.5}
+    assert all("outside" in why and "0.5" in why for _, why in unfitting)
+
+    def edit(spec: SearchSpec) -> SearchSpec:
+        import dataclasses
+
+        return more_samples(dataclasses.replace(spec, space=narrow), "+9")
+
+    results = raysearch.resume(storage / "run", raysearch.How(executor="inline"), edits=edit)
+    after = outcomes(storage)
+    assert told(after[: len(before)]) == told(before)
+    assert all(o.segment.config["rate"] <= 0.5 for o in after[len(before) :])
+    assert len(results.trials()) == 18
+
+
+# ---- a full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("executor", ["inline", "tune"])
+def test_a_full_disk_loses_no_acknowledged_outcome_and_the_run_goes_on_when_there_is_room(
+    executor: Any, small_disk: Path, request: pytest.FixtureRequest
+) -> None:
+    if executor == "tune":
+        request.getfixturevalue("ray_cluster")
+
+    def fill(status: dict[str, Any]) -> None:
+        if status["trials"] >= 3 and not (small_disk / "filler").exists():
+            room = os.statvfs(small_disk)
+            (small_disk / "filler").write_bytes(b"x" * (room.f_bavail * room.f_frsize))
+
+    with pytest.raises((RunError, JournalError), match="No space left on device"):
+        search(small_disk, trainables.Heavy, samples=60, executor=executor, workers=2, on_status=fill)
+    before = outcomes(small_disk)
+    assert before
+    (small_disk / "filler").unlink()
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    raysearch.resume(small_disk / "run", raysearch.How(executor=executor), trainable=trainables.Heavy)
+    after = outcomes(small_disk)
+    assert told(after[: len(before)]) == told(before)
+    final = [o.segment.id for o in after if o.status is not Status.LOST]
+    assert len(final) == len(set(final))
+    assert {o.segment.trial for o in after} == set(range(60))
