@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import pty
+import random
 import re
 import resource
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -28,9 +31,12 @@ import yaml
 import raysearch
 from raysearch.cli import main
 from raysearch.cli.selection import quoted
+from raysearch.cli.standing import Standing
 from raysearch.cli.watching import held_by
+from raysearch.engine import Search
 from raysearch.journal import Journal, read_outcomes
 from raysearch.paths import RunPaths
+from raysearch.tree import Mode, Outcome, Segment, Status, segment_id
 
 TRAINABLE = """
 import time
@@ -503,6 +509,82 @@ def test_the_status_names_the_process_that_holds_a_run(shell: Shell) -> None:
         assert f"process {os.getpid()} on" in shell("status", "runs/tiny", "--json").json["held_by"]
         assert f"held by process {os.getpid()} on" in shell("status", "runs/tiny").words
     assert held_by(journal) is None
+
+
+def random_outcomes(count: int, seed: int) -> list[Outcome]:
+    """Segments of every role and status, in a random order."""
+    rng = random.Random(seed)
+    found = []
+    for trial in range(count):
+        role, number = ("search", trial) if trial % 10 else ("finalist", (1 << 40) + trial)
+        for ordinal, (start, stop) in enumerate([(0, 1), (1, 3), (3, 9)][: rng.randint(1, 3)]):
+            here = segment_id(number, ordinal)
+            parent = segment_id(number, ordinal - 1) if ordinal else None
+            config = {"x": rng.random(), "model": {"act": rng.choice(["relu", "gelu"])}}
+            why = f"because of {rng.random()}"
+            segment = Segment(here, number, parent, config, start, stop, 1, why, role, trial)
+            status = rng.choices([*Status], [8, 1, 1, 1])[0]
+            values = [
+                rng.choice([rng.random(), -rng.random(), math.nan, math.inf]) for _ in range(start, stop)
+            ]
+            curve = {} if rng.random() < 0.1 else {"other": values[::-1], "loss": values}
+            error = rng.choice(["", "", "odd", "odder"])
+            found.append(
+                Outcome(segment, status, curve, None, rng.random(), "w", error, finished_at=float(trial))
+            )
+    rng.shuffle(found)
+    return found
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_what_the_status_reads_off_the_journal_is_what_the_search_itself_says(
+    tmp_path: Path, mode: Mode
+) -> None:
+    outcomes = random_outcomes(200, seed=7)
+    search = Search(AskNothing(), metric="loss", mode=mode)
+    standing = Standing(tmp_path / "journal", "loss", mode)
+    with Journal.create(tmp_path / "journal") as journal:
+        standing.read()
+        assert standing.snapshot()["best"] is None
+        for first in range(0, len(outcomes), 60):
+            journal.append_event("start", {}, 0.0)
+            journal.append(outcomes[first : first + 60])
+            search.replay(outcomes[first : first + 60])
+            standing.read()
+            if first == 120:
+                journal.compact()
+            ours, theirs = standing.snapshot(), search.status(0.0)
+            for key in ("trials", "finals", "segments", "rungs", "best", "recent", "warnings"):
+                assert ours[key] == theirs[key], key
+            assert ours["busy_s"] == pytest.approx(theirs["busy_s"])
+            assert {*ours} == {*theirs} - {"memory_mb"}
+
+
+class AskNothing:
+    """In a strategy's place where nothing is decided."""
+
+    finished = False
+
+    def ask(self, free: int) -> list[Segment]:
+        return []
+
+    def tell(self, outcome: Outcome) -> None:
+        """Needs to know nothing."""
+
+    def kept(self) -> frozenset[int]:
+        return frozenset()
+
+
+def test_a_run_in_which_nothing_ended_yet_can_be_looked_at(shell: Shell, finished: Path) -> None:
+    run = shell.folder / "empty"
+    run.mkdir()
+    shutil.copy(finished / "spec.yaml", run / "spec.yaml")
+    Journal.create(RunPaths(run).journal).close()
+    assert "0 of 30" in shell("status", str(run)).out
+    assert shell("trials", str(run)).code == 0
+    assert shell("trials", str(run), "--json").json == []
+    assert "no trial has ended yet" in shell("best", str(run)).err
+    assert "no trial has ended yet" in shell("export", str(run)).err
 
 
 # ---- interrupted

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import time
-from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from raysearch.errors import RaysearchError
 
 if TYPE_CHECKING:
     from raysearch.display import About
-    from raysearch.tree import Outcome, Segment
 
 POLL_S = 1.0
 GONE_S = 15.0  # a coordinator that died is started again; longer without a holder is an end
@@ -48,63 +46,43 @@ class Follower:
     """Folds a run's journal into snapshots; each look costs what is new."""
 
     def __init__(self, root: Path) -> None:
-        from raysearch.engine import Search
-        from raysearch.journal import START
+        from raysearch.cli.standing import Standing
         from raysearch.paths import RunPaths
         from raysearch.results import load
 
         results = load(root)
         self._journal = RunPaths(root).journal
-        self._position = START
-        self._search = Search(_Onlooker(), metric=results.metric, mode=results.mode)
-        self._last_at = 0.0
-        self._events_at: tuple[str | None, int] | None = None
+        self._standing = Standing(self._journal, results.metric, results.mode)
+        self._holder: str | None = None
         self._began, self._ended, self._ending = 0.0, 0.0, ""
 
     def look(self, now: float) -> tuple[dict[str, Any], str | None]:
-        """(snapshot as of Search.status, who holds the run or None)."""
-        from raysearch.journal import tail
+        """(snapshot as of Search.status, who holds the run or None).
 
+        Raises:
+            JournalError: the journal is broken.
+        """
         holder = held_by(self._journal)
-        outcomes, self._position = tail(self._journal, self._position)
-        self._search.replay(outcomes)
-        self._last_at = max([self._last_at, *(o.finished_at for o in outcomes)])
+        self._standing.read()
         self._read_events(holder)
-        snapshot = self._search.status(now)
-        until = now if holder else max(self._last_at, self._ended)
+        snapshot = self._standing.snapshot()
+        until = now if holder else max(self._standing.last_at, self._ended)
         snapshot["seconds"] = max(0.0, until - self._began) if self._began else 0.0
-        snapshot["ending"] = "" if holder else snapshot["ending"] or self._ending
+        snapshot["ending"] = "" if holder else self._ending
         return snapshot, holder
 
     def _read_events(self, holder: str | None) -> None:
-        """Reads when the run began and why it ended, again only when its holder changes or it is over."""
+        """Reads when the run began and why it ended, again only when its holder changes or it has none."""
         from raysearch.journal import read_events
 
-        if self._events_at == (holder, 0) and holder is not None and self._began:
+        if self._began and holder is not None and holder == self._holder:
             return
-        self._events_at = (holder, 0)
+        self._holder = holder
         for event in read_events(self._journal):
             if event.kind == "start":
                 self._began, self._ended, self._ending = event.at, 0.0, ""
             elif event.kind == "end":
                 self._ended, self._ending = event.at, str(event.detail.get("ending", ""))
-
-
-class _Onlooker:
-    """In a strategy's place where nothing is decided."""
-
-    finished = False
-
-    def ask(self, free: int) -> list[Segment]:
-        """Asks for nothing."""
-        return []
-
-    def tell(self, outcome: Outcome) -> None:
-        """Needs to know nothing."""
-
-    def kept(self) -> Set[int]:
-        """Keeps nothing."""
-        return frozenset()
 
 
 def held_by(journal: Path) -> str | None:
