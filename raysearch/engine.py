@@ -57,6 +57,10 @@ class Lease:
     origin: int | None = None
     chain: tuple[Segment, ...] = ()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by position, as Segment is."""
+        return Lease, (self.segment, self.checkpoint, self.origin, self.chain)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -227,9 +231,9 @@ class Search:
         """
         self._see(worker, now)
         return [
-            dataclasses.replace(self._retried(o), worker=o.worker or worker, finished_at=o.finished_at or now)
-            for o in outcomes
-            if self._counts(worker, o)
+            self._retried(outcome).stamped(worker, now)
+            for outcome in outcomes
+            if self._counts(worker, outcome)
         ]
 
     def forget(self, accepted: Iterable[Outcome]) -> None:

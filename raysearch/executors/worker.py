@@ -7,7 +7,6 @@ and the next exchange is under way while the last leases of a batch are trained.
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 import shutil
 import time
@@ -120,15 +119,26 @@ class Loop:
         try:
             folder = self._checkpoints.path(lease.checkpoint) if lease.checkpoint else None
             trained = self._host.train(lease, folder, self._progress)
-            outcome = self._outcome(lease.segment, trained)
+            checkpoint, error = self._checkpointed(lease.segment, trained)
         except Aborted:
             return
-        except CheckpointError as error:
-            outcome = self._unreadable_outcome(lease, error)
+        except CheckpointError as unreadable:
+            trained, checkpoint, error = self._unreadable_checkpoint(lease, unreadable)
         seconds = time.perf_counter() - began
         self._segment_s = _smoothed(self._segment_s, seconds)
         self._iteration_s = _smoothed(self._iteration_s, seconds / _iterations(lease))
-        self._outcomes.append(dataclasses.replace(outcome, seconds=seconds, worker=self.name))
+        self._outcomes.append(
+            Outcome(
+                lease.segment,
+                trained.status,
+                trained.curve,
+                checkpoint,
+                seconds,
+                self.name,
+                error or trained.error,
+                trained.done,
+            )
+        )
         self.segments += 1
         self._training = None
 
@@ -136,11 +146,11 @@ class Loop:
         self.iteration = iteration
         return self.abort
 
-    def _outcome(self, segment: Segment, trained: Trained) -> Outcome:
-        checkpoint, error = None, trained.error
+    def _checkpointed(self, segment: Segment, trained: Trained) -> tuple[str | None, str]:
+        """(name of the checkpoint or None, what went wrong in writing it or nothing)."""
         if trained.status is Status.COMPLETED and self._worth_saving(segment, trained):
-            checkpoint, error = self._save(segment)
-        return Outcome(segment, trained.status, trained.curve, checkpoint, error=error, done=trained.done)
+            return self._save(segment)
+        return None, ""
 
     def _worth_saving(self, segment: Segment, trained: Trained) -> bool:
         """False where growing the segment again would be cheaper than its checkpoint, or over quota.
@@ -176,12 +186,12 @@ class Loop:
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
-    def _unreadable_outcome(self, lease: Lease, error: CheckpointError) -> Outcome:
+    def _unreadable_checkpoint(self, lease: Lease, error: CheckpointError) -> tuple[Trained, None, str]:
         assert lease.checkpoint is not None
         assert lease.origin is not None
         self._unreadable.append((lease.checkpoint, lease.origin, str(error)))
         text = f"checkpoint {lease.checkpoint} could not be loaded: {error}"
-        return Outcome(lease.segment, Status.LOST, error=text)
+        return Trained(Status.LOST), None, text
 
 
 def _smoothed(mean: float | None, value: float) -> float:
