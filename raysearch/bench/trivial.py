@@ -10,7 +10,10 @@ from ray import tune
 
 
 class Trivial(tune.Trainable):  # type: ignore[misc]
-    """Loss (x - 0.3)^2 + 1/iteration; waits `seconds` an iteration if the configuration says so."""
+    """Loss (x - 0.3)^2 + 1/iteration; waits `seconds` an iteration if the configuration says so.
+
+    With `stamp`, the time at the end of the first iteration is written to that file.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
         """Starts at iteration 0."""
@@ -21,6 +24,8 @@ class Trivial(tune.Trainable):  # type: ignore[misc]
         if self.seconds:
             time.sleep(self.seconds)
         self.count += 1
+        if self.stamp and not Path(self.stamp).exists():
+            Path(self.stamp).write_text(str(time.time()))
         return {"loss": (self.x - 0.3) ** 2 + 1.0 / self.count}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -34,4 +39,5 @@ class Trivial(tune.Trainable):  # type: ignore[misc]
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Reuse costs nothing either."""
         self.x, self.seconds, self.count = new_config["x"], new_config.get("seconds", 0.0), 0
+        self.stamp = new_config.get("stamp")
         return True

@@ -1,0 +1,114 @@
+"""`raysearch bench digits`: a real model, the same class trainable, the same rungs, random sampling.
+
+Against Ray Tune with `reuse_actors=True` and ASHA. `seconds` from the call to its return with Ray up.
+Early stopping decides how many epochs each trains, so those and the best value stand beside the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from raysearch.bench.contest import cluster, contend, serve, show
+
+SPACE = {
+    "lr": {"loguniform": [1e-4, 1.0]},
+    "momentum": {"uniform": [0.0, 0.99]},
+    "weight_decay": {"loguniform": [1e-6, 1e-1]},
+}
+FIXED = {"optimizer": "sgd", "layers": 2, "hidden": 64, "batch_size": 32, "dropout": 0.0}
+
+
+def main(argv: list[str]) -> int:
+    """Runs both and prints their figures."""
+    parser = argparse.ArgumentParser(prog="raysearch bench digits", description=__doc__)
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--horizon", type=int, default=27)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", nargs="*", help="some of: raysearch ray-tune")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(argv)
+    values = {"trials": options.trials, "horizon": options.horizon, "workers": options.workers}
+    rows = [contend(__name__, name, values) for name in options.only or ("raysearch", "ray-tune")]
+    notes = (
+        [f"Ray Tune takes {rows[1]['seconds'] / rows[0]['seconds']:.2f}x as long"] if len(rows) == 2 else []
+    )
+    show("digits", rows, notes, options.json)
+    return 0
+
+
+def run_raysearch(trials: int, horizon: int, workers: int) -> dict[str, Any]:
+    """Caviar through the Tune executor."""
+    import raysearch
+    from raysearch.examples.digits import Digits
+
+    with cluster(workers) as folder:
+        began = time.perf_counter()
+        results = raysearch.search(
+            Digits,
+            space=SPACE,
+            config=FIXED,
+            metric="val_loss",
+            mode="min",
+            strategy=raysearch.Caviar(
+                samples=trials, max_iterations=horizon, min_iterations=1, sampler="random", finish=None
+            ),
+            workers=workers,
+            seed_as="seed",
+            storage=str(folder),
+            name="digits",
+        )
+        seconds = time.perf_counter() - began
+        epochs = int(results.trials()["iterations"].sum())
+        return {"trials": trials, "seconds": seconds, "epochs": epochs, "best": results.best.value}
+
+
+def run_ray_tune(trials: int, horizon: int, workers: int) -> dict[str, Any]:
+    """Ray Tune with reused actors and ASHA."""
+    import os
+
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    from raysearch.examples.digits import Digits
+
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    with cluster(workers) as folder:
+        tuner = tune.Tuner(
+            Digits,
+            param_space={
+                "lr": tune.loguniform(1e-4, 1.0),
+                "momentum": tune.uniform(0.0, 0.99),
+                "weight_decay": tune.loguniform(1e-6, 1e-1),
+                "seed": tune.randint(0, 2**31),
+                **FIXED,
+            },
+            tune_config=tune.TuneConfig(
+                metric="val_loss",
+                mode="min",
+                num_samples=trials,
+                max_concurrent_trials=workers,
+                reuse_actors=True,
+                scheduler=ASHAScheduler(max_t=horizon, grace_period=1, reduction_factor=3),
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(folder),
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        began = time.perf_counter()
+        results = tuner.fit()
+        seconds = time.perf_counter() - began
+        metrics = [r.metrics for r in results if r.metrics]
+        return {
+            "trials": len(results),
+            "seconds": seconds,
+            "epochs": sum(m["training_iteration"] for m in metrics),
+            "best": min(m["val_loss"] for m in metrics if m["val_loss"] == m["val_loss"]),
+        }
+
+
+if __name__ == "__main__":
+    serve({"raysearch": run_raysearch, "ray-tune": run_ray_tune})
