@@ -13,7 +13,14 @@ from raysearch.cli import options
 from raysearch.cli.output import console, print_json
 from raysearch.errors import SpecError, unknown
 
-BENCHES = ("tables", "throughput")
+BENCHES = ("bookkeeping", "tables", "throughput")
+BENCH_HELP = """usage: raysearch bench throughput|bookkeeping|tables [OPTIONS]
+
+  throughput   trials a second, beside Ray Tune and Optuna
+  bookkeeping  what the search costs beside trials that only wait
+  tables FILE  how well strategies search recorded learning curves
+
+raysearch bench throughput --help says what each takes."""
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -61,15 +68,12 @@ def bench(
     context: typer.Context,
     what: options.Bench = "",
 ) -> None:
-    """Measure: [bold]throughput[/bold] beside Ray Tune and Optuna, or search quality on [bold]tables[/bold].
+    """Measure: [bold]throughput[/bold], [bold]bookkeeping[/bold], or search quality on [bold]tables[/bold].
 
     What follows is passed on; raysearch bench throughput --help says what there is.
     """
     if what in ("", "-h", "--help"):
-        print("usage: raysearch bench throughput|tables [OPTIONS]\n\n"
-              "  throughput   trials a second, beside Ray Tune and Optuna\n"
-              "  tables FILE  how well strategies search recorded learning curves\n\n"
-              "raysearch bench throughput --help says what each takes.")  # fmt: skip
+        print(BENCH_HELP)
         return
     if what not in BENCHES:
         raise SpecError(unknown("benchmark", what, BENCHES))

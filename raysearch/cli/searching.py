@@ -15,10 +15,10 @@ from raysearch.cli.output import command, console, print_json, say
 from raysearch.errors import SpecError, unknown
 
 if TYPE_CHECKING:
-    from raysearch.display import About
     from raysearch.launch import How
     from raysearch.results import Results
     from raysearch.spec import SearchSpec
+    from raysearch.wording import About
 
 INTERRUPTED = 130
 UNFIT_SHOWN = 5
@@ -248,8 +248,8 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
 
 def about(root: Path, spec: SearchSpec) -> About:
     """What the display says of a search from its start to its end."""
-    from raysearch.display import About
     from raysearch.plan import plan_of
+    from raysearch.wording import About
 
     variant = getattr(spec.strategy, "variant", "auto")
     return About(

@@ -15,7 +15,7 @@ from raysearch.cli.output import command, console, print_json
 from raysearch.errors import RaysearchError
 
 if TYPE_CHECKING:
-    from raysearch.display import About
+    from raysearch.wording import About
 
 POLL_S = 1.0
 GONE_S = 15.0  # a coordinator that died is started again; longer without a holder is an end
@@ -119,10 +119,10 @@ def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
 def about_run(root: Path) -> About:
     """What a run's spec says of it; less where a strategy of the spec is not installed here."""
     from raysearch.cli.searching import about
-    from raysearch.display import About
     from raysearch.paths import RunPaths
     from raysearch.results import load
     from raysearch.spec import load_spec
+    from raysearch.wording import About
 
     try:
         return about(root, load_spec(RunPaths(root).spec))
