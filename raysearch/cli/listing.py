@@ -13,14 +13,13 @@ from raysearch.cli import options
 from raysearch.cli.output import console, print_json
 from raysearch.errors import SpecError, unknown
 
-BENCHES = ("bookkeeping", "tables", "throughput")
-BENCH_HELP = """usage: raysearch bench throughput|bookkeeping|tables [OPTIONS]
-
-  throughput   trials a second, beside Ray Tune and Optuna
-  bookkeeping  what the search costs beside trials that only wait
-  tables FILE  how well strategies search recorded learning curves
-
-raysearch bench throughput --help says what each takes."""
+BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit code
+    "throughput": "trials a second, beside Ray Tune and Optuna",
+    "bookkeeping": "what the search costs beside trials that only wait",
+    "digits": "a real model, beside Ray Tune",
+    "startup": "from the command to the first outcome, beside Tuner.fit",
+    "tables": "FILE: how well strategies search recorded learning curves",
+}
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -68,12 +67,12 @@ def bench(
     context: typer.Context,
     what: options.Bench = "",
 ) -> None:
-    """Measure: [bold]throughput[/bold], [bold]bookkeeping[/bold], or search quality on [bold]tables[/bold].
-
-    What follows is passed on; raysearch bench throughput --help says what there is.
-    """
+    """Measure throughput, bookkeeping, start, a real model, or search quality on recorded curves."""
     if what in ("", "-h", "--help"):
-        print(BENCH_HELP)
+        print("usage: raysearch bench NAME [OPTIONS]\n")
+        for name, line in BENCHES.items():
+            print(f"  {name:<12} {line}")
+        print("\nraysearch bench NAME --help says what each takes.")
         return
     if what not in BENCHES:
         raise SpecError(unknown("benchmark", what, BENCHES))

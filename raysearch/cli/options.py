@@ -58,4 +58,4 @@ Config = Annotated[bool, Option("--config", help="The configuration; also if not
 Output = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="YAML; JSON if it ends so.")]
 Checkpoint = Annotated[Path | None, Option(metavar="DIR", help="Copy the checkpoint into this new folder.")]
 
-Bench = Annotated[str, Argument(metavar="throughput|bookkeeping|tables", show_default=False)]
+Bench = Annotated[str, Argument(metavar="NAME", show_default=False)]
