@@ -241,17 +241,19 @@ class CaviarSearch:
         segment, reached = outcome.segment, outcome.reached
         trial = segment.trial
         self._ledger.begin(trial)
-        self._stop_waiting(trial)
+        furthest = segment.id >= self._ledger.next_segment(trial)
+        if furthest:
+            self._stop_waiting(trial)
         if outcome.status is Status.LOST:
             self._lost[segment.id] = segment
             return
-        furthest = self._ledger.tell(trial, segment.id - segment_id(trial, 0), reached)
+        self._ledger.tell(trial, segment.id - segment_id(trial, 0), reached)
         if not asked and not self._fits(segment):
             return
         failed = outcome.status is not Status.COMPLETED or reached <= segment.start
         if self._observe_cost is not None and reached > segment.start:
             self._observe_cost(segment.config, reached - segment.start, outcome.seconds)
-        rank = self._enter(outcome, reached, failed)
+        rank = self._enter(outcome, reached, failed, furthest)
         if furthest and not failed:
             self._place(outcome, reached, rank)
 
@@ -268,7 +270,7 @@ class CaviarSearch:
             if rung is not None:
                 rung.leave(self._ledger.score(trial), trial)
 
-    def _enter(self, outcome: Outcome, reached: int, failed: bool) -> int:
+    def _enter(self, outcome: Outcome, reached: int, failed: bool, furthest: bool) -> int:
         """Records the scores at the rungs passed, and returns the rank at the last of them.
 
         A failure counts as worst at the rung where it happened, or else at the next. A trial that was
@@ -285,7 +287,8 @@ class CaviarSearch:
                 break
             value = math.inf if is_end and failed else score(value_at(values, rung.level - start), self._mode)
             rank = rung.record(value, trial)
-            self._ledger.set_score(trial, value)
+            if furthest:
+                self._ledger.set_score(trial, value)
             iteration = rung.level if failed else min(rung.level, reached)
             self._sampler.observe(trial, outcome.segment.config, iteration, value)
             if is_end:
@@ -341,7 +344,7 @@ class CaviarSearch:
             below = -1
             for rung in rungs[:-1]:
                 arrivals += sum(below <= s.start < rung.level for s in flying)
-                border = rung.entries.nth((len(rung) + arrivals) // rung.eta)
+                border = rung.entries.nth(-(-(len(rung) + arrivals) // rung.eta))
                 hopeful = [t for s, t in takewhile(border.__gt__, rung.waiting)]
                 yield from hopeful
                 arrivals, below = arrivals + len(hopeful), rung.level

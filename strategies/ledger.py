@@ -47,17 +47,16 @@ class Ledger:
             return False
         return not self._gaps or segment_id(trial, ordinal) not in self._gaps
 
-    def tell(self, trial: int, ordinal: int, reached: int) -> bool:
-        """Notes the outcome of a segment; whether it is the trial's furthest so far."""
+    def tell(self, trial: int, ordinal: int, reached: int) -> None:
+        """Notes the outcome of a segment."""
         self.begin(trial)
         last = self._ordinal[trial]
         if ordinal > last:
             self._gaps.update(segment_id(trial, o) for o in range(last + 1, ordinal))
             self._ordinal[trial] = ordinal
             self._reached[trial] = max(reached, self._reached[trial])
-            return True
-        self._gaps.discard(segment_id(trial, ordinal))
-        return False
+        else:
+            self._gaps.discard(segment_id(trial, ordinal))
 
     def set_score(self, trial: int, score: float) -> None:
         """Notes the score at the highest rung that the trial reached."""

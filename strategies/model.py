@@ -34,7 +34,7 @@ class ModelSampler:
     pool = 300
     local = 0.5
     batch = 64
-    extra_init = 9
+    extra_init = 1
 
     def __init__(self, space: Space, seed: int, iterations: int) -> None:
         self._space = space

@@ -1,7 +1,7 @@
 """Rungs: where trials are compared, who leads, and who may go on.
 
 Successive halving as in ASHA (Li et al. 2020, arXiv:1810.05934, algorithm 2): of the n trials that
-reached a rung the best floor(n/eta) go on to the next.
+reached a rung the best 1/eta go on to the next.
 """
 
 from __future__ import annotations
@@ -159,8 +159,11 @@ class Rung:
 
     @property
     def places(self) -> int:
-        """How many of the trials here may go on."""
-        return len(self.entries) // self.eta
+        """How many of the trials here may go on: 1/eta of them, rounded up.
+
+        Rounded up, so that the first of a rung goes on at once and its later values are known early.
+        """
+        return -(-len(self.entries) // self.eta)
 
     def record(self, score: float, trial: int) -> int:
         """Enters a score (+inf: diverged or failed) and returns its rank from 0."""
@@ -181,7 +184,7 @@ class Rung:
 
         Nobody is stopped before there are eta scores to compare.
         """
-        return len(self.entries) < self.eta or rank < max(1, self.places)
+        return len(self.entries) < self.eta or rank < self.places
 
     def wait(self, score: float, trial: int, rank: int) -> bool:
         """Lets a trial recorded here wait for promotion; False if it is too far behind."""
