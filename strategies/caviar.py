@@ -26,6 +26,7 @@ from raysearch.strategies.finish import DEFAULT_FINISH, FINALS, Finals, Finish, 
 from raysearch.strategies.ledger import Ledger
 from raysearch.strategies.rungs import Rung, rung_levels
 from raysearch.strategies.samplers import NAMES, Sampler, Source, make_sampler
+from raysearch.strategies.seeds import fresh_seed
 from raysearch.tree import Config, Mode, Outcome, Segment, Status, score, segment_id
 
 GOLDEN = 0.6180339887498949
@@ -114,6 +115,8 @@ class CaviarSearch:
         self._brackets = [
             [Rung(level, recipe.eta) for level in recipe.levels[s:]] for s in range(recipe.brackets)
         ]
+        ladder = [rung for rungs in self._brackets for rung in rungs[:-1]]
+        self._ladder = sorted(ladder, key=lambda rung: -rung.level)  # where trials wait, from the top down
         self._shares = bracket_shares(len(recipe.levels), recipe.brackets, recipe.eta)
         self._sampler = make_sampler(recipe.sampler, space, seed, recipe.max_iterations)
         self._observe_cost = getattr(self._sampler, "observe_cost", None)
@@ -174,14 +177,12 @@ class CaviarSearch:
                 segments.append(self._onward(trial, reason))
 
     def _ask_promotions(self, free: int, segments: list[Segment]) -> None:
-        for level in range(len(self._recipe.levels) - 2, -1, -1):
-            for rungs in self._brackets:
-                index = level - (len(self._recipe.levels) - len(rungs))
-                while index >= 0 and len(segments) < free and (found := rungs[index].promotable()):
-                    rung, (trial, rank) = rungs[index], found
-                    rung.leave(self._ledger.score(trial), trial)
-                    reason = f"rung {rung.level}: rank {rank + 1} of {len(rung)}, promoted"
-                    segments.append(self._onward(trial, reason))
+        for rung in self._ladder:
+            while len(segments) < free and (found := rung.promotable()):
+                trial, rank = found
+                rung.leave(self._ledger.score(trial), trial)
+                reason = f"rung {rung.level}: rank {rank + 1} of {len(rung)}, promoted"
+                segments.append(self._onward(trial, reason))
 
     def _ask_new(self, free: int, segments: list[Segment]) -> None:
         while len(segments) < free and not self._all_began():
@@ -378,17 +379,6 @@ def bracket_shares(rungs: int, brackets: int, eta: int) -> list[float]:
     """
     sizes = [eta ** (rungs - 1 - s) / (rungs - s) for s in range(brackets)]
     return [sum(sizes[: s + 1]) / sum(sizes) for s in range(brackets - 1)]
-
-
-def fresh_seed(*key: int) -> int:
-    """A seed in [0, 2^31) that is a function of the key (splitmix64; Steele et al. 2014)."""
-    state = 0
-    for part in key:
-        state = (state + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ state >> 30) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ state >> 27) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state >> 33
 
 
 def _finals(recipe: Caviar, seed: int, baseline: Config | None) -> Finals | None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from raysearch.space import Space
 from raysearch.strategies.gaussian import GaussianProcess, Posterior, normal_scores
 from raysearch.strategies.samplers import Sequence, sobol
+from raysearch.strategies.seeds import fresh_seed
 from raysearch.tree import Config
 
 Floats = npt.NDArray[np.float64]
@@ -27,14 +28,10 @@ CAP = 300
 class ModelSampler:
     """See the module; `iterations` is where the improvement is expected, max_iterations."""
 
-    share = 0.1
-    growth = 0.02
-    refit = 0.25
-    steps = 10
+    share = 0.1  # of Sobol points after the first few
+    growth = 0.04  # of the number of scores, from one conditioning to the next
     pool = 300
-    local = 0.5
-    batch = 64
-    extra_init = 1
+    batch = 64  # proposals from one pool
 
     def __init__(self, space: Space, seed: int, iterations: int) -> None:
         self._space = space
@@ -42,67 +39,57 @@ class ModelSampler:
         self._scale = math.log(max(iterations, 2))
         self._design: Sequence = sobol(space, seed)
         self._process = GaussianProcess(space.is_categorical)
-        self._x: list[Floats] = []
-        self._t: list[float] = []
-        self._trial: list[int] = []
-        self._y: list[float] = []
-        self._seen = 0
+        self._scores = Scores(seed)
         self._flying: dict[int, Floats] = {}
         self._posterior: Posterior | None = None
-        self._best = 0.0
         self._used = 0
         self._conditioned_at = 0
         self._fitted_at = 0
-        self._n_init = space.dimension + self.extra_init
 
     def propose(self, trial: int) -> Config:
         """The configuration of a new trial."""
-        rng = np.random.default_rng((self._seed, trial))
-        if self._seen < self._n_init or rng.random() < self.share or not self._space.dimension:
+        dimension = self._space.dimension
+        if self._scores.seen <= dimension or not dimension or chance(self._seed, trial) < self.share:
             return self._design.propose(trial)
-        posterior = self._current(rng)
+        posterior = self._current(trial)
         best = int(np.argmax(posterior.log_expected_improvement(self._best)))
         posterior.try_point(best)
         self._used += 1
         unit = posterior.x[best]
-        self._flying[trial] = unit
         config = self._space.decode(unit)
-        return config if self._space.satisfies(config) else self._design.propose(trial)
+        if not self._space.satisfies(config):
+            return self._design.propose(trial)
+        self._flying[trial] = unit
+        return config
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
         """Learns the score of a trial at a rung."""
         self._flying.pop(trial, None)
-        self._x.append(self._space.encode(config))
-        self._t.append(math.log(iteration) / self._scale)
-        self._trial.append(trial)
-        self._y.append(score)
-        self._seen += 1
-        if len(self._y) >= 2 * CAP:
-            self._forget()
+        if self._scores.wants(trial, iteration, score):
+            unit = self._space.encode(config)
+            self._scores.add(trial, unit, math.log(iteration) / self._scale, score)
 
-    def _current(self, rng: np.random.Generator) -> Posterior:
-        due = self._seen >= self._conditioned_at + max(1.0, self.growth * self._seen)
-        if due:
-            self._condition()
-        if self._posterior is None or due or self._used >= self.batch:
-            self._posterior = self._new_posterior(rng)
+    def _current(self, trial: int) -> Posterior:
+        seen = self._scores.seen
+        growth = self.growth if seen <= CAP else 2.5 * self.growth
+        is_due = seen >= self._conditioned_at + max(1.0, growth * self._conditioned_at)
+        if is_due:
+            self._condition(seen)
+        if self._posterior is None or is_due or self._used >= self.batch:
+            self._posterior = self._new_posterior(np.random.default_rng((self._seed, trial)))
             self._used = 0
         return self._posterior
 
-    def _condition(self) -> None:
-        keep = self._chosen()
-        y = np.array(self._y)[keep]
+    def _condition(self, seen: int) -> None:
+        self._points, t, trial, y = self._scores.arrays()
         finite = np.isfinite(y)
-        y = np.where(finite, y, y[finite].max() + 1.0 if finite.any() else 0.0)
-        self._values = normal_scores(y)
-        self._points = np.array(self._x)[keep]
-        refit = self._seen >= (1.0 + self.refit) * self._fitted_at
-        if refit:
-            self._fitted_at = self._seen
-        t, trial = np.array(self._t)[keep], np.array(self._trial)[keep]
-        self._process.fit(self._points, t, trial, self._values, self.steps if refit else 0)
+        self._values = normal_scores(np.where(finite, y, y[finite].max() + 1.0 if finite.any() else 0.0))
+        improve = seen >= self._fitted_at * (1.25 if seen <= CAP else 2.0)
+        if improve:
+            self._fitted_at = seen
+        self._process.fit(self._points, t, trial, self._values, steps=10 if improve else 0)
         self._best = float(self._values.min())
-        self._conditioned_at = self._seen
+        self._conditioned_at = seen
 
     def _new_posterior(self, rng: np.random.Generator) -> Posterior:
         pool = self._candidates(rng)
@@ -114,37 +101,79 @@ class ModelSampler:
         return posterior
 
     def _candidates(self, rng: np.random.Generator) -> Floats:
-        near = int(self.pool * self.local)
-        wide = rng.random((self.pool - near, self._space.dimension))
+        """Points anywhere, and as many around the best so far."""
+        near, d = self.pool // 2, self._space.dimension
         leaders = self._points[np.argsort(self._values)[:8]]
         x = leaders[rng.integers(len(leaders), size=near)]
         size = np.exp(rng.uniform(math.log(0.03), math.log(0.3), size=(near, 1)))
-        moved = rng.random(x.shape) < 0.6
-        x = np.clip(x + rng.normal(size=x.shape) * size * moved, 0.0, 1.0)
-        categorical = self._space.is_categorical
-        if categorical.any():
-            jump = moved & categorical & (rng.random(x.shape) < 0.3)
-            x = np.where(categorical, leaders[rng.integers(len(leaders), size=near)], x)
-            x = np.where(jump, rng.random(x.shape), x)
-        return np.concatenate([wide, x])
+        moved = rng.random((near, d)) < 0.6
+        redrawn = self._space.is_categorical & moved & (rng.random((near, d)) < 0.5)
+        x = np.clip(x + rng.normal(size=(near, d)) * size * (moved & ~self._space.is_categorical), 0.0, 1.0)
+        x = np.where(redrawn, rng.random((near, d)), x)
+        return np.concatenate([rng.random((self.pool - near, d)), x])
 
-    def _chosen(self) -> npt.NDArray[np.int64]:
-        """Which observations enter: those of the highest rungs, the best, and others at random."""
-        n = len(self._y)
+
+class Scores:
+    """The scores that the model learns from: at least CAP of them, and fewer than twice as many.
+
+    When there are too many, those of the highest rungs stay, the best, and some of the others at random.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seen = 0
+        self._seed = seed
+        self._rows: list[tuple[int, float, float]] = []  # trial, t, score
+        self._points: list[Floats] = []
+        self._score_limit = math.inf
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def wants(self, trial: int, iteration: int, score: float) -> bool:
+        """Whether a score is worth the cost of entering; most of very many are not."""
+        self.seen += 1
+        if self.seen <= 2 * CAP or score <= self._score_limit:
+            return True
+        return chance(self._seed, trial, iteration) < CAP / self.seen
+
+    def add(self, trial: int, point: Floats, t: float, score: float) -> None:
+        """Enters a score."""
+        self._rows.append((trial, t, score))
+        self._points.append(point)
+        if len(self._rows) >= 2 * CAP:
+            self._forget()
+
+    def arrays(self) -> tuple[Floats, Floats, npt.NDArray[np.int64], Floats]:
+        """Points, times, trials and scores of at most CAP."""
+        keep = self._chosen()
+        rows = [self._rows[i] for i in keep]
+        trial, t, y = zip(*rows, strict=True)
+        return np.array([self._points[i] for i in keep]), np.array(t), np.array(trial), np.array(y)
+
+    def best(self) -> float:
+        """The best score that was entered."""
+        return min(y for _, _, y in self._rows)
+
+    def _chosen(self) -> list[int]:
+        n = len(self._rows)
         if n <= CAP:
-            return np.arange(n)
-        rng = np.random.default_rng((self._seed, self._seen))
-        y, t = np.array(self._y), np.array(self._t)
+            return list(range(n))
+        rng = np.random.default_rng((self._seed, self.seen))
+        _, t, y = (np.array(column) for column in zip(*self._rows, strict=True))
         order = np.lexsort((rng.random(n), -t))
         high, rest = order[: CAP // 2], order[CAP // 2 :]
         rest = rest[np.argsort(y[rest], kind="stable")]
         best, rest = rest[: CAP // 4], rest[CAP // 4 :]
         others = rng.choice(rest, CAP - len(high) - len(best), replace=False)
-        return np.sort(np.concatenate([high, best, others]))
+        return sorted(np.concatenate([high, best, others]).tolist())
 
     def _forget(self) -> None:
         keep = self._chosen()
-        self._x = [self._x[i] for i in keep]
-        self._t = [self._t[i] for i in keep]
-        self._trial = [self._trial[i] for i in keep]
-        self._y = [self._y[i] for i in keep]
+        self._rows = [self._rows[i] for i in keep]
+        self._points = [self._points[i] for i in keep]
+        self._score_limit = float(np.quantile([y for _, _, y in self._rows], 0.25, method="lower"))
+
+
+def chance(*key: int) -> float:
+    """A number in [0, 1) that is a function of the key."""
+    return fresh_seed(*key) / (1 << 31)

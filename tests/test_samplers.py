@@ -198,8 +198,9 @@ def test_the_model_holds_a_bounded_number_of_scores(monkeypatch: pytest.MonkeyPa
     scores = rng.random(500)
     for trial in range(500):
         sampler.observe(trial, SPACE.sample(1, trial), int(rng.choice([1, 3, 9])), float(scores[trial]))
-    assert len(sampler._y) < 80
-    assert scores.min() in sampler._y
+    assert 40 <= len(sampler._scores) < 80
+    assert sampler._scores.best() == scores.min()
+    assert len(sampler._scores.arrays()[3]) == 40
 
 
 # ---- other libraries
