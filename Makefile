@@ -1,4 +1,4 @@
-# make demo    a real search on two cores, and its winner      make test    every test
+# make demo    a real search on two cores, its winner and a report      make test    every test
 # make check   style, types, import floors                     make bench   the figures in README.md
 # Each of them makes .venv when it is missing, and installs again when the dependencies have changed.
 
@@ -14,6 +14,7 @@ TABLES ?= ../shared/bench/lcbench_surrogate.parquet
 demo: $(READY)
 	$(BIN)/raysearch launch digits --local --name $(RUN)
 	$(BIN)/raysearch best runs/$(RUN)
+	$(BIN)/raysearch report runs/$(RUN)
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -91,11 +91,18 @@ def export(
     if output is None:
         print(text, end="")
         return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"-o {output}: cannot be written: {error.strerror}") from None
+    _write(output, text)
     print(f"configuration of trial {number_} written to {output}")
+
+
+def report(run: options.Run, output: options.Output = None) -> None:
+    """Write a report in Markdown: verdict, finish, rungs, best trials, failures, how to repeat it."""
+    from raysearch.report import write_report
+
+    results = _results(run)
+    path = output or results.path / "report.md"
+    _write(path, write_report(results))
+    print(f"report written to {path}")
 
 
 def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
@@ -158,6 +165,13 @@ def show_best(out: Console, results: Results, winner: Best) -> None:
 # ---- inside
 
 
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"-o {path}: cannot be written: {error.strerror}") from None
+
+
 def _results(run: str) -> Results:
     from raysearch.launch import existing_run
     from raysearch.results import load
@@ -208,6 +222,7 @@ def _places(results: Results, winner: Best) -> dict[str, str]:
         "run": run,
         "checkpoint": str(winner.checkpoint) if winner.checkpoint else "none was kept",
         "take it": command("export", run, "--config", "-o", "best.yaml"),
+        "report": command("report", run),
     }
 
 
