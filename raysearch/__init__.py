@@ -10,6 +10,7 @@ Importing this module loads neither Ray nor torch; they come with the first sear
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from raysearch.errors import RaysearchError
@@ -54,6 +55,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Loads a public name at its first use."""
+    if name == "strategies":  # so that raysearch.strategies.caviar.Caviar needs no import of its own
+        return importlib.import_module("raysearch.strategies.caviar") and sys.modules["raysearch.strategies"]
     if name not in _HOMES:
         raise AttributeError(f"module 'raysearch' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

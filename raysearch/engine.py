@@ -10,6 +10,7 @@ The coordinator calls the three steps itself so that one flush serves all worker
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
 from collections import Counter, deque
@@ -25,6 +26,7 @@ LOSS_LIMIT = 3  # a segment whose worker died this often is given up: it kills i
 GIVE_UP_AFTER = 10  # failures in a row, with nothing else before them, that end a search
 COLLECT_FROM = 1024  # registered segments from which on checkpoints are collected
 FINALS = ("finalist", "baseline")  # roles of the finish: not part of the search's own standings
+TOP = 16  # how many of the best of each rung are written even where growing them again is cheaper
 SILENCE_S = 60.0  # a worker not heard of for so long is taken for dead
 
 
@@ -69,8 +71,9 @@ class Reply:
     Attributes:
         stop: the search is over, or is being stopped; leases in hand are to be dropped.
         keep: checkpoints may be written (False: the quota is used up, segments are grown again).
-        bars: best score so far by `Segment.stop` (lower is better); a checkpoint that would be cheaper
-            to grow again is still written for an outcome that reaches its bar.
+        bars: score of the TOP-th best so far by `Segment.stop` (lower is better; absent while there are
+            fewer): a checkpoint that would be cheaper to grow again is still written for an outcome that
+            reaches its bar, so that the winner has one.
     """
 
     leases: tuple[Lease, ...] = ()
@@ -181,6 +184,7 @@ class Search:
         self.counts: Counter[Status] = Counter()
         self.reached: dict[int, Counter[Status]] = {}
         self.bars: dict[int, float] = {}
+        self._top: dict[int, list[float]] = {}
         self.trials = 0
         self.finals = 0
         self.busy_s = 0.0
@@ -517,9 +521,18 @@ class Search:
             self.warn(outcome.error)
         if segment.role in FINALS or not math.isfinite(value):
             return
-        if score(value, self.mode) < self.bars.get(segment.stop, math.inf):
-            self.bars[segment.stop] = score(value, self.mode)
+        self._raise_bar(segment.stop, score(value, self.mode))
+        best = self._best.get(segment.stop)
+        if best is None or score(value, self.mode) < score(best.value, self.mode):
             self._best[segment.stop] = Best(segment.trial, segment.id, value, outcome.reached, segment.config)
+
+    def _raise_bar(self, stop: int, reached: float) -> None:
+        top = self._top.setdefault(stop, [])
+        if len(top) < TOP or reached < top[-1]:
+            bisect.insort(top, reached)
+            del top[TOP:]
+        if len(top) == TOP:
+            self.bars[stop] = top[-1]
 
     def _fold_failed(self, outcome: Outcome) -> None:
         self._first_error = self._first_error or outcome.error

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scripted, completed, segment
 
-from raysearch.engine import GIVE_UP_AFTER, LOSS_LIMIT, IdSet, Limits, Search
+from raysearch.engine import GIVE_UP_AFTER, LOSS_LIMIT, TOP, IdSet, Limits, Search
 from raysearch.errors import JournalError
 from raysearch.tree import Outcome, Segment, Status, segment_id
 
@@ -231,6 +231,16 @@ def test_the_checkpoint_above_a_kept_segment_without_one_stays() -> None:
     search.exchange("w", [completed(child, 0.9)], 0, 2.0)
     search.collect()
     assert store.deleted == {"c5"}
+
+
+def test_the_bar_of_a_rung_is_its_sixteenth_best_score_and_nothing_before() -> None:
+    search, *_ = make(*(segment(t) for t in range(40)))
+    search.lease("w", 40, 0.0)
+    values = [(7 * t) % 40 / 40 for t in range(40)]
+    for t, value in enumerate(values):
+        search.exchange("w", [completed(segment(t), value)], 0, 1.0, [segment(u).id for u in range(40)])
+        expected = sorted(values[: t + 1])[TOP - 1] if t + 1 >= TOP else None
+        assert search.bars.get(1) == expected
 
 
 def test_over_the_quota_workers_are_told_to_write_no_more_and_the_user_is_told_why() -> None:

@@ -73,7 +73,7 @@ class Loop:
                 reply = answer.get()
                 if reply.stop:
                     return True
-                self._keep, self._bars = reply.keep, dict(reply.bars)
+                self._keep, self._bars = reply.keep, reply.bars
                 self._queue.extend(reply.leases)
                 # Given all it asked for, it asks again at half; else there is little, so finish that first.
                 self._low = self._batch // 2 if len(reply.leases) >= self._wanted else 0
@@ -155,12 +155,11 @@ class Loop:
     def _worth_saving(self, segment: Segment, trained: Trained) -> bool:
         """False where growing the segment again would be cheaper than its checkpoint, or over quota.
 
-        What reaches the best score so far of its rung, and finalists, are saved all the same.
+        What is among the best so far of its rung, and finalists, are saved all the same.
         """
         values = trained.curve.get(self._job.metric)
         reached = score(values[-1], self._job.mode) if values else float("inf")
         if segment.role in FINALS or reached <= self._bars.get(segment.stop, float("inf")):
-            self._bars[segment.stop] = reached
             return True
         return self._keep and (self._save_s is None or trained.grown_s > CHEAP * self._save_s)
 
