@@ -119,7 +119,6 @@ class CaviarSearch:
         self._ladder = sorted(ladder, key=lambda rung: -rung.level)  # where trials wait, from the top down
         self._shares = bracket_shares(len(recipe.levels), recipe.brackets, recipe.eta)
         self._sampler = make_sampler(recipe.sampler, space, seed, recipe.max_iterations)
-        self._observe_cost = getattr(self._sampler, "observe_cost", None)
         self._ledger = Ledger()
         self._configs: dict[int, Config] = {}  # of trials that wait or are to go on
         self._going: deque[tuple[int, str]] = deque()  # trials to train on at once, and why
@@ -252,8 +251,6 @@ class CaviarSearch:
         if not asked and not self._fits(segment):
             return
         failed = outcome.status is not Status.COMPLETED or reached <= segment.start
-        if self._observe_cost is not None and reached > segment.start:
-            self._observe_cost(segment.config, reached - segment.start, outcome.seconds)
         rank = self._enter(outcome, reached, failed, furthest)
         if furthest and not failed:
             self._place(outcome, reached, rank)

@@ -30,7 +30,7 @@ class ModelSampler:
 
     share = 0.1  # of Sobol points after the first few
     growth = 0.04  # of the number of scores, from one conditioning to the next
-    pool = 300
+    pool = 600  # candidates; half of that once CAP scores were seen
     batch = 64  # proposals from one pool
 
     def __init__(self, space: Space, seed: int, iterations: int) -> None:
@@ -102,7 +102,8 @@ class ModelSampler:
 
     def _candidates(self, rng: np.random.Generator) -> Floats:
         """Points anywhere, and as many around the best so far."""
-        near, d = self.pool // 2, self._space.dimension
+        pool = self.pool if self._scores.seen <= CAP else self.pool // 2
+        near, d = pool // 2, self._space.dimension
         leaders = self._points[np.argsort(self._values)[:8]]
         x = leaders[rng.integers(len(leaders), size=near)]
         size = np.exp(rng.uniform(math.log(0.03), math.log(0.3), size=(near, 1)))
@@ -110,7 +111,7 @@ class ModelSampler:
         redrawn = self._space.is_categorical & moved & (rng.random((near, d)) < 0.5)
         x = np.clip(x + rng.normal(size=(near, d)) * size * (moved & ~self._space.is_categorical), 0.0, 1.0)
         x = np.where(redrawn, rng.random((near, d)), x)
-        return np.concatenate([rng.random((self.pool - near, d)), x])
+        return np.concatenate([rng.random((pool - near, d)), x])
 
 
 class Scores:

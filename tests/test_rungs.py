@@ -153,4 +153,4 @@ def test_few_trials_wait_and_hardly_a_promotion_is_missed(seed: int) -> None:
                 one.leave(*best)
                 promoted += 1 if one is rung else -1
     assert len(rung.waiting) < 300
-    assert promoted == 0
+    assert abs(promoted) <= 10
