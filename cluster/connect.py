@@ -42,6 +42,11 @@ def connected(address: str | None, local: bool, cpus: float | None = None) -> It
     Raises:
         ClusterError: nothing answers at `address`.
     """
+    if address is not None and address.startswith("ray://"):
+        raise ClusterError(
+            f"--address {address}: a search runs on the cluster itself, not through Ray Client. Submit it "
+            "there: ray job submit --address http://HEAD:8265 --working-dir . -- raysearch launch search.yaml"
+        )
     if ray.is_initialized():
         yield
         return

@@ -23,19 +23,12 @@ from raysearch.paths import CHECKPOINT_NAME, CheckpointPaths
 from raysearch.tree import segment_name
 
 _T = TypeVar("_T")
-_GIB = 1 << 30
 
 
 class Checkpoints:
-    """The checkpoints in a folder, which is made when the first is written.
+    """The checkpoints in a folder, which is made when the first is written."""
 
-    Args:
-        root: the folder.
-        quota: bytes that they may take together; None is no limit.
-    """
-
-    def __init__(self, root: str | os.PathLike[str], quota: int | None = None) -> None:
-        self.quota = quota
+    def __init__(self, root: str | os.PathLike[str]) -> None:
         self._paths = CheckpointPaths(Path(root))
 
     def path_for_new(self, segment: int, token: str) -> Path:
@@ -110,17 +103,6 @@ class Checkpoints:
     def size(self) -> int:
         """Bytes that all files hold, unfinished ones included. Looks at every file."""
         return _bytes_in(self._paths.root)
-
-    def check_quota(self, size: int | None = None) -> None:
-        """Raises CheckpointError if `size` bytes, by default what `size()` counts, are over the quota."""
-        if self.quota is None:
-            return
-        used = self.size() if size is None else size
-        if used > self.quota:
-            raise CheckpointError(
-                f"{self._paths.root}: checkpoints take {used / _GIB:.3g} GiB, over the quota of"
-                f" {self.quota / _GIB:.3g} GiB. Raise `quota` in the spec, or save less in a checkpoint"
-            )
 
     def _commit(self, tmp: Path, name: str) -> None:
         final = self._paths.committed(name)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from raysearch.durable import replace_text
 from raysearch.errors import RunError, SpecError
 from raysearch.journal import Journal, read_outcomes
 from raysearch.paths import RunPaths
@@ -208,7 +209,7 @@ def _create(root: Path, spec: SearchSpec) -> None:
         if paths.journal.exists():  # left by a launch that died before its spec was written: it holds nothing
             shutil.rmtree(paths.journal)
         Journal.create(paths.journal).close()
-        _write_spec(paths.spec, spec)
+        replace_text(paths.spec, spec.to_yaml())
     except OSError as error:
         raise RunError(
             f"the run's folder {str(root)!r} cannot be written: {error.strerror or error}. Choose another "
@@ -216,19 +217,10 @@ def _create(root: Path, spec: SearchSpec) -> None:
         ) from error
 
 
-def _write_spec(path: Path, spec: SearchSpec) -> None:
-    draft = path.with_suffix(".tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(spec.to_yaml())
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-
-
 def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
     with open_journal(RunPaths(root)) as journal:
         journal.append_event("edit", {"before": old.to_yaml(), "after": new.to_yaml()}, time.time())
-    _write_spec(RunPaths(root).spec, new)
+    replace_text(RunPaths(root).spec, new.to_yaml())
 
 
 def _go_on(root: Path, spec: SearchSpec, trainable: Any, how: How) -> Results:
@@ -268,6 +260,8 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
     from raysearch.executors.tune import run_tune
 
     resources = Resources(spec.workers.cpu, spec.workers.gpu, spec.workers.resources)
+    if not resources.bundle():
+        raise SpecError("workers: cpu, gpu and resources are all 0; a worker needs a share of something")
     with connected(how.address, how.local):
         fit = fitting(resources)
         count = fit if spec.workers.count == "auto" else int(spec.workers.count)

@@ -43,10 +43,6 @@ class RunPaths:
         return self.root / "spec.yaml"
 
     @property
-    def run(self) -> Path:
-        return self.root / "run.json"
-
-    @property
     def journal(self) -> Path:
         return self.root / "journal"
 

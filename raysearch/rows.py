@@ -129,10 +129,15 @@ def _outcome_columns(outcomes: Sequence[Outcome]) -> dict[str, pa.Array]:
         "checkpoint": pa.array([o.checkpoint for o in outcomes], pa.string()),
         "seconds": pa.array([o.seconds for o in outcomes], pa.float64()),
         "worker": pa.array([o.worker for o in outcomes], pa.string()),
-        "error": pa.array([o.error for o in outcomes], pa.string()),
+        "error": pa.array([_text(o.error) for o in outcomes], pa.string()),
         "done": pa.array([o.done for o in outcomes], pa.bool_()),
         "finished_at": pa.array([o.finished_at for o in outcomes], pa.float64()),
     }
+
+
+def _text(text: str) -> str:
+    """`text` without half characters (file names that are not UTF-8 bring them), which no column can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _lists(rows: Sequence[Sequence[float]]) -> pa.ListArray:

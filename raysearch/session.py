@@ -67,7 +67,8 @@ class Session:
             search.seconds_before = clock.seconds
             for note in journal.notes:
                 search.warn(note)
-            checkpoints.sweep(search.kept_checkpoints(), STALE_S)
+            checkpoints.sweep(search.register.checkpoints(), STALE_S)
+            search.register.keep_existing(set(checkpoints.names()))
             journal.append_event("start", _versions(), now)
         except BaseException:
             journal.close()
@@ -76,10 +77,10 @@ class Session:
 
     def close(self, now: float) -> None:
         """Deletes what is not needed, notes why the life ended, and lets go of the journal."""
-        self.search.collect()
-        if isinstance(self.search.checkpoints, Deleter):
-            self.search.checkpoints.close()
         try:
+            self.search.collect()
+            if isinstance(self.search.checkpoints, Deleter):
+                self.search.checkpoints.close()
             self.journal.append_event("end", {"ending": self.search.ending or "interrupted"}, now)
         except JournalError as error:
             self.search.warn(f"the end of the run could not be noted in its journal: {error}")

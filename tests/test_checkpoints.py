@@ -110,18 +110,6 @@ def test_a_folder_that_is_still_being_written_counts_as_young(tmp_path: Path) ->
     assert checkpoints.sweep(set(), HOUR, now=LONG_AGO + HOUR + 1) == ["1.0-a"]
 
 
-def test_the_quota_says_what_is_used_and_what_to_do(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, quota=20)
-    save(checkpoints, 0)
-    save(checkpoints, 1)
-    checkpoints.check_quota()
-    save(checkpoints, 2)
-    with pytest.raises(CheckpointError, match=r"over the quota of .* GiB\. Raise `quota`"):
-        checkpoints.check_quota()
-    checkpoints.check_quota(20)
-    Checkpoints(tmp_path).check_quota()
-
-
 def test_many_checkpoints_spread_over_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints_module, "sync_path", lambda path: None)
     checkpoints = Checkpoints(tmp_path)

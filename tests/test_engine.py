@@ -11,8 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scripted, completed, segment
 
-from raysearch.engine import GIVE_UP_AFTER, LOSS_LIMIT, TOP, IdSet, Limits, Search
+from raysearch.engine import GIVE_UP_AFTER, LOSS_LIMIT, Limits, Search
 from raysearch.errors import JournalError
+from raysearch.exchange import Lease
+from raysearch.idset import IdSet
+from raysearch.leases import Overdue
+from raysearch.standings import TOP
 from raysearch.tree import Outcome, Segment, Status, segment_id
 
 
@@ -27,6 +31,9 @@ class Log:
         if self.refusing:
             raise JournalError("no space left")
         self.rows.extend(outcomes)
+
+    def outcomes(self) -> list[Outcome]:
+        return self.rows
 
 
 class Store:
@@ -162,10 +169,12 @@ def test_a_segment_without_progress_is_overdue_and_fails_with_its_story() -> Non
     search.beat("w", segment(0).id, 4, 69.0)
     assert search.overdue(69.0) == []
     search.beat("w", segment(0).id, 4, 71.0)
-    [(worker, cause)] = search.overdue(71.0)
-    assert cause == ("stalled: segment 0.0 reported nothing for 61 s after iteration 4 (stall_timeout: 60 s)")
-    search.commit(search.lose(worker, 71.0, cause, stalled=True))
-    assert [(o.status, o.error) for o in log.rows] == [(Status.FAILED, cause)]
+    [late] = search.overdue(71.0)
+    assert late.cause == (
+        "stalled: segment 0.0 reported nothing for 61 s after iteration 4 (stall_timeout: 60 s)"
+    )
+    search.commit(search.lose(late.worker, 71.0, late.cause, late.stalled))
+    assert [(o.status, o.error) for o in log.rows] == [(Status.FAILED, late.cause)]
     assert ids(search, "v", 5, 72.0) == [segment(1).id]
 
 
@@ -173,7 +182,7 @@ def test_a_silent_worker_is_overdue_but_an_idle_one_is_not() -> None:
     search, *_ = make(segment(0), silence_s=60.0)
     search.lease("busy", 1, 0.0)
     search.lease("idle", 1, 0.0)
-    assert search.overdue(61.0) == [("busy", "its worker was silent for 61 s")]
+    assert search.overdue(61.0) == [Overdue("busy", "its worker was silent for 61 s", False)]
 
 
 def test_leases_that_never_arrived_are_given_out_again() -> None:
@@ -189,7 +198,7 @@ def test_after_a_restart_a_worker_keeps_what_it_says_it_holds() -> None:
     second.adopt("w", held, 10.0)
     assert ids(second, "v", 2, 11.0) == [segment(1).id]
     second.exchange("w", [completed(segment(0))], 0, 12.0)
-    assert second.outstanding == 1
+    assert len(second.leases) == 1
 
 
 def test_a_lease_without_a_parent_checkpoint_brings_the_ancestors_to_grow_again() -> None:
@@ -202,8 +211,7 @@ def test_a_lease_without_a_parent_checkpoint_brings_the_ancestors_to_grow_again(
     [lease] = search.exchange("w", [completed(middle, checkpoint=None)], 1, 2.0).leases
     assert (lease.checkpoint, lease.origin, lease.chain) == ("c0", root.id, (middle,))
     search.checkpoint_lost("c0", root.id, "EOFError")
-    search.lose("w", 3.0, "its worker died")
-    search.strategy.tell(dataclasses.replace(completed(leaf), status=Status.LOST))
+    search.commit(search.lose("w", 3.0, "its worker died"))
     [again] = search.lease("w", 1, 4.0).leases
     assert (again.checkpoint, again.origin, again.chain) == (None, None, (root, middle))
 
@@ -215,7 +223,7 @@ def test_only_checkpoints_that_nothing_can_need_are_deleted() -> None:
     search.exchange("w", [completed(s, 1.0 - s.trial / 10, f"c{s.trial}") for s in trials], 0, 1.0)
     search.collect()
     assert store.deleted == {"c0", "c2", "c3"}
-    assert search.kept_checkpoints() == {"c1", "c4"}
+    assert search.register.checkpoints() == {"c1", "c4"}
 
 
 def test_the_checkpoint_above_a_kept_segment_without_one_stays() -> None:
@@ -240,7 +248,7 @@ def test_the_bar_of_a_rung_is_its_sixteenth_best_score_and_nothing_before() -> N
     for t, value in enumerate(values):
         search.exchange("w", [completed(segment(t), value)], 0, 1.0, [segment(u).id for u in range(40)])
         expected = sorted(values[: t + 1])[TOP - 1] if t + 1 >= TOP else None
-        assert search.bars.get(1) == expected
+        assert search.standings.bars.get(1) == expected
 
 
 def test_over_the_quota_workers_are_told_to_write_no_more_and_the_user_is_told_why() -> None:
@@ -249,7 +257,7 @@ def test_over_the_quota_workers_are_told_to_write_no_more_and_the_user_is_told_w
     store.bytes = 2000
     search.collect()
     assert not search.lease("v", 1, 0.0).keep
-    assert "the quota is 0.00 GB" in next(iter(search.warnings))
+    assert "reached the quota of 0.00 GB" in next(iter(search.warnings))
 
 
 @pytest.mark.parametrize(
@@ -290,6 +298,49 @@ def test_a_strategy_that_asks_for_nothing_and_waits_for_nothing_is_said_to_be_de
     )
 
 
+def test_whoever_resumes_after_ten_failures_gets_ten_more_tries() -> None:
+    trials = [segment(t) for t in range(GIVE_UP_AFTER + 15)]
+    search, *_ = make(*trials, retries=0)
+    search.replay([failed(s, "ImportError: no cv2") for s in trials[:GIVE_UP_AFTER]])
+    assert search.ending == ""
+    search.lease("w", 99, 0.0)
+    search.exchange("w", [failed(s, "still broken") for s in trials[10:19]], 0, 1.0, [s.id for s in trials])
+    assert search.ending == ""
+    search.exchange("w", [failed(trials[19], "still broken")], 0, 1.0, [s.id for s in trials])
+    assert search.failed.endswith("The first error was: still broken")
+
+
+def test_a_segment_that_was_only_in_hand_when_workers_died_is_not_blamed() -> None:
+    trains, waits = [segment(t) for t in range(5)], segment(9)
+    search, _, log, _ = make(*trains, waits)
+    for n in range(LOSS_LIMIT + 1):
+        search.adopt(f"w{n}", [Lease(trains[n]), Lease(waits)], 0.0)
+        search.beat(f"w{n}", trains[n].id, 0, 0.0)
+        search.commit(search.lose(f"w{n}", 1.0, "its worker died"))
+    assert {o.status for o in log.rows} == {Status.LOST}
+    assert waits.id not in {o.segment.id for o in log.rows}
+
+
+def test_a_parent_that_a_restarted_search_forgot_is_found_in_the_journal() -> None:
+    root, child = segment(0, 0, None, 0, 1), segment(0, 1, segment(0).id, 1, 3)
+    search, _, _log, _ = make(root, child)
+    search.lease("w", 1, 0.0)
+    search.exchange("w", [completed(root, checkpoint="c0")], 0, 1.0)
+    search.register.collect(set())
+    assert search.register.checkpoints() == set()
+    [lease] = search.lease("w", 1, 2.0).leases
+    assert (lease.segment, lease.checkpoint) == (child, "c0")
+
+
+def test_checkpoints_that_are_not_there_any_more_are_not_handed_out() -> None:
+    root, child = segment(0, 0, None, 0, 1), segment(0, 1, segment(0).id, 1, 3)
+    search, *_ = make(root, child, keep=[root.id])
+    search.replay([completed(root, checkpoint="c0")])
+    search.register.keep_existing({"c7"})
+    [lease] = search.lease("w", 1, 2.0).leases
+    assert (lease.checkpoint, lease.chain) == (None, (root,))
+
+
 def test_a_replayed_journal_gives_the_same_standings_as_the_live_search() -> None:
     trials = [segment(t) for t in range(6)]
     live, _, log, _ = make(*trials)
@@ -300,8 +351,8 @@ def test_a_replayed_journal_gives_the_same_standings_as_the_live_search() -> Non
     again, strategy, *_ = make(*trials)
     again.replay([*log.rows, *log.rows])
     assert again.best == live.best
-    assert again.counts == live.counts
-    assert again.reached == live.reached
+    assert again.standings.counts == live.standings.counts
+    assert again.standings.reached == live.standings.reached
     assert ids(again, "w", 9) == [trials[5].id]
     assert len(strategy.told) == 5
 

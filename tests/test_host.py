@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import trainables
 
-from raysearch.engine import Lease
 from raysearch.errors import CheckpointError, TrainableError
-from raysearch.executors.host import Aborted, Host, Trained
+from raysearch.exchange import Lease
+from raysearch.executors.host import Aborted, Host, Trained, UnstoppableError
 from raysearch.tree import Segment, Status, segment_id
 
 Make = Callable[..., Host]
@@ -207,6 +207,36 @@ def test_a_functions_failures_are_failures_too(make: Make) -> None:
     assert (result.status, result.error) == (Status.FAILED, "ValueError: the function's own error")
     result = train(make(trainables.silent), path(3)[0])
     assert result.error == "TrainableError: metric 'loss' was never reported; nothing was reported"
+
+
+def test_a_trainable_that_calls_sys_exit_fails_alone(make: Make) -> None:
+    for trainable in (trainables.exiting, trainables.Exiting):
+        host = make(trainable)
+        result = train(host, path(3)[0])
+        assert (result.status, result.error) == (Status.FAILED, "SystemExit: 3")
+
+
+def test_a_function_that_will_not_end_gives_up_the_process_and_not_the_next_trials_numbers(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raysearch.executors.host.END_S", 0.2)
+    host = make(trainables.stubborn)
+    train(host, path(1)[0])
+    with pytest.raises(UnstoppableError, match=r"still runs 0.2 s after it was told to end"):
+        train(host, path(1, trial=1)[0])
+
+
+def test_a_state_that_does_not_fit_the_changed_configuration_is_the_segments_failure(make: Make) -> None:
+    root = path(2, rate=0.5)[0]
+    fork = Segment(segment_id(1, 0), 1, root.id, {"rate": 0.25}, 2, 4, 7, "a fork")
+    host = make(trainables.Sized)
+    train(host, root)
+    result = train(host, fork)
+    assert result.status is Status.FAILED
+    assert result.error == (
+        "TrainableError: its state does not fit the changed configuration: "
+        "RuntimeError: size mismatch for weight"
+    )
 
 
 def test_a_metric_reported_now_and_then_repeats_its_last_value(make: Make) -> None:

@@ -12,8 +12,8 @@ import pytest
 from scripted import segment
 
 from raysearch.checkpoints import Checkpoints
-from raysearch.engine import Lease, Reply
 from raysearch.errors import CheckpointError
+from raysearch.exchange import Lease, Reply
 from raysearch.executors.host import Progress, Trained
 from raysearch.executors.loading import ship
 from raysearch.executors.protocol import Job, Turn
@@ -158,6 +158,19 @@ def test_a_checkpoint_that_cannot_be_loaded_is_told_by_name_and_its_segment_is_l
         [outcome] = [o for turn in tap.turns for o in turn.outcomes]
         assert outcome.status is Status.LOST
         assert outcome.error == f"checkpoint 0.0-abcd could not be loaded: {cause}"
+
+
+def test_what_was_finished_when_the_search_is_stopped_is_handed_in(tmp_path: Path) -> None:
+    tap, host = Tap(10), Played()
+    loop = Loop(JOB, "w", host, Checkpoints(tmp_path / "checkpoints"), tap)
+
+    def interrupted_at_its_end(of: Segment) -> Trained:
+        loop.abort = True
+        return Trained(Status.COMPLETED, {"loss": [1.0]})
+
+    host.result = interrupted_at_its_end
+    assert loop.run(time.monotonic() + 60)
+    assert [o.segment.trial for turn in tap.turns for o in turn.outcomes] == [0]
 
 
 def test_told_to_abort_the_loop_ends_and_hands_in_nothing_half_done(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import random
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -113,6 +114,43 @@ def raising(config: dict[str, Any]) -> None:
     """A function that fails at its second report."""
     tune.report({"loss": 1.0})
     raise ValueError("the function's own error")
+
+
+def exiting(config: dict[str, Any]) -> None:
+    """A function that ends the process, as it believes."""
+    tune.report({"loss": 1.0})
+    sys.exit(3)
+
+
+class Exiting(NoCheckpoint):
+    """A class that ends the process, as it believes."""
+
+    def step(self) -> dict[str, Any]:
+        sys.exit(3)
+
+
+def stubborn(config: dict[str, Any]) -> None:
+    """A function that cannot be told to end."""
+    until = time.monotonic() + 5.0
+    while time.monotonic() < until:
+        time.sleep(0.01)
+        try:
+            tune.report({"loss": 1.0})
+        except BaseException:  # noqa: BLE001
+            continue
+
+
+class Sized(Walk):
+    """One whose checkpoint fits only a model of its own width."""
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        super().load_checkpoint(checkpoint_dir)
+        if self.config["rate"] != 0.5:
+            raise RuntimeError("size mismatch for weight")
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.config = new_config
+        return super().reset_config(new_config)
 
 
 class Moody(Walk):

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raysearch import parts
-from raysearch.engine import FINALS, Best
 from raysearch.errors import JournalError
 from raysearch.rows import Decoder
+from raysearch.standings import FINALS, Best
 from raysearch.tables import Integers, Segments
 from raysearch.tree import Mode, score
 

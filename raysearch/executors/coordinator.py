@@ -16,14 +16,16 @@ from typing import Any
 
 import ray
 
-from raysearch.engine import Lease, Reply
 from raysearch.errors import JournalError, RaysearchError
+from raysearch.exchange import Lease, Reply
 from raysearch.executors.protocol import Job, Turn
+from raysearch.leases import Overdue
 from raysearch.session import Session, Setup
 from raysearch.tree import Outcome
 
 IDLE_S = 1.0  # how long a worker without work is kept waiting before it asks again
 GRACE_S = 4.0  # after a restart: time for workers to say what they hold before leases are given out
+PAUSE_S = 10.0  # a longer gap between two looks at the workers is the coordinator's own
 COLLECT_S = 20.0  # between two collections of checkpoints
 RETRIES_S = (0.2, 1.0, 3.0)  # waits between attempts to write the journal
 
@@ -139,16 +141,21 @@ class Coordinator:
     async def _flush(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            accepted = [accept() for accept, _ in batch]
-            together = [outcome for part in accepted for outcome in part]
-            if together and not await self._written(together):
-                self._search.forget(together)
-            else:
-                for part in accepted:
-                    self._record(part)
+            try:
+                await self._settle([accept() for accept, _ in batch])
+            except Exception as error:  # noqa: BLE001  (nobody may be left waiting, whatever it was)
+                self._search.fail(f"outcomes could not be taken in: {type(error).__name__}: {error}")
             for _, done in batch:
                 done.set_result(None)
             self._changed.set()
+
+    async def _settle(self, accepted: list[list[Outcome]]) -> None:
+        together = [outcome for part in accepted for outcome in part]
+        if together and not await self._written(together):
+            self._search.forget(together)
+            return
+        for part in accepted:
+            self._record(part)
 
     def _record(self, outcomes: list[Outcome]) -> None:
         try:
@@ -181,21 +188,27 @@ class Coordinator:
             self._watch = asyncio.create_task(self._watch_forever())
 
     async def _watch_forever(self) -> None:
-        collect_at = time.monotonic() + COLLECT_S
+        looked_at, collect_at = time.time(), time.monotonic() + COLLECT_S
         while True:
             await asyncio.sleep(0.5)
-            for worker, cause in self._search.overdue(time.time()):
-                await self._replace(worker, cause)
-            if time.monotonic() >= collect_at:
-                self._search.collect()
-                collect_at = time.monotonic() + COLLECT_S
+            now = time.time()
+            if now - looked_at > PAUSE_S:  # this process slept or the clock was set: no fault of the workers
+                self._search.leases.excuse(now - looked_at)
+            looked_at = now
+            try:
+                for overdue in self._search.overdue(now):
+                    await self._replace(overdue)
+                if time.monotonic() >= collect_at:
+                    collect_at = time.monotonic() + COLLECT_S
+                    self._search.collect()
+            except Exception as error:  # noqa: BLE001  (the next look may succeed; without looks nothing is replaced)
+                self._search.warn(f"watching the workers failed: {type(error).__name__}: {error}")
 
-    async def _replace(self, worker: str, cause: str) -> None:
+    async def _replace(self, late: Overdue) -> None:
         """Takes a hanging or silent worker's leases away and kills its process; Tune starts another."""
-        self._search.warn(f"{worker} was replaced: {cause}")
-        stalled = cause.startswith("stalled")
-        await self._durably(lambda: self._search.lose(worker, time.time(), cause, stalled))
-        handle = self._handles.pop(worker, None)
+        self._search.warn(f"{late.worker} was replaced: {late.cause}")
+        handle = self._handles.pop(late.worker, None)  # of this process: a new one may say hello meanwhile
+        await self._durably(lambda: self._search.lose(late.worker, time.time(), late.cause, late.stalled))
         if handle is not None:
             ray.kill(handle, no_restart=True)
 

@@ -14,6 +14,7 @@ import math
 import random
 import shutil
 import sys
+import threading
 import time
 import traceback
 import zlib
@@ -22,12 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ray.train._internal.session import get_session
 from ray.tune.result import DONE, RESULT_DUPLICATE, SHOULD_CHECKPOINT
 from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_function
 
-from raysearch.engine import Lease
 from raysearch.errors import CheckpointError, TrainableError
+from raysearch.exchange import Lease
 from raysearch.executors.loading import is_class
 from raysearch.executors.storage import TRIAL_INFO, LocalStorage, TrialName
 from raysearch.tree import Segment, Status
@@ -59,7 +61,12 @@ NOT_METRICS = frozenset(
     ]
 )
 
+END_S = 10.0  # how long a function may take to clean up when its trial ends
 Progress = Callable[[int], bool]
+
+
+class UnstoppableError(TrainableError):
+    """A function goes on after it was told to end: this process cannot be used for another trial."""
 
 
 class Aborted(Exception):
@@ -125,10 +132,12 @@ class Host:
             for segment in todo[:-1]:
                 self._advance(segment, Trained(), progress)
             self._advance(lease.segment, result, progress)
+        except UnstoppableError:
+            raise
         except (Aborted, CheckpointError):
             self.drop()
             raise
-        except Exception as error:  # noqa: BLE001  (the user's code may raise anything)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
             traceback.print_exc()
             result.status, result.error = Status.FAILED, f"{type(error).__name__}: {error}"
         if result.status is not Status.COMPLETED:
@@ -158,13 +167,21 @@ class Host:
         return True
 
     def drop(self) -> None:
-        """Ends the live trial, if there is one."""
+        """Ends the live trial, if there is one.
+
+        Raises:
+            UnstoppableError: its function swallows SystemExit and goes on.
+        """
         trainable, self._trainable, self._live = self._trainable, None, None
-        if trainable is not None:
-            try:
-                trainable.stop()
-            except Exception:  # noqa: BLE001  (its own clean-up may fail; the trial is over either way)
-                traceback.print_exc()
+        if trainable is None:
+            return
+        session = get_session() if isinstance(trainable, FunctionTrainable) else None
+        try:
+            trainable.stop()
+        except Exception:  # noqa: BLE001  (its own clean-up may fail; the trial is over either way)
+            traceback.print_exc()
+        if session is not None and session.training_started:
+            _wait_for_end(session.training_thread)
 
     # ---- getting to the start
 
@@ -220,7 +237,10 @@ class Host:
                 "the configuration changes along the path, and the trainable writes no checkpoint "
                 "through which it could be applied (implement save_checkpoint and load_checkpoint)"
             )
-        self._begin(segment, folder)
+        try:
+            self._begin(segment, folder)
+        except CheckpointError as error:  # of this moment: no fault of the lease's checkpoint
+            raise TrainableError(f"its state does not fit the changed configuration: {error}") from error
         if not isinstance(self._trainable, FunctionTrainable):  # a function reads it only when it starts
             self._storage.discard(folder)
 
@@ -306,6 +326,15 @@ class Host:
 
     def _seed(self, segment: Segment) -> None:
         seed_all(zlib.crc32(f"{segment.seed}:{segment.start}".encode()))
+
+
+def _wait_for_end(thread: threading.Thread) -> None:
+    thread.join(END_S)
+    if thread.is_alive():
+        raise UnstoppableError(
+            f"the trainable's function still runs {END_S:g} s after it was told to end. Ray ends it with "
+            "SystemExit inside tune.report: let that pass (no bare `except:` around tune.report)"
+        )
 
 
 def seed_all(seed: int) -> None:

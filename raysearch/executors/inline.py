@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from raysearch.checkpoints import Checkpoints
-from raysearch.engine import Reply, Search
+from raysearch.engine import Search
+from raysearch.exchange import Reply
+from raysearch.executors.environment import environment
 from raysearch.executors.host import Host
 from raysearch.executors.protocol import Job, Turn
 from raysearch.executors.worker import Loop, Trains
@@ -46,7 +46,8 @@ class InlineLink:
 
 def run_inline(search: Search, job: Job, checkpoints: Checkpoints, on_status: OnStatus) -> None:
     """Trains until the search is over; `on_status` gets a snapshot every half second."""
-    with tempfile.TemporaryDirectory(prefix="raysearch-") as scratch, _no_chdir():
+    # Ray's Trainable changes the working directory; in the user's own process it must not.
+    with tempfile.TemporaryDirectory(prefix="raysearch-") as scratch, environment(RAY_CHDIR_TO_TRIAL_DIR="0"):
         host = make_host(job, Path(scratch), None)
         loop = Loop(job, "inline", host, checkpoints, InlineLink(search))
         try:
@@ -66,17 +67,3 @@ def make_host(job: Job, scratch: Path, log: Path | None) -> Trains:
     return Host(
         job.trainable.load(), metric=job.metric, scratch=scratch, constants=job.constants, seed_as=job.seed_as
     )
-
-
-@contextmanager
-def _no_chdir() -> Iterator[None]:
-    """Ray's Trainable changes the working directory; in the user's own process it must not."""
-    before = os.environ.get("RAY_CHDIR_TO_TRIAL_DIR")
-    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["RAY_CHDIR_TO_TRIAL_DIR"]
-        else:
-            os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = before

@@ -6,10 +6,13 @@ then costs one segment and not the worker. The price is a process start a trial.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,8 +20,8 @@ from typing import Any
 
 from ray import cloudpickle
 
-from raysearch.engine import Lease
 from raysearch.errors import CheckpointError
+from raysearch.exchange import Lease
 from raysearch.executors.host import Aborted, Host, Progress, Trained
 from raysearch.executors.protocol import Job
 from raysearch.tree import Status
@@ -58,7 +61,7 @@ class IsolatedHost:
         try:
             self._send(("save", folder))
             kind, value = self._receive()
-        except EOFError as error:
+        except (EOFError, OSError) as error:
             self.drop()
             raise OSError("the trial's process died while it wrote the checkpoint") from error
         if kind == "error":
@@ -71,7 +74,8 @@ class IsolatedHost:
         if pipe is not None:
             pipe.close()
         if child is not None:
-            child.kill()
+            with contextlib.suppress(ProcessLookupError):  # the session it leads: its own children too
+                os.killpg(child.pid, signal.SIGKILL)
             child.wait()
 
     def _start(self, trial: int) -> None:
@@ -80,7 +84,8 @@ class IsolatedHost:
         if self._log is not None:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             output = self._log.open("ab")
-        command = [sys.executable, "-m", "raysearch.executors.isolated", str(theirs.fileno())]
+        ends = [str(theirs.fileno()), str(os.getpid())]
+        command = [sys.executable, "-m", "raysearch.executors.isolated", *ends]
         paths = os.pathsep.join(p for p in sys.path if p)
         self._child = subprocess.Popen(
             command,
@@ -128,8 +133,9 @@ def _death(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, parent: int) -> None:
     """The child's side: answers requests until the pipe is closed."""
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     job, scratch = cloudpickle.loads(pipe.recv_bytes())
     host = Host(
         job.trainable.load(), metric=job.metric, scratch=scratch, constants=job.constants, seed_as=job.seed_as
@@ -141,6 +147,13 @@ def _serve(pipe: Connection) -> None:
             return
         answer = _trained(host, pipe, *request[1:]) if request[0] == "train" else _saved(host, request[1])
         pipe.send_bytes(cloudpickle.dumps(answer))
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process and its children when its worker is gone, even in the midst of an iteration."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _trained(host: Host, pipe: Connection, lease: Lease, checkpoint: Path | None) -> tuple[str, Any]:
@@ -165,4 +178,4 @@ def _saved(host: Host, folder: Path) -> tuple[str, Any]:
 
 
 if __name__ == "__main__":
-    _serve(Connection(int(sys.argv[1])))
+    _serve(Connection(int(sys.argv[1])), int(sys.argv[2]))

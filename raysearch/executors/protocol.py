@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from raysearch.engine import Reply
+from raysearch.exchange import Reply
 from raysearch.executors.loading import Shipped
 from raysearch.tree import Mode, Outcome
 

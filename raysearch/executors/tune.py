@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import signal
 import threading
@@ -23,9 +22,10 @@ from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTa
 
 from raysearch.checkpoints import Checkpoints
 from raysearch.cluster.connect import Resources
-from raysearch.engine import Reply
 from raysearch.errors import RaysearchError, RunError, TrainableError
+from raysearch.exchange import Reply
 from raysearch.executors.coordinator import start_coordinator
+from raysearch.executors.environment import environment
 from raysearch.executors.inline import OnStatus, make_host
 from raysearch.executors.output import TrialOutput
 from raysearch.executors.protocol import Job, Turn
@@ -36,6 +36,11 @@ from raysearch.tree import segment_name
 
 STEP_S = 5.0  # how long a worker works between two reports to Tune
 BEAT_S = 2.0  # between two signs of life to the coordinator
+TUNE_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the record
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
 POLL_S = 0.5  # between two looks of the driver at the search
 
 
@@ -56,6 +61,9 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             host = make_host(job, Path(self.logdir) / "scratch", log)
         except TrainableError as error:
             ray.get(self._coordinator.refuse.remote(self._name, str(error)))
+            raise
+        except Exception as error:
+            ray.get(self._coordinator.complain.remote(self._name, f"{type(error).__name__}: {error}"))
             raise
         self._host = host
         self._loop = Loop(job, self._name, host, Checkpoints(paths.checkpoints), RayLink(self._coordinator))
@@ -155,9 +163,10 @@ def run_tune(
     name = f"{Path(setup.run).name}-{uuid.uuid4().hex[:8]}"
     coordinator = start_coordinator(name, setup, job)
     over = threading.Event()
-    fit = _Fit(_tuner(setup, name, workers, resources, over, callbacks))
     try:
+        fit = _Fit(_tuner(setup, name, workers, resources, over, callbacks))
         with (
+            environment(**TUNE_ENVIRONMENT),
             _logged(RunPaths(setup.run).logs / "tune.log"),
             _interrupts(lambda: coordinator.stop.remote("stopped by Ctrl-C")),
         ):
@@ -196,9 +205,6 @@ class _Fit(threading.Thread):
 def _tuner(
     setup: Setup, name: str, workers: int, resources: Resources, over: threading.Event, callbacks: list[Any]
 ) -> tune.Tuner:
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     return tune.Tuner(
         tune.with_resources(Worker, resources.placement()),
         param_space={
@@ -221,11 +227,12 @@ def _tuner(
 def _follow(coordinator: Any, fit: _Fit, on_status: OnStatus) -> None:
     """Shows snapshots until the search is over."""
     while True:
+        has_ended = not fit.is_alive()  # asked before the snapshot: after it both may end
         status = ray.get(coordinator.status.remote())
         on_status(status)
         if status["ending"]:
             return
-        if not fit.is_alive():
+        if has_ended:
             raise RunError(f"Ray Tune ended before the search did: {fit.error or 'no worker is left'}")
         fit.join(timeout=POLL_S)
 

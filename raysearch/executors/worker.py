@@ -11,14 +11,16 @@ import secrets
 import shutil
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from raysearch.checkpoints import Checkpoints
-from raysearch.engine import FINALS, Lease
 from raysearch.errors import CheckpointError
+from raysearch.exchange import Lease
 from raysearch.executors.host import Aborted, Progress, Trained
 from raysearch.executors.protocol import Answer, Job, Link, Turn
+from raysearch.standings import FINALS
 from raysearch.tree import Outcome, Segment, Status, score
 
 BATCH_S = 0.25  # work that a worker takes at a time
@@ -54,7 +56,7 @@ class Loop:
         self._unreadable: list[tuple[str, int, str]] = []
         self._answer: Answer | None = None
         self._keep = True
-        self._bars: dict[int, float] = {}
+        self._bars: Mapping[int, float] = {}
         self._segment_s: float | None = None
         self._save_s: float | None = None
         self._iteration_s = 0.0
@@ -84,6 +86,10 @@ class Loop:
                 if self._answer is None and self._outcomes and self._expected_s(lease) > BATCH_S:
                     self._send(lease)  # what is done must not wait for a long one
                 self._train(lease)
+        if self._outcomes:  # done before the interrupt was seen
+            self._send()
+            assert self._answer is not None
+            self._answer.get()
         return True
 
     def held(self) -> tuple[Lease, ...]:

@@ -1,0 +1,171 @@
+"""The leases: which worker holds which segment, since when it was heard of, and what waits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from raysearch.tree import Segment, segment_name
+
+
+@dataclass(slots=True)
+class WorkerState:
+    """What is known of one worker.
+
+    Attributes:
+        current, iteration, progress_at: what it trains, how far it is, and when that last changed.
+        segments, busy_s: outcomes it handed in, and their seconds.
+        lives: how often a process of this name has started.
+    """
+
+    seen: float
+    progress_at: float
+    leases: dict[int, Segment] = field(default_factory=dict)
+    current: int | None = None
+    iteration: int = 0
+    segments: int = 0
+    busy_s: float = 0.0
+    lives: int = 0
+
+    def follow(self, current: int | None, iteration: int, now: float) -> None:
+        """Notes progress."""
+        self.current, self.iteration, self.progress_at = current, iteration, now
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A worker that should be replaced, and the cause in words."""
+
+    worker: str
+    cause: str
+    stalled: bool
+
+
+class Leases:
+    """Segments in the hands of workers, and those waiting to be handed out."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, WorkerState] = {}
+        self._queue: deque[Segment] = deque()
+        self._holder: dict[int, str] = {}
+        self._suspects: set[int] = set()
+
+    def __contains__(self, segment: int) -> bool:
+        return segment in self._holder
+
+    def __len__(self) -> int:
+        return len(self._holder)
+
+    @property
+    def waiting(self) -> int:
+        """How many segments wait to be handed out."""
+        return len(self._queue)
+
+    def in_use(self) -> Iterator[Segment]:
+        """All segments that are held or wait."""
+        yield from self._queue
+        for state in self.workers.values():
+            yield from state.leases.values()
+
+    def see(self, worker: str, now: float) -> WorkerState:
+        """Notes a sign of life; returns the worker's state."""
+        state = self.workers.setdefault(worker, WorkerState(now, now))
+        state.seen = now
+        return state
+
+    def enqueue(self, segments: Iterable[Segment]) -> None:
+        """Puts segments at the end of those that wait."""
+        self._queue.extend(segments)
+
+    def next(self, want: int, is_wanted: Callable[[int], bool]) -> list[Segment]:
+        """Takes up to `want` waiting segments; one that was lost with a worker only by itself."""
+        taken: dict[int, Segment] = {}
+        while self._queue and len(taken) < want:
+            alone = self._queue[0].id in self._suspects
+            if alone and taken:
+                break
+            segment = self._queue.popleft()
+            if is_wanted(segment.id):
+                taken[segment.id] = segment
+            if alone and taken:
+                break
+        return list(taken.values())
+
+    def hand(self, worker: str, segment: Segment) -> None:
+        """The worker holds the segment from now on."""
+        self.workers[worker].leases[segment.id] = segment
+        self._holder[segment.id] = worker
+
+    def held(self, segment: int) -> Segment | None:
+        """The segment as it was handed out, if it is held."""
+        holder = self._holder.get(segment)
+        return self.workers[holder].leases.get(segment) if holder is not None else None
+
+    def release(self, segment: int, seconds: float) -> None:
+        """The segment's outcome is recorded; it is nobody's now."""
+        holder = self._holder.pop(segment, None)
+        if holder is not None:
+            state = self.workers[holder]
+            state.leases.pop(segment, None)
+            state.segments += 1
+            state.busy_s += seconds
+
+    def clear(self, segment: int) -> None:
+        """The segment has ended well or badly, and is suspected of nothing any more."""
+        self._suspects.discard(segment)
+
+    def take_back(self, worker: str, segments: Iterable[int]) -> None:
+        """Puts segments that the worker should hold, and does not, back among those that wait."""
+        for segment in segments:
+            self._queue.append(self.workers[worker].leases.pop(segment))
+            self._holder.pop(segment, None)
+
+    def strip(self, worker: str, now: float) -> tuple[list[Segment], int | None]:
+        """Takes everything from a worker: (what it held, the id of what it was training)."""
+        state = self.see(worker, now)
+        held = list(state.leases.values())
+        current = state.current if state.current in state.leases else (held[0].id if held else None)
+        state.leases, state.current = {}, None
+        for segment in held:
+            self._holder.pop(segment.id, None)
+            self._suspects.add(segment.id)
+        return held, current
+
+    def excuse(self, seconds: float) -> None:
+        """Moves all signs of life by a time in which nobody could have been heard."""
+        for state in self.workers.values():
+            state.seen += seconds
+            state.progress_at += seconds
+
+    def overdue(self, now: float, silence_s: float, stall_timeout_s: float | None) -> list[Overdue]:
+        """Workers with work that were silent for too long, or whose training makes no progress."""
+        found = []
+        for name, state in self.workers.items():
+            still = now - state.progress_at
+            if not state.leases:
+                continue
+            if now - state.seen > silence_s:
+                found.append(Overdue(name, f"its worker was silent for {now - state.seen:.0f} s", False))
+            elif stall_timeout_s and still > stall_timeout_s:
+                what = segment_name(state.current) if state.current is not None else "?"
+                text = f"stalled: segment {what} reported nothing for {still:.0f} s after iteration "
+                text += f"{state.iteration} (stall_timeout: {stall_timeout_s:g} s)"
+                found.append(Overdue(name, text, True))
+        return found
+
+    def snapshot(self, now: float) -> dict[str, Any]:
+        """The workers as plain values."""
+        return {
+            name: {
+                "leases": len(state.leases),
+                "current": segment_name(state.current) if state.current is not None else None,
+                "iteration": state.iteration,
+                "segments": state.segments,
+                "busy_s": state.busy_s,
+                "silent_s": now - state.seen,
+                "lives": state.lives,
+            }
+            for name, state in self.workers.items()
+        }

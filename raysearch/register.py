@@ -1,0 +1,126 @@
+"""The register: which finished segments may be grown on, and from which checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass
+
+from raysearch.errors import RunError
+from raysearch.exchange import Lease
+from raysearch.tree import ORDINAL_BITS, Outcome, Segment, Status, segment_name
+
+COLLECT_FROM = 1024  # remembered segments from which on those that are not needed are dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A completed segment that may still be grown on."""
+
+    segment: Segment
+    checkpoint: str | None
+
+
+class Register:
+    """Completed segments by id. `recall` gives the outcomes of the past, for what was forgotten."""
+
+    def __init__(self, recall: Callable[[], Iterable[Outcome]]) -> None:
+        self._nodes: dict[int, Node] = {}
+        self._recall = recall
+        self._collect_at = COLLECT_FROM
+
+    @property
+    def is_due(self) -> bool:
+        """True when so many were added that it pays to look for those that can go."""
+        return len(self._nodes) >= self._collect_at
+
+    def add(self, outcome: Outcome) -> None:
+        """Remembers a completed segment."""
+        self._nodes[outcome.segment.id] = Node(outcome.segment, outcome.checkpoint)
+
+    def checkpoints(self) -> set[str]:
+        """Names of all checkpoints remembered."""
+        return {node.checkpoint for node in self._nodes.values() if node.checkpoint}
+
+    def checkpoint_of(self, segment: int) -> str | None:
+        """The segment's own checkpoint; None if it has none or is forgotten."""
+        node = self._nodes.get(segment)
+        return node.checkpoint if node is not None else None
+
+    def forget_checkpoint(self, name: str, segment: int) -> bool:
+        """Takes out a checkpoint that cannot be read; False if the segment has another one by now."""
+        node = self._nodes.get(segment)
+        if node is None or node.checkpoint != name:
+            return False
+        self._nodes[segment] = Node(node.segment, None)
+        return True
+
+    def keep_existing(self, names: Set[str]) -> None:
+        """Takes out all checkpoints but these."""
+        for segment, node in self._nodes.items():
+            if node.checkpoint is not None and node.checkpoint not in names:
+                self._nodes[segment] = Node(node.segment, None)
+
+    def route(self, segment: Segment) -> Lease:
+        """The lease of a segment: its nearest ancestor with a checkpoint, and what to grow again.
+
+        Raises:
+            RunError: its parent never completed.
+        """
+        chain: list[Segment] = []
+        parent = segment.parent
+        while parent is not None:
+            node = self._nodes.get(parent) or self._recalled(parent)
+            if node is None:
+                raise RunError(
+                    f"segment {segment_name(segment.id)} starts from {segment_name(parent)}, which never "
+                    "completed: a defect of the strategy"
+                )
+            if node.checkpoint is not None:
+                return Lease(segment, node.checkpoint, parent, tuple(reversed(chain)))
+            chain.append(node.segment)
+            parent = node.segment.parent
+        return Lease(segment, None, None, tuple(reversed(chain)))
+
+    def collect(self, wanted: Set[int]) -> list[str]:
+        """Forgets what growing on from `wanted` cannot need; returns names of checkpoints to delete.
+
+        Remembered are the wanted and all their ancestors, since a checkpoint that proves bad is grown
+        again from them. Kept is the nearest checkpoint at or above each wanted one.
+        """
+        lineage, holders = self._needed(wanted)
+        names = [self._nodes.pop(i).checkpoint for i in [i for i in self._nodes if i not in lineage]]
+        for segment, node in self._nodes.items():
+            if node.checkpoint is not None and segment not in holders:
+                names.append(node.checkpoint)
+                self._nodes[segment] = Node(node.segment, None)
+        self._collect_at = max(COLLECT_FROM, len(self._nodes) * 3 // 2)
+        return [name for name in names if name is not None]
+
+    def _needed(self, wanted: Set[int]) -> tuple[set[int], set[int]]:
+        """(segments to remember, segments whose checkpoints to keep)."""
+        lineage: set[int] = set()
+        holders: set[int] = set()
+        for segment in wanted:
+            found = False
+            step: int | None = segment
+            while step is not None and not (found and step in lineage):
+                node = self._nodes.get(step)
+                if node is None:
+                    break
+                lineage.add(step)
+                if node.checkpoint is not None and not found:
+                    holders.add(step)
+                    found = True
+                step = node.segment.parent
+        return lineage, holders
+
+    def _recalled(self, segment: int) -> Node | None:
+        """A node that was forgotten, out of the past, with its trial's others; None if it never was.
+
+        A worker that outlived a coordinator may hold a promotion that the replayed strategy would not make.
+        """
+        for outcome in self._recall():
+            done = outcome.segment
+            if done.trial == segment >> ORDINAL_BITS and outcome.status is Status.COMPLETED:
+                self._nodes.setdefault(done.id, Node(done, outcome.checkpoint))
+        return self._nodes.get(segment)

@@ -1,0 +1,117 @@
+"""How a search stands: counts, rungs, the best. A fold over outcomes."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import math
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Any
+
+from raysearch.tree import Config, Mode, Outcome, Segment, Status, score, segment_name
+
+FINALS = ("finalist", "baseline")  # roles of the finish: not part of the search's own standings
+TOP = 16  # how many of the best of each rung are written even where growing them again is cheaper
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best outcome so far among those that went furthest."""
+
+    trial: int
+    segment: int
+    value: float
+    iteration: int
+    config: Config
+
+
+class Standings:
+    """Counts outcomes and remembers the best of each rung.
+
+    Attributes:
+        counts: outcomes by status; reached: the search's own by iteration and status.
+        bars: score of the TOP-th best by iteration, once there are so many.
+        busy_s: seconds of training, lost ones included.
+    """
+
+    def __init__(self, metric: str, mode: Mode) -> None:
+        self.counts: Counter[Status] = Counter()
+        self.reached: dict[int, Counter[Status]] = {}
+        self.bars: dict[int, float] = {}
+        self.trials = 0
+        self.finals = 0
+        self.busy_s = 0.0
+        self.recent: deque[str] = deque(maxlen=8)
+        self.first_error = ""
+        self._metric = metric
+        self._mode = mode
+        self._best: dict[int, Best] = {}
+        self._top: dict[int, list[float]] = {}
+
+    @property
+    def best(self) -> Best | None:
+        """The best of the outcomes that reached the furthest iteration; None before the first."""
+        return self._best[max(self._best)] if self._best else None
+
+    @property
+    def leaders(self) -> set[int]:
+        """The best segment of each rung."""
+        return {best.segment for best in self._best.values()}
+
+    @property
+    def only_failures(self) -> bool:
+        """True while nothing but failures has come in."""
+        return not self.counts[Status.COMPLETED] and not self.counts[Status.DIVERGED]
+
+    def fold(self, outcome: Outcome) -> None:
+        """Takes an outcome in."""
+        segment = outcome.segment
+        self.counts[outcome.status] += 1
+        self.busy_s += outcome.seconds
+        if outcome.status is Status.LOST:
+            return
+        if outcome.status is Status.FAILED:
+            self.first_error = self.first_error or outcome.error
+        if segment.parent is not None or segment.role in FINALS:
+            self.recent.append(f"{segment_name(segment.id)}: {segment.reason}")
+        if segment.role in FINALS:
+            self.finals += 1
+            return
+        self.trials += segment.start == 0
+        self.reached.setdefault(segment.stop, Counter())[outcome.status] += 1
+        values = outcome.curve.get(self._metric, ())
+        if outcome.status is Status.COMPLETED and values and math.isfinite(values[-1]):
+            self._compare(segment, values[-1], outcome.reached)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The standings as plain values."""
+        best = self.best
+        return {
+            "trials": self.trials,
+            "finals": self.finals,
+            "segments": {status.value: n for status, n in self.counts.items()},
+            "rungs": [
+                {
+                    "iteration": stop,
+                    **{s.value: n for s, n in by.items()},
+                    "best": self._best[stop].value if stop in self._best else None,
+                }
+                for stop, by in sorted(self.reached.items())
+            ],
+            "best": dataclasses.asdict(best) if best else None,
+            "busy_s": self.busy_s,
+            "recent": list(self.recent),
+        }
+
+    def _compare(self, segment: Segment, value: float, reached: int) -> None:
+        standing = score(value, self._mode)
+        top = self._top.setdefault(segment.stop, [])
+        if len(top) < TOP or standing < top[-1]:
+            bisect.insort(top, standing)
+            del top[TOP:]
+        if len(top) == TOP:
+            self.bars[segment.stop] = top[-1]
+        best = self._best.get(segment.stop)
+        if best is None or standing < score(best.value, self._mode):
+            self._best[segment.stop] = Best(segment.trial, segment.id, value, reached, segment.config)
