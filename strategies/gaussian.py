@@ -4,8 +4,8 @@
 
 x is a point of the unit cube (axes without an order differ by 1 or not at all), t the iterations on a
 log scale from 0 to 1, M a Matern-5/2 kernel with a length for each axis, T(t, t'; s) = exp(-|t-t'|/s).
-The term of the trial carries what the configuration does not explain, so that a trial's own early
-scores say something of its late ones. Hyper-parameters are at their maximum a posteriori.
+The term of the trial is what its scores share beyond what the configuration explains. Hyper-parameters
+are at their maximum a posteriori.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class GaussianProcess:
 
     def fit(self, x: Floats, t: Floats, trial: Ints, y: Floats, steps: int) -> None:
         """Conditions on the data; `steps` > 0 first improves the hyper-parameters by as many steps."""
-        self._x, self._t, self._trial = x, t, trial
+        self._x, self._t = x, t
         apart = np.abs(t[:, None] - t[None])
         same = (trial[:, None] == trial[None]).astype(np.float64)
         if steps:
@@ -61,30 +61,30 @@ class GaussianProcess:
         k = LEVEL_VARIANCE * np.exp(-apart / LEVEL_SCALE)
         k += (a * self._matern(x, x) + c * same) * np.exp(-apart / scale)
         k[np.diag_indices(len(y))] += noise + JITTER
-        self._lower = np.linalg.cholesky(k)
+        self._lower = _cholesky(k)
         self._weights = cho_solve((self._lower, True), y, check_finite=False)
 
-    def posterior(self, x: Floats, t: float, trial: Ints | None = None) -> Posterior:
-        """Of the noiseless values at time t; of new trials unless their numbers are given."""
-        a, c, _, scale = np.exp(self._theta[:4])
-        apart = np.abs(t - self._t)
-        k = a * self._matern(x, self._x)
-        if trial is not None:
-            k += c * (trial[:, None] == self._trial[None])
-        k *= np.exp(-apart / scale)
-        k += LEVEL_VARIANCE * np.exp(-apart / LEVEL_SCALE)
+    def posterior(self, x: Floats, t: float) -> Posterior:
+        """Of new trials of the configurations at x, at time t, without the trend and the noise.
+
+        The trend is as uncertain for every point: counted in, it would make the search wander, because
+        then the expected improvement hardly depends on the configuration (on a bowl in four dimensions
+        half of the proposals were as bad as random ones).
+        """
+        scale = float(np.exp(self._theta[3]))
+        k = self.covariance(x, self._x) * np.exp(-np.abs(t - self._t) / scale)
         half = solve_triangular(self._lower, k.T, lower=True, check_finite=False)
-        variance = LEVEL_VARIANCE + a + c - np.einsum("ij,ij->j", half, half)
+        variance = float(np.exp(self._theta[:2]).sum()) - np.einsum("ij,ij->j", half, half)
         return Posterior(self, x, k @ self._weights, variance, half)
 
-    def prior_covariance(self, x: Floats, others: Floats) -> Floats:
-        """Between new trials at one time."""
-        return LEVEL_VARIANCE + float(np.exp(self._theta[0])) * self._matern(x, others)
+    def covariance(self, x: Floats, others: Floats) -> Floats:
+        """Between configurations at one time, before any data."""
+        return float(np.exp(self._theta[0])) * self._matern(x, others)
 
     @property
-    def own_variance(self) -> float:
-        """What a single training adds to the variance: its trial's term and the noise."""
-        return float(np.exp(self._theta[1]) + np.exp(self._theta[2])) + JITTER
+    def noise(self) -> float:
+        """Variance of a single score about its trial's value."""
+        return float(np.exp(self._theta[2])) + JITTER
 
     def _squares(self, x: Floats) -> Floats:
         apart = x[:, None, :] - x[None]
@@ -154,10 +154,10 @@ class Posterior:
 
     def try_point(self, index: int) -> None:
         """Takes a point as being tried, with its mean as the result (Ginsbourger et al. 2010)."""
-        covariance = self._process.prior_covariance(self.x, self.x[index : index + 1])[:, 0]
+        covariance = self._process.covariance(self.x, self.x[index : index + 1])[:, 0]
         covariance -= self._half[:, index] @ self._half
         covariance -= self._tried[:, index] @ self._tried
-        spread = max(float(self._variance[index]), 1e-9) + self._process.own_variance
+        spread = max(float(self._variance[index]), 1e-9) + self._process.noise
         step = covariance / math.sqrt(spread)
         self._variance = self._variance - step * step
         self._tried = np.vstack([self._tried, step])
@@ -169,6 +169,16 @@ class Posterior:
         near = np.log(np.maximum(z * ndtr(z) + np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi), 1e-300))
         far = -0.5 * z * z - 2.0 * np.log(np.abs(z) + 1e-9) - 0.92
         return np.asarray(np.where(z > -5.0, near, far) + np.log(sd))
+
+
+def _cholesky(k: Floats) -> Floats:
+    """The lower factor, with as much more noise as that takes."""
+    for more in (0.0, 1e-3, 1e-1):
+        try:
+            return np.asarray(np.linalg.cholesky(k + more * np.eye(len(k))))
+        except np.linalg.LinAlgError:
+            continue
+    raise FloatingPointError("the model's covariance matrix is not finite")
 
 
 def normal_scores(y: Floats) -> Floats:

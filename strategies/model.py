@@ -1,8 +1,9 @@
 """The sampler that learns: expected improvement of a Gaussian process over all rungs at once.
 
-After a small Sobol design, a tenth of the trials stays Sobol, so that a misleading model costs no more
-than that the rest was chosen badly. The others have the greatest expected improvement of the value at
-the last iteration, on top of what is being tried already. Scores enter as normal scores of their ranks.
+The first trials are Sobol points, until there are three scores for each axis; later a tenth is, so that
+the search goes on everywhere even if the model misleads. The others have the greatest expected
+improvement of the value at the last iteration, on top of what is being tried already. Scores enter as
+normal scores of their ranks.
 
 Costs are bounded: at most CAP observations enter, and the model is conditioned anew only when their
 number has grown by a share, so that a proposal costs microseconds in a search of many trials.
@@ -11,9 +12,12 @@ number has grown by a share, so that a proposal costs microseconds in a search o
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from raysearch.space import Space
 from raysearch.strategies.gaussian import GaussianProcess, Posterior, normal_scores
@@ -49,7 +53,7 @@ class ModelSampler:
     def propose(self, trial: int) -> Config:
         """The configuration of a new trial."""
         dimension = self._space.dimension
-        if self._scores.seen <= dimension or not dimension or chance(self._seed, trial) < self.share:
+        if not dimension or self._scores.seen <= 3 * dimension or chance(self._seed, trial) < self.share:
             return self._design.propose(trial)
         posterior = self._current(trial)
         best = int(np.argmax(posterior.log_expected_improvement(self._best)))
@@ -73,10 +77,11 @@ class ModelSampler:
         seen = self._scores.seen
         growth = self.growth if seen <= CAP else 2.5 * self.growth
         is_due = seen >= self._conditioned_at + max(1.0, growth * self._conditioned_at)
-        if is_due:
-            self._condition(seen)
         if self._posterior is None or is_due or self._used >= self.batch:
-            self._posterior = self._new_posterior(np.random.default_rng((self._seed, trial)))
+            with one_thread():
+                if is_due:
+                    self._condition(seen)
+                self._posterior = self._new_posterior(np.random.default_rng((self._seed, trial)))
             self._used = 0
         return self._posterior
 
@@ -173,6 +178,17 @@ class Scores:
         self._rows = [self._rows[i] for i in keep]
         self._points = [self._points[i] for i in keep]
         self._score_limit = float(np.quantile([y for _, _, y in self._rows], 0.25, method="lower"))
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Linear algebra on one thread: more are slower on such small matrices, and in the workers' way."""
+    limited: AbstractContextManager[object] = _threadpools().limit(limits=1)
+    return limited
+
+
+@cache
+def _threadpools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def chance(*key: int) -> float:
