@@ -37,6 +37,7 @@ class GaussianProcess:
     def __init__(self, is_categorical: Bools) -> None:
         d = len(is_categorical)
         self._categorical = is_categorical
+        self._any_categorical = bool(is_categorical.any())
         self._mean = np.concatenate([PRIOR_MEAN, np.full(d, math.log(0.5 * math.sqrt(max(d, 1))))])
         self._sd = np.concatenate([PRIOR_SD, np.ones(d)])
         self._theta = self._mean.copy()
@@ -80,6 +81,15 @@ class GaussianProcess:
     def covariance(self, x: Floats, others: Floats) -> Floats:
         """Between configurations at one time, before any data."""
         return float(np.exp(self._theta[0])) * self._matern(x, others)
+
+    def column(self, x: Floats, index: int) -> Floats:
+        """`covariance(x, x)[index]`, a good deal faster."""
+        apart = x - x[index]
+        if self._any_categorical:
+            apart[:, self._categorical] = np.abs(apart[:, self._categorical]) > 1e-9
+        apart *= np.exp(-self._theta[4:])
+        r = np.sqrt(5.0 * np.einsum("ij,ij->i", apart, apart))
+        return np.asarray(math.exp(self._theta[0]) * (1.0 + r + r * r / 3.0) * np.exp(-r))
 
     @property
     def noise(self) -> float:
@@ -154,7 +164,7 @@ class Posterior:
 
     def try_point(self, index: int) -> None:
         """Takes a point as being tried, with its mean as the result (Ginsbourger et al. 2010)."""
-        covariance = self._process.covariance(self.x, self.x[index : index + 1])[:, 0]
+        covariance = self._process.column(self.x, index)
         covariance -= self._half[:, index] @ self._half
         covariance -= self._tried[:, index] @ self._tried
         spread = max(float(self._variance[index]), 1e-9) + self._process.noise

@@ -111,6 +111,12 @@ def test_the_gradient_of_the_likelihood_is_right() -> None:
         assert error < 1e-3
 
 
+def test_one_column_of_the_covariance_is_that_of_the_matrix() -> None:
+    process = GaussianProcess(np.array([False, True, False]))
+    x = np.random.default_rng(0).integers(3, size=(30, 3)) / 3
+    assert process.column(x, 7) == pytest.approx(process.covariance(x, x)[7])
+
+
 def test_the_posterior_is_that_of_the_textbook() -> None:
     rng = np.random.default_rng(1)
     x, y = rng.random((20, 2)), rng.normal(size=20)
