@@ -1,9 +1,9 @@
 """The sampler that learns: expected improvement of a Gaussian process over all rungs at once.
 
-The first trials are Sobol points, until there are three scores for each axis; later a tenth is, so that
-the search goes on everywhere even if the model misleads. The others have the greatest expected
-improvement of the value at the last iteration, on top of what is being tried already. Scores enter as
-normal scores of their ranks.
+The first trials are Sobol points, until there are FIRST scores and three for each axis; later a tenth
+is, so that the search goes on everywhere even if the model misleads. The others have the greatest
+expected improvement of the value at the last iteration, on top of what is being tried already. Scores
+enter as normal scores of their ranks.
 
 Costs are bounded: at most CAP observations enter, and the model is conditioned anew only when their
 number has grown by a share, so that a proposal costs microseconds in a search of many trials.
@@ -27,6 +27,7 @@ from raysearch.tree import Config
 
 Floats = npt.NDArray[np.float64]
 CAP = 300
+FIRST = 20
 
 
 class ModelSampler:
@@ -53,7 +54,8 @@ class ModelSampler:
     def propose(self, trial: int) -> Config:
         """The configuration of a new trial."""
         dimension = self._space.dimension
-        if not dimension or self._scores.seen <= 3 * dimension or chance(self._seed, trial) < self.share:
+        is_early = self._scores.seen < max(FIRST, 3 * dimension)
+        if is_early or not dimension or chance(self._seed, trial) < self.share:
             return self._design.propose(trial)
         posterior = self._current(trial)
         best = int(np.argmax(posterior.log_expected_improvement(self._best)))
