@@ -64,7 +64,8 @@ def read_tables(path: str | Path, columns: Columns) -> dict[str, Table]:
     for name in wanted:
         if name not in set(frame[task]):
             raise SpecError(f"{path}: {unknown('task', name, set(frame[task]))}")
-    return {name: _table(frame[frame[task] == name], metric, mode, seconds, columns.log) for name in wanted}
+    tables = {n: _table(frame[frame[task] == n], metric, mode, seconds, columns.log) for n in wanted}
+    return {name: table for name, table in tables.items() if table.epochs}  # some have no such curves
 
 
 def _is_higher_better(metric: str) -> bool:
