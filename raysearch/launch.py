@@ -23,6 +23,7 @@ from raysearch.results import Results
 from raysearch.session import Session, Setup, open_journal
 from raysearch.space import Space
 from raysearch.spec import SearchSpec, load_spec, make_spec
+from raysearch.standings import FINALS
 
 Executor = Literal["tune", "inline"]
 OnStatus = Callable[[dict[str, Any]], None]
@@ -76,6 +77,7 @@ def launch(spec: SearchSpec, how: How | None = None) -> Results:
     spec = _resolved(spec, trainable)
     how = how or How()
     _check_executor(how)
+    _check_start(spec, trainable)
     root = run_folder(spec)
     _create(root, spec)
     return _go_on(root, spec, trainable, how)
@@ -106,6 +108,8 @@ def resume(
     spec = _resolved(spec, loaded)
     how = how or How()
     _check_executor(how)
+    _check_edit(old, spec)
+    open_journal(RunPaths(root)).close()
     if spec.to_yaml() != old.to_yaml():
         _note_edit(root, old, spec)
     return _go_on(root, spec, loaded, how)
@@ -139,7 +143,9 @@ def unfit(run: str | os.PathLike[str], space: Space) -> list[tuple[int, str]]:
     found: dict[int, str] = {}
     for outcome in read_outcomes(RunPaths(existing_run(run)).journal):
         segment = outcome.segment
-        if segment.trial not in found and (why := space.why_not(segment.config)):
+        if segment.role in FINALS or segment.trial in found:
+            continue
+        if why := space.why_not(segment.config):
             found[segment.trial] = why
     return sorted(found.items())
 
@@ -197,6 +203,36 @@ def _check_executor(how: How) -> None:
         raise SpecError(f"executor: {how.executor!r} is not one of tune, inline")
 
 
+def _check_start(spec: SearchSpec, trainable: Any) -> None:
+    """Raises SpecError or TrainableError for what would otherwise show only when the run exists."""
+    from raysearch.executors.loading import ship
+
+    ship(trainable)
+    spec.strategy.start(
+        spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
+    )
+
+
+def _check_edit(old: SearchSpec, new: SearchSpec) -> None:
+    """Raises SpecError for changes under which old outcomes would mean something else."""
+    for field in ("metric", "mode"):
+        before, after = getattr(old, field), getattr(new, field)
+        if before != after:
+            raise SpecError(
+                f"{field}: the run was searched with {before!r}; {after!r} would turn its outcomes into "
+                "something else. Start a new run for that"
+            )
+    for field in ("samples", "max_iterations"):
+        before, after = getattr(old.strategy, field, 0), getattr(new.strategy, field, 0)
+        if type(old.strategy) is type(new.strategy) and after < before:
+            raise SpecError(f"strategy.{field}: {after} is less than the {before} that the run has")
+    if new.space != old.space and not set(old.space.free) & set(new.space.free):
+        raise SpecError(
+            f"space: {', '.join(new.space.names) or 'nothing'} shares no hyper-parameter with the run's "
+            f"({', '.join(old.space.free)}), so no old outcome would count. Start a new run for that"
+        )
+
+
 def _create(root: Path, spec: SearchSpec) -> None:
     paths = RunPaths(root)
     if paths.spec.exists():
@@ -241,7 +277,8 @@ def _go_on(root: Path, spec: SearchSpec, trainable: Any, how: How) -> Results:
     last = run(setup, job, spec, how)
     if last["failed"]:
         raise RunError(last["failed"])
-    return Results(root)
+    moved = root.absolute() != Path(setup.run)  # the trainable changed the working directory
+    return Results(setup.run if moved else root)
 
 
 def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:

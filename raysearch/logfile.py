@@ -10,6 +10,7 @@ A broken frame with a whole one behind it is corruption and an error.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
@@ -212,6 +213,8 @@ class LogWriter:
         os.close(self._fd)
 
     def _write(self, data: bytes) -> None:
+        if os.fstat(self._fd).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, "the journal's file was deleted while it was in use")
         if not self._clean:
             self._cut()
         self._clean = False

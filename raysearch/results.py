@@ -26,6 +26,7 @@ from raysearch.checkpoints import Checkpoints
 from raysearch.errors import RunError, unknown
 from raysearch.journal import Event, read_events
 from raysearch.paths import RunPaths
+from raysearch.space import Space
 from raysearch.tables import Integers, Segments, Trials, curve_frame, segment_frame, trial_frame
 from raysearch.tree import Config, Mode
 from raysearch.verdict import Contender, Verdict, judge
@@ -95,10 +96,24 @@ class Results:
         winner = self.verdict().winner
         if winner is not None:
             return self._crown(winner)
-        ranking = self._search.ranking()
+        ranking = [at for at in self._search.ranking() if int(self._search.numbers[at]) not in self.unfit]
         if not len(ranking):
             raise RunError(self._why_no_best())
         return self._best_at(int(ranking[0]))
+
+    @cached_property
+    def unfit(self) -> frozenset[int]:
+        """Trials whose configuration does not lie in the space, which has been edited since; none is best."""
+        if not any(event.kind == "edit" for event in self.events()):
+            return frozenset()
+        space, baseline = Space.from_dict(self.spec["space"]), self.spec.get("baseline")
+        numbers, leaves = self._search.numbers.tolist(), self._search.leaves
+        configs = self._segments.configs(leaves)
+        return frozenset(
+            number
+            for number, config in zip(numbers, configs, strict=True)
+            if config != baseline and not space.allows(config)
+        )
 
     def verdict(self) -> Verdict:
         """What the finish says of the winner and its gain over the baseline."""
@@ -143,19 +158,25 @@ class Results:
         checkpoints = Checkpoints(RunPaths(self.path).checkpoints)
         return checkpoints.path(name) if name is not None and checkpoints.exists(name) else None
 
+    def failures(self) -> tuple[int, str]:
+        """(how many of the search's trials failed, the error of the first of them or nothing)."""
+        leaves = self._search.leaves
+        failed = leaves[self._segments.having("status", "failed")[leaves]]
+        errors = self._segments.table["error"].take(failed[:1]).to_pylist()
+        return len(failed), str(errors[0] or "") if errors else ""
+
     def _why_no_best(self) -> str:
         trials = self._search
         if not len(trials):
             return f"{self.path}: no trial has ended yet"
-        failed = self._segments.having("status", "failed")[trials.leaves]
-        parts = [f"{self.path}: no trial ended well: {int(failed.sum())} of {len(trials)} failed"]
+        failed, first_error = self.failures()
+        parts = [f"{self.path}: no trial ended well: {failed} of {len(trials)} failed"]
         diverged = self._segments.having("status", "diverged")[trials.leaves]
         if diverged.any():
-            parts.append(f"{int(diverged.sum())} diverged")
+            parts.append(f"{int(diverged.sum())} diverged ({self.metric} became NaN or infinite)")
         why = ", ".join(parts)
-        errors = self._segments.table["error"].take(trials.leaves[failed][:1]).to_pylist()
-        if errors and errors[0]:
-            return f"{why}. The first error: {errors[0]}"
+        if first_error:
+            return f"{why}. The first error: {first_error}"
         reported = [name for name in self._segments.spans if name != self.metric]
         if self.metric not in self._segments.spans and reported:
             return f"{why}. {unknown('metric', self.metric, reported)}"
@@ -167,10 +188,12 @@ class Results:
         """One row a trial, by number; those of the finish only if `finals`.
 
         Columns: trial, status, value, best_value, iterations, segments, seconds, role, source, config.*
-        (of its last segment), reason, checkpoint and error (of its last segment).
+        (of its last segment), reason, checkpoint and error (of its last segment). Where the space was
+        edited, also `fits`: whether the configuration lies in it now.
         """
         rows = np.arange(len(self._segments)) if finals else self._search_rows
-        return trial_frame(Trials.group(self._segments, rows))
+        frame = trial_frame(Trials.group(self._segments, rows))
+        return frame.assign(fits=~frame["trial"].isin(self.unfit)) if self.unfit else frame
 
     def segments(self) -> pd.DataFrame:
         """One row a segment, in the order in which they ended, those of the finish too.
@@ -250,7 +273,7 @@ class Results:
         values, configs = self._segments.last[rows].tolist(), self._segments.configs(rows)
         found: dict[tuple[str, int | None], Contender] = {}
         for row, value, config in zip(picked.select(names).to_pylist(), values, configs, strict=True):
-            if row["stop"] < longest or row["status"] == "lost":
+            if row["stop"] < longest or row["status"] == "lost" or row["source"] in self.unfit:
                 continue
             key = (row["role"], row["source"])
             old = found.get(key) or Contender(*key, config, {})

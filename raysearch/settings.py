@@ -113,7 +113,13 @@ def _flag(value: Any) -> bool:
 
 
 def _storage(value: Any) -> str:
-    return _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    text = _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    if "://" in text:
+        raise SpecError(
+            f"{text!r} is not a folder: runs are kept on a file system that every node sees (a local disk "
+            "for one machine, NFS or the like for several)"
+        )
+    return text
 
 
 def _whole(least: int) -> Callable[[Any], int]:

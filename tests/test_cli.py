@@ -441,7 +441,7 @@ def test_the_table_of_trials_is_the_best_twenty_and_says_what_it_leaves_out(
     shell: Shell, finished: Path
 ) -> None:
     lines = shell("trials", str(finished)).out.splitlines()
-    best = raysearch.load(finished).trials().sort_values("value").iloc[0]
+    best = raysearch.load(finished).trials().sort_values("value", kind="stable").iloc[0]
     assert lines[1].split()[:4] == [
         str(best["trial"]), "completed", f"{best['value']:.5f}", str(best["iterations"]),
     ]  # fmt: skip

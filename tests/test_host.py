@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trainables
+from ray.air._internal.util import RunnerThread
 
 from raysearch.errors import CheckpointError, TrainableError
 from raysearch.exchange import Lease
@@ -216,6 +218,13 @@ def test_a_trainable_that_calls_sys_exit_fails_alone(make: Make) -> None:
         assert (result.status, result.error) == (Status.FAILED, "SystemExit: 3")
 
 
+def test_an_errors_text_is_kept_short_clean_and_there(make: Make) -> None:
+    long = train(make(trainables.Unspeakable), path(1, rate=0.1)[0]).error
+    assert long == f"ValueError: {'x' * 2000} ... (1,000,005 characters)"
+    mute = train(make(trainables.Unspeakable), path(1, rate=0.9)[0]).error
+    assert mute == "Mute: (its text cannot be had: RuntimeError)"
+
+
 def test_a_function_that_will_not_end_gives_up_the_process_and_not_the_next_trials_numbers(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +233,11 @@ def test_a_function_that_will_not_end_gives_up_the_process_and_not_the_next_tria
     train(host, path(1)[0])
     with pytest.raises(UnstoppableError, match=r"still runs 0.2 s after it was told to end"):
         train(host, path(1, trial=1)[0])
+    for (
+        thread
+    ) in threading.enumerate():  # it gives up by itself after a while, and must not meddle with others
+        if isinstance(thread, RunnerThread):
+            thread.join(30)
 
 
 def test_a_state_that_does_not_fit_the_changed_configuration_is_the_segments_failure(make: Make) -> None:

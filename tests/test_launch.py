@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,12 @@ import pytest
 import trainables
 
 import raysearch
-from raysearch.errors import JournalError, RunError, SpecError, TrainableError
+from raysearch.errors import JournalBusyError, JournalError, RunError, SpecError, TrainableError
 from raysearch.executors.loading import can_pause, load_trainable, ship
-from raysearch.journal import read_outcomes
+from raysearch.journal import Journal, read_outcomes
 from raysearch.launch import more_samples, unfit
 from raysearch.space import Space
-from raysearch.spec import SearchSpec
+from raysearch.spec import SearchSpec, make_spec
 from raysearch.tree import Outcome, Status
 
 SPACE = {"rate": {"uniform": [0.0, 1.0]}}
@@ -227,8 +229,6 @@ def test_an_edited_space_keeps_what_fits_and_says_what_does_not(storage: Path) -
     assert all("outside" in why and "0.5" in why for _, why in unfitting)
 
     def edit(spec: SearchSpec) -> SearchSpec:
-        import dataclasses
-
         return more_samples(dataclasses.replace(spec, space=narrow), "+9")
 
     results = raysearch.resume(storage / "run", raysearch.How(executor="inline"), edits=edit)
@@ -236,6 +236,101 @@ def test_an_edited_space_keeps_what_fits_and_says_what_does_not(storage: Path) -
     assert told(after[: len(before)]) == told(before)
     assert all(o.segment.config["rate"] <= 0.5 for o in after[len(before) :])
     assert len(results.trials()) == 18
+
+
+def test_what_does_not_fit_an_edited_space_is_never_best(storage: Path) -> None:
+    first = search(storage, samples=9, baseline={"rate": 0.75})
+    assert first.best.config["rate"] < 0.7
+    wide = Space.from_dict({"rate": {"uniform": [0.7, 1.0]}})
+    assert "baseline" not in {why for _, why in unfit(storage / "run", wide)}
+
+    def edit(spec: SearchSpec) -> SearchSpec:
+        return dataclasses.replace(spec, space=wide)
+
+    results = raysearch.resume(storage / "run", raysearch.How(executor="inline"), edits=edit)
+    assert results.best.config["rate"] >= 0.7
+    trials = results.trials()
+    assert trials.loc[trials["config.rate"] < 0.7, "fits"].eq(False).all()
+    assert trials.loc[trials["config.rate"] >= 0.7, "fits"].all()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"metric": "acc"}, "metric: the run was searched with 'loss'; 'acc' would turn its outcomes"),
+        ({"mode": "max"}, "mode: the run was searched with 'min'; 'max' would turn its outcomes"),
+        (
+            {"space": Space.from_dict({"name": "x"})},
+            "space: name shares no hyper-parameter with the run's (rate)",
+        ),
+        (
+            {"strategy": raysearch.Caviar(samples=2, max_iterations=9)},
+            "strategy.samples: 2 is less than the 9 that the run has",
+        ),
+    ],
+)
+def test_an_edit_that_would_turn_the_past_into_something_else_is_refused(
+    change: dict[str, Any], said: str, storage: Path
+) -> None:
+    search(storage)
+    before = (storage / "run" / "spec.yaml").read_bytes()
+    with pytest.raises(SpecError) as caught:
+        raysearch.resume(
+            storage / "run",
+            raysearch.How(executor="inline"),
+            edits=lambda spec: dataclasses.replace(spec, **change),
+        )
+    assert said in str(caught.value)
+    assert (storage / "run" / "spec.yaml").read_bytes() == before
+
+
+def test_a_run_that_is_being_searched_is_not_resumed_and_the_holder_is_named(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(storage)
+    monkeypatch.setattr("raysearch.session.PATIENCE_S", 0.1)
+    with Journal.open(storage / "run" / "journal"), pytest.raises(JournalBusyError) as caught:
+        raysearch.resume(storage / "run")
+    assert f"process {os.getpid()} on" in str(caught.value)
+
+
+def test_what_is_wrong_with_sampler_or_trainable_is_said_before_the_run_exists(storage: Path) -> None:
+    with pytest.raises(SpecError):
+        search(storage, strategy=raysearch.Caviar(samples=3, max_iterations=3, sampler=3))  # type: ignore[arg-type]
+    lock = threading.Lock()
+    with pytest.raises(TrainableError, match="cannot be sent to workers"):
+        search(storage, lambda config: lock.acquire())
+    assert not any(storage.iterdir())
+
+
+def test_a_storage_that_is_no_folder_is_refused() -> None:
+    with pytest.raises(SpecError, match="'s3://bucket/x' is not a folder"):
+        make_spec(
+            trainable=trainables.Curve,
+            space=SPACE,
+            metric="loss",
+            mode="min",
+            strategy={"name": "caviar", "samples": 3, "max_iterations": 3},
+            storage="s3://bucket/x",
+        )
+
+
+def test_a_trainable_that_changes_the_working_directory_does_not_lose_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = search(Path("runs"), trainables.Wandering, config={"elsewhere": str(tmp_path.parent)})
+    assert results.best.checkpoint is not None
+    assert results.best.checkpoint.is_dir()
+
+
+def test_a_run_folder_that_is_deleted_ends_the_search_instead_of_training_for_nothing(storage: Path) -> None:
+    def vandal(status: dict[str, Any]) -> None:
+        if status["trials"] >= 2:
+            shutil.rmtree(storage / "run", ignore_errors=True)
+
+    with pytest.raises(JournalError, match="was deleted while it was in use"):
+        search(storage, trainables.Slow, samples=200, config={"seconds": 0.02}, on_status=vandal)
 
 
 # ---- a full disk
@@ -252,7 +347,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("executor", ["inline", "tune"])

@@ -248,3 +248,25 @@ class Seventeenth(Curve):
         if self.config["rate"] == self.config["unlucky"]:
             raise FloatingPointError("division in the seventeenth")
         return super().step()
+
+
+class Wandering(Curve):
+    """Leaves the working directory that it was started in."""
+
+    def step(self) -> dict[str, Any]:
+        os.chdir(self.config["elsewhere"])
+        return super().step()
+
+
+class Unspeakable(NoCheckpoint):
+    """Raises errors that are hard to print."""
+
+    def step(self) -> dict[str, Any]:
+        if self.config["rate"] < 0.5:
+            raise ValueError("x" * 10**6 + "\x1b[31m")
+
+        class Mute(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError
+
+        raise Mute

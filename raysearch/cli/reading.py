@@ -129,6 +129,10 @@ def show_end(out: Console, results: Results, ending: str, flags: Sequence[str]) 
         if ending == "complete":
             out.print()
             out.print(str(results.verdict()))
+        failed, first_error = results.failures()
+        if failed:
+            trials = "1 trial" if failed == 1 else f"{failed:,} trials"
+            out.print(f"\n{trials} failed; the first: {first_error}", soft_wrap=True, markup=False)
     run = str(results.path)
     rows = {"run": f"{run} ({ending})" if ending else run}
     if ending == "complete":

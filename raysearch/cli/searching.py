@@ -242,7 +242,7 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
         print_json(summary(results, ending))
     else:
         show_end(out, results, ending, flags)
-    if "Ctrl-C" in ending:
+    if ending.startswith("stopped by"):
         raise typer.Exit(INTERRUPTED)
 
 

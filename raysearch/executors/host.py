@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import random
 import shutil
 import sys
@@ -61,6 +62,8 @@ NOT_METRICS = frozenset(
     ]
 )
 
+TEXT_MAX = 2000  # characters of an error's text that are kept
+TRACE_MAX = 20_000
 END_S = 10.0  # how long a function may take to clean up when its trial ends
 Progress = Callable[[int], bool]
 
@@ -138,8 +141,8 @@ class Host:
             self.drop()
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
-            traceback.print_exc()
-            result.status, result.error = Status.FAILED, f"{type(error).__name__}: {error}"
+            _print_traceback()
+            result.status, result.error = Status.FAILED, in_words(error)
         if result.status is not Status.COMPLETED:
             self.drop()
         result.grown_s = self._grown_s
@@ -222,9 +225,9 @@ class Host:
             meta = json.loads((folder / META).read_text())
             self._trainable.restore(self._storage.as_result(folder, meta["iteration"]))
         except Exception as error:
-            traceback.print_exc()
+            _print_traceback()
             self.drop()
-            raise CheckpointError(f"{type(error).__name__}: {error}") from error
+            raise CheckpointError(in_words(error)) from error
         self._at, self._grown_s = meta["iteration"], meta["grown_s"]
         if isinstance(self._trainable, FunctionTrainable):
             self._reported = (self._at, folder)
@@ -326,6 +329,35 @@ class Host:
 
     def _seed(self, segment: Segment) -> None:
         seed_all(zlib.crc32(f"{segment.seed}:{segment.start}".encode()))
+
+
+def in_words(error: BaseException) -> str:
+    """`ValueError: its text`, short and without control characters; never raises."""
+    try:
+        text = str(error)
+    except Exception as second:  # noqa: BLE001  (an exception's own __str__ may raise)
+        text = f"(its text cannot be had: {type(second).__name__})"
+    text = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    if len(text) > TEXT_MAX:
+        text = f"{text[:TEXT_MAX]} ... ({len(text):,} characters)"
+    return f"{type(error).__name__}: {text}{_hint(error)}"
+
+
+def _hint(error: BaseException) -> str:
+    if not isinstance(error, FileNotFoundError) or os.path.isabs(str(error.filename or os.sep)):
+        return ""
+    if os.environ.get("RAY_CHDIR_TO_TRIAL_DIR") == "0":
+        return ""
+    return " (a worker trains in a folder of its own: give an absolute path)"
+
+
+def _print_traceback() -> None:
+    """The traceback, to the worker's log, cut where it is absurdly long."""
+    try:
+        text = traceback.format_exc()
+    except Exception:  # noqa: BLE001  (an exception's own __str__ may raise)
+        return
+    print(text if len(text) < TRACE_MAX else f"{text[:TRACE_MAX]} ...", file=sys.stderr)
 
 
 def _wait_for_end(thread: threading.Thread) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -47,6 +48,7 @@ class InlineLink:
 def run_inline(search: Search, job: Job, checkpoints: Checkpoints, on_status: OnStatus) -> None:
     """Trains until the search is over; `on_status` gets a snapshot every half second."""
     # Ray's Trainable changes the working directory; in the user's own process it must not.
+    logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)  # a line a checkpoint
     with tempfile.TemporaryDirectory(prefix="raysearch-") as scratch, environment(RAY_CHDIR_TO_TRIAL_DIR="0"):
         host = make_host(job, Path(scratch), None)
         loop = Loop(job, "inline", host, checkpoints, InlineLink(search))

@@ -168,7 +168,7 @@ def run_tune(
         with (
             environment(**TUNE_ENVIRONMENT),
             _logged(RunPaths(setup.run).logs / "tune.log"),
-            _interrupts(lambda: coordinator.stop.remote("stopped by Ctrl-C")),
+            _interrupts(lambda why: coordinator.stop.remote(f"stopped by {why}")),
         ):
             fit.start()
             _follow(coordinator, fit, on_status)
@@ -178,7 +178,7 @@ def run_tune(
     except RayTaskError as error:
         raise _cause(error) from error
     except ActorDiedError as error:
-        raise _why_died(error) from error
+        raise _why_died(error, setup.run) from error
     finally:
         over.set()
         with contextlib.suppress(RayActorError):
@@ -270,22 +270,26 @@ def _logged(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupts(stop: Callable[[], Any]) -> Iterator[None]:
-    """The first Ctrl-C calls `stop`, the second raises KeyboardInterrupt."""
+def _interrupts(stop: Callable[[str], Any]) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM calls `stop`, the second raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+    before = {number: signal.getsignal(number) for number in names}
 
-    def first(*_: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        stop()
+    def first(number: int, frame: Any) -> None:
+        for each in names:
+            signal.signal(each, signal.default_int_handler)
+        stop(names[signal.Signals(number)])
 
-    signal.signal(signal.SIGINT, first)
+    for number in names:
+        signal.signal(number, first)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _cause(error: RayTaskError) -> BaseException:
@@ -293,8 +297,15 @@ def _cause(error: RayTaskError) -> BaseException:
     return cause if isinstance(cause, RaysearchError) else error
 
 
-def _why_died(error: ActorDiedError) -> BaseException:
-    """Our own error out of the text in which Ray says why the actor could not be created."""
+def _why_died(error: ActorDiedError, run: str) -> BaseException:
+    """Our own error out of the text in which Ray says why the actor could not be created, or is gone."""
     text = str(error)
     found = re.findall(r"^raysearch\.errors\.\w+: (.*)$", text, re.MULTILINE)
-    return RunError(found[-1] if found else f"the coordinator could not start: {text}")
+    if found:
+        return RunError(found[-1])
+    if "creation task" in text:
+        return RunError(f"the coordinator could not start: {text}")
+    return RunError(
+        "the node on which the search ran is gone, or Ray on it was ended. Every acknowledged outcome is "
+        f"in the journal; go on with: raysearch resume {run}"
+    )

@@ -18,7 +18,7 @@ from typing import Protocol
 from raysearch.checkpoints import Checkpoints
 from raysearch.errors import CheckpointError
 from raysearch.exchange import Lease
-from raysearch.executors.host import Aborted, Progress, Trained
+from raysearch.executors.host import Aborted, Progress, Trained, in_words
 from raysearch.executors.protocol import Answer, Job, Link, Turn
 from raysearch.standings import FINALS
 from raysearch.tree import Outcome, Segment, Status, score
@@ -176,7 +176,7 @@ class Loop:
             folder = self._checkpoints.path_for_new(segment.id, secrets.token_hex(4))
             name = self._write(folder)
         except Exception as error:  # noqa: BLE001  (the user's save_checkpoint may raise anything)
-            return None, f"checkpoint not written: {type(error).__name__}: {error}"
+            return None, f"checkpoint not written: {in_words(error)}"
         seconds = time.perf_counter() - began
         self._save_s = _smoothed(self._save_s, seconds)
         return name, ""
