@@ -68,9 +68,8 @@ class GaussianProcess:
     def posterior(self, x: Floats, t: float) -> Posterior:
         """Of new trials of the configurations at x, at time t, without the trend and the noise.
 
-        The trend is as uncertain for every point: counted in, it would make the search wander, because
-        then the expected improvement hardly depends on the configuration (on a bowl in four dimensions
-        half of the proposals were as bad as random ones).
+        The trend is the same for every point at one time, so it says nothing of which to try; and
+        points that are being tried must not make all others look known.
         """
         scale = float(np.exp(self._theta[3]))
         k = self.covariance(x, self._x) * np.exp(-np.abs(t - self._t) / scale)
