@@ -54,9 +54,6 @@ class Ready:
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
 
-    def ready(self) -> bool:
-        return True
-
     def get(self) -> Reply:
         return self.reply
 

@@ -25,9 +25,6 @@ OnStatus = Callable[[dict[str, Any]], None]
 class _Done:
     reply: Reply
 
-    def ready(self) -> bool:
-        return True
-
     def get(self) -> Reply:
         return self.reply
 

@@ -44,8 +44,6 @@ class Turn:
 class Answer(Protocol):
     """An exchange under way."""
 
-    def ready(self) -> bool: ...
-
     def get(self) -> Reply: ...
 
 

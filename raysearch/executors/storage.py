@@ -31,11 +31,17 @@ class LocalStorage(StorageContext):  # type: ignore[misc]
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
+        self._working_directory = str(scratch / "working_dirs" / "trial")
         scratch.mkdir(parents=True, exist_ok=True)
         super().__init__(str(scratch), experiment_dir_name="reported", trial_dir_name="trial")
 
     def _get_session_path(self) -> str:
         return str(self._scratch)
+
+    @property
+    def trial_working_directory(self) -> str:
+        """One folder for all trials of the worker; made up anew by Ray at every reset, so kept here."""
+        return self._working_directory
 
     def as_result(self, folder: Path, iteration: int) -> Any:
         """A checkpoint folder as `Trainable.restore` takes it, standing at `iteration`."""

@@ -123,10 +123,6 @@ class RayAnswer:
     def __init__(self, reference: Any) -> None:
         self._reference = reference
 
-    def ready(self) -> bool:
-        """True once the answer is here."""
-        return bool(ray.wait([self._reference], timeout=0)[0])
-
     def get(self) -> Reply:
         """The answer; waits for it. A coordinator that died meanwhile has been started again by Ray."""
         return ray.get(self._reference)  # type: ignore[no-any-return]

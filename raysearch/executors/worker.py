@@ -70,7 +70,7 @@ class Loop:
         while not self.abort:
             if self._answer is None and len(self._queue) <= self._low:
                 self._send()
-            if self._answer is not None and (not self._queue or self._answer.ready()):
+            if self._answer is not None and not self._queue:
                 answer, self._answer = self._answer, None
                 reply = answer.get()
                 if reply.stop:
