@@ -57,6 +57,8 @@ def __getattr__(name: str) -> Any:
     """Loads a public name at its first use."""
     if name == "strategies":  # so that raysearch.strategies.caviar.Caviar needs no import of its own
         return importlib.import_module("raysearch.strategies.caviar") and sys.modules["raysearch.strategies"]
+    if name == "sources":
+        return importlib.import_module("raysearch.sources")
     if name not in _HOMES:
         raise AttributeError(f"module 'raysearch' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

@@ -28,6 +28,7 @@ from raysearch.tree import Config
 Floats = npt.NDArray[np.float64]
 CAP = 300
 FIRST = 20
+TRIES = 4  # proposals that are looked at for one that is new and satisfies the constraints
 
 
 class ModelSampler:
@@ -36,7 +37,7 @@ class ModelSampler:
     share = 0.1  # of Sobol points after the first few
     growth = 0.04  # of the number of scores, from one conditioning to the next
     pool = 600  # candidates; half of that once CAP scores were seen
-    batch = 64  # proposals from one pool
+    batch = 64  # proposals from one pool, four times as many once there are many scores
 
     def __init__(self, space: Space, seed: int, iterations: int) -> None:
         self._space = space
@@ -50,6 +51,7 @@ class ModelSampler:
         self._used = 0
         self._conditioned_at = 0
         self._fitted_at = 0
+        self._proposed: set[int] = set()  # hashes: the model must not repeat itself
 
     def propose(self, trial: int) -> Config:
         """The configuration of a new trial."""
@@ -57,29 +59,38 @@ class ModelSampler:
         is_early = self._scores.seen < max(FIRST, 3 * dimension)
         if is_early or not dimension or chance(self._seed, trial) < self.share:
             return self._design.propose(trial)
+        for _ in range(TRIES):
+            unit = self._most_promising(trial)
+            config = self._space.decode(unit)
+            key = hash(self._space.encode(config).tobytes())
+            if key not in self._proposed and self._space.satisfies(config):
+                self._proposed.add(key)
+                self._flying[trial] = unit
+                return config
+        return self._design.propose(trial)
+
+    def _most_promising(self, trial: int) -> Floats:
+        """The candidate with the greatest expected improvement, which counts as being tried from now on."""
         posterior = self._current(trial)
         best = int(np.argmax(posterior.log_expected_improvement(self._best)))
         posterior.try_point(best)
         self._used += 1
-        unit = posterior.x[best]
-        config = self._space.decode(unit)
-        if not self._space.satisfies(config):
-            return self._design.propose(trial)
-        self._flying[trial] = unit
-        return config
+        return posterior.x[best]
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
         """Learns the score of a trial at a rung."""
         self._flying.pop(trial, None)
         if self._scores.wants(trial, iteration, score):
             unit = self._space.encode(config)
+            self._proposed.add(hash(unit.tobytes()))
             self._scores.add(trial, unit, math.log(iteration) / self._scale, score)
 
     def _current(self, trial: int) -> Posterior:
         seen = self._scores.seen
-        growth = self.growth if seen <= CAP else 2.5 * self.growth
+        is_many = seen > 4 * CAP
+        growth = self.growth * (1.0 if seen <= CAP else 6.0 if is_many else 2.5)
         is_due = seen >= self._conditioned_at + max(1.0, growth * self._conditioned_at)
-        if self._posterior is None or is_due or self._used >= self.batch:
+        if self._posterior is None or is_due or self._used >= self.batch * (4 if is_many else 1):
             with one_thread():
                 if is_due:
                     self._condition(seen)
@@ -115,6 +126,7 @@ class ModelSampler:
         x = leaders[rng.integers(len(leaders), size=near)]
         size = np.exp(rng.uniform(math.log(0.03), math.log(0.3), size=(near, 1)))
         moved = rng.random((near, d)) < 0.6
+        moved[np.arange(near), rng.integers(d, size=near)] = True  # or it would be a leader once more
         redrawn = self._space.is_categorical & moved & (rng.random((near, d)) < 0.5)
         x = np.clip(x + rng.normal(size=(near, d)) * size * (moved & ~self._space.is_categorical), 0.0, 1.0)
         x = np.where(redrawn, rng.random((near, d)), x)

@@ -99,4 +99,7 @@ def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> S
     bound = sampler.bind(space, seed, iterations) if isinstance(sampler, Source) else sampler
     if isinstance(bound, Sampler):
         return bound
-    raise SpecError(f"sampler = {sampler!r} is neither a name nor an object with propose and observe")
+    raise SpecError(
+        f"sampler = {sampler!r} is neither {', '.join(NAMES)} nor an object with propose and observe; wrap "
+        "an Optuna sampler in raysearch.sources.from_optuna, a Ray Tune Searcher in from_ray_searcher"
+    )

@@ -264,3 +264,22 @@ def test_what_is_no_searcher_or_sampler_is_refused() -> None:
         from_ray_searcher(7)
     with pytest.raises(SpecError, match="no Optuna sampler"):
         from_optuna("tpe")
+
+
+@pytest.mark.parametrize(
+    "form", [{"lr": {"uniform": [0.001, 1.0]}}, {"lr": {"uniform": [0, 1]}, "n": {"randint": [1, 900]}}]
+)
+def test_the_model_never_repeats_a_configuration_that_it_could_avoid(form: dict[str, Any]) -> None:
+    strategy = Caviar(samples=60, max_iterations=9, finish=None).start(
+        Space.from_dict(form), metric="loss", mode="min", seed=1
+    )
+    tried: list[tuple[Any, ...]] = []
+    while not strategy.finished:
+        for segment in strategy.ask(4):
+            if segment.start == 0:
+                tried.append(tuple(segment.config.values()))
+            loss = segment.config["lr"]  # best at the very bound, where proposals pile up
+            curve = {"loss": [loss] * (segment.stop - segment.start)}
+            strategy.tell(Outcome(segment, Status.COMPLETED, curve))
+    assert len(tried) == len(set(tried)) == 60
+    assert min(t[0] for t in tried) < 0.02
