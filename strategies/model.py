@@ -75,7 +75,8 @@ class ModelSampler:
         best = int(np.argmax(posterior.log_expected_improvement(self._best)))
         posterior.try_point(best)
         self._used += 1
-        return posterior.x[best]
+        unit: Floats = posterior.x[best]
+        return unit
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
         """Learns the score of a trial at a rung."""
