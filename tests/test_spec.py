@@ -435,3 +435,18 @@ def test_sizes_are_read(text: Any, amount: int) -> None:
 def test_what_is_no_time_is_refused(wrong: Any) -> None:
     with pytest.raises(SpecError):
         seconds(wrong)
+
+
+def test_a_setting_that_has_no_effect_yet_is_said_and_kept() -> None:
+    fields: dict[str, Any] = {
+        "trainable": "m:f",
+        "metric": "loss",
+        "mode": "min",
+        "space": {"x": {"uniform": [0, 1]}},
+        "strategy": {"name": "caviar", "samples": 3, "max_iterations": 3},
+    }
+    spec = make_spec(**fields, wandb={"mode": "online", "project": "digits"})
+    assert [note for note in spec.notes if "sends nothing to Weights & Biases" in note]
+    assert spec.wandb["project"] == "digits"
+    assert not make_spec(**fields, wandb={"mode": "off"}).notes
+    assert not make_spec(**fields).notes
