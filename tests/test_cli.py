@@ -595,6 +595,7 @@ def test_ctrl_c_in_this_process_prints_the_command_to_go_on(shell: Shell) -> Non
         [sys.executable, "-m", "raysearch.cli", "launch", "tiny.yaml", "--executor", "inline",
          "--set", "config.nap=0.05"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored under nohup
     )  # fmt: skip
     assert child.stdout is not None
     printed = ""
