@@ -15,7 +15,7 @@ import raysearch
 
 ROOT = Path(__file__).parents[1]
 LINKS = {"strategies": "raysearch/strategies", "cluster": "raysearch/cluster"}
-MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|farm|root|Users|home/(?!ray\b))[/\w.]*/[a-z.]")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|srv|root|Users|home/(?!ray\b))[/\w.]*/[a-z.]")
 REGISTRY = re.compile(r"index.url|find.links|https?://[^ \"]*/(?:simple|packages)/|pypi\.org|pythonhosted")
 
 
