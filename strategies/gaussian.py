@@ -155,6 +155,7 @@ class Posterior:
         self._variance = variance
         self._half = half
         self._tried = np.empty((0, len(x)))
+        self.is_tried = np.zeros(len(x), dtype=bool)
 
     @property
     def sd(self) -> Floats:
@@ -163,6 +164,7 @@ class Posterior:
 
     def try_point(self, index: int) -> None:
         """Takes a point as being tried, with its mean as the result (Ginsbourger et al. 2010)."""
+        self.is_tried[index] = True
         covariance = self._process.column(self.x, index)
         covariance -= self._half[:, index] @ self._half
         covariance -= self._tried[:, index] @ self._tried

@@ -72,7 +72,8 @@ class ModelSampler:
     def _most_promising(self, trial: int) -> Floats:
         """The candidate with the greatest expected improvement, which counts as being tried from now on."""
         posterior = self._current(trial)
-        best = int(np.argmax(posterior.log_expected_improvement(self._best)))
+        promise = posterior.log_expected_improvement(self._best)
+        best = int(np.argmax(np.where(posterior.is_tried, -np.inf, promise)))
         posterior.try_point(best)
         self._used += 1
         unit: Floats = posterior.x[best]
