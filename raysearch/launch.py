@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from raysearch.durable import replace_text
 from raysearch.errors import RunError, SpecError
@@ -24,6 +24,9 @@ from raysearch.session import Session, Setup, open_journal
 from raysearch.space import Space
 from raysearch.spec import SearchSpec, load_spec, make_spec
 from raysearch.standings import FINALS
+
+if TYPE_CHECKING:
+    from raysearch.executors.loading import Shipped
 
 Executor = Literal["tune", "inline"]
 OnStatus = Callable[[dict[str, Any]], None]
@@ -73,14 +76,17 @@ def launch(spec: SearchSpec, how: How | None = None) -> Results:
     Raises:
         RunError: a run of that name exists, its folder cannot be written, or it ended with an error.
     """
+    from raysearch.executors.loading import ship
+
     trainable = _load(spec)
     spec = _resolved(spec, trainable)
     how = how or How()
     _check_executor(how)
-    _check_start(spec, trainable)
+    shipped = ship(trainable)
+    _check_strategy(spec)
     root = run_folder(spec)
     _create(root, spec)
-    return _go_on(root, spec, trainable, how)
+    return _go_on(root, spec, shipped, how)
 
 
 def resume(
@@ -101,6 +107,8 @@ def resume(
         RunError: there is no such run, or it ended with an error.
         JournalError: another process is running it.
     """
+    from raysearch.executors.loading import ship
+
     root = existing_run(run)
     old = load_spec(RunPaths(root).spec)
     spec = edits(old) if edits is not None else old
@@ -108,11 +116,12 @@ def resume(
     spec = _resolved(spec, loaded)
     how = how or How()
     _check_executor(how)
+    shipped = ship(loaded)
     _check_edit(old, spec)
     open_journal(RunPaths(root)).close()
     if spec.to_yaml() != old.to_yaml():
         _note_edit(root, old, spec)
-    return _go_on(root, spec, loaded, how)
+    return _go_on(root, spec, shipped, how)
 
 
 def more_samples(
@@ -203,11 +212,8 @@ def _check_executor(how: How) -> None:
         raise SpecError(f"executor: {how.executor!r} is not one of tune, inline")
 
 
-def _check_start(spec: SearchSpec, trainable: Any) -> None:
-    """Raises SpecError or TrainableError for what would otherwise show only when the run exists."""
-    from raysearch.executors.loading import ship
-
-    ship(trainable)
+def _check_strategy(spec: SearchSpec) -> None:
+    """Raises SpecError for what would otherwise show only when the run exists, such as a wrong sampler."""
     spec.strategy.start(
         spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
     )
@@ -259,14 +265,13 @@ def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
     replace_text(RunPaths(root).spec, new.to_yaml())
 
 
-def _go_on(root: Path, spec: SearchSpec, trainable: Any, how: How) -> Results:
-    from raysearch.executors.loading import ship
+def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
     from raysearch.executors.protocol import Job
 
     setup = Setup(str(root.absolute()), dataclasses.replace(spec, trainable="raysearch:shipped"))
     job = Job(
         run=setup.run,
-        trainable=ship(trainable),
+        trainable=shipped,
         metric=spec.metric,
         mode=spec.mode,
         constants=spec.config,

@@ -88,7 +88,7 @@ def read_yaml(text: str, source: str) -> Any:
         SpecError: with the line and column of what cannot be read.
     """
     try:
-        return yaml.load(text, _Loader)
+        value = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -96,6 +96,20 @@ def read_yaml(text: str, source: str) -> Any:
         raise SpecError(f"{source}{where}: {error.problem}{context}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SpecError(f"{source}: {error}") from None
+    if _holds_itself(value, ()):
+        raise SpecError(
+            f"{source}: an anchor (&) stands inside what it names (*): a value cannot hold itself"
+        )
+    return value
+
+
+def _holds_itself(value: Any, above: tuple[int, ...]) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    if id(value) in above:
+        return True
+    parts = value.values() if isinstance(value, dict) else value
+    return any(_holds_itself(part, (*above, id(value))) for part in parts)
 
 
 def write_yaml(value: Any) -> str:

@@ -450,3 +450,10 @@ def test_a_setting_that_has_no_effect_yet_is_said_and_kept() -> None:
     assert spec.wandb["project"] == "digits"
     assert not make_spec(**fields, wandb={"mode": "off"}).notes
     assert not make_spec(**fields).notes
+
+
+def test_an_anchor_that_holds_itself_is_an_error_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "search.yaml"
+    file.write_text("space: &a {lr: *a}\n")
+    with pytest.raises(SpecError, match=r"search.yaml: an anchor \(&\) stands inside what it names"):
+        load_spec(file)

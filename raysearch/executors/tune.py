@@ -26,6 +26,7 @@ from raysearch.errors import RaysearchError, RunError, TrainableError
 from raysearch.exchange import Reply
 from raysearch.executors.coordinator import start_coordinator
 from raysearch.executors.environment import environment
+from raysearch.executors.host import in_words
 from raysearch.executors.inline import OnStatus, make_host
 from raysearch.executors.output import TrialOutput
 from raysearch.executors.protocol import Job, Turn
@@ -63,7 +64,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             ray.get(self._coordinator.refuse.remote(self._name, str(error)))
             raise
         except Exception as error:
-            ray.get(self._coordinator.complain.remote(self._name, f"{type(error).__name__}: {error}"))
+            self._complain(error)
             raise
         self._host = host
         self._loop = Loop(job, self._name, host, Checkpoints(paths.checkpoints), RayLink(self._coordinator))
@@ -76,7 +77,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         try:
             over = self._loop.run(time.monotonic() + STEP_S)
         except Exception as error:
-            ray.get(self._coordinator.complain.remote(self._name, f"{type(error).__name__}: {error}"))
+            self._complain(error)
             raise
         return {"segments": self._loop.segments, "done": over}
 
@@ -85,6 +86,10 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         if self._loop is not None:
             self._stopped.set()
             self._host.drop()
+
+    def _complain(self, error: Exception) -> None:
+        """Tells the coordinator why this process is about to end."""
+        ray.get(self._coordinator.complain.remote(self._name, in_words(error)))
 
     def _heading(self) -> str:
         current = self._loop.current if self._loop is not None else None
