@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import ClassVar, Literal
@@ -24,7 +24,7 @@ from raysearch.errors import SpecError, unknown
 from raysearch.space import Space
 from raysearch.strategies.finish import DEFAULT_FINISH, FINALS, Finals, Finish, Podium, finish_setting
 from raysearch.strategies.ledger import Ledger
-from raysearch.strategies.rungs import Rung, rung_levels
+from raysearch.strategies.rungs import Rung, rung_levels, value_at
 from raysearch.strategies.samplers import NAMES, Sampler, Source, make_sampler
 from raysearch.strategies.seeds import fresh_seed
 from raysearch.tree import Config, Mode, Outcome, Segment, Status, score, segment_id
@@ -356,17 +356,6 @@ class CaviarSearch:
         """The highest rung that the trial has reached."""
         rungs = self._rungs(trial)
         return next((r for r in reversed(rungs) if r.level <= reached), None)
-
-
-def value_at(values: Sequence[float], count: int) -> float:
-    """The last finite one of the first `count` values; NaN if there is none.
-
-    A metric that is reported every few iterations only is NaN between.
-    """
-    for value in reversed(values[:count]):
-        if math.isfinite(value):
-            return value
-    return math.nan
 
 
 def bracket_shares(rungs: int, brackets: int, eta: int) -> list[float]:

@@ -15,6 +15,7 @@ GROUP = "raysearch.strategies"
 
 OURS = {
     "caviar": "raysearch.strategies.caviar:Caviar",
+    "panda": "raysearch.strategies.panda:Panda",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from raysearch.errors import SpecError
 
@@ -35,6 +35,17 @@ def rung_levels(first: float, last: int, eta: int) -> tuple[int, ...]:
         levels.append(round(level))
         level *= eta
     return (*levels, last)
+
+
+def value_at(values: Sequence[float], count: int) -> float:
+    """The last finite one of the first `count` values; NaN if there is none.
+
+    A metric that is reported every few iterations only is NaN between.
+    """
+    for value in reversed(values[:count]):
+        if math.isfinite(value):
+            return value
+    return math.nan
 
 
 class Standings:

@@ -1,0 +1,444 @@
+"""One model raised with care: fork, probe, commit; a guard that goes back; a decay at the end.
+
+At each fork two arms train a short probe from the same checkpoint, with the same examples in the same
+order: one holds the values, one has a hyper-parameter nudged. The nudge is committed if it gains more
+than it needs (see `arms`), and the line trains a longer stretch from the better arm. A stretch that
+spikes, diverges or falls out of its own forecast is taken back, and with it what the last nudge changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from raysearch.errors import SpecError, unknown
+from raysearch.space import Space
+from raysearch.strategies import nudges
+from raysearch.strategies.arms import Gain, gain, needed, noise_of
+from raysearch.strategies.guard import Guard
+from raysearch.strategies.ring import Ring
+from raysearch.strategies.seeds import fresh_seed
+from raysearch.strategies.story import End, Story, StorySearch
+from raysearch.tree import Config, Mode, Segment, segment_name
+
+if TYPE_CHECKING:
+    from raysearch.strategies.panda import Panda
+
+Steps = Generator[list[Segment], list[End], None]
+
+COMMIT = 4  # probes that a stretch is long
+SHRINK = 0.5  # power that a nudge's factor is raised to when it is rejected
+LEAST_FACTOR = 1.1
+EXPLORE_ONE_IN = 5
+SPIKE_RATE = 0.5  # of the learning rate while it is warmed up again after a spike
+REPEAT_RATE = 0.7  # for good, when it spikes again
+BACK_MOST = 6  # times in a row that the line goes back before it is given up
+PATIENCE = 2  # times in a row that it goes back for a loss that is high but finite
+GOOD_STRETCHES = 3  # in a row, after which a fault is the first again
+IGNORED_AFTER = 3  # probes in a row that end alike to the last digit
+YOUNG = 12  # a probe is at most this part of the line's age
+UNDO_WITHIN = 2  # moments in which a fault is laid on the last nudge
+REPORTS = 60  # of the line, from which noise is estimated
+
+
+@dataclass
+class Axis:
+    """What is known of one nudged hyper-parameter.
+
+    Attributes:
+        direction, factor: of its next nudge.
+        rejections: in a row.
+        alike: nudges in a row that changed nothing at all; -1 once one did.
+    """
+
+    name: str
+    direction: int
+    factor: float
+    rejections: int = 0
+    alike: int = 0
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the trainings that start together: the trial it belongs to, from where, with what, and why."""
+
+    trial: int
+    parent: End | None
+    config: Config
+    why: str
+
+
+@dataclass(frozen=True)
+class Undo:
+    """How to take the last accepted change back: when it was, from where, and what held before."""
+
+    moment: int
+    tip: End | None
+    learned: Config
+    axis: Axis | None
+
+
+class LineSearch(StorySearch):
+    """A running panda of one model; see `raysearch.strategies.base` for its contract."""
+
+    def __init__(
+        self, recipe: Panda, space: Space, metric: str, mode: Mode, seed: int, baseline: Config | None
+    ) -> None:
+        super().__init__(metric, mode)
+        self.recipe = recipe
+        self.space = space
+        self.seed = seed
+        self.learned: Config = start_config(space, baseline)
+        self.tip: End | None = None
+        self.trial = 0
+        self.moment = 0
+        self._furthest: End | None = None  # kept whatever happens: what the user is left with
+        names = nudges.nudged_names(space, recipe.nudge)
+        self.rate = nudges.rate_name(names)
+        self.axes = [Axis(name, 1, recipe.factor) for name in names]
+        self.why = "start: the baseline" if baseline is not None else "start: the middle of the space"
+        self._axis = 0
+        self.line_seed = fresh_seed(seed, 0)
+        self._ring = Ring()
+        self._guard = Guard(recipe.interval_iterations)
+        self.reports: list[float] = []
+        self._learned_at: dict[int, Config] = {}
+        self._orders: dict[int, list[Mapping[str, Any]]] = {}
+        self._spent = 0
+        self.undo: Undo | None = None
+        self.plain = False  # the next stretch comes without a fork before it
+        self._back = 0
+        self._good = 0
+        self._calm = 1.0
+        self.ended = False
+
+    # ---- the story
+
+    def story(self) -> Story:
+        """Cycles of fork and stretch, then the decay."""
+        self.begin()
+        while self.at < self.decay_from and not self.ended:
+            self.next_moment()
+            yield from self.cycle()
+        while self.at < self.recipe.max_iterations and not self.ended:
+            self.next_moment()
+            yield from self.decay()
+
+    def cycle(self) -> Steps:
+        """A fork, unless it cannot be afforded or the line was just put back, and a stretch."""
+        axis = None if self.plain else self._choose()
+        nudged = None if axis is None else self._nudged(axis)
+        if axis is not None and nudged is not None and self.can_afford(self.probe_length):
+            yield from self._fork(axis, nudged)
+        self.plain = False
+        if not self.ended and self.at < self.decay_from:
+            yield from self.stretch(min(self.at + self.stretch_length, self.decay_from))
+
+    def decay(self) -> Steps:
+        """A piece of the last stretch, in which the learning rate falls to zero (or its lower bound)."""
+        left = self.recipe.max_iterations - self.at
+        piece = max(1, math.ceil((self.recipe.max_iterations - self.decay_from) / self.recipe.decay_steps))
+        if self.why.startswith(("accept", "reject", "start")) and self.rate:
+            self.why = f"decay: {self.rate} falls to zero over the last {left} iterations"
+        yield from self.stretch(self.at + min(left, piece))
+
+    # ---- lengths
+
+    @property
+    def at(self) -> int:
+        """Where the line stands."""
+        return 0 if self.tip is None else self.tip.at
+
+    @property
+    def decay_from(self) -> int:
+        """The iteration from which the learning rate falls."""
+        if self.rate is None:
+            return self.recipe.max_iterations
+        return max(1, round(self.recipe.max_iterations * (1.0 - self.recipe.decay)))
+
+    @property
+    def probe_length(self) -> int:
+        """Iterations of a probe: shorter while the line is young."""
+        length = min(self.recipe.probe_iterations, max(1, self.at // YOUNG))
+        return min(length, max(1, self.decay_from - self.at - 1))
+
+    @property
+    def stretch_length(self) -> int:
+        """Iterations of a stretch."""
+        return self.probe_length * COMMIT
+
+    def effective(self, learned: Config, start: int, stop: int) -> Config:
+        """What is trained with from `start` to `stop`: what was learnt, times the base schedule and the decay."""
+        if self.rate is None:
+            return learned
+        whole, decay_from = self.recipe.max_iterations, self.decay_from
+        share = self.recipe.shape.over(start, stop, whole) * self._calm
+        if start >= decay_from:
+            share *= (whole - (start + stop) / 2) / (whole - decay_from)
+        return nudges.scaled(self.space, learned, self.rate, share)
+
+    def can_afford(self, extra: int) -> bool:
+        left = self.recipe.population * (self.recipe.max_iterations - self.at)
+        return self._spent + left + extra <= self.recipe.iterations
+
+    # ---- forks
+
+    def _fork(self, axis: Axis, nudged: Config) -> Steps:
+        stop = self.at + self.probe_length
+        held = self.effective(self.learned, self.at, stop)
+        tried = self.effective(nudged, self.at, stop)
+        words = nudges.in_words(self.space, held, tried)
+        why = self.why if self.tip is None else f"hold: the arm without {words}"
+        arms = [Arm(self.trial, self.tip, held, why), Arm(self.new_trial(), self.tip, tried, f"nudge: {words}")]
+        hold, nudge = yield from self.grow(arms, stop)
+        if not hold.is_sound and not nudge.is_sound:
+            self.go_back(f"both arms of {words} failed: {hold.why}", is_forced=True)
+            return
+        found = gain(hold, nudge, noise_of(self.reports))
+        progress = self.progress(hold)
+        need = self.need(axis.name, axis.direction, found, progress)
+        if found.mean > need:
+            self._accept(axis, nudged, nudge, f"{words}: gain {found} > {need:.2g}")
+        else:
+            self._reject(axis, hold, f"{words}: gain {found}, needed more than {need:.2g}")
+        self.check_ignored(axis, hold, nudge)
+
+    def progress(self, hold: End) -> float:
+        """What an arm gained since the fork; since its first report, where there is none before."""
+        if self.tip is not None and self.tip.is_sound:
+            return self.tip.loss - hold.loss
+        first = next((loss for loss in hold.losses if math.isfinite(loss)), hold.loss)
+        return first - hold.loss if hold.is_sound else 0.0
+
+    def need(self, name: str, direction: int, found: Gain, progress: float) -> float:
+        """What the gain of such a nudge must exceed; progress is the other arm's since the fork.
+
+        Raising the learning rate may even cost a part of the progress: it pays later.
+        """
+        if name == self.rate and direction > 0:
+            return -self.recipe.lenience * max(0.0, progress)
+        is_calming = nudges.lowers_noise(name, direction)
+        return needed(found, progress, is_calming, self.recipe.z, self.recipe.rho)
+
+    def _accept(self, axis: Axis, nudged: Config, end: End, words: str) -> None:
+        self.undo = Undo(self.moment, self.tip, self.learned, axis)
+        self.learned, self.why = nudged, f"accept: {words}"
+        axis.rejections = 0
+        self.come(end)
+
+    def _reject(self, axis: Axis, end: End, words: str) -> None:
+        self.why = f"reject: {words}"
+        axis.rejections += 1
+        axis.direction = -axis.direction
+        axis.factor = max(axis.factor**SHRINK, LEAST_FACTOR)
+        self.come(end)
+
+    def _choose(self) -> Axis | None:
+        """The axis whose nudge was accepted last; another one after two rejections, and now and then."""
+        axes = [a for a in self.axes if a.alike < IGNORED_AFTER and a.name in self.space.flatten(self.learned)]
+        if not axes:
+            return None
+        if self._axis >= len(axes) or axes[self._axis].rejections >= 2:
+            self._axis = (self._axis + 1) % len(axes)
+            axes[self._axis].rejections = 0
+        if len(axes) > 1 and fresh_seed(self.seed, 1, self.moment) % EXPLORE_ONE_IN == 0:
+            return axes[fresh_seed(self.seed, 2, self.moment) % len(axes)]
+        return axes[self._axis]
+
+    def _nudged(self, axis: Axis) -> Config | None:
+        """What was learnt, nudged; in the other direction where it can go no further; None if in neither."""
+        for _ in range(2):
+            found = nudges.moved(self.space, self.learned, axis.name, axis.direction, axis.factor)
+            if found is not None:
+                return found
+            axis.direction = -axis.direction
+        return None
+
+    def check_ignored(self, axis: Axis, hold: End, nudge: End) -> None:
+        if axis.alike < 0:
+            return
+        is_alike = hold.losses == nudge.losses and hold.parts == nudge.parts
+        axis.alike = axis.alike + 1 if is_alike else -1
+        if axis.alike == IGNORED_AFTER:
+            self.notes.append(
+                f"{axis.name} is ignored: {IGNORED_AFTER} probes with another value of it ended with the same "
+                f"{self.metric} to the last digit, so it is not nudged any more. The trainable must take it "
+                "from its config after a restore: raysearch.torch.apply(optimizer, config) at the end of "
+                "load_checkpoint, or a method apply_config(config)"
+            )
+
+    # ---- stretches
+
+    def grow(self, arms: Sequence[Arm], stop: int) -> Generator[list[Segment], list[End], list[End]]:
+        """Trains arms to `stop` on the same examples in the same order; returns their ends."""
+        segments = [self.plan(a.trial, a.parent, a.config, stop, self.line_seed, a.why) for a in arms]
+        self._spent += sum(s.stop - s.start for s in segments)
+        return (yield segments)
+
+    def stretch(self, stop: int) -> Steps:
+        """Trains the line on, and takes it back if that went wrong."""
+        config = self.effective(self.learned, self.at, stop)
+        (end,) = yield from self.grow([Arm(self.trial, self.tip, config, self.why)], stop)
+        self.judge(end)
+
+    def judge(self, end: End) -> None:
+        """Puts the line at this end, or back if what led there went wrong."""
+        spike = end.why if not end.is_sound else self._guard.spike(end.losses)
+        fault = spike or self._guard.bad_day(end.at, end.loss)
+        if fault and end.is_sound and self._back >= PATIENCE:
+            self.notes.append(f"went back {self._back} times and found the same: {fault}; taken as it is")
+            self._guard.forget()
+        elif spike or (fault and self.can_afford(end.at - self.at)):
+            self.go_back(fault, is_forced=bool(spike))
+            return
+        self._calm = 1.0
+        self._good += 1
+        if self._good >= GOOD_STRETCHES:
+            self._back = 0
+        self.come(end)
+        self._ring.add(end)
+        self._learned_at[end.segment.id] = self.learned
+        self._guard.note(end.at, end.loss, end.losses)
+
+    def come(self, end: End) -> None:
+        """The line stands here now, and its trial goes on."""
+        self.tip, self.trial = end, end.segment.trial
+        if self._furthest is None or end.at >= self._furthest.at:
+            self._furthest = end
+        self.reports = [*self.reports, *end.losses][-REPORTS:]
+        self.ended = self.ended or end.done
+
+    def go_back(self, fault: str, is_forced: bool) -> None:
+        """Puts the line back at an earlier end, and undoes the last nudge or calms the learning rate."""
+        self._back += 1
+        self._good = 0
+        if self._back > BACK_MOST:
+            self.ended = True
+            self.notes.append(f"the line was given up after it went back {BACK_MOST} times in a row: {fault}")
+            return
+        undo, self.undo = self.undo, None
+        if undo is not None and self.moment - undo.moment <= UNDO_WITHIN:
+            target, remedy = undo.tip, self._undone(undo)
+        else:
+            target, remedy = self._ring.back(2 ** (self._back - 1)), self._calmed(is_forced)
+        self.return_to(target)
+        place = "a fresh model" if target is None else f"{segment_name(target.segment.id)}, iteration {target.at}"
+        self.why = f"rollback: to {place}: {fault}; {remedy}"
+
+    def return_to(self, target: End | None) -> None:
+        """The line goes on from an earlier end, as a new trial with another order of the examples."""
+        self.tip = target
+        self._ring.cut(target)
+        self._guard.cut(self.at)
+        self.trial = self.new_trial()
+        self.line_seed = fresh_seed(self.seed, 3, self.moment)
+        self.plain = True
+
+    def _undone(self, undo: Undo) -> str:
+        words = nudges.in_words(self.space, self.learned, undo.learned)
+        self.learned = undo.learned
+        if undo.axis is not None:
+            undo.axis.direction = -undo.axis.direction
+            undo.axis.factor = max(undo.axis.factor**SHRINK, LEAST_FACTOR)
+        return f"undone: {words}"
+
+    def _calmed(self, is_forced: bool) -> str:
+        if self.rate is None:
+            return "the examples come in another order"
+        if self._back > 1:
+            calmer = nudges.scaled(self.space, self.learned, self.rate, REPEAT_RATE)
+            words = nudges.in_words(self.space, self.learned, calmer)
+            self.learned = calmer
+            return f"for good: {words}"
+        if is_forced:
+            self._calm = SPIKE_RATE
+            return f"{self.rate} at {SPIKE_RATE:g} of its value for a stretch"
+        return "the examples come in another order"
+
+    # ---- beginnings, and people
+
+    def begin(self) -> None:
+        """A fresh model, or one that was trained before this search."""
+        self.tip = self.adopted()
+        if self.tip is None:
+            self.trial = self.new_trial()
+            return
+        self.learned = self.tip.segment.config
+        self._ring.add(self.tip)
+        self._spent = self.tip.at
+
+    def next_moment(self) -> None:
+        """Time for a decision: first what people ordered for now."""
+        self.moment += 1
+        for order in self._orders.pop(self.moment, ()):
+            self.obey(order)
+            self.plain = True
+            self.why = f"order: {order['words']}"
+
+    def obey(self, order: Mapping[str, Any]) -> None:
+        """Does what a person ordered."""
+        if order["kind"] == "nudge":
+            self.undo = Undo(self.moment, self.tip, self.learned, None)
+            self.learned = self.ordered(self.learned, order["values"])
+            return
+        end = self.ends[order["segment"]]
+        self.learned = self._learned_at.get(end.segment.id, end.segment.config)
+        self.undo = None
+        self.return_to(end)
+
+    def plan_intervention(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """The order, checked and stamped with the moment after which it holds.
+
+        Args:
+            order: {"kind": "nudge", "values": {name: value}} or {"kind": "rollback", "segment": id}.
+
+        Raises:
+            SpecError: a value is not in the space, the segment cannot be grown on, or training has ended.
+        """
+        if self.finished:
+            raise SpecError("the training has ended: there is no line left to change")
+        stamped = {**order, "after": self.moment}
+        if order.get("kind") == "nudge":
+            new = self.ordered(self.learned, order["values"])
+            return {**stamped, "words": f"nudge {nudges.in_words(self.space, self.learned, new)}"}
+        if order.get("kind") == "rollback":
+            segment = int(order["segment"])
+            if segment not in self.ends:
+                raise SpecError(f"segment {segment_name(segment)} did not end well, or is not of this run")
+            at = self.ends[segment].at
+            return {**stamped, "words": f"rollback to {segment_name(segment)}, iteration {at}"}
+        raise SpecError(unknown("order", str(order.get("kind")), ("nudge", "rollback")))
+
+    def intervene(self, stamped: Mapping[str, Any]) -> None:
+        """Takes in an order that `plan_intervention` stamped, in this life or an earlier one."""
+        self._orders.setdefault(int(stamped["after"]) + 1, []).append(stamped)
+
+    def needed(self) -> Iterator[int]:
+        """The ring, the tip, where the last nudge began, and where people want to go back to."""
+        yield from (end.segment.id for end in self._ring)
+        yield from (end.segment.id for end in (self.tip, self._furthest) if end is not None)
+        if self.undo is not None and self.undo.tip is not None:
+            yield self.undo.tip.segment.id
+        for orders in self._orders.values():
+            yield from (int(order["segment"]) for order in orders if order["kind"] == "rollback")
+
+    def ordered(self, config: Config, values: Mapping[str, Any]) -> Config:
+        """`config` with the values that a person ordered; raises SpecError if it is not in the space."""
+        flat = self.space.flatten(config)
+        for name in values:
+            if name not in self.space.free:
+                raise SpecError(unknown("hyper-parameter", name, self.space.free))
+        changed = self.space.nest({**flat, **values})
+        if why := self.space.why_not(changed):
+            raise SpecError(f"{', '.join(f'{k}={v!r}' for k, v in values.items())}: {why}")
+        return changed
+
+
+def start_config(space: Space, baseline: Config | None) -> Config:
+    """The baseline; without one the middle of the space, or its first sample that meets the constraints."""
+    if baseline is not None:
+        return baseline
+    middle = space.decode([0.5] * space.dimension)
+    return middle if space.allows(middle) else space.sample(0, 0)
