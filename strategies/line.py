@@ -84,9 +84,16 @@ class LineSearch(StorySearch):
     """A running panda of one model; see `raysearch.strategies.base` for its contract."""
 
     def __init__(
-        self, recipe: Panda, space: Space, metric: str, mode: Mode, seed: int, baseline: Config | None
+        self,
+        recipe: Panda,
+        space: Space,
+        metric: str,
+        mode: Mode,
+        seed: int,
+        baseline: Config | None,
+        numbers: tuple[int, int] = (0, 1),
     ) -> None:
-        super().__init__(metric, mode)
+        super().__init__(metric, mode, numbers)
         self.recipe = recipe
         self.space = space
         self.seed = seed
@@ -94,6 +101,8 @@ class LineSearch(StorySearch):
         self.tip: End | None = None
         self.trial = 0
         self.moment = 0
+        self.gate_loss: float | None = None  # where the line first came to the gate
+        self._gate = 0
         self._furthest: End | None = None  # kept whatever happens: what the user is left with
         names = nudges.nudged_names(space, recipe.nudge)
         self.rate = nudges.rate_name(names)
@@ -307,6 +316,8 @@ class LineSearch(StorySearch):
         self.tip, self.trial = end, end.segment.trial
         if self._furthest is None or end.at >= self._furthest.at:
             self._furthest = end
+        if self._gate and end.at >= self._gate and self.gate_loss is None:
+            self.gate_loss = end.loss
         self.reports = [*self.reports, *end.losses][-REPORTS:]
         self.ended = self.ended or end.done
 
@@ -359,11 +370,16 @@ class LineSearch(StorySearch):
 
     # ---- beginnings, and people
 
+    def watch(self, gate: int) -> None:
+        """Notes the loss where the line first comes to this iteration; 0 is none."""
+        self._gate = gate
+
     def begin(self) -> None:
         """A fresh model, or one that was trained before this search."""
         self.tip = self.adopted()
-        if self.tip is None:
+        if self.tip is None or self.offset:
             self.trial = self.new_trial()
+        if self.tip is None:
             return
         self.learned = self.tip.segment.config
         self._ring.add(self.tip)

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 from raysearch.errors import SpecError, unknown
 from raysearch.space import Space
 from raysearch.strategies.challenge import ChallengeSearch
+from raysearch.strategies.family import FamilySearch
 from raysearch.strategies.line import LineSearch
 from raysearch.strategies.nudges import nudged_names
 from raysearch.strategies.populations import PopulationSearch
@@ -29,10 +30,11 @@ from raysearch.strategies.shapes import Shape, shape_setting
 from raysearch.strategies.truncation import TruncationSearch
 from raysearch.tree import Config, Mode
 
-EXPLOITS = ("commit", "truncation")
+EXPLOITS = ("commit", "challenge", "truncation")
 SUGGESTIONS = ("nudge", "gp")
 MANY = 8  # members from which on there are sub-populations
-INTERVAL_ONE, INTERVAL_FEW = 0.025, 0.04  # of max_iterations
+INTERVAL_LINE, INTERVAL_MEMBER = 0.025, 0.04  # of max_iterations
+FEW_INTERVALS = 12  # in a training: there, members try nudges for whole intervals
 PROBE = 0.2  # of the interval of one model
 
 
@@ -113,7 +115,8 @@ class Panda:
     @property
     def interval_iterations(self) -> int:
         """Iterations from one decision to the next, in the middle of a training."""
-        share = INTERVAL_ONE if self.population == 1 else INTERVAL_FEW
+        is_line = self.exploit == "commit" and self.population < MANY
+        share = INTERVAL_LINE if is_line else INTERVAL_MEMBER
         return self.interval or max(1, round(share * self.max_iterations))
 
     @property
@@ -142,7 +145,7 @@ class Panda:
 
     def start(
         self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None
-    ) -> LineSearch:
+    ) -> Strategy:
         """The search at its beginning, from the baseline, or from the middle of the space if there is none.
 
         Raises:
@@ -157,18 +160,23 @@ class Panda:
         return {
             "one": cls(max_iterations=40, interval=5),
             "two": cls(max_iterations=24, population=2, interval=3),
-            "four": cls(max_iterations=36, population=4, interval=3, steady=3),
+            "four": cls(max_iterations=40, population=4, interval=3),
+            "challenge": cls(max_iterations=36, population=4, interval=3, steady=3, exploit="challenge"),
+            "intervals": cls(max_iterations=32, population=4, interval=8, decay=0.25, decay_steps=1),
             "eight": cls(max_iterations=24, population=8, interval=2),
             "gp": cls(max_iterations=24, population=8, interval=2, suggest="gp"),
             "truncation": cls(max_iterations=24, population=4, interval=3, exploit="truncation"),
         }
 
-    def _search_class(self) -> type[LineSearch]:
+    def _search_class(self) -> type[LineSearch] | type[FamilySearch]:
         if self.exploit == "truncation":
             return TruncationSearch
         if self.population >= MANY:
             return PopulationSearch
-        return LineSearch if self.population == 1 else ChallengeSearch
+        if self.population == 1:
+            return LineSearch
+        few = self.max_iterations < FEW_INTERVALS * self.interval_iterations
+        return ChallengeSearch if few or self.exploit == "challenge" else FamilySearch
 
 
 def _whole(field: str, value: object, least: int) -> None:

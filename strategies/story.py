@@ -55,7 +55,9 @@ class End:
 class StorySearch:
     """A running search that a story drives; subclasses write `story`. Keeps the contract of `base`."""
 
-    def __init__(self, metric: str, mode: Mode) -> None:
+    def __init__(self, metric: str, mode: Mode, numbers: tuple[int, int] = (0, 1)) -> None:
+        """`numbers` are (first, step) of its trials' numbers, where several stories share a search."""
+        self.offset, self._step = numbers
         self.metric = metric
         self.mode = mode
         self.notes: list[str] = []
@@ -82,7 +84,7 @@ class StorySearch:
 
     def ask(self, free: int) -> list[Segment]:
         """At most `free` segments of the round in hand, lost ones first."""
-        self._go_on()
+        self.go_on()
         segments: list[Segment] = []
         while self._lost and len(segments) < free:
             segments.append(self._lost.pop(next(iter(self._lost))))
@@ -108,12 +110,17 @@ class StorySearch:
     @property
     def finished(self) -> bool:
         """True when the story has ended and nothing asked for is outstanding."""
-        self._go_on()
+        self.go_on()
         return self._is_over and not self._out and not self._lost
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether a segment has to be asked for again."""
+        return bool(self._lost)
 
     def kept(self) -> Set[int]:
         """What the story may grow on, and the parents and ends of the round in hand."""
-        self._go_on()
+        self.go_on()
         held = (*self._round, *self._out.values(), *self._lost.values())
         kept = {s.parent for s in held if s.parent is not None}
         kept.update(s.id for s in self._round)
@@ -125,7 +132,7 @@ class StorySearch:
     def new_trial(self) -> int:
         """The next trial number."""
         self._trials += 1
-        return self._trials - 1
+        return self.offset + (self._trials - 1) * self._step
 
     def plan(
         self, trial: int, parent: End | None, config: Config, stop: int, seed: int, reason: str
@@ -147,19 +154,20 @@ class StorySearch:
             if known is None or _same_work(known.segment, segment):
                 self._ordinals[trial] = ordinal + 1
                 return segment
-            trial += RENUMBERED
+            trial += RENUMBERED * self._step
 
     def adopted(self) -> End | None:
         """Where a model ended that was trained before this search; None if there is none."""
         outcome = self._told.get(segment_id(0, 0))
         if outcome is None or outcome.segment.role != ADOPTED:
             return None
-        self._trials, self._ordinals[0] = max(1, self._trials), 1
+        if not self.offset:  # trial 0 is its own
+            self._trials, self._ordinals[0] = max(1, self._trials), 1
         return End(outcome.segment, outcome.segment.stop, math.inf)
 
     # ---- inside
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Lets the story read every round that is complete, and queues what it asks for next."""
         if self._story is None:
             self._story = self.story()
