@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from raysearch.exchange import Lease, Reply
+from raysearch.errors import SpecError
+from raysearch.exchange import NO_CHECKPOINT, Lease, Reply
 from raysearch.idset import IdSet
 from raysearch.leases import Leases, Overdue
 from raysearch.register import Register
@@ -91,13 +92,16 @@ class Search:
         self.warnings: dict[str, int] = {}
         self.standings = Standings(metric, mode)
         self.leases = Leases()
-        self.register = Register(lambda: self.journal.outcomes() if self.journal is not None else ())
+        self.register = Register(
+            lambda: self.journal.outcomes() if self.journal is not None else (), self._is_there
+        )
         self._done = IdSet()
         self._committing: set[int] = set()
         self._losses: Counter[int] = Counter()
         self._failures: Counter[int] = Counter()
         self._give_up_at = GIVE_UP_AFTER
         self._keep = True
+        self._noted: set[str] = set()
 
     # ---- a worker's turn
 
@@ -160,6 +164,7 @@ class Search:
             self.strategy.tell(outcome)
         if self.register.is_due:
             self.collect()
+        self._pass_on_notes()
 
     def lease(self, worker: str, want: int, now: float, holding: Iterable[int] = ()) -> Reply:
         """Up to `want` segments for this worker.
@@ -256,8 +261,31 @@ class Search:
 
     def checkpoint_lost(self, name: str, segment: int, cause: str) -> None:
         """A checkpoint could not be read: the segment is grown again from an earlier ancestor."""
-        if self.register.forget_checkpoint(name, segment):
+        if self.register.is_adopted(segment):
+            self.fail(
+                f"the adopted model's checkpoint could not be loaded: {cause}. Mend the trainable's "
+                "load_checkpoint and resume, or launch anew with another --from-checkpoint"
+            )
+        elif self.register.forget_checkpoint(name, segment):
             self.warn(f"checkpoint {name} could not be read ({cause}); grown again from its parent")
+
+    def plan_intervention(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """A person's order, checked by the strategy and stamped with where it applies.
+
+        Raises:
+            SpecError: the strategy takes no orders, or not this one.
+        """
+        plan = getattr(self.strategy, "plan_intervention", None)
+        if plan is None:
+            name = type(self.strategy).__name__.lower()
+            raise SpecError(f"strategy {name} takes no nudges and no rollbacks; panda does")
+        return dict(plan(order))
+
+    def intervene(self, stamped: Mapping[str, Any]) -> None:
+        """Applies an order that `plan_intervention` stamped, in this life or in an earlier one."""
+        intervene = getattr(self.strategy, "intervene", None)
+        if intervene is not None:
+            intervene(stamped)
 
     def collect(self) -> None:
         """Deletes the checkpoints that nothing can need any more, and checks the quota."""
@@ -329,9 +357,15 @@ class Search:
         known = self.register.checkpoint_of(refused.segment.id)
         return refused.segment.id in self._done and refused.checkpoint not in (None, known)
 
+    def _is_there(self, checkpoint: str) -> bool:
+        exists = getattr(self.checkpoints, "exists", None)
+        return exists is None or bool(exists(checkpoint))
+
     def _retried(self, outcome: Outcome) -> Outcome:
         if outcome.status is not Status.FAILED:
             return outcome
+        if NO_CHECKPOINT in outcome.error:  # and never will
+            self.fail(f"{outcome.error}. The run can be resumed when that is mended")
         self.standings.first_error = self.standings.first_error or outcome.error
         self._failures[outcome.segment.id] += 1
         attempt = self._failures[outcome.segment.id]
@@ -372,11 +406,19 @@ class Search:
                 f"The first error was: {self.standings.first_error}"
             )
 
+    def _pass_on_notes(self) -> None:
+        """What the strategy has to say to the user, as warnings."""
+        for note in getattr(self.strategy, "notes", ()):
+            if note not in self._noted:
+                self._noted.add(note)
+                self.warn(note)
+
     def _next(self, want: int) -> list[Segment]:
         if want <= 0:
             return []
         if self.leases.waiting < want:
             asked = self.strategy.ask(want - self.leases.waiting)
+            self._pass_on_notes()
             self.leases.enqueue(segment for segment in asked if self._is_open(segment.id))
         idle = not self.leases.waiting and not len(self.leases) and not self._committing
         if idle and not self.strategy.finished:

@@ -8,6 +8,8 @@ from typing import Any
 
 from raysearch.tree import Segment
 
+NO_CHECKPOINT = "the trainable writes no checkpoint"  # in the error of a segment that cannot do without
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:

@@ -291,7 +291,9 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
 
     session = Session.open(setup, time.time())
     try:
-        run_inline(session.search, job, session.checkpoints, how.on_status)
+        run_inline(
+            session.search, job, session.checkpoints, how.on_status, lambda: session.take_orders(time.time())
+        )
     finally:
         session.close(time.time())
     return session.search.status(time.time())

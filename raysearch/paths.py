@@ -11,6 +11,8 @@ RUN/
     tmp/                  being written or being deleted
     3f/12.3-TOKEN/        256 folders, chosen by the name's hash
   logs/                   what trials print, a file a worker
+  orders/                 what people order while the run goes on (orders.py)
+    NAME.json             waits; answered by NAME.answer
   tune/                   what Ray Tune itself writes
 """
 
@@ -53,6 +55,10 @@ class RunPaths:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def orders(self) -> Path:
+        return self.root / "orders"
 
     @property
     def tune(self) -> Path:

@@ -10,6 +10,12 @@ from raysearch.exchange import Lease
 from raysearch.tree import ORDINAL_BITS, Outcome, Segment, Status, segment_name
 
 COLLECT_FROM = 1024  # remembered segments from which on those that are not needed are dropped
+HOLDERS_FROM = 32  # the same of segments that have a checkpoint, which takes room on disk
+ADOPTED = "adopted"  # role of a segment that cannot be grown again
+ADOPTED_LOST = (
+    "the checkpoint of the adopted model is gone or cannot be loaded, and nothing can grow it again: "
+    "launch anew with --from-checkpoint"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +29,25 @@ class Node:
 class Register:
     """Completed segments by id. `recall` gives the outcomes of the past, for what was forgotten."""
 
-    def __init__(self, recall: Callable[[], Iterable[Outcome]]) -> None:
+    def __init__(
+        self, recall: Callable[[], Iterable[Outcome]], exists: Callable[[str], bool] = lambda name: True
+    ) -> None:
         self._nodes: dict[int, Node] = {}
         self._recall = recall
+        self._exists = exists
         self._collect_at = COLLECT_FROM
+        self._holders = 0
+        self._holders_at = HOLDERS_FROM
 
     @property
     def is_due(self) -> bool:
         """True when so many were added that it pays to look for those that can go."""
-        return len(self._nodes) >= self._collect_at
+        return len(self._nodes) >= self._collect_at or self._holders >= self._holders_at
 
     def add(self, outcome: Outcome) -> None:
         """Remembers a completed segment."""
         self._nodes[outcome.segment.id] = Node(outcome.segment, outcome.checkpoint)
+        self._holders += outcome.checkpoint is not None
 
     def checkpoints(self) -> set[str]:
         """Names of all checkpoints remembered."""
@@ -53,6 +65,11 @@ class Register:
             return False
         self._nodes[segment] = Node(node.segment, None)
         return True
+
+    def is_adopted(self, segment: int) -> bool:
+        """True for the segment that stands for a model trained before the search."""
+        node = self._nodes.get(segment)
+        return node is not None and node.segment.role == ADOPTED
 
     def keep_existing(self, names: Set[str]) -> None:
         """Takes out all checkpoints but these."""
@@ -77,6 +94,8 @@ class Register:
                 )
             if node.checkpoint is not None:
                 return Lease(segment, node.checkpoint, parent, tuple(reversed(chain)))
+            if node.segment.role == ADOPTED:
+                raise RunError(ADOPTED_LOST)
             chain.append(node.segment)
             parent = node.segment.parent
         return Lease(segment, None, None, tuple(reversed(chain)))
@@ -88,12 +107,16 @@ class Register:
         again from them. Kept is the nearest checkpoint at or above each wanted one.
         """
         lineage, holders = self._needed(wanted)
+        adopted = {i for i, node in self._nodes.items() if node.segment.role == ADOPTED}
+        lineage, holders = lineage | adopted, holders | adopted
         names = [self._nodes.pop(i).checkpoint for i in [i for i in self._nodes if i not in lineage]]
         for segment, node in self._nodes.items():
             if node.checkpoint is not None and segment not in holders:
                 names.append(node.checkpoint)
                 self._nodes[segment] = Node(node.segment, None)
         self._collect_at = max(COLLECT_FROM, len(self._nodes) * 3 // 2)
+        self._holders = sum(node.checkpoint is not None for node in self._nodes.values())
+        self._holders_at = max(HOLDERS_FROM, self._holders * 3 // 2)
         return [name for name in names if name is not None]
 
     def _needed(self, wanted: Set[int]) -> tuple[set[int], set[int]]:
@@ -122,5 +145,7 @@ class Register:
         for outcome in self._recall():
             done = outcome.segment
             if done.trial == segment >> ORDINAL_BITS and outcome.status is Status.COMPLETED:
-                self._nodes.setdefault(done.id, Node(done, outcome.checkpoint))
+                name = outcome.checkpoint
+                there = name is not None and self._exists(name)
+                self._nodes.setdefault(done.id, Node(done, name if there else None))
         return self._nodes.get(segment)

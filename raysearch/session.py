@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from raysearch.checkpoints import Checkpoints
 from raysearch.engine import Limits, Search
-from raysearch.errors import JournalBusyError, JournalError
+from raysearch.errors import JournalBusyError, JournalError, SpecError
 from raysearch.journal import Journal
+from raysearch.orders import Orders
 from raysearch.paths import RunPaths
 from raysearch.spec import SearchSpec
 from raysearch.tree import Outcome
@@ -34,10 +35,14 @@ class Setup:
 class Session:
     """One life of a run, from opening its journal to closing it."""
 
-    def __init__(self, search: Search, journal: Journal, checkpoints: Checkpoints) -> None:
+    def __init__(
+        self, search: Search, journal: Journal, checkpoints: Checkpoints, orders: Orders, taken: set[str]
+    ) -> None:
         self.search = search
         self.journal = journal
         self.checkpoints = checkpoints
+        self._orders = orders
+        self._taken = taken
 
     @classmethod
     def open(cls, setup: Setup, now: float) -> Session:
@@ -63,6 +68,11 @@ class Session:
             )
             starts = [event.at for event in journal.events() if event.kind == "start"]
             clock = _Clock(starts)
+            taken = set()
+            for event in journal.events():
+                if event.kind == "intervention":
+                    search.intervene(event.detail)
+                    taken.add(str(event.detail.get("order", "")))
             search.replay(clock.watching(journal.outcomes()))
             search.seconds_before = clock.seconds
             for note in journal.notes:
@@ -73,7 +83,31 @@ class Session:
         except BaseException:
             journal.close()
             raise
-        return cls(search, journal, checkpoints)
+        session = cls(search, journal, checkpoints, Orders(paths.orders), taken)
+        session.take_orders(now)
+        return session
+
+    def take_orders(self, now: float) -> bool:
+        """Takes in what people ordered since the last look, and answers; True if there was anything.
+
+        An order is journalled before it is applied, and known by its name: none is applied twice.
+        """
+        found = self._orders.waiting()
+        for name in found:
+            self._orders.answer(name, *self._take(name, now))
+        return bool(found)
+
+    def _take(self, name: str, now: float) -> tuple[bool, str]:
+        if name in self._taken:
+            return True, "taken in before"
+        try:
+            stamped = {**self.search.plan_intervention(self._orders.read(name)), "order": name}
+            self.journal.append_event("intervention", stamped, now)
+        except (SpecError, JournalError) as error:
+            return False, str(error)
+        self._taken.add(name)
+        self.search.intervene(stamped)
+        return True, str(stamped.get("words", "taken in"))
 
     def close(self, now: float) -> None:
         """Deletes what is not needed, notes why the life ended, and lets go of the journal."""
@@ -129,6 +163,10 @@ class Deleter:
     def delete(self, names: Iterable[str]) -> None:
         """Starts to delete; what cannot be deleted is left for the sweep at the next opening."""
         self._thread.submit(self._checkpoints.delete, list(names))
+
+    def exists(self, name: str) -> bool:
+        """Whether the checkpoint is there."""
+        return self._checkpoints.exists(name)
 
     def size(self) -> int:
         """Bytes that the checkpoints take."""

@@ -6,13 +6,18 @@ import bisect
 import dataclasses
 import math
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from raysearch.reasons import event_of
 from raysearch.tree import Config, Mode, Outcome, Segment, Status, score, segment_name
 
+ADOPTED = "adopted"  # role of the segment that stands for a model trained before the search
 FINALS = ("finalist", "baseline")  # roles of the finish: not part of the search's own standings
+LEVELS = 16  # the highest rungs, of which more is told and whose best is kept
 TOP = 16  # how many of the best of each rung are written even where growing them again is cheaper
+STOPS_KEPT = 256  # of more, the lowest lose their best
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Standings:
         counts: outcomes by status; reached: the search's own by iteration and status.
         bars: score of the TOP-th best by iteration, once there are so many.
         busy_s: seconds of training, lost ones included.
+        ended, iterations: outcomes of the search itself, and the iterations that they trained.
     """
 
     def __init__(self, metric: str, mode: Mode) -> None:
@@ -44,6 +50,9 @@ class Standings:
         self.busy_s = 0.0
         self.recent: deque[str] = deque(maxlen=8)
         self.first_error = ""
+        self.ended: Counter[Status] = Counter()
+        self.iterations = 0
+        self._latest: Outcome | None = None
         self._metric = metric
         self._mode = mode
         self._best: dict[int, Best] = {}
@@ -56,8 +65,8 @@ class Standings:
 
     @property
     def leaders(self) -> set[int]:
-        """The best segment of each rung."""
-        return {best.segment for best in self._best.values()}
+        """The best segment of each of the highest rungs; a long line has hundreds of them."""
+        return {self._best[stop].segment for stop in sorted(self._best)[-LEVELS:]}
 
     @property
     def only_failures(self) -> bool:
@@ -73,15 +82,19 @@ class Standings:
             return
         if outcome.status is Status.FAILED:
             self.first_error = self.first_error or outcome.error
-        if segment.parent is not None or segment.role in FINALS:
+        if segment.parent is not None or segment.role in FINALS or event_of(segment.reason):
             self.recent.append(f"{segment_name(segment.id)}: {segment.reason}")
         if segment.role in FINALS:
             self.finals += 1
             return
         self.trials += segment.start == 0
         self.reached.setdefault(segment.stop, Counter())[outcome.status] += 1
+        self.ended[outcome.status] += 1
+        if segment.role != ADOPTED:
+            self.iterations += outcome.reached - segment.start
         values = outcome.curve.get(self._metric, ())
         if outcome.status is Status.COMPLETED and values and math.isfinite(values[-1]):
+            self._latest = outcome
             self._compare(segment, values[-1], outcome.reached)
 
     def snapshot(self) -> dict[str, Any]:
@@ -91,17 +104,32 @@ class Standings:
             "trials": self.trials,
             "finals": self.finals,
             "segments": {status.value: n for status, n in self.counts.items()},
+            "stops": len(self.reached),
             "rungs": [
                 {
                     "iteration": stop,
-                    **{s.value: n for s, n in by.items()},
+                    **{s.value: n for s, n in self.reached[stop].items()},
                     "best": self._best[stop].value if stop in self._best else None,
                 }
-                for stop, by in sorted(self.reached.items())
+                for stop in told_rungs(self.reached)
             ],
+            "ended": {status.value: n for status, n in self.ended.items()},
+            "iterations": self.iterations,
+            "latest": self._latest_values(),
             "best": dataclasses.asdict(best) if best else None,
             "busy_s": self.busy_s,
             "recent": list(self.recent),
+        }
+
+    def _latest_values(self) -> dict[str, Any] | None:
+        latest = self._latest
+        if latest is None:
+            return None
+        return {
+            "trial": latest.segment.trial,
+            "iteration": latest.reached,
+            "value": latest.curve[self._metric][-1],
+            "config": latest.segment.config,
         }
 
     def _compare(self, segment: Segment, value: float, reached: int) -> None:
@@ -115,3 +143,16 @@ class Standings:
         best = self._best.get(segment.stop)
         if best is None or standing < score(best.value, self._mode):
             self._best[segment.stop] = Best(segment.trial, segment.id, value, reached, segment.config)
+            if len(self._best) > STOPS_KEPT:
+                self._drop_lowest()
+
+    def _drop_lowest(self) -> None:
+        lowest = min(self._best)
+        for kept in (self._best, self._top, self.bars, self.reached):
+            kept.pop(lowest, None)
+
+
+def told_rungs(reached: Iterable[int]) -> list[int]:
+    """The stops that a snapshot tells of, from the lowest up: all of them unless there are many."""
+    stops = sorted(reached)
+    return stops[-LEVELS:]

@@ -196,6 +196,8 @@ class Coordinator:
                 self._search.leases.excuse(now - looked_at)
             looked_at = now
             try:
+                if self._session.take_orders(now):
+                    self._changed.set()
                 for overdue in self._search.overdue(now):
                     await self._replace(overdue)
                 if time.monotonic() >= collect_at:

@@ -30,7 +30,8 @@ from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_function
 
 from raysearch.errors import CheckpointError, TrainableError
-from raysearch.exchange import Lease
+from raysearch.exchange import NO_CHECKPOINT, Lease
+from raysearch.executors.applied import ignored
 from raysearch.executors.loading import is_class
 from raysearch.executors.storage import TRIAL_INFO, LocalStorage, TrialName
 from raysearch.tree import Segment, Status
@@ -115,6 +116,8 @@ class Host:
         self._config: dict[str, Any] = {}
         self._at = 0
         self._grown_s = 0.0
+        self._ignored: set[str] = set()
+        self._remarks: list[str] = []
         self._reported: tuple[int, Path] | None = None  # a function's last checkpoint: (iteration, folder)
 
     def train(self, lease: Lease, checkpoint: Path | None, progress: Progress) -> Trained:
@@ -145,6 +148,8 @@ class Host:
             result.status, result.error = Status.FAILED, in_words(error)
         if result.status is not Status.COMPLETED:
             self.drop()
+        elif self._remarks:
+            result.error, self._remarks = "; ".join(self._remarks), []
         result.grown_s = self._grown_s
         return result
 
@@ -160,13 +165,14 @@ class Host:
             if self._reported is None:
                 return False
             iteration, source = self._reported
-            shutil.copytree(source, folder, dirs_exist_ok=True)
+            shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=_linked)
         else:
             iteration = self._at
             if not self._save_class(trainable, folder):
                 return False
-        meta = {"iteration": iteration, "grown_s": self._grown_s * iteration / max(1, self._at)}
-        (folder / META).write_text(json.dumps(meta))
+        grown_s = self._grown_s * iteration / max(1, self._at)
+        meta = {"iteration": iteration, "grown_s": grown_s, "config": self._config}
+        _write_meta(folder, meta)
         return True
 
     def drop(self) -> None:
@@ -192,6 +198,8 @@ class Host:
         """Brings the trainable to the start of some segment of `path`; returns those left to train."""
         for i in range(len(path) - 1, -1, -1):
             if self._live is not None and self._live == path[i].parent:
+                if i == 0 and checkpoint is not None and self._full_config(path[0]) != self._config:
+                    break  # saved already: restored under the new configuration, not saved once more
                 return path[i:]
         self._begin(path[0], checkpoint)
         return path
@@ -205,6 +213,24 @@ class Host:
         self._at, self._grown_s, self._reported = 0, 0.0, None
         if checkpoint is not None:
             self._restore(checkpoint)
+            self._apply(_config_of(checkpoint))
+
+    def _apply(self, before: Mapping[str, Any] | None) -> None:
+        """The configuration of now, after a restore of what was saved under another one.
+
+        What a class does not take of it is noted, once a name. A function reads its config itself.
+        """
+        trainable = self._trainable
+        now = json.loads(_as_json(self._config))
+        if before == now or trainable is None or isinstance(trainable, FunctionTrainable):
+            return
+        apply_config = getattr(trainable, "apply_config", None)
+        if callable(apply_config):
+            apply_config(dict(self._config))
+        for name, text in ignored(trainable, before or {}, now).items():
+            if name not in self._ignored:
+                self._ignored.add(name)
+                self._remarks.append(text)
 
     def _configure(self, segment: Segment) -> None:
         self._config = self._full_config(segment)
@@ -237,8 +263,9 @@ class Host:
         folder = self._storage.new_folder()
         if not self.save(folder):
             raise TrainableError(
-                "the configuration changes along the path, and the trainable writes no checkpoint "
-                "through which it could be applied (implement save_checkpoint and load_checkpoint)"
+                f"the configuration changes along the path, and {NO_CHECKPOINT} through which it could be "
+                "applied (a class: implement save_checkpoint and load_checkpoint; a function: pass "
+                "checkpoint= to tune.report, and begin from tune.get_checkpoint())"
             )
         try:
             self._begin(segment, folder)
@@ -331,6 +358,30 @@ class Host:
         seed_all(zlib.crc32(f"{segment.seed}:{segment.start}".encode()))
 
 
+def _as_json(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, default=repr)
+
+
+def _config_of(folder: Path) -> dict[str, Any] | None:
+    """The configuration that a checkpoint was saved under; None where it does not say."""
+    config = json.loads((folder / META).read_text()).get("config")
+    return config if isinstance(config, dict) else None
+
+
+def _write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
+    """In a file of its own: one that was linked from another checkpoint must not be written into."""
+    (folder / META).unlink(missing_ok=True)
+    (folder / META).write_text(_as_json(meta))
+
+
+def _linked(source: str, target: str) -> None:
+    """The file under a second name; a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def in_words(error: BaseException) -> str:
     """`ValueError: its text`, short and without control characters; never raises."""
     try:
@@ -396,10 +447,10 @@ def _numbers(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, flo
         if isinstance(value, Mapping):
             found.extend(_numbers(value, f"{prefix}{key}/"))
         elif isinstance(value, float):
-            found.append((prefix + key, value))
+            found.append((f"{prefix}{key}", value))
         elif value is not None and not isinstance(value, (str, bytes)) and hasattr(value, "__float__"):
             try:
-                found.append((prefix + key, float(value)))
+                found.append((f"{prefix}{key}", float(value)))
             except (TypeError, ValueError):  # an array of several values is not a metric
                 continue
     return found

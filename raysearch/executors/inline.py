@@ -32,23 +32,34 @@ class _Done:
 class InlineLink:
     """A link that asks the search directly."""
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: Search, look: Callable[[], object] = lambda: None) -> None:
         self._search = search
+        self._look = look
 
     def send(self, turn: Turn) -> _Done:
         """Exchanges at once, one lease at a time so that every decision sees every outcome."""
         for name, segment, cause in turn.unreadable:
             self._search.checkpoint_lost(name, segment, cause)
+        self._look()
         return _Done(self._search.exchange(turn.worker, turn.outcomes, 1, time.time(), turn.holding))
 
 
-def run_inline(search: Search, job: Job, checkpoints: Checkpoints, on_status: OnStatus) -> None:
-    """Trains until the search is over; `on_status` gets a snapshot every half second."""
+def run_inline(
+    search: Search,
+    job: Job,
+    checkpoints: Checkpoints,
+    on_status: OnStatus,
+    look: Callable[[], object] = lambda: None,
+) -> None:
+    """Trains until the search is over; `on_status` gets a snapshot every half second.
+
+    `look` is called at every turn: it takes in what people ordered.
+    """
     # Ray's Trainable changes the working directory; in the user's own process it must not.
     logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)  # a line a checkpoint
     with tempfile.TemporaryDirectory(prefix="raysearch-") as scratch, environment(RAY_CHDIR_TO_TRIAL_DIR="0"):
         host = make_host(job, Path(scratch), None)
-        loop = Loop(job, "inline", host, checkpoints, InlineLink(search))
+        loop = Loop(job, "inline", host, checkpoints, InlineLink(search, look))
         try:
             while not loop.run(time.monotonic() + 0.5):
                 on_status(search.status(time.time()))
