@@ -22,6 +22,10 @@ What every strategy keeps to (tests/strategy_suite.py checks it on each register
 - `finished` is True when nothing is left to ask for and nothing asked for is outstanding.
 - No Ray, torch, clock, files or global random state: same seed and outcomes, same decisions.
 - Every segment's `reason` says in words why it was asked for.
+
+A strategy may also have `notes`, a growing sequence of sentences for the user, which are shown as
+warnings; and `plan_intervention(order)` with `intervene(stamped)`, if people may step in while it runs
+(see `raysearch.strategies.line`).
 """
 
 from __future__ import annotations

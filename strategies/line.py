@@ -37,6 +37,8 @@ REPEAT_RATE = 0.7  # for good, when it spikes again
 BACK_MOST = 6  # times in a row that the line goes back before it is given up
 PATIENCE = 2  # times in a row that it goes back for a loss that is high but finite
 GOOD_STRETCHES = 3  # in a row, after which a fault is the first again
+LEAP_ONE_IN = 5  # moments
+LEAP = 2.0
 IGNORED_AFTER = 3  # probes in a row that end alike to the last digit
 YOUNG = 12  # a probe is at most this part of the line's age
 UNDO_WITHIN = 2  # moments in which a fault is laid on the last nudge
@@ -138,6 +140,7 @@ class LineSearch(StorySearch):
     def cycle(self) -> Steps:
         """A fork, unless it cannot be afforded or the line was just put back, and a stretch."""
         axis = None if self.plain else self._choose()
+        self._leap(axis)
         nudged = None if axis is None else self._nudged(axis)
         if axis is not None and nudged is not None and self.can_afford(self.probe_length):
             yield from self._fork(axis, nudged)
@@ -215,11 +218,18 @@ class LineSearch(StorySearch):
         self.check_ignored(axis, hold, nudge)
 
     def progress(self, hold: End) -> float:
-        """What an arm gained since the fork; since its first report, where there is none before."""
-        if self.tip is not None and self.tip.is_sound:
-            return self.tip.loss - hold.loss
-        first = next((loss for loss in hold.losses if math.isfinite(loss)), hold.loss)
-        return first - hold.loss if hold.is_sound else 0.0
+        """What an arm gained since the fork, or would have at the pace of the last two cycles: the greater.
+
+        The gain of one probe is noisy, and where it happens to be small nothing could be raised.
+        """
+        if self.tip is None or not self.tip.is_sound:
+            first = next((loss for loss in hold.losses if math.isfinite(loss)), hold.loss)
+            return first - hold.loss if hold.is_sound else 0.0
+        past = self._ring.back(1)
+        mean = 0.0
+        if past is not None and past.is_sound:
+            mean = (past.loss - hold.loss) / (hold.at - past.at) * (hold.at - self.tip.at)
+        return max(self.tip.loss - hold.loss, mean)
 
     def need(self, name: str, direction: int, found: Gain, progress: float) -> float:
         """What the gain of such a nudge must exceed; progress is the other arm's since the fork.
@@ -255,6 +265,11 @@ class LineSearch(StorySearch):
         if len(axes) > 1 and fresh_seed(self.seed, 1, self.moment) % EXPLORE_ONE_IN == 0:
             return axes[fresh_seed(self.seed, 2, self.moment) % len(axes)]
         return axes[self._axis]
+
+    def _leap(self, axis: Axis | None) -> None:
+        """Now and then the learning rate is raised a good deal: small steps alone get stuck where they are."""
+        if axis is not None and axis.name == self.rate and self.moment % LEAP_ONE_IN == 0:
+            axis.direction, axis.factor = 1, max(axis.factor, LEAP)
 
     def _nudged(self, axis: Axis) -> Config | None:
         """What was learnt, nudged; in the other direction where it can go no further; None if in neither."""

@@ -7,14 +7,12 @@ import pytest
 
 from raysearch import examples
 from raysearch.errors import SpecError
-from raysearch.examples.chars import Chars
-from raysearch.examples.digits import Digits
-from raysearch.examples.mnist import Mnist
+from raysearch.executors.loading import load_trainable
 from raysearch.spec import load_spec
 
 
 def test_the_examples_by_name() -> None:
-    assert examples.names() == ["chars", "digits", "mnist"]
+    assert examples.names() == ["chars", "digits", "mnist", "panda_chars", "panda_mnist1d"]
     assert examples.path("digits").read_text().startswith("# Handwritten digits")
 
 
@@ -40,8 +38,8 @@ def test_the_baseline_of_each_example_lies_in_its_space(name: str) -> None:
 @pytest.mark.parametrize("name", examples.names())
 def test_each_example_trains_whatever_its_space_can_give(name: str) -> None:
     spec = load_spec(examples.path(name))
-    cls = {"digits": Digits, "mnist": Mnist, "chars": Chars}[name]
+    cls = load_trainable(spec.trainable)
     for i in range(20):
         inputs, labels = cls.problem().train
-        model = cls.problem().build(spec.space.sample(1, i))
+        model = cls.problem().build({**spec.config, **spec.space.sample(1, i)})
         assert model(inputs[:2]).shape[:-1] == labels[:2].shape

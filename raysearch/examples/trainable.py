@@ -24,7 +24,7 @@ class Example(tune.Trainable):  # type: ignore[misc]
         """Begins a trial."""
         self.training = Training(self.problem(), config)
 
-    def step(self) -> dict[str, float]:
+    def step(self) -> dict[str, Any]:
         """One iteration of training, and the metrics after it."""
         return self.training.iterate()
 

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from raysearch.torch import apply, parts
+
 Config = Mapping[str, Any]
 FILE = "training.pt"
 
@@ -29,12 +31,17 @@ class Problem:
         build: a fresh model for a configuration; maps (n, ...) inputs to (n, ..., classes) logits.
         train, validation: inputs and labels; labels are (n, ...) integers.
         examples_per_iteration: drawn anew for each iteration, without replacement; None is all of them.
+        test: what a report may look at and no search may; None if there is none.
+        parts: fixed parts of the validation examples whose losses are reported too, so that two trainings
+            can be compared in pairs (panda does); 0 for none.
     """
 
     build: Callable[[Config], nn.Module]
     train: tuple[Tensor, Tensor]
     validation: tuple[Tensor, Tensor]
     examples_per_iteration: int | None = None
+    test: tuple[Tensor, Tensor] | None = None
+    parts: int = 0
 
 
 class Training:
@@ -49,21 +56,36 @@ class Training:
             self.model = problem.build(config)
         self.optimizer = make_optimizer(self.model, config)
 
-    def iterate(self) -> dict[str, float]:
+    def iterate(self) -> dict[str, Any]:
         """Trains for one iteration; the mean loss while training, and what `validate` returns."""
         self.model.train()
         with drawing_from(self.generator):
             losses = [self._update(x, y) for x, y in self._batches()]
         return {"train_loss": torch.stack(losses).mean().item(), **self.validate()}
 
+    def validate(self) -> dict[str, Any]:
+        """Mean cross-entropy in nats (`val_loss`) and share of right answers (`val_accuracy`).
+
+        Where the problem says so also `val_loss_parts`, the loss over each part of the validation
+        examples, and `test_loss` and `test_accuracy`.
+        """
+        losses, right = self._judge(self.problem.validation)
+        metrics: dict[str, Any] = {"val_loss": losses.mean().item(), "val_accuracy": right}
+        if self.problem.parts:
+            metrics["val_loss_parts"] = parts(losses, self.problem.parts)
+        if self.problem.test is not None:
+            losses, right = self._judge(self.problem.test)
+            metrics |= {"test_loss": losses.mean().item(), "test_accuracy": right}
+        return metrics
+
     @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        """Mean cross-entropy in nats (`val_loss`) and share of right answers (`val_accuracy`)."""
+    def _judge(self, examples: tuple[Tensor, Tensor]) -> tuple[Tensor, float]:
+        """(loss of each example or character, share of right answers)."""
         self.model.eval()
-        inputs, labels = self.problem.validation
-        logits = torch.cat([self.model(x) for x in inputs.split(250)])
-        right = (logits.argmax(-1) == labels).float().mean()
-        return {"val_loss": _loss(logits, labels).item(), "val_accuracy": right.item()}
+        inputs, labels = examples
+        logits = torch.cat([self.model(x) for x in inputs.split(250)]).flatten(0, -2)
+        right = (logits.argmax(-1) == labels.flatten()).float().mean()
+        return cross_entropy(logits, labels.flatten(), reduction="none"), right.item()
 
     def save(self, folder: str | Path) -> None:
         """Writes all that going on needs into the folder."""
@@ -85,7 +107,7 @@ class Training:
         self.generator.set_state(state["generator"])
         if state["optimizer"]["param_groups"][0].keys() == self.optimizer.param_groups[0].keys():
             self.optimizer.load_state_dict(state["optimizer"])
-            self.optimizer.param_groups[0].update(optimizer_settings(self.config))
+            apply(self.optimizer, self.config)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         inputs, labels = self.problem.train
