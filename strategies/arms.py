@@ -33,7 +33,7 @@ class Gain:
 
 
 def gain(hold: End, nudge: End, noise: float) -> Gain:
-    """What the nudge gained; `noise` is the standard deviation of one evaluation, where there are no parts."""
+    """What the nudge gained; `noise`: standard deviation of one evaluation, used without parts."""
     if not (hold.is_sound and nudge.is_sound):
         both_bad = not hold.is_sound and not nudge.is_sound
         return Gain(math.nan if both_bad else math.inf if nudge.is_sound else -math.inf, 0.0)
@@ -56,7 +56,7 @@ def needed(found: Gain, progress: float, is_calming: bool, z: float, rho: float)
 
 
 def noise_of(losses: Sequence[float]) -> float:
-    """Standard deviation of one evaluation about the trend of its neighbours (von Neumann 1941); 0 if unknown."""
+    """Standard deviation of an evaluation about its neighbours' trend (von Neumann 1941); 0 if unknown."""
     finite = [v for v in losses if math.isfinite(v)]
     if len(finite) < LEAST_REPORTS:
         return 0.0

@@ -90,7 +90,7 @@ class ChallengeSearch(LineSearch):
         return Arm(self.new_trial(), self.tip, config, f"nudge: {nudges.in_words(self.space, held, config)}")
 
     def _challenges(self, count: int) -> list[Challenge]:
-        """What the challengers try: the way that helped, the opposite, the others, and the same way further."""
+        """What the challengers try: the way that helped, the opposite, the others, the same way further."""
         axes = [a for a in self.axes if a.alike < 3 and a.name in self.space.flatten(self.learned)]
         axes.sort(key=lambda a: a.rejections)
         plans = [(a, d, 1) for d in (1, -1) for a in axes[:1]]
@@ -149,7 +149,9 @@ class ChallengeSearch(LineSearch):
         need = needed(found, 0.0, False, self.recipe.z, self.recipe.rho)
         if found.mean > need:
             words = nudges.in_words(self.space, self.learned, steady.learned)
-            self.why = f"steady: its line is restored: gain {found} > {need:.2g} in {steady.cycles} cycles; {words}"
+            self.why = (
+                f"steady: its line is restored: gain {found} > {need:.2g} in {steady.cycles} cycles; {words}"
+            )
             self.undo, self.learned = None, steady.learned
             self.come(end)
         self._steady = None
@@ -196,7 +198,9 @@ class ChallengeSearch(LineSearch):
         """What was learnt with a higher or lower learning rate, or another axis nudged: to decay from."""
         axes = sorted(self.axes, key=lambda a: a.name != self.rate)
         factor = DECAY_FACTOR
-        plans = [(axes[0], d, factor) for d in (-1, 1)] + [(a, d, a.factor) for a in axes[1:] for d in (1, -1)]
+        plans = [(axes[0], d, factor) for d in (-1, 1)] + [
+            (a, d, a.factor) for a in axes[1:] for d in (1, -1)
+        ]
         plans += [(axes[0], d, factor**2) for d in (-1, 1)]
         found: list[Config] = []
         seen = [self.effective(self.learned, self.at, self.at + piece)]
@@ -213,7 +217,8 @@ class ChallengeSearch(LineSearch):
     def _decay_arm(self, strand: Steady, start: int, stop: int, is_first: bool) -> Arm:
         config = self.effective(strand.learned, start, stop)
         words = nudges.in_words(self.space, self.learned, strand.learned)
-        why = f"decay: {self.rate} falls to zero from {words if strand.learned != self.learned else 'what was learnt'}"
+        origin = words if strand.learned != self.learned else "what was learnt"
+        why = f"decay: {self.rate} falls to zero from {origin}"
         if is_first and strand.learned == self.learned and not self.why.startswith("decay"):
             why = f"decay: after {self.why}"
         return Arm(strand.trial, strand.tip, config, why)

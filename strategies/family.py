@@ -102,7 +102,9 @@ class FamilySearch:
         if order.get("kind") == "rollback":
             owner = self._owner(int(order["segment"]) >> 20)
             if owner not in lines:
-                raise SpecError(f"the line of {segment_name(int(order['segment']))} has ended, or was given up")
+                raise SpecError(
+                    f"the line of {segment_name(int(order['segment']))} has ended, or was given up"
+                )
             lines = [owner]
         if not lines:
             raise SpecError("the training has ended: there is no line left to change")

@@ -50,7 +50,8 @@ class Guard:
             self._over = self._over + 1 if not loss <= mean + SPIKE_SD * deviation else 0
             if self._over >= self._enough:
                 count, self._over = self._over, 0
-                return f"loss {loss:.4g}, {count} reports running above {mean:.4g} + {SPIKE_SD:g} x {deviation:.2g}"
+                bar = f"{mean:.4g} + {SPIKE_SD:g} x {deviation:.2g}"
+                return f"loss {loss:.4g}, {count} reports running above {bar}"
             if not self._over:
                 past = [*past[1 - WINDOW :], loss]
         return ""
@@ -68,7 +69,8 @@ class Guard:
         if self._suspected < BAD_EVALUATIONS:
             return ""
         self._suspected = 0
-        return f"loss {loss:.4g} above the forecast band {band[0]:.4g}..{band[1]:.4g}, {BAD_EVALUATIONS} times running"
+        expected = f"{band[0]:.4g}..{band[1]:.4g}"
+        return f"loss {loss:.4g} above the forecast band {expected}, {BAD_EVALUATIONS} times running"
 
     def note(self, at: int, loss: float, losses: Sequence[float]) -> None:
         """The line went on by these reports to this evaluation; those under suspicion are not remembered."""

@@ -182,7 +182,7 @@ class LineSearch(StorySearch):
         return self.probe_length * COMMIT
 
     def effective(self, learned: Config, start: int, stop: int) -> Config:
-        """What is trained with from `start` to `stop`: what was learnt, times the base schedule and the decay."""
+        """What is trained with from `start` to `stop`: what was learnt, times base schedule and decay."""
         if self.rate is None:
             return learned
         whole, decay_from = self.recipe.max_iterations, self.decay_from
@@ -203,7 +203,10 @@ class LineSearch(StorySearch):
         tried = self.effective(nudged, self.at, stop)
         words = nudges.in_words(self.space, held, tried)
         why = self.why if self.tip is None else f"hold: the arm without {words}"
-        arms = [Arm(self.trial, self.tip, held, why), Arm(self.new_trial(), self.tip, tried, f"nudge: {words}")]
+        arms = [
+            Arm(self.trial, self.tip, held, why),
+            Arm(self.new_trial(), self.tip, tried, f"nudge: {words}"),
+        ]
         hold, nudge = yield from self.grow(arms, stop)
         if not hold.is_sound and not nudge.is_sound:
             self.go_back(f"both arms of {words} failed: {hold.why}", is_forced=True)
@@ -256,7 +259,9 @@ class LineSearch(StorySearch):
 
     def _choose(self) -> Axis | None:
         """The axis whose nudge was accepted last; another one after two rejections, and now and then."""
-        axes = [a for a in self.axes if a.alike < IGNORED_AFTER and a.name in self.space.flatten(self.learned)]
+        axes = [
+            a for a in self.axes if a.alike < IGNORED_AFTER and a.name in self.space.flatten(self.learned)
+        ]
         if not axes:
             return None
         if self._axis >= len(axes) or axes[self._axis].rejections >= 2:
@@ -267,7 +272,7 @@ class LineSearch(StorySearch):
         return axes[self._axis]
 
     def _leap(self, axis: Axis | None) -> None:
-        """Now and then the learning rate is raised a good deal: small steps alone get stuck where they are."""
+        """Now and then the learning rate is raised a good deal: small steps alone get stuck."""
         if axis is not None and axis.name == self.rate and self.moment % LEAP_ONE_IN == 0:
             axis.direction, axis.factor = 1, max(axis.factor, LEAP)
 
@@ -287,9 +292,9 @@ class LineSearch(StorySearch):
         axis.alike = axis.alike + 1 if is_alike else -1
         if axis.alike == IGNORED_AFTER:
             self.notes.append(
-                f"{axis.name} is ignored: {IGNORED_AFTER} probes with another value of it ended with the same "
-                f"{self.metric} to the last digit, so it is not nudged any more. The trainable must take it "
-                "from its config after a restore: raysearch.torch.apply(optimizer, config) at the end of "
+                f"{axis.name} is ignored: {IGNORED_AFTER} probes with another value of it ended with the "
+                f"same {self.metric} to the last digit, so it is not nudged any more. The trainable must take "
+                "it from its config after a restore: raysearch.torch.apply(optimizer, config) at the end of "
                 "load_checkpoint, or a method apply_config(config)"
             )
 
@@ -350,7 +355,9 @@ class LineSearch(StorySearch):
         else:
             target, remedy = self._ring.back(2 ** (self._back - 1)), self._calmed(is_forced)
         self.return_to(target)
-        place = "a fresh model" if target is None else f"{segment_name(target.segment.id)}, iteration {target.at}"
+        place = (
+            "a fresh model" if target is None else f"{segment_name(target.segment.id)}, iteration {target.at}"
+        )
         self.why = f"rollback: to {place}: {fault}; {remedy}"
 
     def return_to(self, target: End | None) -> None:

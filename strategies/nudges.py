@@ -44,7 +44,9 @@ def nudged_names(space: Space, names: Sequence[str] | None) -> tuple[str, ...]:
         if name not in space.domains:
             raise SpecError(f"nudge: {unknown('hyper-parameter', name, space.free)}")
         if name not in space.free:
-            raise SpecError(f"nudge: {name} is fixed in the space; give it a domain, or leave it out of `nudge`")
+            raise SpecError(
+                f"nudge: {name} is fixed in the space; give it a domain, or leave it out of `nudge`"
+            )
     if not spelt:
         raise SpecError("nudge names nothing; leave it out to nudge every real-valued hyper-parameter")
     return tuple(dict.fromkeys(spelt))
@@ -62,7 +64,7 @@ def lowers_noise(name: str, direction: int) -> bool:
 
 
 def moved(space: Space, config: Config, name: str, direction: int, factor: float) -> dict[str, Any] | None:
-    """`config` with one hyper-parameter moved; None if it cannot: it is inactive, at its bound or constrained.
+    """`config` with one hyper-parameter moved; None if it is inactive, at its bound or constrained.
 
     Args:
         direction: +1 or -1.

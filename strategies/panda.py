@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 from raysearch.errors import SpecError, unknown
 from raysearch.space import Space
+from raysearch.strategies.base import Strategy
 from raysearch.strategies.challenge import ChallengeSearch
 from raysearch.strategies.family import FamilySearch
 from raysearch.strategies.line import LineSearch

@@ -190,7 +190,7 @@ class PopulationSearch(LineSearch):
     # ---- who follows whom
 
     def _clone(self, loser: Member, donor: Member) -> bool:
-        """The loser takes the donor's weights and, nudged, its values, if the donor is better beyond noise."""
+        """The loser takes the donor's weights and nudged values, if the donor is better beyond noise."""
         words = self._better(donor, loser)
         if not words:
             return False

@@ -62,4 +62,6 @@ def shape_setting(value: Any) -> Shape:
         return Shape(**value)
     if isinstance(value, str):
         return Shape("constant", 0.05) if value == "warmup" else Shape(value)
-    raise SpecError(f"base_schedule = {value!r} is none of {', '.join(NAMES)}, and no {{name: cosine, warmup: 0.05}}")
+    raise SpecError(
+        f"base_schedule = {value!r} is none of {', '.join(NAMES)}, and no {{name: cosine, warmup: 0.05}}"
+    )

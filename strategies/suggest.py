@@ -32,12 +32,12 @@ class Suggestions:
         self._count = 0
 
     def observe(self, config: Config, share: float, gain: float) -> None:
-        """A stretch with `config`, ended after this share of the training, gained so much; higher is better."""
+        """A stretch with `config`, ended at this share of the training, gained so much; higher is better."""
         if np.isfinite(gain):
             self._seen = [*self._seen, (config, share, gain)][-LATEST:]
 
     def suggest(self, config: Config, share: float) -> Config | None:
-        """`config` with its nudged values moved to where most is to be gained; None before enough is known."""
+        """`config` with its nudged values where most is to be gained; None before enough is known."""
         if len(self._seen) < LEAST:
             return None
         self._count += 1
