@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from raysearch.spec import SearchSpec, load_spec
     from raysearch.strategies.caviar import Caviar
     from raysearch.strategies.finish import Finish
+    from raysearch.strategies.panda import Panda
 
 _HOMES = {
     "Caviar": "raysearch.strategies.caviar",
     "Finish": "raysearch.strategies.finish",
     "How": "raysearch.launch",
+    "Panda": "raysearch.strategies.panda",
     "Results": "raysearch.results",
     "SearchSpec": "raysearch.spec",
     "Space": "raysearch.space",
@@ -36,11 +38,13 @@ _HOMES = {
     "resume": "raysearch.launch",
     "search": "raysearch.launch",
 }
+_MODULES = ("schedule", "sources", "torch")
 
 __all__ = [
     "Caviar",
     "Finish",
     "How",
+    "Panda",
     "RaysearchError",
     "Results",
     "SearchSpec",
@@ -57,8 +61,8 @@ def __getattr__(name: str) -> Any:
     """Loads a public name at its first use."""
     if name == "strategies":  # so that raysearch.strategies.caviar.Caviar needs no import of its own
         return importlib.import_module("raysearch.strategies.caviar") and sys.modules["raysearch.strategies"]
-    if name == "sources":
-        return importlib.import_module("raysearch.sources")
+    if name in _MODULES:
+        return importlib.import_module(f"raysearch.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'raysearch' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

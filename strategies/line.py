@@ -293,7 +293,7 @@ class LineSearch(StorySearch):
         if axis.alike == IGNORED_AFTER:
             self.notes.append(
                 f"{axis.name} is ignored: {IGNORED_AFTER} probes with another value of it ended with the "
-                f"same {self.metric} to the last digit, so it is not nudged any more. The trainable must take "
+                f"same {self.metric} to the last digit, so it is no longer nudged. The trainable must take "
                 "it from its config after a restore: raysearch.torch.apply(optimizer, config) at the end of "
                 "load_checkpoint, or a method apply_config(config)"
             )

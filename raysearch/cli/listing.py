@@ -18,6 +18,8 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "bookkeeping": "what the search costs beside trials that only wait",
     "digits": "a real model, beside Ray Tune",
     "startup": "from the command to the first outcome, beside Tuner.fit",
+    "panda": "one model or four raised live, beside schedules and Ray Tune's populations",
+    "schedules": "FILE: how well strategies choose among recorded schedules",
     "tables": "FILE: how well strategies search recorded learning curves",
 }
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

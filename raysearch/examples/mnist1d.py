@@ -20,6 +20,7 @@ from raysearch.examples.training import Config, Problem
 VALIDATION = 800
 PARTS = 16
 BATCH, STEPS = 100, 5
+FIXED = {"batch_size": BATCH, "optimizer": "adamw", "weight_decay": 0.01}  # where the configuration is silent
 
 
 class Mnist1d(Example):
@@ -51,7 +52,7 @@ class Mnist1d(Example):
 
     def setup(self, config: Config) -> None:
         """Begins a trial."""
-        super().setup({"batch_size": BATCH, "optimizer": "adamw", "weight_decay": 0.01, **config})
+        super().setup({**FIXED, **config})
 
 
 class Convolutions(nn.Module):

@@ -51,17 +51,22 @@ class Training:
         """A fresh model, at iteration 0."""
         torch.set_num_threads(1)  # workers share the machine: one core each
         self.problem, self.config = problem, config
-        self.generator = torch.Generator().manual_seed(int(config.get("seed", 0)))
+        self.seed = int(config.get("seed", 0))
+        self.generator = torch.Generator().manual_seed(self.seed)
         with drawing_from(self.generator):
             self.model = problem.build(config)
         self.optimizer = make_optimizer(self.model, config)
 
     def iterate(self) -> dict[str, Any]:
         """Trains for one iteration; the mean loss while training, and what `validate` returns."""
+        return {"train_loss": self.learn(), **self.validate()}
+
+    def learn(self) -> float:
+        """Trains for one iteration; the mean loss while training."""
         self.model.train()
         with drawing_from(self.generator):
             losses = [self._update(x, y) for x, y in self._batches()]
-        return {"train_loss": torch.stack(losses).mean().item(), **self.validate()}
+        return torch.stack(losses).mean().item()
 
     def validate(self) -> dict[str, Any]:
         """Mean cross-entropy in nats (`val_loss`) and share of right answers (`val_accuracy`).
@@ -93,6 +98,7 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "seed": self.seed,
         }
         torch.save(state, Path(folder) / FILE)
 
@@ -100,11 +106,13 @@ class Training:
         """Goes on from what `save` wrote, under this training's own hyper-parameters.
 
         An optimizer's state also carries the learning rate it was saved with. A search may hand a
-        checkpoint to another configuration, so the values of this one are put back.
+        checkpoint to another configuration, so the values of this one are put back. Under another seed
+        the examples come in another order from here on.
         """
         state = torch.load(Path(folder) / FILE, weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.generator.set_state(state["generator"])
+        if state["seed"] == self.seed:
+            self.generator.set_state(state["generator"])
         if state["optimizer"]["param_groups"][0].keys() == self.optimizer.param_groups[0].keys():
             self.optimizer.load_state_dict(state["optimizer"])
             apply(self.optimizer, self.config)
