@@ -18,14 +18,16 @@ from rich.text import Text
 
 from raysearch.figures import column, duration, rate
 from raysearch.pace import Pace, Snapshot
+from raysearch.plan import Course
 from raysearch.wording import (
     About,
     best_line,
     config_line,
     decision_line,
     ending_line,
+    latest_line,
     plain_line,
-    trials_line,
+    progress_line,
     workers_line,
 )
 
@@ -82,14 +84,14 @@ class Screen:
         if status is None:
             return Text(f"starting the workers, {duration(self._now() - self._seen)} so far")
         parts: list[RenderableType] = [self._head(status), Text("")]
-        if status["rungs"]:
+        if status["rungs"] and not isinstance(self._about.plan, Course):
             parts += [rung_table(status["rungs"], self._about.metric), Text("")]
         parts.append(self._body(status, 4 if height >= 30 else 2))
         return Group(*parts)
 
     def _head(self, status: Snapshot) -> Table:
         grid = _grid()
-        grid.add_row("trials", trials_line(status, self._about))
+        grid.add_row("trials" if self._pace.unit == "trials" else "model", progress_line(status, self._about))
         if status["workers"] or self._hints:
             grid.add_row("workers", workers_line(status))
         grid.add_row("time", self._time_line(status))
@@ -98,14 +100,16 @@ class Screen:
     def _time_line(self, status: Snapshot) -> Text:
         ticking = 0.0 if status["ending"] else self._now() - self._seen
         parts = [duration(status["seconds"] + ticking)]
-        if (pace := self._pace.trials_per_s) is not None:
-            parts.append(rate(pace))
+        if (pace := self._pace.per_s) is not None:
+            parts.append(rate(pace, self._pace.unit))
         if (left := self._pace.seconds_left) is not None and not status["ending"]:
             parts.append(f"about {duration(left)} left, by iterations")
         return Text(" · ".join(parts))
 
     def _body(self, status: Snapshot, lines: int) -> Table:
         grid = _grid()
+        if status["latest"] and isinstance(self._about.plan, Course):
+            grid.add_row("now", Text(latest_line(status["latest"], self._about.metric)))
         if status["best"]:
             grid.add_row("best", best_line(status["best"], self._about.metric))
             grid.add_row("", Text(config_line(status["best"]["config"])))

@@ -6,18 +6,24 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from raysearch.plan import Plan
+from raysearch.plan import Course, Plan
 
 Snapshot = Mapping[str, Any]  # see Search.status
 
 WINDOW_S = 20.0  # over which the current rate is taken
 SETTLED_S = 5.0  # before a time left is given
+COURSE_SETTLED = 20  # part of a model's training after which a time left is given
 
 
 class Pace:
-    """How fast a search goes: trials a second of late, and seconds left by the iterations of the plan."""
+    """How fast a search goes of late, and seconds left by the iterations of the plan.
 
-    def __init__(self, plan: Plan | None) -> None:
+    Attributes:
+        unit: what is counted: trials, or iterations where models are raised.
+    """
+
+    def __init__(self, plan: Plan | Course | None) -> None:
+        self.unit = "iterations" if isinstance(plan, Course) else "trials"
         self._plan = plan
         self._first: tuple[float, int] | None = None  # seconds and iterations at the first snapshot
         self._recent: deque[tuple[float, int]] = deque()
@@ -26,23 +32,28 @@ class Pace:
     def note(self, status: Snapshot) -> None:
         """Takes in a snapshot."""
         now = status["seconds"]
-        self._recent.append((now, status["trials"] + status["finals"]))
+        self._recent.append((now, self._count(status)))
         while len(self._recent) > 2 and now - self._recent[1][0] >= WINDOW_S:
             self._recent.popleft()
         self._left = self._estimate(status, now)
 
     @property
-    def trials_per_s(self) -> float | None:
+    def per_s(self) -> float | None:
         """Of the last seconds; None before anything can be said."""
         if len(self._recent) < 2:
             return None
-        (then, before), (now, trials) = self._recent[0], self._recent[-1]
-        return (trials - before) / (now - then) if trials > before and now > then else None
+        (then, before), (now, count) = self._recent[0], self._recent[-1]
+        return (count - before) / (now - then) if count > before and now > then else None
 
     @property
     def seconds_left(self) -> float | None:
         """As many as the iterations left of the plan take at the pace so far; None if nobody can say."""
         return self._left
+
+    def _count(self, status: Snapshot) -> int:
+        if isinstance(self._plan, Course):
+            return self._plan.done(status)
+        return int(status["trials"] + status["finals"])
 
     def _estimate(self, status: Snapshot, now: float) -> float | None:
         left = self._plan.left(status) if self._plan else None
@@ -51,7 +62,8 @@ class Pace:
         done = self._plan.done(status)
         if self._first is None:
             self._first = (now, done)
+        least = self._plan.horizon // (COURSE_SETTLED if self.unit == "iterations" else 1)
         since, before = now - self._first[0], done - self._first[1]
-        if since < SETTLED_S or before < max(1, self._plan.horizon) or not left:
+        if since < SETTLED_S or before < max(1, least) or not left:
             return None
         return left * since / before

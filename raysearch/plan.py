@@ -1,7 +1,8 @@
 """What a search will cost, before it runs and while it does.
 
-Only for strategies with rungs (`levels`, `samples`, `eta`), as caviar has: of the n trials at a rung
-n/eta go on. A search that learns sends some more on, since later trials are better than earlier ones.
+A `Plan` is for strategies with rungs (`levels`, `samples`, `eta`), as caviar has: of the n trials at a
+rung n/eta go on. A search that learns sends some more on, since later trials are better than earlier
+ones. A `Course` is for strategies that raise models with a budget of `iterations`, as panda does.
 """
 
 from __future__ import annotations
@@ -75,8 +76,39 @@ class Plan:
         return total + max(0, self.finals - int(status["finals"])) * self.horizon
 
 
-def plan_of(recipe: Recipe, has_baseline: bool) -> Plan | None:
-    """The plan of a search; None for a strategy that does not say its rungs."""
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The raising of one model, or a few.
+
+    Attributes:
+        horizon: iterations of a model.
+        iterations: the most that all trainings together take, probes and losing arms included.
+        members: models that are raised at a time.
+    """
+
+    horizon: int
+    iterations: int
+    members: int = 1
+
+    @property
+    def full_trainings(self) -> float:
+        """How many trainings of one model would take as many iterations."""
+        return self.iterations / self.horizon
+
+    def done(self, status: Mapping[str, Any]) -> int:
+        """Iterations behind a snapshot (see `Search.status`)."""
+        return int(status["iterations"])
+
+    def left(self, status: Mapping[str, Any]) -> int | None:
+        """Iterations still to be trained after a snapshot, at most."""
+        return max(0, self.iterations - self.done(status))
+
+
+def plan_of(recipe: Recipe, has_baseline: bool) -> Plan | Course | None:
+    """The plan of a search; None for a strategy that says neither its rungs nor its iterations."""
+    if all(hasattr(recipe, name) for name in ("iterations", "max_iterations", "population")):
+        raised: Any = recipe
+        return Course(raised.max_iterations, raised.iterations, raised.population)
     if not all(hasattr(recipe, name) for name in ("levels", "samples", "eta", "max_iterations")):
         return None
     settings: Any = recipe

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from raysearch.figures import duration, number, rate, settings
 from raysearch.pace import Pace, Snapshot
-from raysearch.plan import Plan
+from raysearch.plan import Course, Plan
 
 SILENT_S = 10.0  # a worker not heard of for so long is mentioned
 BUSY_FROM = 3  # segments a worker must have ended before its busy share says anything
@@ -25,7 +25,7 @@ class About:
     metric: str
     mode: str
     samples: int | None = None
-    plan: Plan | None = None
+    plan: Plan | Course | None = None
 
     @property
     def better(self) -> str:
@@ -33,19 +33,36 @@ class About:
         return "lower is better" if self.mode == "min" else "higher is better"
 
 
-def trials_line(status: Snapshot, about: About) -> str:
+def progress_line(status: Snapshot, about: About) -> str:
+    """`iteration 490 of 600 · 512 of at most 750 trained · 71 segments · 0 failed`, or of trials."""
+    if not isinstance(about.plan, Course):
+        return trials_line(status, about, about.plan)
+    latest, ended = status["latest"], status["ended"]
+    at = latest["iteration"] if latest else 0
+    parts = [
+        f"iteration {at:,} of {about.plan.horizon:,}",
+        f"{status['iterations']:,} of at most {about.plan.iterations:,} trained",
+        f"{sum(ended.values()):,} segments",
+        *(f"{ended.get(s, 0):,} {s}" for s in ("diverged", "failed")),
+    ]
+    if lost := status["segments"].get("lost", 0):
+        parts.append(f"{lost:,} tried again")
+    return " · ".join(parts)
+
+
+def trials_line(status: Snapshot, about: About, plan: Plan | None) -> str:
     """`312 of 400 · 9 at full length · 3 diverged · 0 failed · finish 3 of 12`."""
     of = f" of {about.samples:,}" if about.samples else ""
-    ended = {s: sum(r.get(s, 0) for r in status["rungs"]) for s in ("diverged", "failed")}
+    ended = {s: status["ended"].get(s, 0) for s in ("diverged", "failed")}
     parts = [f"{status['trials']:,}{of}"]
-    if about.plan is not None:
-        full = [r.get("completed", 0) for r in status["rungs"] if r["iteration"] >= about.plan.horizon]
+    if plan is not None:
+        full = [r.get("completed", 0) for r in status["rungs"] if r["iteration"] >= plan.horizon]
         parts.append(f"{sum(full):,} at full length")
     parts += [f"{ended['diverged']:,} diverged", f"{ended['failed']:,} failed"]
     if lost := status["segments"].get("lost", 0):
         parts.append(f"{lost:,} tried again")
     if done := status["finals"]:
-        planned = about.plan.finals if about.plan else 0
+        planned = plan.finals if plan else 0
         parts.append(f"finish {done:,} of {planned:,}" if done <= planned else f"finish {done:,}")
     return " · ".join(parts)
 
@@ -78,6 +95,12 @@ def best_line(best: Mapping[str, Any], metric: str) -> Text:
     )
 
 
+def latest_line(latest: Mapping[str, Any], metric: str) -> str:
+    """`val_loss 0.3308 at iteration 229, trial 23: lr 0.003162`."""
+    value, config = number(latest["value"]), config_line(latest["config"])
+    return f"{metric} {value} at iteration {latest['iteration']:,}, trial {latest['trial']:,}: {config}"
+
+
 def config_line(config: Mapping[str, Any]) -> str:
     """`lr 0.003162, optimizer adamw`; a name and its value are not torn apart."""
     return ", ".join(f"{name}\N{NO-BREAK SPACE}{value}" for name, value in settings(config).items())
@@ -99,9 +122,9 @@ def ending_line(status: Snapshot) -> str:
 
 def plain_line(status: Snapshot, about: About, pace: Pace) -> str:
     """A snapshot in one line."""
-    parts = [f"[{duration(status['seconds'])}] {trials_line(status, about)}"]
-    if (per_s := pace.trials_per_s) is not None:
-        parts.append(rate(per_s))
+    parts = [f"[{duration(status['seconds'])}] {progress_line(status, about)}"]
+    if (per_s := pace.per_s) is not None:
+        parts.append(rate(per_s, pace.unit))
     if status["best"]:
         best = status["best"]
         parts.append(f"best {number(best['value'])} (trial {best['trial']}, iteration {best['iteration']})")

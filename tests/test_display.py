@@ -61,6 +61,9 @@ def snapshot(**changes: Any) -> dict[str, Any]:
         "queued": 0,
         "leased": 2,
         "rungs": [],
+        "ended": {},
+        "iterations": 0,
+        "latest": None,
         "best": None,
         "workers": {"worker-0": worker(), "worker-1": worker()},
         "busy_s": 16.0,
@@ -75,6 +78,7 @@ def busy_snapshot(times: int = 1) -> dict[str, Any]:
     return snapshot(
         trials=312 * times,
         segments={"completed": 449 * times, "diverged": 3 * times, "failed": 1, "lost": 2},
+        ended={"completed": 449 * times, "diverged": 3 * times, "failed": 1},
         rungs=[
             {"iteration": 1, "completed": 309 * times, "diverged": 3 * times, "best": 0.5213},
             {"iteration": 3, "completed": 100 * times, "best": 0.30112},
@@ -280,10 +284,10 @@ def test_no_time_left_is_guessed_early_without_a_plan_or_without_progress() -> N
 
 def test_trials_a_second_are_those_of_the_last_seconds() -> None:
     pace = Pace(None)
-    assert pace.trials_per_s is None
+    assert pace.per_s is None
     for second in range(101):
         pace.note(snapshot(seconds=float(second), trials=0 if second < 50 else (second - 50) * 30))
-    assert pace.trials_per_s == pytest.approx(30.0)
+    assert pace.per_s == pytest.approx(30.0)
 
 
 # ---- the panel

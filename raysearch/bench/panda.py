@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -45,7 +45,7 @@ class Run:
 
 
 class Cache:
-    """Runs in a file, a line each, so that an interrupted benchmark goes on; without a file only in memory."""
+    """Runs in a file, a line each, so that an interrupted benchmark goes on; or only in memory."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
@@ -109,9 +109,9 @@ def raise_all(
             if missing:
                 tasks.setdefault((contender, seed), []).extend(missing)
     with ThreadPoolExecutor(processes) as pool:
-        found = pool.map(lambda task: _raised(*task, tasks[task], horizon), tasks)
-        for runs in found:
-            for run in runs:
+        coming = [pool.submit(_raised, name, seed, tasks[name, seed], horizon) for name, seed in tasks]
+        for ended in as_completed(coming):
+            for run in ended.result():
                 cache.add(run)
 
 
@@ -188,9 +188,7 @@ def findings(runs: Sequence[Run], starts: Sequence[float], seeds: Sequence[int])
 # ---- inside
 
 
-def _raised(
-    contender: str, seed: int, starts: Sequence[float | None], horizon: int
-) -> list[Run]:
+def _raised(contender: str, seed: int, starts: Sequence[float | None], horizon: int) -> list[Run]:
     arguments = {"starts": list(starts), "seed": seed, "horizon": horizon}
     print(f"seed {seed}: ", end="", file=sys.stderr, flush=True)
     found = contend("raysearch.bench.raising", contender, arguments)["runs"]

@@ -98,10 +98,10 @@ def panda(population: int) -> Callable[..., Figures]:
                 storage=folder,
                 name="panda",
             )
-            segments, curves = results.segments(), results.curves()
+            segments, curves, best = results.segments(), results.curves(), results.best
         trained = int((segments["reached"] - segments["start"]).sum())
         ends = curves[curves["iteration"] == horizon].set_index("trial")
-        chosen = ends.loc[results.best.trial]
+        chosen = ends.loc[best.trial]
         figures = {"val_loss": chosen["val_loss"], "test_loss": chosen["test_loss"]}
         return _figures(figures, trained) | {"members": ends["test_loss"].tolist()}
 
@@ -166,7 +166,7 @@ def _training(lr: float, seed: int) -> Any:
 
 
 def _weights(seed: int, member: int = 0) -> int:
-    """The seed of a model's first weights and of its examples' order; the first member's is panda's first line's."""
+    """Seed of a model's first weights and examples' order; the first member's is panda's first line's."""
     from raysearch.strategies.seeds import fresh_seed
 
     return fresh_seed(fresh_seed(seed, member) if member else seed, 0)
@@ -208,9 +208,7 @@ def _tuned(scheduler: Any, lr: float | None, seed: int, horizon: int) -> Figures
             tune_config=tune.TuneConfig(
                 metric="val_loss", mode="min", scheduler=scheduler, reuse_actors=True
             ),
-            run_config=tune.RunConfig(
-                storage_path=str(folder), verbose=0, stop={"iterations_done": horizon}
-            ),
+            run_config=tune.RunConfig(storage_path=str(folder), verbose=0, stop={"iterations_done": horizon}),
         ).fit()
         ends = [result.metrics for result in found if result.metrics]
     best = min(ends, key=lambda m: float(m["val_loss"]) if m["val_loss"] == m["val_loss"] else math.inf)
@@ -219,7 +217,7 @@ def _tuned(scheduler: Any, lr: float | None, seed: int, horizon: int) -> Figures
 
 
 def _strided(stride: int, horizon: int) -> Any:
-    """The example's class, whose one step is many: Ray Tune looks at members no more often than it compares."""
+    """The example's class with a step as long as the interval at which Ray Tune compares."""
     from raysearch.examples.mnist1d import Mnist1d
 
     class Strided(Mnist1d):

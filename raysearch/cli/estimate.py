@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.cli.output import console, print_json
 from raysearch.figures import duration, number
-from raysearch.plan import Plan, plan_of
+from raysearch.plan import Course, Plan, plan_of
 
 if TYPE_CHECKING:
     from raysearch.spec import SearchSpec
@@ -59,7 +59,7 @@ def estimate(spec: SearchSpec, seconds_per_iteration: float | None) -> dict[str,
         "rungs": [
             {"iteration": s.iteration, "trials": s.trials, "iterations": s.iterations} for s in plan.steps
         ]
-        if plan
+        if isinstance(plan, Plan)
         else [],
         **(_cost(plan, seconds_per_iteration, count) if plan else {}),
     }
@@ -81,18 +81,26 @@ def variant_of(spec: SearchSpec, trainable: Any) -> tuple[str | None, str]:
     return "stopping", f"{name} shows no checkpoints, so a trial is trained on at once or never"
 
 
-def _cost(plan: Plan, seconds: float | None, workers: int | str) -> dict[str, Any]:
+def _cost(plan: Plan | Course, seconds: float | None, workers: int | str) -> dict[str, Any]:
     hours = plan.iterations * seconds / 3600 if seconds else None
+    least = plan.horizon * seconds / 3600 if seconds else 0.0  # a model is trained one step after the other
+    only: dict[str, Any] = {"members": plan.members} if isinstance(plan, Course) else _plan_cost(plan)
     return {
-        "samples": plan.samples,
+        **only,
         "max_iterations": plan.horizon,
-        "finish": {"trainings": plan.finals, "iterations": plan.finals * plan.horizon},
         "iterations": plan.iterations,
         "full_trainings": plan.full_trainings,
-        "share_of_training_all": plan.share,
         "seconds_per_iteration": seconds,
         "worker_hours": hours,
-        "hours": hours / workers if hours is not None and isinstance(workers, int) else None,
+        "hours": max(hours / workers, least) if hours is not None and isinstance(workers, int) else None,
+    }
+
+
+def _plan_cost(plan: Plan) -> dict[str, Any]:
+    return {
+        "samples": plan.samples,
+        "finish": {"trainings": plan.finals, "iterations": plan.finals * plan.horizon},
+        "share_of_training_all": plan.share,
     }
 
 
@@ -122,6 +130,8 @@ def _remarks(found: dict[str, Any]) -> list[tuple[str, str]]:
         if not top["trials"]:
             text = f"too few samples for so many rungs: none is sure to reach iteration {top['iteration']:,}"
             remarks.append(("note", f"{text}. More samples or a higher min_iterations would change that"))
+    elif "members" in found:
+        remarks += [("cost", _course_text(found)), ("time", _time(found))]
     else:
         remarks.append(("cost", f"the strategy {found['strategy']} does not say beforehand"))
     there = " (exists already: choose another --name, or resume it)" if found["exists"] else ""
@@ -134,6 +144,14 @@ def _cost_text(found: dict[str, Any]) -> str:
         f"about {number(found['full_trainings'], 3)} full trainings of {found['max_iterations']:,} iterations"
         f", {found['share_of_training_all']:.1%} of training all {found['samples']:,} samples to the end. "
         "A search that learns promotes some more than this"
+    )
+
+
+def _course_text(found: dict[str, Any]) -> str:
+    models = "one model" if found["members"] == 1 else f"{found['members']} models"
+    return (
+        f"{models} over {found['max_iterations']:,} iterations: at most {found['iterations']:,} with all "
+        f"probes, as many as {number(found['full_trainings'], 3)} trainings of one model"
     )
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from raysearch import parts
 from raysearch.errors import JournalError
 from raysearch.rows import Decoder
-from raysearch.standings import FINALS, Best
+from raysearch.standings import ADOPTED, FINALS, Best, told_rungs
 from raysearch.tables import Integers, Segments
 from raysearch.tree import Mode, score
 
@@ -39,6 +39,9 @@ class Standing:
         self._mode = mode
         self._position = parts.START
         self._counts: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()
+        self._iterations = 0
+        self._latest: dict[str, Any] | None = None
         self._rungs: dict[int, Counter[str]] = {}
         self._best: dict[int, Best] = {}
         self._trials = 0
@@ -75,10 +78,18 @@ class Standing:
             "running": 0,
             "queued": 0,
             "leased": 0,
+            "stops": len(self._rungs),
             "rungs": [
-                {"iteration": stop, **by, "best": self._best[stop].value if stop in self._best else None}
-                for stop, by in sorted(self._rungs.items())
+                {
+                    "iteration": stop,
+                    **self._rungs[stop],
+                    "best": self._best[stop].value if stop in self._best else None,
+                }
+                for stop in told_rungs(self._rungs)
             ],
+            "ended": dict(self._ended),
+            "iterations": self._iterations,
+            "latest": self._latest,
             "best": dataclasses.asdict(best) if best else None,
             "workers": {},
             "busy_s": self._busy_s,
@@ -107,6 +118,10 @@ class Standing:
             rung = self._rungs.setdefault(int(stop), Counter())
             rung.update({text: int(n) for text, n in zip(texts, found, strict=True) if n})
             self._take_best(rows, segments, here[segments.having("status", "completed")[here]])
+            self._ended.update({text: int(n) for text, n in zip(texts, found, strict=True) if n})
+        trained = searched[~segments.having("role", ADOPTED)[searched]]
+        self._iterations += int((segments.reached[trained] - starts[trained]).sum())
+        self._note_latest(rows, segments, searched[segments.having("status", "completed")[searched]])
         self._trials += int((starts[searched] == 0).sum())
         self._finals += int((is_final & ~is_lost).sum())
         self._busy_s += float(segments.floats("seconds").sum())
@@ -127,6 +142,20 @@ class Standing:
             (outcome,) = Decoder().outcomes(rows.slice(at, 1))
             segment = outcome.segment
             self._best[stop] = Best(segment.trial, segment.id, value, outcome.reached, segment.config)
+
+    def _note_latest(self, rows: pa.RecordBatch, segments: Segments, ended_well: Integers) -> None:
+        """The last of some segments that ended well, if it ended with a finite value."""
+        sound = ended_well[np.isfinite(segments.last[ended_well])]
+        if not len(sound):
+            return
+        at = int(sound[-1])
+        (outcome,) = Decoder().outcomes(rows.slice(at, 1))
+        self._latest = {
+            "trial": outcome.segment.trial,
+            "iteration": outcome.reached,
+            "value": float(segments.last[at]),
+            "config": outcome.segment.config,
+        }
 
     def _note_decisions(self, rows: pa.RecordBatch, is_lost: Any, is_final: Any) -> None:
         follows = ~np.asarray(rows["back"].is_null().to_numpy(zero_copy_only=False))
