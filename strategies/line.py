@@ -42,6 +42,7 @@ LEAP = 2.0
 IGNORED_AFTER = 3  # probes in a row that end alike to the last digit
 YOUNG = 12  # a probe is at most this part of the line's age
 UNDO_WITHIN = 2  # moments in which a fault is laid on the last nudge
+RESERVE, RESERVE_MOST = 0.1, 0.4  # of max_iterations, but of what the budget allows beyond: not for probes
 REPORTS = 60  # of the line, from which noise is estimated
 
 
@@ -123,6 +124,7 @@ class LineSearch(StorySearch):
         self._back = 0
         self._good = 0
         self._calm = 1.0
+        self._ceiling = math.inf  # of the learning rate: it spiked above
         self.ended = False
 
     # ---- the story
@@ -192,8 +194,13 @@ class LineSearch(StorySearch):
         return nudges.scaled(self.space, learned, self.rate, share)
 
     def can_afford(self, extra: int) -> bool:
-        left = self.recipe.population * (self.recipe.max_iterations - self.at)
-        return self._spent + left + extra <= self.recipe.iterations
+        """Whether so many iterations more leave the rest of the training, and a reserve for spikes."""
+        recipe = self.recipe
+        left = recipe.population * (recipe.max_iterations - self.at)
+        spare = min(
+            RESERVE * recipe.max_iterations, RESERVE_MOST * (recipe.iterations - recipe.max_iterations)
+        )
+        return self._spent + left + extra + spare <= recipe.iterations
 
     # ---- forks
 
@@ -280,10 +287,21 @@ class LineSearch(StorySearch):
         """What was learnt, nudged; in the other direction where it can go no further; None if in neither."""
         for _ in range(2):
             found = nudges.moved(self.space, self.learned, axis.name, axis.direction, axis.factor)
+            if found is not None and axis.name == self.rate and self._rate_of(found) > self._ceiling:
+                found = self._at_ceiling()
             if found is not None:
                 return found
             axis.direction = -axis.direction
         return None
+
+    def _rate_of(self, config: Config) -> float:
+        return float(self.space.flatten(config).get(self.rate, math.nan))
+
+    def _at_ceiling(self) -> Config | None:
+        """What was learnt with the highest learning rate that never spiked; None if it is there already."""
+        if self._ceiling < LEAST_FACTOR * self._rate_of(self.learned):
+            return None
+        return nudges.with_value(self.space, self.learned, str(self.rate), self._ceiling)
 
     def check_ignored(self, axis: Axis, hold: End, nudge: End) -> None:
         if axis.alike < 0:
@@ -315,7 +333,8 @@ class LineSearch(StorySearch):
     def judge(self, end: End) -> None:
         """Puts the line at this end, or back if what led there went wrong."""
         spike = end.why if not end.is_sound else self._guard.spike(end.losses)
-        fault = spike or self._guard.bad_day(end.at, end.loss)
+        is_last = self.at >= self.decay_from
+        fault = spike or ("" if is_last else self._guard.bad_day(end.at, end.loss))
         if fault and end.is_sound and self._back >= PATIENCE:
             self.notes.append(f"went back {self._back} times and found the same: {fault}; taken as it is")
             self._guard.forget()
@@ -351,7 +370,7 @@ class LineSearch(StorySearch):
             return
         undo, self.undo = self.undo, None
         if undo is not None and self.moment - undo.moment <= UNDO_WITHIN:
-            target, remedy = undo.tip, self._undone(undo)
+            target, remedy = undo.tip, self._undone(undo, is_forced)
         else:
             target, remedy = self._ring.back(2 ** (self._back - 1)), self._calmed(is_forced)
         self.return_to(target)
@@ -369,8 +388,12 @@ class LineSearch(StorySearch):
         self.line_seed = fresh_seed(self.seed, 3, self.moment)
         self.plain = True
 
-    def _undone(self, undo: Undo) -> str:
+    def _undone(self, undo: Undo, is_forced: bool) -> str:
         words = nudges.in_words(self.space, self.learned, undo.learned)
+        if is_forced and self.rate is not None:
+            before, now = self._rate_of(undo.learned), self._rate_of(self.learned)
+            if now > before:
+                self._ceiling = min(self._ceiling, math.sqrt(before * now))
         self.learned = undo.learned
         if undo.axis is not None:
             undo.axis.direction = -undo.axis.direction
@@ -380,7 +403,10 @@ class LineSearch(StorySearch):
     def _calmed(self, is_forced: bool) -> str:
         if self.rate is None:
             return "the examples come in another order"
-        if self._back > 1:
+        spiked_before = is_forced and self._rate_of(self.learned) >= self._ceiling
+        if is_forced:
+            self._ceiling = min(self._ceiling, self._rate_of(self.learned))
+        if self._back > 1 or spiked_before:
             calmer = nudges.scaled(self.space, self.learned, self.rate, REPEAT_RATE)
             words = nudges.in_words(self.space, self.learned, calmer)
             self.learned = calmer
