@@ -4,11 +4,10 @@ from __future__ import annotations
 
 EVENTS = frozenset(
     [
-        *("start", "adopt", "hold", "nudge", "accept", "reject", "rollback", "rewarm", "decay"),
-        *("steady", "sync", "clone", "explore", "order"),
+        *("start", "adopt", "hold", "nudge", "accept", "reject", "keep", "rollback", "decay"),
+        *("steady", "clone", "order"),
     ]
 )
-SIDE = frozenset(["hold", "nudge"])  # probes: arms that are compared before one of them goes on
 
 
 def event_of(reason: str) -> str:

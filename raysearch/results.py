@@ -27,7 +27,15 @@ from raysearch.errors import RunError, unknown
 from raysearch.journal import Event, read_events
 from raysearch.paths import RunPaths
 from raysearch.space import Space
-from raysearch.tables import Integers, Segments, Trials, curve_frame, segment_frame, trial_frame
+from raysearch.tables import (
+    Integers,
+    Segments,
+    Trials,
+    curve_frame,
+    segment_frame,
+    trial_frame,
+    with_events,
+)
 from raysearch.tree import Config, Mode
 from raysearch.verdict import Contender, Verdict, judge
 
@@ -218,13 +226,33 @@ class Results:
         order = ["role", "source", "seed"]
         return frame.sort_values(order, ascending=[False, True, True], ignore_index=True)
 
-    def lineage(self, trial: int) -> pd.DataFrame:
-        """The segments from a fresh model to the end of this trial; the columns of `segments()`.
+    def lineage(self, trial: int | None = None) -> pd.DataFrame:
+        """How the models came about; the columns of `segments()` and `event`, `words`, `depth`, `on_path`.
+
+        With a trial: the segments from a fresh model to its end. Without: all of the search, in the order
+        in which they ended. `event` is what the reason begins with (start, nudge, accept, reject,
+        rollback, ...; empty where it names none) and `words` the rest of it, `depth` counts segments
+        from the root, and `on_path` says what led to the best trial (nothing did while none ended well).
 
         Raises:
             RunError: there is no such trial.
         """
-        return segment_frame(self._segments, np.array(self._path_to(trial), np.int64))
+        if trial is not None:
+            rows = np.array(self._path_to(trial), np.int64)
+            return with_events(segment_frame(self._segments, rows), set(rows.tolist()), rows)
+        try:
+            path = set(self._path_to(self.best.trial))
+        except RunError:
+            path = set()
+        return with_events(segment_frame(self._segments, self._search_rows), path, self._search_rows)
+
+    def configs(self, trial: int) -> list[Config]:
+        """The whole configuration of each segment from a fresh model to the end of this trial.
+
+        Raises:
+            RunError: there is no such trial.
+        """
+        return [dict(config) for config in self._segments.configs(self._path_to(trial))]
 
     def schedule(self, trial: int) -> pd.DataFrame:
         """Which configuration held from which iteration to which, on the way to the end of this trial.

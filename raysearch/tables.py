@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raysearch.journal import read_table
+from raysearch.reasons import event_of, words_of
 from raysearch.rows import Decoder, parse_metrics, parse_shape
 from raysearch.tree import Mode, segment_name
 
@@ -265,6 +266,20 @@ def segment_frame(segments: Segments, rows: Integers) -> pd.DataFrame:
     columns |= config_columns(picked)
     columns |= {name: _texts(picked[name]) for name in ("reason", "worker", "checkpoint", "error")}
     return pd.DataFrame(columns, copy=False)
+
+
+def with_events(frame: pd.DataFrame, path: set[int], rows: Integers) -> pd.DataFrame:
+    """A frame of segments with what `Results.lineage` adds; `path` are the rows that led to the best."""
+    depths: dict[int, int] = {}
+    parents = frame["parent"].astype(object).where(frame["parent"].notna(), None)
+    for segment, parent in zip(frame["id"], parents, strict=True):  # a parent ended before its children began
+        depths[segment] = depths.get(parent, 0) + 1
+    return frame.assign(
+        event=[event_of(reason) for reason in frame["reason"]],
+        words=[words_of(reason) for reason in frame["reason"]],
+        depth=[depths[segment] for segment in frame["id"]],
+        on_path=[row in path for row in rows.tolist()],
+    )
 
 
 def trial_frame(trials: Trials) -> pd.DataFrame:

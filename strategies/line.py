@@ -146,6 +146,7 @@ class LineSearch(StorySearch):
         nudged = None if axis is None else self._nudged(axis)
         if axis is not None and nudged is not None and self.can_afford(self.probe_length):
             yield from self._fork(axis, nudged)
+        self.why = self.why or "keep: nothing to nudge, or no probe left in the budget"
         self.plain = False
         if not self.ended and self.at < self.decay_from:
             yield from self.stretch(min(self.at + self.stretch_length, self.decay_from))
@@ -154,7 +155,7 @@ class LineSearch(StorySearch):
         """A piece of the last stretch, in which the learning rate falls to zero (or its lower bound)."""
         left = self.recipe.max_iterations - self.at
         piece = max(1, math.ceil((self.recipe.max_iterations - self.decay_from) / self.recipe.decay_steps))
-        if self.why.startswith(("accept", "reject", "start")) and self.rate:
+        if self.rate and (not self.why or self.why.startswith(("accept", "reject", "start"))):
             self.why = f"decay: {self.rate} falls to zero over the last {left} iterations"
         yield from self.stretch(self.at + min(left, piece))
 
@@ -286,6 +287,7 @@ class LineSearch(StorySearch):
     def _nudged(self, axis: Axis) -> Config | None:
         """What was learnt, nudged; in the other direction where it can go no further; None if in neither."""
         for _ in range(2):
+            found: Config | None
             found = nudges.moved(self.space, self.learned, axis.name, axis.direction, axis.factor)
             if found is not None and axis.name == self.rate and self._rate_of(found) > self._ceiling:
                 found = self._at_ceiling()
@@ -295,7 +297,7 @@ class LineSearch(StorySearch):
         return None
 
     def _rate_of(self, config: Config) -> float:
-        return float(self.space.flatten(config).get(self.rate, math.nan))
+        return float(self.space.flatten(config).get(str(self.rate), math.nan))
 
     def _at_ceiling(self) -> Config | None:
         """What was learnt with the highest learning rate that never spiked; None if it is there already."""
@@ -327,7 +329,8 @@ class LineSearch(StorySearch):
     def stretch(self, stop: int) -> Steps:
         """Trains the line on, and takes it back if that went wrong."""
         config = self.effective(self.learned, self.at, stop)
-        (end,) = yield from self.grow([Arm(self.trial, self.tip, config, self.why)], stop)
+        why, self.why = self.why or f"keep: {self.rate or 'all'} as it is", ""
+        (end,) = yield from self.grow([Arm(self.trial, self.tip, config, why)], stop)
         self.judge(end)
 
     def judge(self, end: End) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import raysearch
-from raysearch.cli import listing, reading, searching, watching
+from raysearch.cli import lineage, listing, reading, searching, watching
 from raysearch.errors import RaysearchError
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ app.command(rich_help_panel=_SEARCH)(searching.resume)
 app.command(rich_help_panel=_LOOK)(watching.status)
 app.command(rich_help_panel=_LOOK)(reading.best)
 app.command(rich_help_panel=_LOOK)(reading.trials)
+app.command(rich_help_panel=_LOOK)(lineage.lineage)
 app.command(rich_help_panel=_LOOK)(reading.export)
 app.command(rich_help_panel=_LOOK)(reading.report)
 app.command(rich_help_panel=_MORE)(listing.examples)

@@ -53,6 +53,7 @@ Sort = Annotated[str | None, Option(metavar="COLUMN", help="Order by it; -COLUMN
 Limit = Annotated[int | None, Option(metavar="N", min=0, help="How many rows; 20 on the screen, else all.")]
 Csv = Annotated[Path | None, Option("--csv", metavar="FILE", help="Write CSV; - is stdout.")]
 Parquet = Annotated[Path | None, Option("--parquet", metavar="FILE", help="Write Parquet.")]
+LineageLimit = Annotated[int | None, Option("--limit", metavar="N", min=1, help="Only the last N rows.")]
 Trial = Annotated[int | None, Option(metavar="N", help="Of this trial instead of the best.")]
 Config = Annotated[bool, Option("--config", help="The configuration; also if nothing else is asked for.")]
 Output = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="YAML; JSON if it ends so.")]

@@ -6,5 +6,6 @@ metrics["val_loss_parts"] = raysearch.torch.parts(losses)
 
 from raysearch.torch.optimizers import apply
 from raysearch.torch.parts import parts
+from raysearch.torch.schedules import TorchSchedule
 
-__all__ = ["apply", "parts"]
+__all__ = ["TorchSchedule", "apply", "parts"]

@@ -1,0 +1,190 @@
+"""`raysearch lineage`: how a model came about, drawn as a trunk with its side branches.
+
+The trunk is what led to the best trial (or the one asked for). Beside it stands what was tried and left:
+probes that lost, stretches that were taken back. Neighbours on the trunk with one reason are one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from raysearch.cli import options
+from raysearch.cli.output import command, console, print_json
+from raysearch.errors import RunError
+from raysearch.figures import number, setting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from raysearch.results import Results
+
+LINES_SHOWN = 8  # of other models
+STYLES = {"accept": "green", "rollback": "bold red", "order": "bold cyan", "clone": "cyan", "steady": "cyan"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A stretch of the tree: on the trunk, or beside it."""
+
+    is_trunk: bool
+    segment: str
+    start: int
+    stop: int
+    values: str
+    metric: float
+    event: str
+    words: str
+    status: str
+    segments: int = 1
+
+
+def lineage(
+    run: options.Run,
+    trial: options.Trial = None,
+    limit: options.LineageLimit = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show how the best model came about: every fork, rejection and rollback, with its reason."""
+    from raysearch.launch import existing_run
+    from raysearch.results import load
+
+    results = load(existing_run(run))
+    frame = results.lineage()
+    if not len(frame):
+        raise RunError(f"{results.path}: no segment has ended yet")
+    if trial is not None:
+        frame["on_path"] = frame["id"].isin(results.lineage(trial)["id"])
+    if as_json:
+        print_json(frame.astype(object).where(frame.notna(), None).to_dict("records"))
+        return
+    rows = list(rows_of(frame))
+    _show(results, rows, limit)
+    _show_others(results, frame)
+
+
+def rows_of(frame: pd.DataFrame) -> Iterator[Row]:
+    """The trunk from the root up, each row after what branched off where it begins."""
+    frame = _with_changes(frame)
+    trunk = frame[frame["on_path"]].sort_values("start", kind="stable")
+    children: dict[Any, pd.DataFrame] = dict(list(frame[~frame["on_path"]].groupby("parent")))
+    kept: list[Any] = []
+    for segment in trunk.itertuples():
+        beside = children.get(segment.parent)
+        if kept and (beside is not None or not _same_reason(kept[-1], segment)):
+            yield _merged(kept, True)
+            kept = []
+        if beside is not None:
+            for first in beside.itertuples():
+                yield _merged(list(_subtree(first, children)), False)
+        kept.append(segment)
+    if kept:
+        yield _merged(kept, True)
+
+
+# ---- inside
+
+
+def _with_changes(frame: pd.DataFrame) -> pd.DataFrame:
+    """`values`: of each segment's hyper-parameters, those that differ anywhere."""
+    names = [name for name in frame.columns if name.startswith("config.")]
+    changing = [name for name in names if frame[name].astype(str).nunique() > 1]
+    texts = [
+        ", ".join(f"{n.removeprefix('config.')} {setting(v)}" for n, v in zip(changing, values, strict=True))
+        for values in frame[changing].itertuples(index=False, name=None)
+    ]
+    return frame.assign(values=texts if changing else "")
+
+
+def _subtree(first: Any, children: dict[Any, pd.DataFrame]) -> Iterator[Any]:
+    waiting = [first]
+    while waiting:
+        segment = waiting.pop(0)
+        yield segment
+        beyond = children.get(segment.id)
+        waiting += [] if beyond is None else list(beyond.itertuples())
+
+
+def _same_reason(one: Any, other: Any) -> bool:
+    return bool(one.reason == other.reason and one.trial == other.trial)
+
+
+def _merged(segments: Sequence[Any], is_trunk: bool) -> Row:
+    first, last = segments[0], max(segments, key=lambda s: s.reached)
+    values = first.values if first.values == last.values else f"{first.values} -> {last.values}"
+    bad = next((s for s in segments if s.status != "completed"), None)
+    return Row(
+        is_trunk,
+        first.segment,
+        first.start,
+        last.reached,
+        values,
+        last.value,
+        first.event,
+        first.words if bad is None or not bad.error else f"{first.words}; {bad.status}: {bad.error}",
+        last.status if bad is None else bad.status,
+        len(segments),
+    )
+
+
+def _show(results: Results, rows: Sequence[Row], limit: int | None) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("segment", no_wrap=True)
+    table.add_column("iterations", justify="right", no_wrap=True)
+    table.add_column("with", overflow="fold", max_width=28)
+    table.add_column(results.metric, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("why", ratio=1, overflow="fold")
+    shown = rows if limit is None else rows[-limit:] if limit else []
+    for row in shown:
+        dim = "" if row.is_trunk else "dim"
+        glyph = "● " if row.is_trunk else "├╴"
+        event = row.event if row.status == "completed" or row.event else row.status
+        table.add_row(
+            Text(glyph + row.segment, style=dim),
+            Text(f"{row.start:,}-{row.stop:,}", style=dim),
+            Text(row.values, style=dim),
+            Text(number(row.metric), style=dim),
+            Text(event, style=STYLES.get(row.event, dim) if row.is_trunk else dim),
+            Text(row.words, style=dim),
+        )
+    out = console()
+    if len(shown) < len(rows):
+        out.print(f"the last {len(shown):,} of {len(rows):,} rows\n")
+    out.print(table)
+    beside = sum(not row.is_trunk for row in rows)
+    out.print(
+        f"\n● what led to the model   ├╴ what was tried beside it and left ({beside:,})", soft_wrap=True
+    )
+
+
+def _show_others(results: Results, frame: pd.DataFrame) -> None:
+    """The models that grew from other roots."""
+    roots: dict[int, int] = {}
+    parents = frame["parent"].astype(object).where(frame["parent"].notna(), None)
+    for segment, parent in zip(frame["id"], parents, strict=True):
+        roots[segment] = roots.get(parent, segment) if parent is not None else segment
+    frame = frame.assign(root=[roots[segment] for segment in frame["id"]])
+    trunk = set(frame.loc[frame["on_path"], "root"])
+    groups = [group for root, group in frame.groupby("root", sort=False) if root not in trunk]
+    ended = [(int(group["reached"].max()), group) for group in groups]
+    out = console()
+    if not ended:
+        return
+    out.print(f"\n{len(ended):,} other {'models' if len(ended) > 1 else 'model'} from a fresh start:")
+    ended.sort(key=lambda found: -found[0])
+    for reached, group in ended[:LINES_SHOWN]:
+        last = group[group["reached"] == reached].iloc[-1]
+        out.print(
+            f"  trial {last['trial']:,}: {len(group):,} segments, to iteration {reached:,} with "
+            f"{results.metric} {number(float(last['value']))}",
+            soft_wrap=True,
+        )
+    if len(ended) > LINES_SHOWN:
+        out.print(
+            f"  and {len(ended) - LINES_SHOWN:,} more: {command('trials', str(results.path))}", soft_wrap=True
+        )

@@ -1,0 +1,250 @@
+"""The schedule of a training: which hyper-parameters held from which iteration to which.
+
+    schedule = raysearch.schedule.load("schedule.yaml")      # from: raysearch export RUN --schedule -o ...
+    schedule.at(120)                                         # {"lr": 0.0021, ...}
+    scheduler = schedule.scheduler(optimizer, steps_per_iteration=5)     # a torch LRScheduler
+    for step in range(3000):
+        ...
+        optimizer.step()
+        scheduler.step()
+
+The file is plain YAML or JSON. Reading it and asking for values needs neither Ray nor torch.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raysearch.errors import SpecError
+
+if TYPE_CHECKING:
+    import torch
+
+    from raysearch.results import Results
+    from raysearch.torch.schedules import TorchSchedule
+
+FORMAT = "raysearch-schedule/1"
+
+
+@dataclass(frozen=True)
+class Step:
+    """From iteration `start` to `stop`, which is the next step's start, `config` holds."""
+
+    start: int
+    stop: int
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Hyper-parameters over a training.
+
+    Attributes:
+        steps: one behind the other, the first from iteration 0; each has a whole configuration.
+        about: where it is from: run, trial, metric, mode, value.
+    """
+
+    steps: tuple[Step, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises SpecError if the steps do not follow one another from 0."""
+        if not self.steps:
+            raise SpecError("a schedule needs at least one step")
+        at = 0
+        for number, step in enumerate(self.steps):
+            if step.start != at or step.stop <= step.start:
+                raise SpecError(
+                    f"steps[{number}] goes from {step.start} to {step.stop}: it must begin at {at}, where "
+                    "the one before it ends, and end later"
+                )
+            at = step.stop
+
+    @property
+    def iterations(self) -> int:
+        """Of the whole training."""
+        return self.steps[-1].stop
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The hyper-parameters that change."""
+        first = self.steps[0].config
+        keys = dict.fromkeys(name for step in self.steps for name in step.config)
+        return tuple(name for name in keys if any(s.config.get(name) != first.get(name) for s in self.steps))
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """The hyper-parameters that do not change."""
+        return {name: value for name, value in self.steps[0].config.items() if name not in self.names}
+
+    def at(self, iteration: float) -> dict[str, Any]:
+        """The configuration at an iteration, counted from 0; after the end the last one's.
+
+        Raises:
+            ValueError: the iteration is negative or NaN.
+        """
+        if not iteration >= 0:
+            raise ValueError(f"iteration {iteration} must be at least 0")
+        return dict(self.steps[max(0, bisect.bisect_right(self._starts, iteration) - 1)].config)
+
+    def stretched(self, iterations: int) -> Schedule:
+        """The same schedule over a longer or shorter training; steps that become too short are left out.
+
+        Raises:
+            SpecError: iterations is below 1.
+        """
+        if iterations < 1:
+            raise SpecError(f"iterations = {iterations} must be at least 1")
+        share = iterations / self.iterations
+        ends = [round(step.stop * share) for step in self.steps]
+        starts = [0, *ends[:-1]]
+        steps = [
+            Step(start, stop, step.config)
+            for start, stop, step in zip(starts, ends, self.steps, strict=True)
+            if stop > start
+        ]
+        return replace(self, steps=tuple(steps))
+
+    def mean(self) -> dict[str, Any]:
+        """The constant configuration nearest to it: means over the iterations, in log space where positive.
+
+        Of what is no number, the value that held longest.
+        """
+        return {name: self._mean(name) for name in self.steps[0].config}
+
+    def scheduler(self, optimizer: torch.optim.Optimizer, steps_per_iteration: int = 1) -> TorchSchedule:
+        """A torch scheduler that sets lr and every other setting of the optimizer; call its `step` as usual.
+
+        Args:
+            steps_per_iteration: optimizer steps in an iteration of the search.
+        """
+        from raysearch.torch.schedules import TorchSchedule
+
+        return TorchSchedule(optimizer, self, steps_per_iteration)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as in the file: what never changes stands once."""
+        return {
+            "format": FORMAT,
+            **self.about,
+            "iterations": self.iterations,
+            "constants": self.constants,
+            "steps": [
+                {
+                    "start": s.start,
+                    "stop": s.stop,
+                    "config": {n: s.config[n] for n in self.names if n in s.config},
+                }
+                for s in self.steps
+            ],
+        }
+
+    def to_text(self, as_json: bool = False) -> str:
+        """The file's text, YAML or JSON."""
+        if as_json:
+            return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        from raysearch.yamltext import write_yaml
+
+        return write_yaml(self.to_dict())
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [step.start for step in self.steps]
+
+    def _mean(self, name: str) -> Any:
+        held = [(step.config[name], step.stop - step.start) for step in self.steps if name in step.config]
+        if len({repr(value) for value, _ in held}) == 1:
+            return held[0][0]
+        total = sum(length for _, length in held)
+        if all(isinstance(v, float) and math.isfinite(v) for v, _ in held):
+            if all(v > 0 for v, _ in held):
+                return math.exp(sum(math.log(v) * length for v, length in held) / total)
+            return sum(v * length for v, length in held) / total
+        longest: dict[str, int] = {}
+        for value, length in held:
+            longest[repr(value)] = longest.get(repr(value), 0) + length
+        most = max(longest, key=lambda key: longest[key])
+        return next(value for value, _ in held if repr(value) == most)
+
+
+def load(path: str | os.PathLike[str]) -> Schedule:
+    """The schedule in a file, YAML or JSON.
+
+    Raises:
+        SpecError: it cannot be read, or is no schedule; says where.
+    """
+    from raysearch.yamltext import read_yaml
+
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file}: cannot be read: {error}") from None
+    written = read_yaml(text, file.name)  # JSON is YAML
+    if not isinstance(written, dict) or written.get("format") != FORMAT:
+        found = written.get("format") if isinstance(written, dict) else type(written).__name__
+        raise SpecError(
+            f"{file}: not a schedule: format is {found!r}, and {FORMAT!r} is expected; "
+            "`raysearch export RUN --schedule` writes one"
+        )
+    try:
+        return from_dict(written)
+    except SpecError as error:
+        raise SpecError(f"{file}: {error}") from None
+
+
+def from_dict(written: Mapping[str, Any]) -> Schedule:
+    """The schedule that `Schedule.to_dict` wrote. Raises SpecError for anything else."""
+    constants, steps = written.get("constants") or {}, written.get("steps")
+    if not isinstance(constants, Mapping) or not isinstance(steps, Sequence) or isinstance(steps, str):
+        raise SpecError("constants must be a mapping and steps a list")
+    about = {k: v for k, v in written.items() if k not in ("format", "iterations", "constants", "steps")}
+    return Schedule(tuple(_step(i, step, constants) for i, step in enumerate(steps)), about)
+
+
+def of(results: Results, trial: int | None = None) -> Schedule:
+    """The schedule on the way to the end of the best trial, or of another one.
+
+    Raises:
+        RunError: there is no such trial, or none ended well.
+    """
+    best = results.best if trial is None else None
+    number = best.trial if best is not None else int(trial or 0)
+    path = results.lineage(number)
+    configs = results.configs(number)
+    steps: list[Step] = []
+    for start, stop, config in zip(path["start"], path["reached"], configs, strict=True):
+        if stop <= start:
+            continue
+        if steps and steps[-1].config == config:
+            steps[-1] = replace(steps[-1], stop=int(stop))
+        else:
+            steps.append(Step(int(start), int(stop), config))
+    value = float(path["value"].iloc[-1])
+    about = {
+        "run": results.path.name,
+        "trial": number,
+        "metric": results.metric,
+        "mode": results.mode,
+        "value": value,
+    }
+    return Schedule(tuple(steps), about)
+
+
+def _step(number: int, step: Any, constants: Mapping[str, Any]) -> Step:
+    if not isinstance(step, Mapping) or not {"start", "stop", "config"} <= step.keys():
+        raise SpecError(f"steps[{number}] = {step!r} needs start, stop and config")
+    start, stop, config = step["start"], step["stop"], step["config"]
+    if not all(isinstance(n, int) and not isinstance(n, bool) for n in (start, stop)):
+        raise SpecError(f"steps[{number}]: start {start!r} and stop {stop!r} must be whole numbers")
+    if not isinstance(config, Mapping):
+        raise SpecError(f"steps[{number}].config = {config!r} is no mapping")
+    return Step(start, stop, {**constants, **config})
