@@ -277,8 +277,10 @@ class Search:
         """
         plan = getattr(self.strategy, "plan_intervention", None)
         if plan is None:
-            name = type(self.strategy).__name__.lower()
-            raise SpecError(f"strategy {name} takes no nudges and no rollbacks; panda does")
+            raise SpecError(
+                f"{type(self.strategy).__name__} takes no nudges and no rollbacks; panda of up to seven "
+                "models does"
+            )
         return dict(plan(order))
 
     def intervene(self, stamped: Mapping[str, Any]) -> None:

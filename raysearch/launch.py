@@ -26,6 +26,7 @@ from raysearch.spec import SearchSpec, load_spec, make_spec
 from raysearch.standings import FINALS
 
 if TYPE_CHECKING:
+    from raysearch.adoption import Adoption
     from raysearch.executors.loading import Shipped
 
 Executor = Literal["tune", "inline"]
@@ -58,7 +59,8 @@ def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Res
         trainable: a Ray Tune class or function trainable, or `module:attribute`.
         executor: "tune", or "inline" for this process without a cluster.
         **fields: the fields of a spec: space, metric, mode, strategy, workers, storage, name, ...; see
-            `raysearch.spec.SearchSpec`. `address`, `local`, `callbacks` and `on_status` as in `How`.
+            `raysearch.spec.SearchSpec`. `address`, `local`, `callbacks` and `on_status` as in `How`,
+            `from_checkpoint` and `at_iteration` as in `launch`.
 
     Raises:
         SpecError: a field is wrong; nothing has been started.
@@ -66,16 +68,30 @@ def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Res
     """
     how_names = {field.name for field in dataclasses.fields(How)} - {"executor"}
     how = How(executor, **{name: fields.pop(name) for name in how_names & fields.keys()})
+    begin = {name: fields.pop(name) for name in ("from_checkpoint", "at_iteration") if name in fields}
     fields.setdefault("name", _name_of(trainable))
-    return launch(make_spec(trainable=trainable, **fields), how)
+    return launch(make_spec(trainable=trainable, **fields), how, **begin)
 
 
-def launch(spec: SearchSpec, how: How | None = None) -> Results:
+def launch(
+    spec: SearchSpec,
+    how: How | None = None,
+    *,
+    from_checkpoint: str | os.PathLike[str] | None = None,
+    at_iteration: int | None = None,
+) -> Results:
     """Starts a new run from its spec and follows it to its end.
 
+    Args:
+        from_checkpoint: folder of a model to go on with, kept by raysearch or written by the trainable's
+            own `save_checkpoint`; for strategies that adopt one (panda).
+        at_iteration: after which iteration it was saved; needed where the checkpoint does not say.
+
     Raises:
+        SpecError: the spec does not fit its trainable, or the checkpoint does not fit the spec.
         RunError: a run of that name exists, its folder cannot be written, or it ended with an error.
     """
+    from raysearch.adoption import make_adoption
     from raysearch.executors.loading import ship
 
     trainable = _load(spec)
@@ -83,9 +99,14 @@ def launch(spec: SearchSpec, how: How | None = None) -> Results:
     how = how or How()
     _check_executor(how)
     shipped = ship(trainable)
-    _check_strategy(spec)
+    _check_strategy(spec, trainable)
+    adoption = None
+    if from_checkpoint is not None:
+        adoption = make_adoption(spec, os.fspath(from_checkpoint), at_iteration)
+    elif at_iteration is not None:
+        raise SpecError("--at-iteration says where the model of --from-checkpoint stands: give both")
     root = run_folder(spec)
-    _create(root, spec)
+    _create(root, spec, adoption)
     return _go_on(root, spec, shipped, how)
 
 
@@ -135,6 +156,8 @@ def more_samples(
     recipe: Any = spec.strategy
     if not hasattr(recipe, "extended"):
         raise SpecError(f"strategy {recipe.name!r} cannot be extended: it has no samples or horizon")
+    if samples is not None and not hasattr(recipe, "samples"):
+        raise SpecError(f"--samples: strategy {recipe.name} has none; a longer training is --max-iterations")
     count = _count(samples, recipe.samples) if samples is not None else None
     if count is not None and count < recipe.samples:
         raise SpecError(
@@ -212,8 +235,16 @@ def _check_executor(how: How) -> None:
         raise SpecError(f"executor: {how.executor!r} is not one of tune, inline")
 
 
-def _check_strategy(spec: SearchSpec) -> None:
+def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
     """Raises SpecError for what would otherwise show only when the run exists, such as a wrong sampler."""
+    from raysearch.executors.loading import can_pause, is_class
+
+    needs = getattr(spec.strategy, "needs_checkpoints", False)
+    if needs and is_class(trainable) and not can_pause(trainable):  # a function shows it when it runs
+        raise SpecError(
+            f"strategy {spec.strategy.name} trains models on from their checkpoints, and "
+            f"{trainable.__name__} writes none: implement save_checkpoint and load_checkpoint"
+        )
     spec.strategy.start(
         spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
     )
@@ -239,7 +270,9 @@ def _check_edit(old: SearchSpec, new: SearchSpec) -> None:
         )
 
 
-def _create(root: Path, spec: SearchSpec) -> None:
+def _create(root: Path, spec: SearchSpec, adoption: Adoption | None) -> None:
+    from raysearch.adoption import adopt
+
     paths = RunPaths(root)
     if paths.spec.exists():
         raise RunError(
@@ -250,7 +283,9 @@ def _create(root: Path, spec: SearchSpec) -> None:
         root.mkdir(parents=True, exist_ok=True)
         if paths.journal.exists():  # left by a launch that died before its spec was written: it holds nothing
             shutil.rmtree(paths.journal)
-        Journal.create(paths.journal).close()
+        with Journal.create(paths.journal) as journal:
+            if adoption is not None:
+                adopt(paths, journal, adoption, spec.metric)
         replace_text(paths.spec, spec.to_yaml())
     except OSError as error:
         raise RunError(
@@ -289,6 +324,7 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
 def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
     from raysearch.executors.inline import run_inline
 
+    setup = dataclasses.replace(setup, notes=_sharing(spec, 1))
     session = Session.open(setup, time.time())
     try:
         run_inline(
@@ -309,7 +345,16 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
     with connected(how.address, how.local):
         fit = fitting(resources)
         count = fit if spec.workers.count == "auto" else int(spec.workers.count)
+        setup = dataclasses.replace(setup, notes=_sharing(spec, count))
         return run_tune(setup, job, count, resources, how.on_status, list(how.callbacks))
+
+
+def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:
+    """What is to be said where models take turns."""
+    population = getattr(spec.strategy, "population", 1)
+    if population <= workers:
+        return ()
+    return (f"{population} models on {workers} {'worker' if workers == 1 else 'workers'}: they take turns",)
 
 
 def _count(samples: str | int, now: int) -> int:

@@ -26,10 +26,17 @@ STALE_S = 3600.0  # an unacknowledged checkpoint older than this belongs to no l
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What it takes to open a run: where it is, and its resolved spec (without the trainable)."""
+    """What it takes to open a run.
+
+    Attributes:
+        run: where it is.
+        spec: resolved, without the trainable.
+        notes: what the user should be told.
+    """
 
     run: str
     spec: SearchSpec
+    notes: tuple[str, ...] = ()
 
 
 class Session:
@@ -75,7 +82,7 @@ class Session:
                     taken.add(str(event.detail.get("order", "")))
             search.replay(clock.watching(journal.outcomes()))
             search.seconds_before = clock.seconds
-            for note in journal.notes:
+            for note in (*journal.notes, *setup.notes):
                 search.warn(note)
             checkpoints.sweep(search.register.checkpoints(), STALE_S)
             search.register.keep_existing(set(checkpoints.names()))

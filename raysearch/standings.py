@@ -38,7 +38,7 @@ class Standings:
         counts: outcomes by status; reached: the search's own by iteration and status.
         bars: score of the TOP-th best by iteration, once there are so many.
         busy_s: seconds of training, lost ones included.
-        ended, iterations: outcomes of the search itself, and the iterations that they trained.
+        ended: outcomes of the search itself; iterations: what all trained, a finish too.
     """
 
     def __init__(self, metric: str, mode: Mode) -> None:
@@ -84,17 +84,19 @@ class Standings:
             self.first_error = self.first_error or outcome.error
         if segment.parent is not None or segment.role in FINALS or event_of(segment.reason):
             self.recent.append(f"{segment_name(segment.id)}: {segment.reason}")
+        if segment.role != ADOPTED:
+            self.iterations += outcome.reached - segment.start
+        values = outcome.curve.get(self._metric, ())
+        is_sound = outcome.status is Status.COMPLETED and len(values) > 0 and math.isfinite(values[-1])
+        if is_sound:
+            self._latest = outcome
         if segment.role in FINALS:
             self.finals += 1
             return
         self.trials += segment.start == 0
         self.reached.setdefault(segment.stop, Counter())[outcome.status] += 1
         self.ended[outcome.status] += 1
-        if segment.role != ADOPTED:
-            self.iterations += outcome.reached - segment.start
-        values = outcome.curve.get(self._metric, ())
-        if outcome.status is Status.COMPLETED and values and math.isfinite(values[-1]):
-            self._latest = outcome
+        if is_sound:
             self._compare(segment, values[-1], outcome.reached)
 
     def snapshot(self) -> dict[str, Any]:

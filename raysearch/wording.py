@@ -37,7 +37,7 @@ def progress_line(status: Snapshot, about: About) -> str:
     """`iteration 490 of 600 · 512 of at most 750 trained · 71 segments · 0 failed`, or of trials."""
     if not isinstance(about.plan, Course):
         return trials_line(status, about, about.plan)
-    latest, ended = status["latest"], status["ended"]
+    latest, ended = status["latest"], {k: n for k, n in status["segments"].items() if k != "lost"}
     at = latest["iteration"] if latest else 0
     parts = [
         f"iteration {at:,} of {about.plan.horizon:,}",

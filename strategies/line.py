@@ -40,8 +40,10 @@ GOOD_STRETCHES = 3  # in a row, after which a fault is the first again
 LEAP_ONE_IN = 5  # moments
 LEAP = 2.0
 IGNORED_AFTER = 3  # probes in a row that end alike to the last digit
+CALMING_WITHIN = 10  # moments in which each calming nudge that was accepted makes the next one dearer
+CALMING_COST = 1.0
 YOUNG = 12  # a probe is at most this part of the line's age
-UNDO_WITHIN = 2  # moments in which a fault is laid on the last nudge
+UNDO_WITHIN = 2  # moments, or intervals, in which a fault is laid on the last nudge
 RESERVE, RESERVE_MOST = 0.1, 0.4  # of max_iterations, but of what the budget allows beyond: not for probes
 REPORTS = 60  # of the line, from which noise is estimated
 
@@ -124,6 +126,7 @@ class LineSearch(StorySearch):
         self._back = 0
         self._good = 0
         self._calm = 1.0
+        self._calmings: list[int] = []  # moments at which a calming nudge was accepted
         self._ceiling = math.inf  # of the learning rate: it spiked above
         self.ended = False
 
@@ -250,10 +253,13 @@ class LineSearch(StorySearch):
         if name == self.rate and direction > 0:
             return -self.recipe.lenience * max(0.0, progress)
         is_calming = nudges.lowers_noise(name, direction)
-        return needed(found, progress, is_calming, self.recipe.z, self.recipe.rho)
+        dearer = 1.0 + CALMING_COST * sum(m > self.moment - CALMING_WITHIN for m in self._calmings)
+        return needed(found, progress, is_calming, dearer * self.recipe.z, dearer * self.recipe.rho)
 
     def _accept(self, axis: Axis, nudged: Config, end: End, words: str) -> None:
         self.undo = Undo(self.moment, self.tip, self.learned, axis)
+        if nudges.lowers_noise(axis.name, axis.direction):
+            self._calmings = [m for m in self._calmings if m > self.moment - CALMING_WITHIN] + [self.moment]
         self.learned, self.why = nudged, f"accept: {words}"
         axis.rejections = 0
         self.come(end)
@@ -372,7 +378,7 @@ class LineSearch(StorySearch):
             self.notes.append(f"the line was given up after it went back {BACK_MOST} times in a row: {fault}")
             return
         undo, self.undo = self.undo, None
-        if undo is not None and self.moment - undo.moment <= UNDO_WITHIN:
+        if undo is not None and self._is_recent(undo):
             target, remedy = undo.tip, self._undone(undo, is_forced)
         else:
             target, remedy = self._ring.back(2 ** (self._back - 1)), self._calmed(is_forced)
@@ -381,6 +387,12 @@ class LineSearch(StorySearch):
             "a fresh model" if target is None else f"{segment_name(target.segment.id)}, iteration {target.at}"
         )
         self.why = f"rollback: to {place}: {fault}; {remedy}"
+
+    def _is_recent(self, undo: Undo) -> bool:
+        since = self.at - (undo.tip.at if undo.tip is not None else 0)
+        return (
+            self.moment - undo.moment <= UNDO_WITHIN or since <= UNDO_WITHIN * self.recipe.interval_iterations
+        )
 
     def return_to(self, target: End | None) -> None:
         """The line goes on from an earlier end, as a new trial with another order of the examples."""

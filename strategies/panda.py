@@ -114,6 +114,11 @@ class Panda:
         object.__setattr__(self, "shape", shape_setting(self.base_schedule))
 
     @property
+    def takes_orders(self) -> bool:
+        """Whether people may nudge and roll back while it runs."""
+        return self.exploit != "truncation" and self.population < MANY
+
+    @property
     def interval_iterations(self) -> int:
         """Iterations from one decision to the next, in the middle of a training."""
         is_line = self.exploit == "commit" and self.population < MANY

@@ -16,6 +16,7 @@ GROUP = "raysearch.strategies"
 OURS = {
     "caviar": "raysearch.strategies.caviar:Caviar",
     "panda": "raysearch.strategies.panda:Panda",
+    "replay": "raysearch.strategies.replay:Replay",
 }
 
 

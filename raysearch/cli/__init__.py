@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import raysearch
-from raysearch.cli import lineage, listing, reading, searching, watching
+from raysearch.cli import lineage, listing, reading, replaying, searching, steering, watching
 from raysearch.errors import RaysearchError
 
 app = typer.Typer(
@@ -47,6 +47,9 @@ def _root(
 _SEARCH, _LOOK, _MORE = "Search", "Look", "More"
 app.command(rich_help_panel=_SEARCH)(searching.launch)
 app.command(rich_help_panel=_SEARCH)(searching.resume)
+app.command(rich_help_panel=_SEARCH)(steering.nudge)
+app.command(rich_help_panel=_SEARCH)(steering.rollback)
+app.command(rich_help_panel=_SEARCH)(replaying.replay)
 app.command(rich_help_panel=_LOOK)(watching.status)
 app.command(rich_help_panel=_LOOK)(reading.best)
 app.command(rich_help_panel=_LOOK)(reading.trials)

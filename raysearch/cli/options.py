@@ -22,7 +22,7 @@ Run = Annotated[
 AsJson = Annotated[bool, Option("--json", help="Print JSON, for scripts.")]
 
 # launch and resume
-Spec = Annotated[str, Argument(metavar="SPEC", help="A YAML file, or an example: digits, mnist, chars.")]
+Spec = Annotated[str, Argument(metavar="SPEC", help="A YAML file, or an example: digits, panda_mnist1d, ...")]
 Name = Annotated[str | None, Option(metavar="NAME", help="Name of the run and its folder.")]
 Storage = Annotated[str | None, Option(metavar="DIR", help="Folder that runs are kept in.")]
 Workers = Annotated[int | None, Option(metavar="N", min=1, help="How many train side by side.")]
@@ -38,6 +38,12 @@ Local = Annotated[bool, Option("--local", help="Start a Ray cluster for this sea
 Address = Annotated[
     str | None, Option(metavar="ADDR", help="The Ray cluster to use; else one found here, or a new one.")
 ]
+FromCheckpoint = Annotated[
+    Path | None, Option(metavar="DIR", help="Go on with a model that is already half trained (panda).")
+]
+AtIteration = Annotated[
+    int | None, Option(metavar="K", min=1, help="Where that model stands, if its checkpoint does not say.")
+]
 DryRun = Annotated[bool, Option("--dry-run", help="Show rungs, trials and cost, and start nothing.")]
 Seconds = Annotated[
     float | None, Option(min=0, metavar="S", help="With --dry-run: to give the cost in hours.")
@@ -45,6 +51,13 @@ Seconds = Annotated[
 MoreSamples = Annotated[str | None, Option(metavar="N|+N", help="Make it larger: N samples, or N more.")]
 MaxIterations = Annotated[int | None, Option(metavar="N", min=1, help="Train the best for longer.")]
 SpaceFile = Annotated[Path | None, Option(metavar="FILE", help="A YAML with another space.")]
+
+# stepping in, replaying
+Values = Annotated[list[str], Argument(metavar="NAME=VALUE...", help="Such as lr=3e-4.")]
+SegmentName = Annotated[str, Argument(metavar="SEGMENT", help="Such as 12.3.")]
+ReplaySeeds = Annotated[int, Option("--seeds", metavar="N", help="How often each is trained.")]
+Constants = Annotated[int, Option(metavar="N", help="How many constant configurations to compare with.")]
+ScheduleFile = Annotated[Path | None, Option(metavar="FILE", help="A schedule from a file instead.")]
 
 # looking at a run
 Watch = Annotated[bool, Option("--watch", "-w", help="Stay, and show how it goes on.")]
@@ -56,6 +69,7 @@ Parquet = Annotated[Path | None, Option("--parquet", metavar="FILE", help="Write
 LineageLimit = Annotated[int | None, Option("--limit", metavar="N", min=1, help="Only the last N rows.")]
 Trial = Annotated[int | None, Option(metavar="N", help="Of this trial instead of the best.")]
 Config = Annotated[bool, Option("--config", help="The configuration; also if nothing else is asked for.")]
+Schedule = Annotated[bool, Option("--schedule", help="Which values held when, on the way to the model.")]
 Output = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="YAML; JSON if it ends so.")]
 Checkpoint = Annotated[Path | None, Option(metavar="DIR", help="Copy the checkpoint into this new folder.")]
 

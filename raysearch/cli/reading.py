@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json
-from raysearch.errors import CheckpointError, RunError
+from raysearch.errors import CheckpointError, RunError, SpecError
 from raysearch.figures import column, number, settings
 
 if TYPE_CHECKING:
@@ -75,24 +75,28 @@ def trials(
 def export(
     run: options.Run,
     config: options.Config = False,
+    schedule: options.Schedule = False,
     output: options.Output = None,
     checkpoint: options.Checkpoint = None,
     trial: options.Trial = None,
 ) -> None:
-    """Take a configuration (as YAML or JSON) or a checkpoint out of a run; the best trial's, or another's."""
+    """Take the best trial's, or another's, configuration, schedule or checkpoint out of a run."""
     results = _results(run)
+    if schedule and config:
+        raise SpecError("--config and --schedule: give one of them; a schedule holds every configuration")
     number_, found, folder = _trial(results, trial)
     if checkpoint is not None:
         _copy_checkpoint(number_, folder, checkpoint)
         print(f"checkpoint of trial {number_} copied to {checkpoint}")
-    if checkpoint is not None and not config and output is None:
+    if checkpoint is not None and not (config or schedule) and output is None:
         return
-    text = _config_text(found, output)
+    what = "schedule" if schedule else "configuration"
+    text = _schedule_text(results, trial, output) if schedule else _config_text(found, output)
     if output is None:
         print(text, end="")
         return
     _write(output, text)
-    print(f"configuration of trial {number_} written to {output}")
+    print(f"{what} of trial {number_} written to {output}")
 
 
 def report(run: options.Run, output: options.Output = None) -> None:
@@ -137,12 +141,19 @@ def show_end(out: Console, results: Results, ending: str, flags: Sequence[str]) 
     rows = {"run": f"{run} ({ending})" if ending else run}
     if ending == "complete":
         rows["next"] = command("best", run)
-        more = results.spec.get("strategy", {}).get("samples", 100)
-        rows[""] = command("resume", run, "--samples", f"+{more}", *flags)
+        rows[""] = _larger(results, run, flags)
     else:
         rows["go on"] = command("resume", run, *flags)
     out.print()
     out.print(_facts(rows), soft_wrap=True)
+
+
+def _larger(results: Results, run: str, flags: Sequence[str]) -> str:
+    """The command by which more is got out of a complete run."""
+    strategy = results.spec.get("strategy", {})
+    if "samples" in strategy:
+        return command("resume", run, "--samples", f"+{strategy['samples']}", *flags)
+    return command("lineage", run)
 
 
 def show_best(out: Console, results: Results, winner: Best) -> None:
@@ -279,6 +290,12 @@ def _copy_checkpoint(trial: int, source: Path | None, target: Path) -> None:
         shutil.copytree(source, target)
     except (OSError, shutil.Error) as error:
         raise CheckpointError(f"--checkpoint {target}: cannot be copied from {source}: {error}") from None
+
+
+def _schedule_text(results: Results, trial: int | None, output: Path | None) -> str:
+    from raysearch import schedule
+
+    return schedule.of(results, trial).to_text(output is not None and output.suffix.lower() == ".json")
 
 
 def _config_text(config: dict[str, Any], output: Path | None) -> str:

@@ -34,12 +34,14 @@ def launch(
     executor: options.By = options.Executor.tune,
     local: options.Local = False,
     address: options.Address = None,
+    from_checkpoint: options.FromCheckpoint = None,
+    at_iteration: options.AtIteration = None,
     dry_run: options.DryRun = False,
     seconds_per_iteration: options.Seconds = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Start a search from its spec and follow it to its end."""
-    how = _how(executor, local, address)
+    how = how_of(executor, local, address)
     search = _load(spec, name, storage, workers, samples, sets or [])
     for note in search.notes:
         say(f"note: {note}")
@@ -51,7 +53,10 @@ def launch(
     from raysearch.launch import launch as start
     from raysearch.launch import run_folder
 
-    _follow(run_folder(search), search, how, lambda how: start(search, how), as_json)
+    def begin(how: How) -> Results:
+        return start(search, how, from_checkpoint=from_checkpoint, at_iteration=at_iteration)
+
+    _follow(run_folder(search), search, how, begin, as_json)
 
 
 def resume(
@@ -67,7 +72,7 @@ def resume(
     as_json: options.AsJson = False,
 ) -> None:
     """Go on with a run, whatever ended it, as it was or made larger."""
-    how = _how(executor, local, address)
+    how = how_of(executor, local, address)
     from raysearch.launch import existing_run, unfit
     from raysearch.launch import resume as go_on
     from raysearch.spec import load_spec
@@ -86,7 +91,7 @@ def resume(
 # ---- the spec
 
 
-def _how(executor: options.Executor, local: bool, address: str | None) -> How:
+def how_of(executor: options.Executor, local: bool, address: str | None) -> How:
     if local and address:
         raise SpecError(
             f"--local starts a cluster, --address {address} uses one that is there: give one of them"
@@ -222,8 +227,22 @@ def _say_unfit(found: Sequence[tuple[int, str]]) -> None:
 
 
 def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool) -> None:
-    """Runs the search under a display; says at its end what came of it and what can be done next."""
+    """Runs the search; says at its end what came of it and what can be done next."""
     from raysearch.cli.reading import show_end, summary
+
+    results, ending = follow(root, spec, how, start, as_json)
+    if as_json:
+        print_json(summary(results, ending))
+    else:
+        show_end(console(), results, ending, _flags(how))
+    if ending.startswith("stopped by"):
+        raise typer.Exit(INTERRUPTED)
+
+
+def follow(
+    root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool
+) -> tuple[Results, str]:
+    """Runs a search under a display; its results, and why it ended."""
     from raysearch.display import display_for
 
     out = console(stderr=as_json)
@@ -237,13 +256,7 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
         out.print(f"\nInterrupted. Nothing acknowledged is lost: it is in {root}{count}.", soft_wrap=True)
         out.print(f"go on  {command('resume', str(root), *flags)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
-    ending = str(display.last["ending"]) if display.last else ""
-    if as_json:
-        print_json(summary(results, ending))
-    else:
-        show_end(out, results, ending, flags)
-    if ending.startswith("stopped by"):
-        raise typer.Exit(INTERRUPTED)
+    return results, str(display.last["ending"]) if display.last else ""
 
 
 def about(root: Path, spec: SearchSpec) -> About:

@@ -119,9 +119,9 @@ class Standing:
             rung.update({text: int(n) for text, n in zip(texts, found, strict=True) if n})
             self._take_best(rows, segments, here[segments.having("status", "completed")[here]])
             self._ended.update({text: int(n) for text, n in zip(texts, found, strict=True) if n})
-        trained = searched[~segments.having("role", ADOPTED)[searched]]
+        trained = np.flatnonzero(~segments.having("role", ADOPTED) & ~is_lost)
         self._iterations += int((segments.reached[trained] - starts[trained]).sum())
-        self._note_latest(rows, segments, searched[segments.having("status", "completed")[searched]])
+        self._note_latest(rows, segments, np.flatnonzero(segments.having("status", "completed")))
         self._trials += int((starts[searched] == 0).sum())
         self._finals += int((is_final & ~is_lost).sum())
         self._busy_s += float(segments.floats("seconds").sum())

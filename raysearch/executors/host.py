@@ -34,9 +34,9 @@ from raysearch.exchange import NO_CHECKPOINT, Lease
 from raysearch.executors.applied import ignored
 from raysearch.executors.loading import is_class
 from raysearch.executors.storage import TRIAL_INFO, LocalStorage, TrialName
+from raysearch.paths import CHECKPOINT_META
 from raysearch.tree import Segment, Status
 
-META = ".raysearch.json"
 NOT_METRICS = frozenset(
     [
         "trial_id",
@@ -248,7 +248,7 @@ class Host:
     def _restore(self, folder: Path) -> None:
         assert self._trainable is not None
         try:
-            meta = json.loads((folder / META).read_text())
+            meta = json.loads((folder / CHECKPOINT_META).read_text())
             self._trainable.restore(self._storage.as_result(folder, meta["iteration"]))
         except Exception as error:
             _print_traceback()
@@ -364,14 +364,14 @@ def _as_json(config: Mapping[str, Any]) -> str:
 
 def _config_of(folder: Path) -> dict[str, Any] | None:
     """The configuration that a checkpoint was saved under; None where it does not say."""
-    config = json.loads((folder / META).read_text()).get("config")
+    config = json.loads((folder / CHECKPOINT_META).read_text()).get("config")
     return config if isinstance(config, dict) else None
 
 
 def _write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
     """In a file of its own: one that was linked from another checkpoint must not be written into."""
-    (folder / META).unlink(missing_ok=True)
-    (folder / META).write_text(_as_json(meta))
+    (folder / CHECKPOINT_META).unlink(missing_ok=True)
+    (folder / CHECKPOINT_META).write_text(_as_json(meta))
 
 
 def _linked(source: str, target: str) -> None:
