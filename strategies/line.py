@@ -135,12 +135,9 @@ class LineSearch(StorySearch):
     def story(self) -> Story:
         """Cycles of fork and stretch, then the decay."""
         self.begin()
-        while self.at < self.decay_from and not self.ended:
-            self.next_moment()
-            yield from self.cycle()
         while self.at < self.recipe.max_iterations and not self.ended:
             self.next_moment()
-            yield from self.decay()
+            yield from self.decay() if self.at >= self.decay_from else self.cycle()
 
     def cycle(self) -> Steps:
         """A fork, unless it cannot be afforded or the line was just put back, and a stretch."""
@@ -464,6 +461,7 @@ class LineSearch(StorySearch):
             return
         end = self.ends[order["segment"]]
         self.learned = self._learned_at.get(end.segment.id, end.segment.config)
+        self._spent = min(self._spent, round(self.recipe.budget * end.at))  # what came after it is free
         self.undo = None
         self.return_to(end)
 

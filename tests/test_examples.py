@@ -54,10 +54,26 @@ def test_a_pause_changes_no_bit_of_what_comes_after(
     before = train(paused, 1)
     saved = paused.save(str(tmp_path))
     torch.manual_seed(99)  # what else draws from torch's generator does not matter
-    resumed = cls(config=config | {"seed": 4})
+    resumed = cls(config=config)
     resumed.restore(saved)
     assert before + train(resumed, 2) == unbroken
     assert resumed.iteration == 3
+
+
+@each_example
+def test_a_checkpoint_goes_on_under_another_seed_with_its_weights_and_other_examples(
+    cls: type[Example], tmp_path: Path
+) -> None:
+    config = ADAMW | SMALL[cls]
+    donor = cls(config=config)
+    train(donor, 1)
+    saved = donor.save(str(tmp_path))
+    fork, other = (cls(config=config | {"seed": seed}) for seed in (4, 5))
+    fork.restore(saved)
+    other.restore(saved)
+    assert fork.training.validate() == donor.training.validate() == other.training.validate()
+    ends = [metrics(trainable.train()) for trainable in (donor, fork, other)]
+    assert ends[0] != ends[1] != ends[2] != ends[0]
 
 
 @each_example
