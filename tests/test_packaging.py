@@ -82,7 +82,7 @@ def test_the_wheel_has_every_module_of_the_package_and_no_other(names: Sequence[
 
 
 def test_the_wheel_has_the_examples_specs_the_type_marker_and_the_licence(names: Sequence[str]) -> None:
-    specs = {f"raysearch/examples/{name}.yaml" for name in ("digits", "mnist", "chars")}
+    specs = {f"raysearch/examples/{name}.yaml" for name in EXAMPLES}
     assert specs | {"raysearch/py.typed"} <= {*names}
     assert [name for name in names if name.endswith("/LICENSE")] == [
         f"raysearch-{raysearch.__version__}.dist-info/licenses/LICENSE"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.bench.contest import cluster, serve
+from raysearch.errors import SpecError
 
 LOW, HIGH = 1e-5, 1e-1  # of the learning rate
 MEMBERS = 4
@@ -58,8 +59,12 @@ def scheduled(shape: Shape) -> Callable[..., Figures]:
 
 def schedule_free(lr: float, seed: int, horizon: int) -> Figures:
     """AdamWScheduleFree (Defazio et al. 2024), with its warm-up."""
-    import schedulefree
-
+    try:
+        import schedulefree
+    except ImportError:
+        raise SpecError(
+            "schedule-free needs schedulefree: `pip install 'raysearch[bench]'`, or leave it out of --methods"
+        ) from None
     from raysearch.examples.mnist1d import STEPS
 
     training = _training(lr, seed)

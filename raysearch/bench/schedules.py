@@ -129,7 +129,7 @@ def main(args: Sequence[str]) -> int:
     trees = read_trees(options.file, options.metric)
     rows = [{"contender": name, **measure(CONTENDERS[name], trees)} for name in names]
     notes = [f"last {options.metric}, higher is better; {len(trees)} seeds, every choice as a start"]
-    show(f"schedules in {options.file}", rows, notes, options.json)
+    show(f"schedules in {Path(options.file).name}", rows, notes, options.json)
     return 0
 
 
