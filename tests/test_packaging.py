@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import raysearch
+from raysearch import examples
 
 ROOT = Path(__file__).parents[1]
 LINKS = {"strategies": "raysearch/strategies", "cluster": "raysearch/cluster"}
@@ -82,7 +83,7 @@ def test_the_wheel_has_every_module_of_the_package_and_no_other(names: Sequence[
 
 
 def test_the_wheel_has_the_examples_specs_the_type_marker_and_the_licence(names: Sequence[str]) -> None:
-    specs = {f"raysearch/examples/{name}.yaml" for name in EXAMPLES}
+    specs = {f"raysearch/examples/{name}.yaml" for name in examples.names()}
     assert specs | {"raysearch/py.typed"} <= {*names}
     assert [name for name in names if name.endswith("/LICENSE")] == [
         f"raysearch-{raysearch.__version__}.dist-info/licenses/LICENSE"
