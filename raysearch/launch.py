@@ -24,10 +24,13 @@ from raysearch.session import Session, Setup, open_journal
 from raysearch.space import Space
 from raysearch.spec import SearchSpec, load_spec, make_spec
 from raysearch.standings import FINALS
+from raysearch.tree import Config
 
 if TYPE_CHECKING:
     from raysearch.adoption import Adoption
     from raysearch.executors.loading import Shipped
+
+SAMPLES = 8  # configurations of which some pairs are tried together before a search of a Learner
 
 Executor = Literal["tune", "inline"]
 OnStatus = Callable[[dict[str, Any]], None]
@@ -312,6 +315,8 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
         constants=spec.config,
         seed_as=spec.seed_as,
         isolate=spec.isolate,
+        fuse=spec.fuse,
+        samples=_samples(spec),
     )
     run = _run_inline if how.executor == "inline" else _run_tune
     last = run(setup, job, spec, how)
@@ -319,6 +324,13 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
         raise RunError(last["failed"])
     moved = root.absolute() != Path(setup.run)  # the trainable changed the working directory
     return Results(setup.run if moved else root)
+
+
+def _samples(spec: SearchSpec) -> tuple[Config, ...]:
+    """Some configurations, as the trainable gets them, to try out whether models train together."""
+    drawn = [spec.space.sample(spec.seed, i) for i in range(SAMPLES)]
+    seed = {spec.seed_as: 0} if spec.seed_as else {}
+    return tuple({**spec.config, **config, **seed} for config in drawn)
 
 
 def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:

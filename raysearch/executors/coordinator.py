@@ -105,6 +105,10 @@ class Coordinator:
         """A worker is about to die of an error that is no trial's; Tune starts it again."""
         self._search.warn(f"{worker} was restarted after an error: {error}")
 
+    async def remark(self, text: str) -> None:
+        """Something that the user should know, said by a worker."""
+        self._search.warn(text)
+
     # ---- the driver
 
     async def status(self) -> dict[str, Any]:

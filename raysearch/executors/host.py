@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import random
 import shutil
@@ -20,7 +19,6 @@ import time
 import traceback
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,35 +31,10 @@ from raysearch.errors import CheckpointError, TrainableError
 from raysearch.exchange import NO_CHECKPOINT, Lease
 from raysearch.executors.applied import ignored
 from raysearch.executors.loading import is_class
+from raysearch.executors.recording import Trained, check_metric, record
 from raysearch.executors.storage import TRIAL_INFO, LocalStorage, TrialName
 from raysearch.paths import CHECKPOINT_META
 from raysearch.tree import Segment, Status
-
-NOT_METRICS = frozenset(
-    [
-        "trial_id",
-        "date",
-        "timestamp",
-        "time_this_iter_s",
-        "time_total_s",
-        "pid",
-        "hostname",
-        "node_ip",
-        "config",
-        "time_since_restore",
-        "iterations_since_restore",
-        "timesteps_since_restore",
-        "training_iteration",
-        "done",
-        "timesteps_total",
-        "episodes_total",
-        "timesteps_this_iter",
-        "episodes_this_iter",
-        "should_checkpoint",
-        "checkpoint_dir_name",
-        "experiment_tag",
-    ]
-)
 
 TEXT_MAX = 2000  # characters of an error's text that are kept
 TRACE_MAX = 20_000
@@ -75,22 +48,6 @@ class UnstoppableError(TrainableError):
 
 class Aborted(Exception):
     """Training was interrupted between two iterations because the search is ending."""
-
-
-@dataclass(slots=True)
-class Trained:
-    """What came of training a segment, before it is saved.
-
-    Attributes:
-        curve: metric -> values, one per iteration after the segment's start.
-        grown_s: seconds of training from a fresh model to here: what growing it again would cost.
-    """
-
-    status: Status = Status.COMPLETED
-    curve: dict[str, list[float]] = field(default_factory=dict)
-    error: str = ""
-    done: bool = False
-    grown_s: float = 0.0
 
 
 class Host:
@@ -172,7 +129,7 @@ class Host:
                 return False
         grown_s = self._grown_s * iteration / max(1, self._at)
         meta = {"iteration": iteration, "grown_s": grown_s, "config": self._config}
-        _write_meta(folder, meta)
+        write_meta(folder, meta)
         return True
 
     def drop(self) -> None:
@@ -293,45 +250,14 @@ class Host:
             self._at += 1
             self._note_checkpoint(report)
             if self._at > segment.start:
-                names.update(self._record(report, self._at - segment.start, result))
+                names.update(record(result, report, self._metric, segment, self._at))
             if result.status is Status.DIVERGED or report.get(DONE):
                 result.done = bool(report.get(DONE))
                 break
             if progress(self._at) and self._at < segment.stop:
                 raise Aborted
-        self._check_metric(segment, result, names)
+        check_metric(result, self._metric, segment, names)
         self._live = segment.id
-
-    def _record(self, report: Mapping[str, Any], count: int, result: Trained) -> list[str]:
-        """Adds one report to the curve; a missing metric repeats its last value, others become NaN."""
-        found = dict(_numbers(report))
-        for name, value in found.items():
-            curve = result.curve.setdefault(name, [])
-            if len(curve) < count - 1:
-                curve.extend([math.nan] * (count - 1 - len(curve)))
-            curve.append(value)
-        if self._metric in report and self._metric not in found:
-            value = report[self._metric]
-            raise TrainableError(
-                f"metric {self._metric!r} was {value!r} ({type(value).__name__}) at iteration {self._at}; "
-                "it must be a number"
-            )
-        if self._metric in found:
-            if not math.isfinite(found[self._metric]):
-                result.status = Status.DIVERGED
-                result.error = f"{self._metric} was {found[self._metric]} at iteration {self._at}"
-        elif self._metric in result.curve:
-            result.curve[self._metric].append(result.curve[self._metric][-1])
-        for curve in result.curve.values():
-            curve.extend([math.nan] * (count - len(curve)))
-        return list(found)
-
-    def _check_metric(self, segment: Segment, result: Trained, names: set[str]) -> None:
-        ended_before = result.done and segment.start > 0 and not names
-        if self._metric in result.curve or ended_before:
-            return
-        told = f"reported were: {', '.join(sorted(names))}" if names else "nothing was reported"
-        raise TrainableError(f"metric {self._metric!r} was never reported; {told}")
 
     def _note_checkpoint(self, report: Mapping[str, Any]) -> None:
         if not report.get(SHOULD_CHECKPOINT) or not isinstance(self._trainable, FunctionTrainable):
@@ -362,14 +288,29 @@ def _as_json(config: Mapping[str, Any]) -> str:
     return json.dumps(config, default=repr)
 
 
+def read_meta(folder: Path) -> dict[str, Any]:
+    """What `write_meta` wrote.
+
+    Raises:
+        CheckpointError: it is gone or torn.
+    """
+    try:
+        meta: dict[str, Any] = json.loads((folder / CHECKPOINT_META).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(in_words(error)) from error
+    return meta
+
+
 def _config_of(folder: Path) -> dict[str, Any] | None:
     """The configuration that a checkpoint was saved under; None where it does not say."""
-    config = json.loads((folder / CHECKPOINT_META).read_text()).get("config")
+    config = read_meta(folder).get("config")
     return config if isinstance(config, dict) else None
 
 
-def _write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
-    """In a file of its own: one that was linked from another checkpoint must not be written into."""
+def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
+    """Says after which iteration and under which configuration a checkpoint was written, and its cost.
+
+    In a file of its own: one that was linked from another checkpoint must not be written into."""
     (folder / CHECKPOINT_META).unlink(missing_ok=True)
     (folder / CHECKPOINT_META).write_text(_as_json(meta))
 
@@ -436,21 +377,3 @@ def _wrapped(function: Callable[..., Any]) -> type[Trainable]:
         raise TrainableError(
             f"trainable {getattr(function, '__name__', function)!r} must take one positional argument: config"
         ) from error
-
-
-def _numbers(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    """The numbers in a report, nested ones as `outer/inner`."""
-    found: list[tuple[str, float]] = []
-    for key, value in report.items():
-        if not prefix and key in NOT_METRICS:
-            continue
-        if isinstance(value, Mapping):
-            found.extend(_numbers(value, f"{prefix}{key}/"))
-        elif isinstance(value, float):
-            found.append((f"{prefix}{key}", value))
-        elif value is not None and not isinstance(value, (str, bytes)) and hasattr(value, "__float__"):
-            try:
-                found.append((f"{prefix}{key}", float(value)))
-            except (TypeError, ValueError):  # an array of several values is not a metric
-                continue
-    return found

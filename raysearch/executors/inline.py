@@ -25,6 +25,9 @@ OnStatus = Callable[[dict[str, Any]], None]
 class _Done:
     reply: Reply
 
+    def ready(self) -> bool:
+        return True
+
     def get(self) -> Reply:
         return self.reply
 
@@ -64,7 +67,7 @@ def run_inline(
             while not loop.run(time.monotonic() + 0.5):
                 on_status(search.status(time.time()))
         finally:
-            host.drop()
+            loop.drop()
     on_status(search.status(time.time()))
 
 

@@ -117,6 +117,11 @@ def is_class(trainable: Any) -> bool:
     return inspect.isclass(trainable)
 
 
+def is_learner(trainable: Any) -> bool:
+    """True for a class derived from `raysearch.torch.Learner`, whose models may be trained many at once."""
+    return is_class(trainable) and bool(getattr(trainable, "is_learner", False))
+
+
 def can_pause(trainable: Any) -> bool:
     """True if it shows that it writes checkpoints.
 

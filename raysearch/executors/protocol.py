@@ -8,12 +8,17 @@ from typing import Any, Protocol
 
 from raysearch.exchange import Reply
 from raysearch.executors.loading import Shipped
-from raysearch.tree import Mode, Outcome
+from raysearch.tree import Config, Mode, Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker needs to know of a search."""
+    """What a worker needs to know of a search.
+
+    Attributes:
+        fuse: models of a Learner may be trained many at once.
+        samples: some of the search's configurations, to find out whether they can be.
+    """
 
     run: str
     trainable: Shipped
@@ -22,6 +27,8 @@ class Job:
     constants: Mapping[str, Any] = field(default_factory=dict)
     seed_as: str | None = None
     isolate: bool = False
+    fuse: bool = True
+    samples: tuple[Config, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,9 @@ class Turn:
 
 
 class Answer(Protocol):
-    """An exchange under way."""
+    """An exchange under way. `get` waits for the reply; `ready` says whether it would."""
+
+    def ready(self) -> bool: ...
 
     def get(self) -> Reply: ...
 

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
@@ -28,12 +28,16 @@ from raysearch.executors.coordinator import start_coordinator
 from raysearch.executors.environment import environment
 from raysearch.executors.host import in_words
 from raysearch.executors.inline import OnStatus, make_host
+from raysearch.executors.loading import is_learner
 from raysearch.executors.output import TrialOutput
 from raysearch.executors.protocol import Job, Turn
 from raysearch.executors.worker import Loop
 from raysearch.paths import RunPaths
 from raysearch.session import Setup
 from raysearch.tree import segment_name
+
+if TYPE_CHECKING:
+    from raysearch.executors.fused import FusedLoop
 
 STEP_S = 5.0  # how long a worker works between two reports to Tune
 BEAT_S = 2.0  # between two signs of life to the coordinator
@@ -57,19 +61,30 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         paths = RunPaths(job.run)
         log = paths.log_of(self._name)
         TrialOutput(log, self._heading).take_over()
-        self._loop: Loop | None = None
+        self._loop: Loop | FusedLoop | None = None
         try:
-            host = make_host(job, Path(self.logdir) / "scratch", log)
+            loop = self._make_loop(job, paths, log)
         except TrainableError as error:
             ray.get(self._coordinator.refuse.remote(self._name, str(error)))
             raise
         except Exception as error:
             self._complain(error)
             raise
-        self._host = host
-        self._loop = Loop(job, self._name, host, Checkpoints(paths.checkpoints), RayLink(self._coordinator))
+        self._loop = loop
         self._stopped = threading.Event()
         threading.Thread(target=self._beat, daemon=True, name="beat").start()
+
+    def _make_loop(self, job: Job, paths: RunPaths, log: Path) -> Loop | FusedLoop:
+        """Many models at once where the trainable is a Learner and its models allow it, else one at a time."""
+        checkpoints, link = Checkpoints(paths.checkpoints), RayLink(self._coordinator)
+        scratch = Path(self.logdir) / "scratch"
+        if job.fuse and not job.isolate and is_learner(trainable := job.trainable.load()):
+            from raysearch.executors.fused import fused_loop
+
+            loop = fused_loop(job, self._name, trainable, checkpoints, link, scratch, self._remark)
+            if loop is not None:
+                return loop
+        return Loop(job, self._name, make_host(job, scratch, log), checkpoints, link)
 
     def step(self) -> dict[str, Any]:
         """Works for a few seconds."""
@@ -85,11 +100,15 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         """Ends the trial in hand."""
         if self._loop is not None:
             self._stopped.set()
-            self._host.drop()
+            self._loop.drop()
 
     def _complain(self, error: Exception) -> None:
         """Tells the coordinator why this process is about to end."""
         ray.get(self._coordinator.complain.remote(self._name, in_words(error)))
+
+    def _remark(self, text: str) -> None:
+        """Tells the user something, once for all workers."""
+        ray.get(self._coordinator.remark.remote(text))
 
     def _heading(self) -> str:
         current = self._loop.current if self._loop is not None else None
@@ -127,6 +146,10 @@ class RayAnswer:
 
     def __init__(self, reference: Any) -> None:
         self._reference = reference
+
+    def ready(self) -> bool:
+        """True if the answer is there."""
+        return bool(ray.wait([self._reference], timeout=0)[0])
 
     def get(self) -> Reply:
         """The answer; waits for it. A coordinator that died meanwhile has been started again by Ray."""

@@ -11,7 +11,6 @@ import secrets
 import shutil
 import time
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -20,12 +19,11 @@ from raysearch.errors import CheckpointError
 from raysearch.exchange import Lease
 from raysearch.executors.host import Aborted, Progress, Trained, in_words
 from raysearch.executors.protocol import Answer, Job, Link, Turn
-from raysearch.standings import FINALS
-from raysearch.tree import Outcome, Segment, Status, score
+from raysearch.executors.saving import Saving, smoothed
+from raysearch.tree import Outcome, Segment, Status
 
 BATCH_S = 0.25  # work that a worker takes at a time
 BATCH_MAX = 256
-CHEAP = 2.0  # growing again is preferred while it takes less than so many times a save
 
 
 class Trains(Protocol):
@@ -55,10 +53,8 @@ class Loop:
         self._outcomes: list[Outcome] = []
         self._unreadable: list[tuple[str, int, str]] = []
         self._answer: Answer | None = None
-        self._keep = True
-        self._bars: Mapping[int, float] = {}
+        self._saving = Saving(job.metric, job.mode)
         self._segment_s: float | None = None
-        self._save_s: float | None = None
         self._iteration_s = 0.0
         self._training: Lease | None = None
         self._batch = 1
@@ -75,7 +71,7 @@ class Loop:
                 reply = answer.get()
                 if reply.stop:
                     return True
-                self._keep, self._bars = reply.keep, reply.bars
+                self._saving.keep, self._saving.bars = reply.keep, reply.bars
                 self._queue.extend(reply.leases)
                 # Given all it asked for, it asks again at half; else there is little, so finish that first.
                 self._low = self._batch // 2 if len(reply.leases) >= self._wanted else 0
@@ -96,6 +92,10 @@ class Loop:
         """The leases in hand, the one in training first, for a coordinator that has forgotten them."""
         queue, training = tuple(self._queue), self._training
         return queue if training is None else (training, *queue)
+
+    def drop(self) -> None:
+        """Ends the trial in hand."""
+        self._host.drop()
 
     def _expected_s(self, lease: Lease) -> float:
         return _iterations(lease) * self._iteration_s
@@ -131,8 +131,8 @@ class Loop:
         except CheckpointError as unreadable:
             trained, checkpoint, error = self._unreadable_checkpoint(lease, unreadable)
         seconds = time.perf_counter() - began
-        self._segment_s = _smoothed(self._segment_s, seconds)
-        self._iteration_s = _smoothed(self._iteration_s, seconds / _iterations(lease))
+        self._segment_s = smoothed(self._segment_s, seconds)
+        self._iteration_s = smoothed(self._iteration_s, seconds / _iterations(lease))
         self._outcomes.append(
             Outcome(
                 lease.segment,
@@ -154,20 +154,9 @@ class Loop:
 
     def _checkpointed(self, segment: Segment, trained: Trained) -> tuple[str | None, str]:
         """(name of the checkpoint or None, what went wrong in writing it or nothing)."""
-        if trained.status is Status.COMPLETED and self._worth_saving(segment, trained):
+        if trained.status is Status.COMPLETED and self._saving.is_worth(segment, trained.curve, trained.grown_s):
             return self._save(segment)
         return None, ""
-
-    def _worth_saving(self, segment: Segment, trained: Trained) -> bool:
-        """False where growing the segment again would be cheaper than its checkpoint, or over quota.
-
-        What is among the best so far of its rung, and finalists, are saved all the same.
-        """
-        values = trained.curve.get(self._job.metric)
-        reached = score(values[-1], self._job.mode) if values else float("inf")
-        if segment.role in FINALS or reached <= self._bars.get(segment.stop, float("inf")):
-            return True
-        return self._keep and (self._save_s is None or trained.grown_s > CHEAP * self._save_s)
 
     def _save(self, segment: Segment) -> tuple[str | None, str]:
         """(name of the checkpoint or None, what went wrong or nothing)."""
@@ -177,8 +166,7 @@ class Loop:
             name = self._write(folder)
         except Exception as error:  # noqa: BLE001  (the user's save_checkpoint may raise anything)
             return None, f"checkpoint not written: {in_words(error)}"
-        seconds = time.perf_counter() - began
-        self._save_s = _smoothed(self._save_s, seconds)
+        self._saving.took(time.perf_counter() - began)
         return name, ""
 
     def _write(self, folder: Path) -> str | None:
@@ -197,10 +185,6 @@ class Loop:
         self._unreadable.append((lease.checkpoint, lease.origin, str(error)))
         text = f"checkpoint {lease.checkpoint} could not be loaded: {error}"
         return Trained(Status.LOST), None, text
-
-
-def _smoothed(mean: float | None, value: float) -> float:
-    return 0.8 * mean + 0.2 * value if mean else value
 
 
 def _iterations(lease: Lease) -> int:

@@ -1,11 +1,41 @@
-"""What a torch training needs to be searched well: new values for its optimizer, losses in parts.
+"""What a torch training needs to be searched well: a Learner, or parts for a trainable of your own.
 
+class Mine(raysearch.torch.Learner): ...               # one model, trained alone or by the hundred
 raysearch.torch.apply(self.optimizer, self.config)     # at the end of load_checkpoint
 metrics["val_loss_parts"] = raysearch.torch.parts(losses)
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from raysearch.fused.batches import Data
+from raysearch.fused.rules import SGD, Adam, AdamW, Lion, Rule
 from raysearch.torch.optimizers import apply
 from raysearch.torch.parts import parts
 from raysearch.torch.schedules import TorchSchedule
 
-__all__ = ["TorchSchedule", "apply", "parts"]
+if TYPE_CHECKING:
+    from raysearch.torch.learner import Learner
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Data",
+    "Learner",
+    "Lion",
+    "Rule",
+    "TorchSchedule",
+    "apply",
+    "parts",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Learner is a Ray trainable, and Ray is loaded when it is asked for."""
+    if name == "Learner":
+        from raysearch.torch.learner import Learner
+
+        return Learner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

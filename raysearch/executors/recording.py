@@ -1,0 +1,111 @@
+"""From what a trainable reports to a segment's curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from raysearch.errors import TrainableError
+from raysearch.tree import Segment, Status
+
+NOT_METRICS = frozenset(
+    [
+        "trial_id",
+        "date",
+        "timestamp",
+        "time_this_iter_s",
+        "time_total_s",
+        "pid",
+        "hostname",
+        "node_ip",
+        "config",
+        "time_since_restore",
+        "iterations_since_restore",
+        "timesteps_since_restore",
+        "training_iteration",
+        "done",
+        "timesteps_total",
+        "episodes_total",
+        "timesteps_this_iter",
+        "episodes_this_iter",
+        "should_checkpoint",
+        "checkpoint_dir_name",
+        "experiment_tag",
+    ]
+)
+
+
+@dataclass(slots=True)
+class Trained:
+    """What came of training a segment, before it is saved.
+
+    Attributes:
+        curve: metric -> values, one per iteration after the segment's start.
+        grown_s: seconds of training from a fresh model to here: what growing it again would cost.
+    """
+
+    status: Status = Status.COMPLETED
+    curve: dict[str, list[float]] = field(default_factory=dict)
+    error: str = ""
+    done: bool = False
+    grown_s: float = 0.0
+
+
+def record(result: Trained, report: Mapping[str, Any], metric: str, segment: Segment, at: int) -> list[str]:
+    """Adds the report of iteration `at` to the curve; returns the names of its numbers.
+
+    A missing metric repeats its last value, others become NaN; a metric that is not finite is a divergence.
+
+    Raises:
+        TrainableError: the metric is not a number.
+    """
+    count = at - segment.start
+    found = dict(_numbers(report))
+    for name, value in found.items():
+        curve = result.curve.setdefault(name, [])
+        if len(curve) < count - 1:
+            curve.extend([math.nan] * (count - 1 - len(curve)))
+        curve.append(value)
+    if metric in report and metric not in found:
+        value = report[metric]
+        raise TrainableError(
+            f"metric {metric!r} was {value!r} ({type(value).__name__}) at iteration {at}; it must be a number"
+        )
+    if metric in found:
+        if not math.isfinite(found[metric]):
+            result.status = Status.DIVERGED
+            result.error = f"{metric} was {found[metric]} at iteration {at}"
+    elif metric in result.curve:
+        result.curve[metric].append(result.curve[metric][-1])
+    for curve in result.curve.values():
+        curve.extend([math.nan] * (count - len(curve)))
+    return list(found)
+
+
+def check_metric(result: Trained, metric: str, segment: Segment, names: set[str]) -> None:
+    """Raises TrainableError if the metric was not among the reported names, unless the trial had ended."""
+    ended_before = result.done and segment.start > 0 and not names
+    if metric in result.curve or ended_before:
+        return
+    told = f"reported were: {', '.join(sorted(names))}" if names else "nothing was reported"
+    raise TrainableError(f"metric {metric!r} was never reported; {told}")
+
+
+def _numbers(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """The numbers in a report, nested ones as `outer/inner`."""
+    found: list[tuple[str, float]] = []
+    for key, value in report.items():
+        if not prefix and key in NOT_METRICS:
+            continue
+        if isinstance(value, Mapping):
+            found.extend(_numbers(value, f"{prefix}{key}/"))
+        elif isinstance(value, float):
+            found.append((f"{prefix}{key}", value))
+        elif value is not None and not isinstance(value, (str, bytes)) and hasattr(value, "__float__"):
+            try:
+                found.append((f"{prefix}{key}", float(value)))
+            except (TypeError, ValueError):  # an array of several values is not a metric
+                continue
+    return found

@@ -1,0 +1,119 @@
+"""One model in training by itself, with the same numbers as in a pack."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import nn
+
+from raysearch.errors import TrainableError
+from raysearch.fused.batches import Data, chosen, mapped
+from raysearch.fused.functions import Replacing
+from raysearch.fused.randomness import drawing
+from raysearch.fused.rows import Layout, Row, Rows
+from raysearch.fused.stepping import Config, Describes, Member, Report, judged, make_plan, member, update
+
+
+def fresh(learner: Describes, config: Config, seed: int) -> nn.Module:
+    """The model as it begins: its first weights are drawn from the seed.
+
+    Raises:
+        TrainableError: `model` returned something else, or a model that has nothing to train.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = learner.model(config)
+    if not isinstance(model, nn.Module):
+        raise TrainableError(f"model returned a {type(model).__name__}: it must be a torch.nn.Module")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise TrainableError("model returned a module without parameters to train")
+    return model
+
+
+class Alone:
+    """A model, its row and its age. The module's parameters are views of the row."""
+
+    def __init__(self, learner: Describes, data: Data, device: torch.device, config: Config, seed: int) -> None:
+        """A fresh model, before its first iteration."""
+        self._learner, self._data, self._device = learner, data, device
+        self.member: Member = member(learner, config, seed)
+        self.module = fresh(learner, config, seed).to(device)
+        self.layout = Layout(self.module)
+        self._rows = Rows(self.layout, self.member.vectors, 1, device)
+        self._rows.put(0, self.layout.row_of(self.module))
+        self._parameters = dict(self.module.named_parameters())
+        self._bind(self._rows.parameters)
+
+    def iterate(self) -> Report:
+        """Trains for one iteration; `train_loss` and the metrics after it."""
+        plan = make_plan(self._learner, [self.member], self._data, self._device)
+        total = torch.zeros((), device=self._device)
+        self.module.train()
+        for step in range(plan.steps):
+            total += self._step(plan, step)
+        report = self._judged()
+        self.member.at += 1
+        return {"train_loss": total.item() / plan.steps, **report}
+
+    def row(self) -> Row:
+        """A copy of its state."""
+        row = self._rows.take([0])[0]
+        row.kept = self.layout.row_of(self.module).kept
+        return row
+
+    @torch.no_grad()
+    def put(self, row: Row, at: int, seed: int | None = None) -> None:
+        """Goes on from this state, `at` iterations old."""
+        self._rows.put(0, row)
+        for name, value in (*self.module.named_buffers(), *self.module.named_parameters()):
+            if name in row.kept:
+                value.copy_(row.kept[name])
+        self.member.at = at
+        if seed is not None:
+            self.member.seed = seed
+
+    def _step(self, plan: Any, step: int) -> torch.Tensor:
+        batch = mapped(lambda t: t[0], chosen(self._data.train, plan.batch(step, 0, 1)))
+        leaves = [self._parameters[part.name] for part in self.layout.parts]
+        with drawing(plan.keys[step, 0]), Replacing(), self._half():
+            loss = self._learner.loss(self.module, batch, self.member.config)
+            check_loss(loss)
+        found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+        torch.cat([gradient.reshape(1, -1) for gradient in found], 1, out=self._rows.gradients)
+        update(self._rows, self.member.rule, plan, step, 0, 1)
+        return loss.detach()
+
+    @torch.no_grad()
+    def _judged(self) -> Report:
+        self.module.eval()
+        averaged = self._rows.vectors.get("ema")
+        if averaged is not None:
+            self._bind(averaged)
+        try:
+            return judged(self._learner, self._data, self._metrics)[0]
+        finally:
+            if averaged is not None:
+                self._bind(self._rows.parameters)
+
+    def _metrics(self, batch: Any) -> dict[str, Any]:
+        with Replacing(), self._half():
+            found = self._learner.metrics(self.module, batch)
+        return {k: v.unsqueeze(0) if isinstance(v, torch.Tensor) else v for k, v in found.items()}
+
+    def _half(self) -> Any:
+        half = self._learner.precision == "bfloat16"
+        return torch.autocast(self._device.type, torch.bfloat16) if half else contextlib.nullcontext()
+
+    def _bind(self, rows: torch.Tensor) -> None:
+        for name, view in self._rows.leaves(0, 1, rows).items():
+            self._parameters[name].data = view[0]
+
+
+def check_loss(loss: Any) -> None:
+    """Raises TrainableError unless it is one number."""
+    if isinstance(loss, torch.Tensor) and not loss.dim():
+        return
+    got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+    raise TrainableError(f"loss returned {got}: it must be one number, a tensor without dimensions")

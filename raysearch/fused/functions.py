@@ -1,0 +1,272 @@
+"""torch.nn.functional as a pack needs it, in force while a model's loss or metrics are computed.
+
+- Dropout draws from the model's own seed and takes a rate that differs from model to model.
+- Cross-entropy takes a label smoothing that differs from model to model.
+- Convolution, pooling and attention of many models become one call over more channels or examples.
+  torch's own rules for `vmap` copy convolutions into another memory layout first, and run attention on a
+  CPU model by model.
+
+A torch function mode puts them in, so they are reached however a model names them: as a module such as
+`nn.Dropout`, as `F.dropout`, or by a name of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from raysearch.fused.randomness import current
+
+_CHANNEL_DROPOUTS = {functional.dropout1d: 1, functional.dropout2d: 2, functional.dropout3d: 3}
+_CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
+_POOLS = (torch.max_pool2d, functional.avg_pool2d, functional.adaptive_avg_pool2d)
+_attend = functional.scaled_dot_product_attention
+_cross_entropy, _dropout = functional.cross_entropy, functional.dropout
+
+
+class Replacing(TorchFunctionMode):
+    """Inside, torch's functions are those of this module."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The replacement of `func`, or itself."""
+        if func is functional.multi_head_attention_forward:  # it looks up dropout and attention itself
+            with _in_place():
+                return func(*args, **(kwargs or {}))
+        return _REPLACED.get(func, func)(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _in_place() -> Iterator[None]:
+    names = {"dropout": _dropout, "scaled_dot_product_attention": _attend}
+    for name, original in names.items():
+        setattr(functional, name, _REPLACED[original])
+    try:
+        yield
+    finally:
+        for name, original in names.items():
+            setattr(functional, name, original)
+
+
+def is_batched(value: Any) -> bool:
+    """True for a tensor that stands for one of several inside `vmap`."""
+    return isinstance(value, Tensor) and torch._C._functorch.is_batchedtensor(value)
+
+
+# ---- dropout and loss
+
+
+def dropout(input: Tensor, p: float | Tensor = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """As torch's; draws by the key of the model."""
+    return _thinned(_dropout, input, input.shape, p, training, inplace)
+
+
+def _channel_dropout(original: Callable[..., Tensor], space: int) -> Callable[..., Tensor]:
+    def dropout(
+        input: Tensor, p: float | Tensor = 0.5, training: bool = True, inplace: bool = False
+    ) -> Tensor:
+        shape = (*input.shape[: input.dim() - space], *[1] * space)
+        return _thinned(original, input, shape, p, training, inplace)
+
+    return dropout
+
+
+def _thinned(
+    original: Callable[..., Tensor],
+    input: Tensor,
+    shape: tuple[int, ...],
+    p: float | Tensor,
+    training: bool,
+    inplace: bool,
+) -> Tensor:
+    if not training:
+        return input
+    draws = current()
+    if draws is None:
+        return original(input, p, training, inplace)
+    if not isinstance(p, Tensor) and not 0 <= p <= 1:
+        raise ValueError(f"dropout: p = {p} must lie between 0 and 1")
+    kept = draws.kept(tuple(shape), p)
+    room = 1 - p
+    scale = torch.where(room > 0, 1 / room, 0.0) if isinstance(room, Tensor) else (1 / room if room else 0.0)
+    return input * (kept * scale).to(input.dtype)
+
+
+def cross_entropy(input: Tensor, target: Tensor, *args: Any, **settings: Any) -> Tensor:
+    """As torch's; the label smoothing may be a tensor."""
+    if not isinstance(settings.get("label_smoothing"), Tensor):
+        return _cross_entropy(input, target, *args, **settings)
+    return _smoothed(input, target, **settings)
+
+
+def _smoothed(
+    input: Tensor,
+    target: Tensor,
+    label_smoothing: Tensor,
+    weight: Tensor | None = None,
+    size_average: None = None,
+    ignore_index: int = -100,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Cross-entropy with label smoothing (Szegedy et al. 2016, section 7), for classes in dimension 1.
+
+    Raises:
+        TypeError: class weights or probabilities as targets, which torch takes and this does not.
+    """
+    if weight is not None or target.is_floating_point():
+        raise TypeError("a label smoothing that differs takes neither class weights nor targets that are shares")
+    logs = input.log_softmax(1)
+    counts = target != ignore_index
+    right = logs.gather(1, target.where(counts, 0).unsqueeze(1)).squeeze(1)
+    losses = -((1 - label_smoothing) * right + label_smoothing * logs.mean(1)) * counts
+    if reduction == "mean":
+        return losses.sum() / counts.sum()
+    return losses.sum() if reduction == "sum" else losses
+
+
+# ---- many models in one call
+
+
+class _Vectorised(torch.autograd.Function):
+    """A function with a rule of its own for `vmap`; never called outside of one."""
+
+    @staticmethod
+    def forward(*args: Any) -> Any:
+        raise NotImplementedError("only for batched tensors")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        raise NotImplementedError("only for batched tensors")
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError("only for batched tensors")
+
+
+class _Convolution(_Vectorised):
+    @staticmethod
+    def vmap(info: Any, dims: Any, convolve: Any, x: Tensor, weight: Tensor, bias: Any, *rest: Any) -> Any:
+        """A grouped convolution: the models' channels side by side, channels last in memory."""
+        models = info.batch_size
+        *between, groups = rest
+        weight = _stacked(weight, dims[2], models, 0).flatten(0, 1)
+        bias = None if bias is None else _stacked(bias, dims[3], models, 0).flatten()
+        x = _channels_last(_stacked(x, dims[1], models, 1).flatten(1, 2))
+        y = convolve(x, weight, bias, *between, groups * models)
+        return y.unflatten(1, (models, -1)), 1
+
+
+class _Pool(_Vectorised):
+    @staticmethod
+    def vmap(info: Any, dims: Any, pool: Any, x: Tensor, args: tuple[Any, ...], settings: Any) -> Any:
+        """The models' channels side by side."""
+        y = pool(x.movedim(dims[1], 1).flatten(1, 2), *args, **settings)
+        return y.unflatten(1, (info.batch_size, -1)), 1
+
+
+class _Attention(_Vectorised):
+    @staticmethod
+    def vmap(info: Any, dims: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, causal: bool, *rest: Any) -> Any:
+        """The models' examples one after the other."""
+        models = info.batch_size
+        q, k, v = (_stacked(t, d, models, 0) for t, d in zip((q, k, v), dims[:3], strict=True))
+        if mask is not None and dims[3] is not None:
+            mask = _stacked(mask, dims[3], models, 0)
+            mask = mask.view(models, *[1] * (q.dim() - mask.dim()), *mask.shape[1:]).flatten(0, 1)
+        lead = q.shape[1]
+        flat = [t.flatten(0, 1) for t in (q, k, v)]
+        y = _attend(*flat, attn_mask=mask, is_causal=causal, scale=rest[0], enable_gqa=rest[1])
+        return y.unflatten(0, (models, lead)), 0
+
+
+def _convolution(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def convolve(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        args = (input, weight, bias, stride, padding, dilation, groups)
+        if is_batched(weight) and input.dim() == weight.dim():
+            return _Convolution.apply(original, *args)  # type: ignore[no-any-return]
+        return original(*args)
+
+    return convolve
+
+
+def _pool(original: Callable[..., Any]) -> Callable[..., Any]:
+    def pool(input: Tensor, *args: Any, **settings: Any) -> Any:
+        if is_batched(input) and input.dim() == 4:
+            return _Pool.apply(original, input, args, settings)
+        return original(input, *args, **settings)
+
+    return pool
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float | Tensor = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """As torch's; dropout draws by the key of the model, with a rate that may be a tensor."""
+    thins = current() is not None and (isinstance(dropout_p, Tensor) or dropout_p > 0)
+    if thins:
+        return _attention_with_dropout(query, key, value, attn_mask, dropout_p, is_causal, scale)
+    if is_batched(query) and query.dim() == 4:
+        args = (query, key, value, attn_mask, is_causal, scale, enable_gqa)
+        return _Attention.apply(*args)  # type: ignore[no-any-return]
+    return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+
+
+def _attention_with_dropout(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    p: float | Tensor,
+    is_causal: bool,
+    scale: float | None,
+) -> Tensor:
+    scores = query @ key.transpose(-2, -1) * (scale if scale is not None else query.shape[-1] ** -0.5)
+    if is_causal:
+        allowed = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+        scores = scores.masked_fill(~allowed, float("-inf"))
+    if mask is not None:
+        hidden = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, float("-inf")) if hidden else scores + mask
+    return dropout(scores.softmax(-1), p) @ value
+
+
+def _stacked(value: Tensor, dim: int | None, models: int, at: int) -> Tensor:
+    """The models' dimension at `at`, also where they share the value."""
+    if dim is not None:
+        return value.movedim(dim, at)
+    return value.unsqueeze(at).expand(*value.shape[:at], models, *value.shape[at:])
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+
+_REPLACED: dict[Any, Callable[..., Any]] = {
+    _dropout: dropout,
+    _cross_entropy: cross_entropy,
+    _attend: attention,
+    **{original: _channel_dropout(original, space) for original, space in _CHANNEL_DROPOUTS.items()},
+    **{original: _convolution(original) for original in _CONVOLUTIONS},
+    **{original: _pool(original) for original in _POOLS},
+}

@@ -1,0 +1,223 @@
+"""What training one model and training many share: the plan of an iteration, the update, the averages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from raysearch.errors import TrainableError
+from raysearch.fused import randomness
+from raysearch.fused.batches import Batch, Data, part_of
+from raysearch.fused.rows import Rows
+from raysearch.fused.rules import Rule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Config = Mapping[str, Any]
+Report: TypeAlias = dict[str, Any]
+LR = "lr"
+
+
+class Describes(Protocol):
+    """What a Learner says of one model."""
+
+    steps: int | None
+    evaluate_at_once: int
+    paired: Mapping[str, int]
+    precision: str
+
+    def model(self, config: Config) -> nn.Module: ...
+    def loss(self, model: Any, batch: Any, config: Config) -> Tensor: ...
+    def metrics(self, model: Any, batch: Any) -> Mapping[str, Tensor]: ...
+    def optimizer(self, config: Config) -> Rule: ...
+    def schedule(self, steps: NDArray[np.int64], config: Config) -> Any: ...
+    def clip(self, config: Config) -> float | None: ...
+    def ema(self, config: Config) -> float | None: ...
+    def batch_size_of(self, config: Config) -> int: ...
+
+
+@dataclass(slots=True)
+class Member:
+    """One model in training, as far as numbers go; its weights are in a row.
+
+    Attributes:
+        at: iterations trained.
+    """
+
+    seed: int
+    config: Config
+    at: int
+    rule: Rule
+    batch_size: int
+    clip: float | None
+    ema: float | None
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the vectors beside the parameters."""
+        return (*self.rule.slots, *(("ema",) if self.ema is not None else ()))
+
+
+def member(learner: Describes, config: Config, seed: int, at: int = 0) -> Member:
+    """A member for this configuration.
+
+    Raises:
+        SpecError: the configuration names no optimizer that there is.
+        TrainableError: a batch size below 1.
+    """
+    size = learner.batch_size_of(config)
+    if size < 1:
+        raise TrainableError(f"batch_size: {size} must be at least 1")
+    return Member(seed, config, at, learner.optimizer(config), size, learner.clip(config), learner.ema(config))
+
+
+def steps_of(learner: Describes, batch_size: int, examples: int) -> int:
+    """Optimizer steps in an iteration: `learner.steps`, or one pass over the examples."""
+    return learner.steps if learner.steps is not None else -(-examples // batch_size)
+
+
+@dataclass(slots=True)
+class Plan:
+    """All that an iteration of some models needs besides their weights.
+
+    Attributes:
+        numbers: (models, examples) which examples, batch after batch.
+        keys: (steps, models) of the draws.
+        rates: (steps, models, 1) learning rates.
+        hyper: the rule's other hyper-parameters, (models, 1) each.
+        taken: (models, 1) steps taken before, in double precision.
+        clip: (models, 1) largest norm of a gradient; None where no model clips.
+        ema: (models, 1) decay of the averaged weights; None where none are kept.
+    """
+
+    steps: int
+    batch_size: int
+    numbers: Tensor
+    keys: Tensor
+    rates: Tensor
+    hyper: dict[str, Tensor]
+    taken: Tensor
+    clip: Tensor | None
+    ema: Tensor | None
+
+    def batch(self, step: int, first: int, stop: int) -> Tensor:
+        """Numbers of the examples in a step's batches, (models, size)."""
+        return self.numbers[first:stop, step * self.batch_size : (step + 1) * self.batch_size]
+
+
+def make_plan(learner: Describes, members: Sequence[Member], data: Data, device: torch.device) -> Plan:
+    """The plan of the members' next iteration."""
+    size = members[0].batch_size
+    steps = steps_of(learner, size, data.train_size)
+    count = data.train_size if learner.steps is None else steps * size
+    numbers = np.stack([randomness.order(m.seed, m.at, data.train_size, count) for m in members])
+    before = np.array([m.at * steps for m in members], dtype=np.int64)
+    all_steps = before[None, :] + np.arange(steps, dtype=np.int64)[:, None]
+    keys = randomness.keys(np.array([m.seed for m in members], dtype=np.int64), all_steps)
+    scales = [_scales(learner, all_steps[:, i], m.config) for i, m in enumerate(members)]
+    columns = {name: [m.rule.numbers[name] for m in members] for name in members[0].rule.numbers}
+    rates = np.stack(scales, axis=1) * np.array(columns.pop(LR))
+    clips = [m.clip for m in members]
+    emas = [m.ema for m in members]
+    return Plan(
+        steps=steps,
+        batch_size=size,
+        numbers=torch.from_numpy(numbers).to(device),
+        keys=torch.from_numpy(keys).to(device),
+        rates=_column(rates, device),
+        hyper={name: _column(values, device) for name, values in columns.items()},
+        taken=torch.from_numpy(before).to(device=device, dtype=torch.float64).unsqueeze(-1),
+        clip=_column([c if c else np.inf for c in clips], device) if any(clips) else None,
+        ema=_column(emas, device) if emas[0] is not None else None,
+    )
+
+
+def _scales(learner: Describes, steps: NDArray[np.int64], config: Config) -> NDArray[np.float64]:
+    return np.broadcast_to(np.asarray(learner.schedule(steps, config), dtype=np.float64), steps.shape)
+
+
+def _column(values: Any, device: torch.device) -> Tensor:
+    return torch.tensor(np.asarray(values), dtype=torch.float32, device=device).unsqueeze(-1)
+
+
+@torch.no_grad()
+def update(rows: Rows, rule: Rule, plan: Plan, step: int, first: int, stop: int) -> None:
+    """Moves rows `first` to `stop` - 1 along their gradients, each by its own hyper-parameters."""
+    own = slice(first, stop)
+    parameters, gradients = rows.parameters[own], rows.gradients[own]
+    if plan.clip is not None:
+        norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
+        gradients.mul_((plan.clip[own] / (norms + 1e-6)).clamp(max=1.0))
+    hyper = SimpleNamespace(**{k: v[own] for k, v in plan.hyper.items()}, lr=plan.rates[step, own])
+    state = {name: rows.vectors[name][own] for name in rule.slots}
+    rule.update(parameters, gradients, state, hyper, plan.taken[own] + (step + 1), rows.room[own])
+    if plan.ema is not None:
+        average = rows.vectors["ema"][own]
+        average.lerp_(parameters, (1 - plan.ema[own]).expand_as(parameters))
+
+
+def judged(
+    learner: Describes, data: Data, metrics: Callable[[Batch], Mapping[str, Tensor]]
+) -> list[Report]:
+    """Each model's metrics over the validation examples, and over the test examples where there are any.
+
+    Those of the test examples begin with `test_`, in place of `val_` where they have that.
+    """
+    reports = _averaged(learner, data.validation, data.validation_size, metrics)
+    if data.test is not None:
+        tested = _averaged(learner, data.test, data.test_size, metrics)
+        for report, more in zip(reports, tested, strict=True):
+            report |= {f"test_{name.removeprefix('val_')}": value for name, value in more.items()}
+    return reports
+
+
+def _averaged(
+    learner: Describes, examples: Batch, size: int, metrics: Callable[[Batch], Mapping[str, Tensor]]
+) -> list[Report]:
+    averages = Averages(learner.paired)
+    for first in range(0, size, learner.evaluate_at_once):
+        stop = min(size, first + learner.evaluate_at_once)
+        averages.add(metrics(part_of(examples, first, stop)), stop - first)
+    return averages.reports()
+
+
+class Averages:
+    """Means of metrics over batches, weighted by their sizes; values of examples are kept where needed."""
+
+    def __init__(self, paired: Mapping[str, int]) -> None:
+        self._paired = paired
+        self._sums: dict[str, Tensor] = {}
+        self._values: dict[str, list[Tensor]] = {name: [] for name in paired}
+        self._count = 0
+
+    def add(self, metrics: Mapping[str, Tensor], examples: int) -> None:
+        """One batch: metric -> (models,) means or (models, examples, ...) values."""
+        for name, value in metrics.items():
+            if not isinstance(value, Tensor):
+                raise TrainableError(f"metrics: {name} is a {type(value).__name__}, not a tensor")
+            flat = value.float().flatten(1) if value.dim() > 1 else value.float().unsqueeze(1)
+            mean = flat.mean(1)
+            self._sums[name] = self._sums.get(name, torch.zeros_like(mean)) + mean * examples
+            if name in self._values:
+                self._values[name].append(flat)
+        self._count += examples
+
+    def reports(self) -> list[Report]:
+        """metric -> number for each model, with `NAME_parts` where the learner pairs NAME."""
+        names = list(self._sums)
+        means = (torch.stack([self._sums[name] for name in names], 1) / self._count).tolist()
+        reports: list[Report] = [dict(zip(names, row, strict=True)) for row in means]
+        for name, values in self._values.items():
+            if values:
+                groups = torch.cat(values, 1).tensor_split(self._paired[name], dim=1)
+                parts = torch.stack([g.mean(1) for g in groups if g.shape[1]], 1).tolist()
+                for report, row in zip(reports, parts, strict=True):
+                    report[f"{name}_parts"] = dict(enumerate(row))
+        return reports

@@ -1,0 +1,46 @@
+"""How many models a pack should train at once, found by trying: more until that pays no longer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+GAIN = 1.05  # twice as many must be so much faster in all, or it is not worth their waiting
+
+
+@dataclass(slots=True)
+class Width:
+    """The number of models that a pack is filled up to.
+
+    It doubles while that makes the pack faster as a whole, by models per second, and is halved for good
+    when memory runs out. The first iteration at a width is not counted: it allocates.
+
+    Attributes:
+        limit: how many models to fill up to.
+        most: never more than this.
+    """
+
+    limit: int = 16
+    most: int = 4096
+    settled: bool = False
+    _rates: dict[int, float] = field(default_factory=dict)
+    _seen: dict[int, int] = field(default_factory=dict)
+
+    def note(self, models: int, seconds: float) -> None:
+        """An iteration of so many models took so long."""
+        if self.settled or models < self.limit:
+            return
+        self._seen[self.limit] = self._seen.get(self.limit, 0) + 1
+        if self._seen[self.limit] < 2:
+            return
+        rate = models / max(seconds, 1e-9)
+        self._rates[self.limit] = max(rate, self._rates.get(self.limit, 0.0))
+        if rate < GAIN * self._rates.get(self.limit // 2, 0.0):
+            self.limit, self.settled = self.limit // 2, True
+        elif self.limit >= self.most:
+            self.settled = True
+        else:
+            self.limit = min(2 * self.limit, self.most)
+
+    def ran_out(self, fits: int) -> None:
+        """Memory was enough for `fits` models at most."""
+        self.limit, self.settled = max(1, min(self.limit, fits)), True

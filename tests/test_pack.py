@@ -1,0 +1,279 @@
+"""A pack: every model in it has the numbers that it has alone, whatever happens around it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import learners
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raysearch.fused.alone import Alone, fresh
+from raysearch.fused.batches import Data
+from raysearch.fused.pack import Pack, is_out_of_memory
+from raysearch.fused.rows import Row
+from raysearch.fused.stepping import Member, Report, member
+from raysearch.fused.structure import Lifting, lifted_values, structure_of
+
+CPU = torch.device("cpu")
+LIFTED = Lifting(frozenset({(learners._Attention, "rate"), (learners._Sloped, "temperature")}))
+RULES: list[dict[str, Any]] = [
+    {"optimizer": "sgd", "momentum": 0.9},
+    {"optimizer": "sgd", "momentum": 0.9, "nesterov": True},
+    {"optimizer": "adam"},
+    {"optimizer": "adamw", "clip_norm": 0.5},
+    {"optimizer": "lion", "ema_decay": 0.9},
+]
+
+
+def data_of(learner: Any) -> Data:
+    return learner.prepared()[0]
+
+
+class Group:
+    """A pack and what it takes to put models into it."""
+
+    def __init__(self, learner: type[Any], config: dict[str, Any]) -> None:
+        self.learner = learner.plain()
+        self.data = data_of(learner)
+        model = fresh(self.learner, config, 0)
+        first = member(self.learner, config, 0)
+        self.structure = structure_of(model, first, LIFTED)
+        self.pack = Pack(self.learner, self.data, CPU, model, self.structure, first, LIFTED)
+
+    def join(self, config: dict[str, Any], seed: int) -> None:
+        model = fresh(self.learner, config, seed)
+        mine = member(self.learner, config, seed)
+        assert structure_of(model, mine, LIFTED) == self.structure
+        self.pack.join(mine, self.pack.layout.row_of(model), lifted_values(model, self.structure))
+
+    def join_again(self, row: Row, old: Member) -> None:
+        model = fresh(self.learner, old.config, old.seed)
+        mine = member(self.learner, old.config, old.seed, old.at)
+        self.pack.join(mine, row, lifted_values(model, self.structure))
+
+    def alone(self, config: dict[str, Any], seed: int, iterations: int) -> tuple[Row, Report]:
+        one = Alone(self.learner, self.data, CPU, config, seed)
+        reports = [one.iterate() for _ in range(iterations)]
+        return one.row(), reports[-1]
+
+
+def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    return (one - other).norm().item() / max(other.norm().item(), 1e-12)
+
+
+def agree(report: Report, alone: Report, row: Row, expected: Row, tolerance: float = 1e-4) -> None:
+    assert distance(row.parameters, expected.parameters) <= tolerance
+    for name, value in expected.kept.items():
+        assert distance(row.kept[name].float(), value.float()) <= tolerance
+    assert report.keys() == alone.keys()
+    for name, value in alone.items():
+        if isinstance(value, dict):
+            assert report[name] == pytest.approx(value, rel=tolerance, abs=tolerance)
+        else:
+            assert report[name] == pytest.approx(value, rel=tolerance, abs=1e-6 if "loss" in name else 0.021)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: "-".join(map(str, r.values())))
+@pytest.mark.parametrize(
+    "learner",
+    [learners.Perceptron, learners.Convolutional, learners.Signal, learners.Attending, learners.Normed, learners.Sloped],
+    ids=lambda c: c.__name__,
+)
+def test_a_model_in_a_pack_has_the_numbers_that_it_has_alone(learner: type[Any], rule: dict[str, Any]) -> None:
+    configs = [
+        {**learners.CONFIG, **rule, "lr": lr, "dropout": d, "smoothing": s, "temperature": 0.5 + d}
+        for lr, d, s in ((1e-3, 0.0, 0.0), (1e-2, 0.3, 0.1), (3e-3, 0.6, 0.2))
+    ]
+    group = Group(learner, configs[0])
+    for seed, config in enumerate(configs):
+        group.join(config, seed)
+    for _ in range(4):
+        reports = group.pack.iterate()
+    assert group.pack.trouble == ""
+    for place, (row, report) in enumerate(zip(group.pack.take([0, 1, 2]), reports, strict=True)):
+        assert isinstance(report, dict)
+        expected, alone = group.alone(configs[place], place, 4)
+        agree(report, alone, row, expected)
+
+
+def test_two_hundred_steps_in_a_pack_stay_within_a_ten_thousandth_of_the_model_alone() -> None:
+    configs = [
+        {**learners.CONFIG, "lr": lr, "dropout": 0.2, "schedule": "cosine", "total_steps": 300, "warmup_steps": 10}
+        for lr in (1e-3, 3e-3, 1e-2, 3e-2)
+    ]
+    group = Group(learners.Perceptron, configs[0])
+    for seed, config in enumerate(configs):
+        group.join(config, seed)
+    curves: list[list[Any]] = [group.pack.iterate() for _ in range(34)]  # six steps each: 204
+    rows = group.pack.take(range(4))
+    for place, config in enumerate(configs):
+        one = Alone(group.learner, group.data, CPU, config, place)
+        for reports in curves:
+            assert reports[place]["val_loss"] == pytest.approx(one.iterate()["val_loss"], rel=1e-4)
+        assert distance(rows[place].parameters, one.row().parameters) <= 1e-4
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_neighbours_rows_refills_pauses_and_copies_change_no_models_numbers(data: st.DataObject) -> None:
+    rule = data.draw(st.sampled_from(RULES))
+    draw_config = st.fixed_dictionaries(
+        {
+            "lr": st.floats(1e-4, 1e-2),
+            "dropout": st.floats(0.0, 0.9),
+            "smoothing": st.floats(0.0, 0.3),
+            "weight_decay": st.floats(0.0, 0.1),
+        }
+    )
+    watched = {**learners.CONFIG, **rule, **data.draw(draw_config)}
+    group = Group(learners.Perceptron, watched)
+    pack, place, paused = group.pack, 0, None
+    group.join(watched, 7)
+    for turn in range(data.draw(st.integers(1, 5))):
+        for _ in range(data.draw(st.integers(0, 3))):
+            group.join({**learners.CONFIG, **rule, **data.draw(draw_config)}, 100 + turn)
+        pack.width = data.draw(st.integers(1, 4))
+        pack.iterate()
+        going = [i for i in range(len(pack)) if i != place and data.draw(st.booleans())]
+        if data.draw(st.booleans()):  # the watched one pauses, in memory
+            row, old = pack.take([place])[0], pack.members[place]
+            pack.leave([*going, place])
+            group.join_again(row, old)
+        else:
+            pack.leave(going)
+        place = next(i for i, m in enumerate(pack.members) if m.seed == 7)
+    paused = pack.take([place])[0]
+    expected, _ = group.alone(watched, 7, pack.members[place].at)
+    assert distance(paused.parameters, expected.parameters) <= 1e-4
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_a_neighbour_that_diverges_changes_nobody(bad: int) -> None:
+    group = Group(learners.Diverging, {**learners.CONFIG, "bad": 0.0})
+    for seed in range(3):
+        group.join({**learners.CONFIG, "bad": float(seed == bad)}, seed)
+    for _ in range(2):
+        reports = group.pack.iterate()
+    rows = group.pack.take(range(3))
+    for seed in range(3):
+        report = reports[seed]
+        assert isinstance(report, dict)
+        assert math.isnan(report["val_loss"]) == (seed == bad)
+        if seed != bad:
+            expected, alone = group.alone({**learners.CONFIG, "bad": 0.0}, seed, 2)
+            agree(report, alone, rows[seed], expected)
+
+
+class Hungry(learners.Perceptron):
+    """Runs out of memory above a number of models, and raises for one configuration."""
+
+    fits, seen = 2, []
+
+    def loss(self, model: Any, batch: Any, config: Any) -> Any:
+        models = sum(_models(p) for p in list(model.parameters())[:1])
+        type(self).seen.append(models)
+        if models > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().loss(model, batch, config)
+
+
+def _models(parameter: torch.Tensor) -> int:
+    """How many models a parameter inside of vmap stands for."""
+    batched = torch._C._functorch.is_batchedtensor(parameter)
+    return int(torch._C._functorch.get_unwrapped(parameter).shape[0]) if batched else 1
+
+
+def test_where_memory_runs_out_halves_go_on_and_nothing_is_lost() -> None:
+    group = Group(Hungry, learners.CONFIG)
+    for seed in range(5):
+        group.join(learners.CONFIG, seed)
+    for _ in range(2):
+        reports = group.pack.iterate()
+    assert group.pack.ran_out
+    assert group.pack.width in (1, 2)
+    Hungry.fits = 99
+    for seed, row in enumerate(group.pack.take(range(5))):
+        report = reports[seed]
+        assert isinstance(report, dict)
+        expected, alone = group.alone(learners.CONFIG, seed, 2)
+        agree(report, alone, row, expected)
+
+
+class Raising(learners.Perceptron):
+    """Raises for one of its models, when it is trained alone."""
+
+    def loss(self, model: Any, batch: Any, config: Any) -> Any:
+        loss = super().loss(model, batch, config)
+        if isinstance(config["bad"], torch.Tensor) and config["bad"].dim() == 0 and not _is_many(config["bad"]):
+            if config["bad"] > 0.5:
+                raise ValueError("this model cannot be trained")
+        elif _is_many(config["bad"]):
+            raise ValueError("one of these cannot be trained")
+        return loss
+
+
+def _is_many(value: torch.Tensor) -> bool:
+    return bool(torch._C._functorch.is_batchedtensor(value))
+
+
+def test_a_model_whose_loss_raises_fails_by_itself() -> None:
+    group = Group(Raising, {**learners.CONFIG, "bad": 0.0})
+    for seed in range(4):
+        group.join({**learners.CONFIG, "bad": float(seed == 2)}, seed)
+    reports = group.pack.iterate()
+    assert [type(r) for r in reports] == [dict, dict, ValueError, dict]
+    assert str(reports[2]) == "this model cannot be trained"
+
+
+def test_the_first_step_after_a_warm_up_of_ten_is_a_tenth_as_long() -> None:
+    config = {**learners.CONFIG, "optimizer": "sgd", "dropout": 0.0, "weight_decay": 0.0, "batch_size": 90}
+    moves = [moved({**config, "warmup_steps": steps}) for steps in (0, 10)]
+    assert moves[1] == pytest.approx(moves[0] / 10, rel=1e-3)
+
+
+def moved(config: dict[str, Any]) -> float:
+    one = Alone(learners.Perceptron.plain(), data_of(learners.Perceptron), CPU, config, 1)
+    before = one.row().parameters
+    one.iterate()
+    return (one.row().parameters - before).norm().item()
+
+
+def test_a_gradient_is_clipped_to_the_norm_that_each_model_says() -> None:
+    config = {**learners.CONFIG, "optimizer": "sgd", "lr": 1.0, "dropout": 0.0, "weight_decay": 0.0, "batch_size": 90}
+    assert moved({**config, "clip_norm": 1e-3}) == pytest.approx(1e-3, rel=1e-2)
+    assert moved(config) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("shapes do not match"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_running_out_of_memory_is_told_from_other_errors(error: Exception, is_it: bool) -> None:
+    assert is_out_of_memory(error) == is_it
+
+
+def seeds_of(members: Sequence[Member]) -> list[int]:
+    return [m.seed for m in members]
+
+
+def test_who_leaves_makes_room_for_the_last_ones() -> None:
+    group = Group(learners.Perceptron, learners.CONFIG)
+    for seed in range(6):
+        group.join(learners.CONFIG, seed)
+    before = group.pack.take(range(6))
+    group.pack.leave([0, 4])
+    seeds = seeds_of(group.pack.members)
+    assert sorted(seeds) == [1, 2, 3, 5]
+    for seed, row in zip(seeds, group.pack.take(range(4)), strict=True):
+        assert torch.equal(row.parameters, before[seed].parameters)
