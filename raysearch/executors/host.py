@@ -362,12 +362,18 @@ def _wait_for_end(thread: threading.Thread) -> None:
 
 
 def seed_all(seed: int) -> None:
-    """Seeds Python's, NumPy's and torch's global generators, those that are loaded."""
+    """Seeds Python's, NumPy's and torch's global generators, those that are loaded.
+
+    torch.manual_seed would also note its call stack for a GPU that is not in use, which takes longer.
+    """
     random.seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
     if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)
+        torch = sys.modules["torch"]
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(seed)
 
 
 def _wrapped(function: Callable[..., Any]) -> type[Trainable]:

@@ -22,9 +22,12 @@ def fresh(learner: Describes, config: Config, seed: int) -> nn.Module:
     Raises:
         TrainableError: `model` returned something else, or a model that has nothing to train.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)  # models are made on the CPU: no need to seed devices too
+    try:
         model = learner.model(config)
+    finally:
+        torch.set_rng_state(before)
     if not isinstance(model, nn.Module):
         raise TrainableError(f"model returned a {type(model).__name__}: it must be a torch.nn.Module")
     if not any(p.requires_grad for p in model.parameters()):
@@ -81,7 +84,7 @@ class Alone:
             loss = self._learner.loss(self.module, batch, self.member.config)
             check_loss(loss)
         found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
-        torch.cat([gradient.reshape(1, -1) for gradient in found], 1, out=self._rows.gradients)
+        self._rows.put_gradients(0, 1, [gradient.unsqueeze(0) for gradient in found])
         update(self._rows, self.member.rule, plan, step, 0, 1)
         return loss.detach()
 

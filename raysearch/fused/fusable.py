@@ -127,12 +127,14 @@ def _try(learner: Describes, data: Data, pair: tuple[Config, Config], lifting: L
         models[1] = fresh(learner, pair[1], 1)
     form = fresh(learner, pair[0], 2)
     pack = Pack(brief, data, cpu, form, structures[0], ones[0].member, lifting)
-    for config, seed, model in zip(pair, range(2), models, strict=True):
+    together: list[Any] | Exception = []
+    for config, seed, model in zip(pair, range(2), models, strict=True):  # the second one is younger
         pack.join(member(brief, config, seed), pack.layout.row_of(model), lifted_values(model, structures[0]))
-    with _watched(form) as at:
-        together = pack.strictly()
-    if isinstance(together, Exception):
-        raise _Failed(at(), together)
+        with _watched(form) as at:
+            together = pack.strictly()
+        if isinstance(together, Exception):
+            raise _Failed(at(), together)
+    ones[0].iterate()
     _compare(ones, pack, together)
 
 

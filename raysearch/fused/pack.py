@@ -137,6 +137,8 @@ class Pack:
             reports = self._metrics(0, len(self))
         except Exception as error:  # noqa: BLE001  (this is asked in order to see what is raised)
             return error
+        for each in self.members:
+            each.at += 1
         losses = (run.losses / plan.steps).tolist()
         return [{"train_loss": loss, **report} for loss, report in zip(losses, reports, strict=True)]
 
@@ -168,8 +170,7 @@ class Pack:
             for name, value in kept.items():  # a batch norm may have seen the batch already
                 inputs.kept[name].copy_(value)
             raise
-        flat = [gradient.reshape(stop - first, -1) for gradient in found]
-        torch.cat(flat, 1, out=self._rows.gradients[first:stop])
+        self._rows.put_gradients(first, stop, found)
         update(self._rows, self._rule, run.plan, step, first, stop)
         run.losses[first:stop] += losses.detach()
 

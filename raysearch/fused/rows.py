@@ -147,6 +147,11 @@ class Rows:
             for part in self.layout.parts
         }
 
+    def put_gradients(self, first: int, stop: int, found: Sequence[Tensor]) -> None:
+        """Keeps the gradients of these rows, (models, ...) each, in the order of the layout's parts."""
+        own = self.leaves(first, stop, self.gradients)
+        torch._foreach_copy_(list(own.values()), list(found))
+
     def kept_of(self, first: int, stop: int) -> dict[str, Tensor]:
         """name -> (models, ...) views of what is kept beside the parameters."""
         return {name: value[first:stop] for name, value in self.kept.items()}
