@@ -43,16 +43,17 @@ class Checkpoints:
         tmp = self._paths.tmp / _checked(f"{segment_name(segment)}-{token}")
         return _try(f"{tmp}: cannot be made", lambda: _make_empty(tmp))
 
-    def commit(self, tmp: Path) -> str:
+    def commit(self, tmp: Path, durably: bool = True) -> str:
         """Makes what was saved in `tmp` the checkpoint of that name, durably and at once; returns the name.
 
-        A checkpoint of that name that is there already stays as it is.
+        A checkpoint of that name that is there already stays as it is. One that is not written `durably`
+        survives the death of every process, but maybe not that of the machine: then it is grown again.
 
         Raises:
             CheckpointError: it cannot be synced or renamed, or holds nothing; `tmp` stays as it is.
         """
         name = _checked(tmp.name)
-        _try(f"{tmp}: the checkpoint cannot be written", lambda: self._commit(tmp, name))
+        _try(f"{tmp}: the checkpoint cannot be written", lambda: self._commit(tmp, name, durably))
         return name
 
     def path(self, name: str) -> Path:
@@ -104,13 +105,14 @@ class Checkpoints:
         """Bytes that all files hold, unfinished ones included. Looks at every file."""
         return _bytes_in(self._paths.root)
 
-    def _commit(self, tmp: Path, name: str) -> None:
+    def _commit(self, tmp: Path, name: str, durably: bool) -> None:
         final = self._paths.committed(name)
-        if not _sync_tree(tmp):
+        if not (_sync_tree(tmp) if durably else any(tmp.iterdir())):
             raise OSError("nothing was saved in it")
         if not final.parent.is_dir():
             final.parent.mkdir(parents=True, exist_ok=True)
-            sync_path(final.parent.parent)
+            if durably:
+                sync_path(final.parent.parent)
         os.utime(tmp)  # its age counts from now
         try:
             os.rename(tmp, final)
@@ -118,7 +120,8 @@ class Checkpoints:
             if not final.is_dir():
                 raise
             shutil.rmtree(tmp)
-        sync_path(final.parent)
+        if durably:
+            sync_path(final.parent)
 
     def _discard(self, folder: Path) -> None:
         self._paths.tmp.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -80,7 +80,15 @@ class Search:
         limits: Limits | None = None,
         now: float = 0.0,
         seconds_before: float = 0.0,
+        prefers_home: bool = False,
     ) -> None:
+        """A search at its beginning.
+
+        Args:
+            seconds_before: spent on it in earlier lives.
+            prefers_home: workers train many models at once and keep them in memory: who trained a parent is
+                asked first to go on, and where there is little work, everyone gets a share of it.
+        """
         self.strategy = strategy
         self.journal = journal
         self.checkpoints = checkpoints
@@ -100,6 +108,7 @@ class Search:
         self._losses: Counter[int] = Counter()
         self._failures: Counter[int] = Counter()
         self._give_up_at = GIVE_UP_AFTER
+        self.prefers_home = prefers_home
         self._keep = True
         self._noted: set[str] = set()
 
@@ -179,9 +188,11 @@ class Search:
         if self.over:
             return Reply(stop=True, keep=self._keep)
         leases = []
-        for segment in self._next(want):
+        for segment in self._next(want, worker):
             self.leases.hand(worker, segment)
-            leases.append(self.register.route(segment))
+            lease = self.register.route(segment)
+            suspect = self.leases.is_suspect(segment.id)
+            leases.append(dataclasses.replace(lease, alone=True) if suspect else lease)
         if state.current not in state.leases:
             state.follow(next(iter(state.leases), None), 0, now)
         return Reply(tuple(leases), keep=self._keep, bars=self.standings.bars)
@@ -227,8 +238,8 @@ class Search:
         """Gives back what `worker` holds, and returns outcomes to `commit` for what that cost.
 
         The segment it was training is lost, or failed if it stalled or was being trained at LOSS_LIMIT
-        deaths. The others wait again. Each is leased by itself from then on, so that the one that kills
-        its worker is found.
+        deaths. The others wait again. Suspects are leased by themselves from then on, so that the one that
+        kills its worker is found (see `Leases.strip`).
         """
         since = self.leases.see(worker, now).progress_at
         held, current = self.leases.strip(worker, now)
@@ -415,20 +426,37 @@ class Search:
                 self._noted.add(note)
                 self.warn(note)
 
-    def _next(self, want: int) -> list[Segment]:
+    def _next(self, want: int, worker: str) -> list[Segment]:
         if want <= 0:
             return []
-        if self.leases.waiting < want:
-            asked = self.strategy.ask(want - self.leases.waiting)
+        away = self._is_away(worker) if self.prefers_home else None
+        while (here := self.leases.waiting_here(away)) < want:
+            asked = [segment for segment in self.strategy.ask(want - here) if self._is_open(segment.id)]
             self._pass_on_notes()
-            self.leases.enqueue(segment for segment in asked if self._is_open(segment.id))
+            self.leases.enqueue(asked)
+            if away is None or not asked:
+                break
+        if away is not None and here < want:
+            want = min(want, self.leases.share_of(worker))
         idle = not self.leases.waiting and not len(self.leases) and not self._committing
         if idle and not self.strategy.finished:
             self.fail(
                 f"the strategy {type(self.strategy).__name__} is not finished, waits for nothing and asks "
                 "for nothing: a defect of the strategy, see its contract in raysearch.strategies.base"
             )
-        return self.leases.next(want, self._is_open)
+        taken = self.leases.next(want, self._is_open, away)
+        if not taken and away is not None and not self.leases.workers[worker].leases:
+            taken = self.leases.next(want, self._is_open)  # rather than do nothing
+        return taken
+
+    def _is_away(self, worker: str) -> Callable[[Segment], bool]:
+        """Whether another worker that is alive trained a segment's parent, and so has its model in memory."""
+
+        def is_away(segment: Segment) -> bool:
+            home = self.register.home_of(segment.parent) if segment.parent is not None else None
+            return home not in (None, worker) and home in self.leases.workers
+
+        return is_away
 
     def _is_open(self, segment: int) -> bool:
         return segment not in self._done and segment not in self.leases and segment not in self._committing

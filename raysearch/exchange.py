@@ -19,16 +19,18 @@ class Lease:
         checkpoint: the nearest ancestor's checkpoint that exists; None is a fresh model.
         origin: id of that ancestor.
         chain: the ancestors after it, to be grown again before the segment.
+        alone: it may be what kills its workers: nothing else is to be trained meanwhile.
     """
 
     segment: Segment
     checkpoint: str | None = None
     origin: int | None = None
     chain: tuple[Segment, ...] = ()
+    alone: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by position, as Segment is."""
-        return Lease, (self.segment, self.checkpoint, self.origin, self.chain)
+        return Lease, (self.segment, self.checkpoint, self.origin, self.chain, self.alone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -306,6 +306,7 @@ def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
 def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
     from raysearch.executors.protocol import Job
 
+    is_fused = spec.fuse and shipped.is_learner and not spec.isolate
     setup = Setup(str(root.absolute()), dataclasses.replace(spec, trainable="raysearch:shipped"))
     job = Job(
         run=setup.run,
@@ -315,8 +316,8 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
         constants=spec.config,
         seed_as=spec.seed_as,
         isolate=spec.isolate,
-        fuse=spec.fuse,
-        samples=_samples(spec),
+        is_fused=is_fused,
+        samples=_samples(spec) if is_fused else (),
     )
     run = _run_inline if how.executor == "inline" else _run_tune
     last = run(setup, job, spec, how)
@@ -357,7 +358,7 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
     with connected(how.address, how.local):
         fit = fitting(resources)
         count = fit if spec.workers.count == "auto" else int(spec.workers.count)
-        setup = dataclasses.replace(setup, notes=_sharing(spec, count))
+        setup = dataclasses.replace(setup, notes=_sharing(spec, count), prefers_home=job.is_fused)
         return run_tune(setup, job, count, resources, how.on_status, list(how.callbacks))
 
 

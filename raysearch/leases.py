@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from raysearch.tree import Segment, segment_name
+
+PATIENCE = 3  # how often a segment is passed over for the worker that has its model in memory
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class Leases:
         self._queue: deque[Segment] = deque()
         self._holder: dict[int, str] = {}
         self._suspects: set[int] = set()
+        self._deaths: Counter[int] = Counter()
+        self._passed: Counter[int] = Counter()
 
     def __contains__(self, segment: int) -> bool:
         return segment in self._holder
@@ -79,19 +83,47 @@ class Leases:
         """Puts segments at the end of those that wait."""
         self._queue.extend(segments)
 
-    def next(self, want: int, is_wanted: Callable[[int], bool]) -> list[Segment]:
-        """Takes up to `want` waiting segments; one that was lost with a worker only by itself."""
+    def next(
+        self, want: int, is_wanted: Callable[[int], bool], away: Callable[[Segment], bool] | None = None
+    ) -> list[Segment]:
+        """Takes up to `want` waiting segments; one that is suspected of killing its worker only by itself.
+
+        Those that are `away` (at home with another worker) are passed over a few times, then taken.
+        """
         taken: dict[int, Segment] = {}
+        passed: list[Segment] = []
         while self._queue and len(taken) < want:
-            alone = self._queue[0].id in self._suspects
+            first = self._queue[0]
+            alone = first.id in self._suspects
             if alone and taken:
                 break
-            segment = self._queue.popleft()
-            if is_wanted(segment.id):
-                taken[segment.id] = segment
-            if alone and taken:
+            self._queue.popleft()
+            if not is_wanted(first.id):
+                continue
+            if away is not None and self._waits(first, away):
+                self._passed[first.id] += 1
+                passed.append(first)
+                continue
+            self._passed.pop(first.id, None)
+            taken[first.id] = first
+            if alone:
                 break
+        self._queue.extendleft(reversed(passed))
         return list(taken.values())
+
+    def waiting_here(self, away: Callable[[Segment], bool] | None) -> int:
+        """How many wait that are not kept for another worker."""
+        if away is None:
+            return len(self._queue)
+        return sum(not self._waits(segment, away) for segment in self._queue)
+
+    def share_of(self, worker: str) -> int:
+        """How many more a worker may take so that each could have as many: at least one if it has none."""
+        fair = -(-(len(self._queue) + len(self._holder)) // max(1, len(self.workers)))
+        return max(0, fair - len(self.workers[worker].leases))
+
+    def _waits(self, segment: Segment, away: Callable[[Segment], bool]) -> bool:
+        return away(segment) and self._passed.get(segment.id, 0) < PATIENCE
 
     def hand(self, worker: str, segment: Segment) -> None:
         """The worker holds the segment from now on."""
@@ -115,6 +147,11 @@ class Leases:
     def clear(self, segment: int) -> None:
         """The segment has ended well or badly, and is suspected of nothing any more."""
         self._suspects.discard(segment)
+        self._deaths.pop(segment, None)
+
+    def is_suspect(self, segment: int) -> bool:
+        """True if the segment is to be trained by itself, since it may be what kills its workers."""
+        return segment in self._suspects
 
     def take_back(self, worker: str, segments: Iterable[int]) -> None:
         """Puts segments that the worker should hold, and does not, back among those that wait."""
@@ -123,14 +160,20 @@ class Leases:
             self._holder.pop(segment, None)
 
     def strip(self, worker: str, now: float) -> tuple[list[Segment], int | None]:
-        """Takes everything from a worker: (what it held, the id of what it was training)."""
+        """Takes everything from a worker that died: (what it held, the id of what it was training).
+
+        Suspected from then on are what it was training, and what was held at an earlier death too: machines
+        go away more often than models kill them, and hundreds may have been held.
+        """
         state = self.see(worker, now)
         held = list(state.leases.values())
         current = state.current if state.current in state.leases else (held[0].id if held else None)
         state.leases, state.current = {}, None
         for segment in held:
             self._holder.pop(segment.id, None)
-            self._suspects.add(segment.id)
+            self._deaths[segment.id] += 1
+            if segment.id == current or self._deaths[segment.id] > 1:
+                self._suspects.add(segment.id)
         return held, current
 
     def excuse(self, seconds: float) -> None:

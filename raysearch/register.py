@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raysearch.errors import RunError
 from raysearch.exchange import Lease
@@ -20,10 +20,11 @@ ADOPTED_LOST = (
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A completed segment that may still be grown on."""
+    """A completed segment that may still be grown on, its checkpoint, and who trained it."""
 
     segment: Segment
     checkpoint: str | None
+    worker: str = ""
 
 
 class Register:
@@ -46,7 +47,7 @@ class Register:
 
     def add(self, outcome: Outcome) -> None:
         """Remembers a completed segment."""
-        self._nodes[outcome.segment.id] = Node(outcome.segment, outcome.checkpoint)
+        self._nodes[outcome.segment.id] = Node(outcome.segment, outcome.checkpoint, outcome.worker)
         self._holders += outcome.checkpoint is not None
 
     def checkpoints(self) -> set[str]:
@@ -58,12 +59,17 @@ class Register:
         node = self._nodes.get(segment)
         return node.checkpoint if node is not None else None
 
+    def home_of(self, segment: int) -> str | None:
+        """The worker that trained the segment; None if that is not remembered."""
+        node = self._nodes.get(segment)
+        return node.worker or None if node is not None else None
+
     def forget_checkpoint(self, name: str, segment: int) -> bool:
         """Takes out a checkpoint that cannot be read; False if the segment has another one by now."""
         node = self._nodes.get(segment)
         if node is None or node.checkpoint != name:
             return False
-        self._nodes[segment] = Node(node.segment, None)
+        self._nodes[segment] = replace(node, checkpoint=None)
         return True
 
     def is_adopted(self, segment: int) -> bool:
@@ -75,7 +81,7 @@ class Register:
         """Takes out all checkpoints but these."""
         for segment, node in self._nodes.items():
             if node.checkpoint is not None and node.checkpoint not in names:
-                self._nodes[segment] = Node(node.segment, None)
+                self._nodes[segment] = replace(node, checkpoint=None)
 
     def route(self, segment: Segment) -> Lease:
         """The lease of a segment: its nearest ancestor with a checkpoint, and what to grow again.
@@ -113,7 +119,7 @@ class Register:
         for segment, node in self._nodes.items():
             if node.checkpoint is not None and segment not in holders:
                 names.append(node.checkpoint)
-                self._nodes[segment] = Node(node.segment, None)
+                self._nodes[segment] = replace(node, checkpoint=None)
         self._collect_at = max(COLLECT_FROM, len(self._nodes) * 3 // 2)
         self._holders = sum(node.checkpoint is not None for node in self._nodes.values())
         self._holders_at = max(HOLDERS_FROM, self._holders * 3 // 2)

@@ -32,11 +32,13 @@ class Setup:
         run: where it is.
         spec: resolved, without the trainable.
         notes: what the user should be told.
+        prefers_home: see `engine.Search`.
     """
 
     run: str
     spec: SearchSpec
     notes: tuple[str, ...] = ()
+    prefers_home: bool = False
 
 
 class Session:
@@ -72,6 +74,7 @@ class Session:
                 checkpoints=Deleter(checkpoints),
                 limits=limits_of(spec),
                 now=now,
+                prefers_home=setup.prefers_home,
             )
             starts = [event.at for event in journal.events() if event.kind == "start"]
             clock = _Clock(starts)

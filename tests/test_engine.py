@@ -139,9 +139,67 @@ def test_what_a_dead_worker_held_is_leased_again_the_one_it_was_training_singly(
     search.beat("a", segment(1).id, 0, 1.0)
     search.commit(search.hello("a", 2.0))
     assert [(o.segment.trial, o.status) for o in log.rows] == [(1, Status.LOST)]
-    taken = [ids(search, worker, 3) for worker in "bcde"]
-    assert [len(t) for t in taken] == [1, 1, 1, 1]
-    assert sorted(t[0] for t in taken) == [segment(t).id for t in range(4)]
+    taken = [search.lease(worker, 3, 3.0).leases for worker in "bcd"]
+    assert [[(lease.segment.trial, lease.alone) for lease in t] for t in taken] == [
+        [(0, False), (2, False)],
+        [(1, True)],
+        [(3, False)],
+    ]
+
+
+def test_what_was_held_at_two_deaths_is_leased_singly_whoever_was_training() -> None:
+    search, *_ = make(*(segment(t) for t in range(3)))
+    for now in (1.0, 2.0):
+        assert len(ids(search, "a", 3)) == (3 if now == 1.0 else 2)
+        search.beat("a", segment(int(now) - 1).id, 0, now)
+        search.commit(search.hello("a", now))
+    taken = [search.lease(worker, 3, 3.0).leases for worker in "bcd"]
+    assert sorted((lease.segment.trial, lease.alone) for t in taken for lease in t) == [
+        (0, True),
+        (1, True),
+        (2, True),
+    ]
+    assert [len(t) for t in taken] == [1, 1, 1]
+
+
+def test_a_promotion_waits_a_little_for_the_worker_in_whose_memory_its_model_rests() -> None:
+    first, other = segment(0), segment(1)
+    then, fresh = segment(0, 1, first.id, 1, 2), segment(2)
+    search, *_ = make(first, other, then, fresh)
+    search.prefers_home = True
+    assert ids(search, "a", 1) == [first.id]
+    assert ids(search, "b", 1) == [other.id]
+    search.exchange("a", [completed(first)], 0, 1.0)
+    search.exchange("b", [completed(other)], 0, 1.0)
+    assert ids(search, "b", 1) == [fresh.id]
+    assert ids(search, "a", 1) == [then.id]
+
+
+def test_a_busy_worker_passes_over_what_is_at_home_elsewhere_three_times_and_an_idle_one_takes_it() -> None:
+    first, long, more = segment(0), segment(1), [segment(t) for t in range(2, 7)]
+    then = segment(0, 1, first.id, 1, 2)
+    search, *_ = make(first, long, then, *more)
+    search.prefers_home = True
+    assert ids(search, "a", 1) == [first.id]
+    assert ids(search, "b", 1) == [long.id]
+    search.exchange("a", [completed(first)], 0, 1.0)
+    held = [long.id]
+    for _ in range(4):
+        held += ids(search, "b", 1, holding=held)
+    assert held[1:] == [*(s.id for s in more[:3]), then.id]
+    search, *_ = make(first, then)
+    search.prefers_home = True
+    assert ids(search, "a", 1) == [first.id]
+    search.exchange("a", [completed(first)], 0, 1.0)
+    assert ids(search, "b", 1) == [then.id]
+
+
+def test_where_there_is_little_work_every_worker_gets_a_share() -> None:
+    search, *_ = make(*(segment(t) for t in range(6)))
+    search.prefers_home = True
+    for worker in "ab":
+        search.leases.see(worker, 0.0)
+    assert [len(ids(search, worker, 16)) for worker in "ab"] == [3, 3]
 
 
 def test_a_segment_that_keeps_killing_its_workers_is_given_up_and_the_others_are_not() -> None:

@@ -84,6 +84,7 @@ def structure(learner: type[Any], config: dict[str, Any]) -> Any:
     [
         ({"lr": 0.5}, True),
         ({"dropout": 0.9}, True),
+        ({"dropout": 0.0}, False),
         ({"seed": 3}, True),
         ({"hidden": 13}, False),
         ({"batch_size": 8}, False),

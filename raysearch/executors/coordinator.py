@@ -71,6 +71,8 @@ class Coordinator:
             self._changed.clear()
             reply = self._lease(turn)
             left = deadline - time.monotonic()
+            if reply.leases and self._search.leases.waiting:
+                self._changed.set()  # something is left for others who wait
             if reply.leases or reply.stop or turn.holding or left <= 0:
                 return reply
             try:

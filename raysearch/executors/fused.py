@@ -25,6 +25,7 @@ from raysearch.executors.saving import Saving
 from raysearch.executors.trainees import Crew, Leaver
 from raysearch.fused import files
 from raysearch.fused.fusable import Verdict, examine
+from raysearch.standings import FINALS
 from raysearch.tree import Outcome, Status
 
 
@@ -57,11 +58,9 @@ class FusedLoop:
                 return False
             self._take_on()
             team = self._crew.next_team()
-            if team is None:
-                continue
-            self.current, self.iteration = team.trainees[0].lease.segment.id, team.trainees[0].member.at
-            for_good = self._crew.iterate(team)
-            self._hand_in(for_good)
+            if team is not None:
+                self.current, self.iteration = team.trainees[0].lease.segment.id, team.trainees[0].member.at
+                self._hand_in(self._crew.iterate(team))
         if self._outcomes:  # done before the interrupt was seen
             self._send()
             assert self._answer is not None
@@ -107,7 +106,8 @@ class FusedLoop:
     # ---- models
 
     def _take_on(self) -> None:
-        while self._queue:
+        """Brings leased models to their starts; one that is suspected of killing workers has them stop."""
+        while self._queue and not self._crew.is_reserved:
             lease = self._queue.popleft()
             try:
                 self._crew.take_on(lease)
@@ -176,7 +176,7 @@ class FusedLoop:
                 files.write_note(folder, files.Note(place, model.seed, model.at, model.config))
                 write_meta(folder, {"iteration": model.at, "grown_s": model.grown_s, "config": model.config})
             return {
-                leaver.lease.segment.id: self._checkpoints.commit(folder)
+                leaver.lease.segment.id: self._checkpoints.commit(folder, leaver.lease.segment.role in FINALS)
                 for leaver, folder in zip(group, folders, strict=True)
             }
         except BaseException:

@@ -48,11 +48,13 @@ class Shipped:
         value: pickled with its module's code, for where the module cannot be imported; None where
             something in the module cannot be pickled.
         paths: the driver's import path, added to the worker's (the same folders on one machine or NFS).
+        is_learner: it is derived from `raysearch.torch.Learner`: its models may be trained many at once.
     """
 
     reference: bytes
     value: bytes | None
     paths: tuple[str, ...]
+    is_learner: bool = False
 
     def load(self) -> Any:
         """The trainable, in this process.
@@ -89,7 +91,8 @@ def ship(trainable: Any) -> Shipped:
             f"the trainable {getattr(trainable, '__name__', trainable)!r} cannot be sent to workers: {error}"
         ) from error
     paths = tuple(str(Path(path).absolute()) for path in ("", *sys.path) if Path(path).is_dir())
-    return Shipped(reference, _by_value(trainable), tuple(p for p in dict.fromkeys(paths)))
+    unique = tuple(dict.fromkeys(paths))
+    return Shipped(reference, _by_value(trainable), unique, is_learner(trainable))
 
 
 def _by_value(trainable: Any) -> bytes | None:

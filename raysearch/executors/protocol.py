@@ -16,7 +16,7 @@ class Job:
     """What a worker needs to know of a search.
 
     Attributes:
-        fuse: models of a Learner may be trained many at once.
+        is_fused: the trainable is a Learner, whose models are trained many at once if they can be.
         samples: some of the search's configurations, to find out whether they can be.
     """
 
@@ -27,7 +27,7 @@ class Job:
     constants: Mapping[str, Any] = field(default_factory=dict)
     seed_as: str | None = None
     isolate: bool = False
-    fuse: bool = True
+    is_fused: bool = False
     samples: tuple[Config, ...] = ()
 
 

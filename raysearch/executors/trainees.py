@@ -98,7 +98,8 @@ class Crew:
         self._job, self._learner, self._lifting = job, learner, lifting
         self._data, self._device = data, device
         self._checkpoints, self._remark = checkpoints, remark
-        self._teams: dict[Structure, Team] = {}
+        self._teams: dict[Structure | int, Team] = {}  # by structure, or by the segment that trains alone
+        self._reserved: int | None = None
         self._layouts: dict[Structure, Layout] = {}
         self.paused = Paused(scratch / "paused")
 
@@ -109,6 +110,11 @@ class Crew:
         """How many models train or wait for a row."""
         return sum(len(team.trainees) + len(team.waiting) for team in self._teams.values())
 
+    @property
+    def is_reserved(self) -> bool:
+        """True while one model trains and all others wait."""
+        return self._reserved is not None
+
     def leases(self) -> list[Lease]:
         """Those in hand."""
         teams = self._teams.values()
@@ -117,8 +123,10 @@ class Crew:
     def room(self) -> int:
         """How many more models should come so that no row is empty at the end of the next iteration.
 
-        Where models of ever new structures come, only as many as go.
+        Where models of ever new structures come, only as many as go. None while one trains alone.
         """
+        if self._reserved is not None:
+            return 0
         teams = self._teams.values()
         ending = sum(team.ending() for team in teams)
         if len(teams) >= PACKS:
@@ -141,6 +149,7 @@ class Crew:
     def clear(self) -> None:
         """Ends everything that is in training and forgets who waits."""
         self._teams.clear()
+        self._reserved = None
         self.paused.clear()
 
     # ---- coming
@@ -177,13 +186,22 @@ class Crew:
         if config != trainee.model.config:
             trainee.model = self._reconfigured(trainee.model, config)
             trainee.member = self._member(trainee.model)
-        team = self._teams.get(trainee.model.structure)
-        if team is None:
-            form = fresh(self._learner, config, 0)
-            structure = trainee.model.structure
-            args = (self._learner, self._data, self._device, form, structure, trainee.member, self._lifting)
-            team = self._teams[structure] = Team(Pack(*args))
-        team.waiting.append(trainee)
+        structure, segment = trainee.model.structure, trainee.lease.segment.id
+        if trainee.lease.alone:
+            self._reserved = segment
+            self._teams[segment] = self._team(trainee)
+            self._teams[segment].waiting.append(trainee)
+            return
+        if structure not in self._teams:
+            self._teams[structure] = self._team(trainee)
+        self._teams[structure].waiting.append(trainee)
+
+    def _team(self, trainee: Trainee) -> Team:
+        """An empty pack for models like this one."""
+        form = fresh(self._learner, trainee.model.config, 0)
+        structure = trainee.model.structure
+        args = (self._learner, self._data, self._device, form, structure, trainee.member, self._lifting)
+        return Team(Pack(*args))
 
     def _full_config(self, segment: Segment) -> dict[str, Any]:
         seed = {self._job.seed_as: segment.seed} if self._job.seed_as else {}
@@ -230,7 +248,7 @@ class Crew:
 
     def next_team(self) -> Team | None:
         """The pack whose turn it is, filled; None if there is nothing to train."""
-        for structure in list(self._teams):
+        for structure in list(self._teams) if self._reserved is None else [self._reserved]:
             team = self._teams.pop(structure)
             team.fill()
             if team.trainees:
@@ -301,4 +319,7 @@ class Crew:
             except Exception as error:  # noqa: BLE001  (the user's model may raise anything)
                 trainee.trained.status, trainee.trained.error = Status.FAILED, in_words(error)
                 whole = False
+        if trainee.lease.segment.id == self._reserved:
+            del self._teams[self._reserved]
+            self._reserved = None
         return Leaver(trainee.lease, trainee.trained, trainee.model if whole else None, trainee.seconds)

@@ -28,7 +28,6 @@ from raysearch.executors.coordinator import start_coordinator
 from raysearch.executors.environment import environment
 from raysearch.executors.host import in_words
 from raysearch.executors.inline import OnStatus, make_host
-from raysearch.executors.loading import is_learner
 from raysearch.executors.output import TrialOutput
 from raysearch.executors.protocol import Job, Turn
 from raysearch.executors.worker import Loop
@@ -78,10 +77,11 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         """Many models at once where the trainable is a Learner and its models allow it, else one at a time."""
         checkpoints, link = Checkpoints(paths.checkpoints), RayLink(self._coordinator)
         scratch = Path(self.logdir) / "scratch"
-        if job.fuse and not job.isolate and is_learner(trainable := job.trainable.load()):
+        if job.is_fused:
             from raysearch.executors.fused import fused_loop
 
-            loop = fused_loop(job, self._name, trainable, checkpoints, link, scratch, self._remark)
+            learner = job.trainable.load()
+            loop = fused_loop(job, self._name, learner, checkpoints, link, scratch, self._remark)
             if loop is not None:
                 return loop
         return Loop(job, self._name, make_host(job, scratch, log), checkpoints, link)

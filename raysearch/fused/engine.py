@@ -9,31 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from raysearch.fused.alone import check_loss
+from raysearch.fused.batches import mapped
 from raysearch.fused.functions import Replacing
 from raysearch.fused.randomness import drawing
+from raysearch.fused.rows import Layout
 from raysearch.fused.stepping import Config, Describes
 from raysearch.fused.structure import Structure, is_number
-
-
-class Task(nn.Module):
-    """One model with what is asked of it, as a module, so that its weights can be put in from outside."""
-
-    def __init__(self, learner: Describes, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self._learner = (learner,)  # in a tuple, so that a learner that is a module is no part of this one
-
-    def forward(self, what: str, batch: Any, config: Config) -> Any:
-        """The loss, or the metrics."""
-        learner = self._learner[0]
-        if what == "metrics":
-            return dict(learner.metrics(self.model, batch))
-        loss = learner.loss(self.model, batch, config)
-        check_loss(loss)
-        return loss
 
 
 class LiftedConfig(Mapping[str, Any]):
@@ -58,84 +42,110 @@ class Inputs:
     """What differs from model to model, besides batches: first dimension models.
 
     Attributes:
-        weights: name -> (models, ...) trained parameters.
-        kept: name -> (models, ...) buffers and frozen parameters.
+        weights: (models, ...) trained parameters, in the order of the layout.
+        kept: (models, ...) buffers and frozen parameters, in the order of the layout.
         lifted: (models, places) values of the structure's lifted places.
         numbers: (models, entries) numbers of the configurations.
     """
 
-    weights: Mapping[str, Tensor]
-    kept: Mapping[str, Tensor]
+    weights: Sequence[Tensor]
+    kept: Sequence[Tensor]
     lifted: Tensor
     numbers: Tensor
 
+    @property
+    def values(self) -> tuple[Tensor, ...]:
+        """Weights, then what is kept."""
+        return (*self.weights, *self.kept)
+
 
 class Engine:
-    """Evaluates models of one structure, with one module of it as the form."""
+    """Evaluates models of one structure, with one module of it as the form into which weights are put.
+
+    This is `torch.func.functional_call` under `vmap`, with what can be found out once found out once: a
+    step of small models takes little longer than this machinery.
+    """
 
     def __init__(
-        self, learner: Describes, form: nn.Module, structure: Structure, config: Config, refused: frozenset[str]
+        self,
+        learner: Describes,
+        form: nn.Module,
+        layout: Layout,
+        structure: Structure,
+        config: Config,
+        refused: frozenset[str],
     ) -> None:
-        self.task = Task(learner, form)
-        self._structure = structure
-        self._plain = dict(config)
+        self._learner, self._form = learner, form
+        self._config = dict(config)
         names = [name for name, value in config.items() if is_number(value) and name not in refused]
         self.number_names: Sequence[str] = names
-        self._places = {name: place for place, name in enumerate(names)}
+        self._numbers = {name: place for place, name in enumerate(names)}
+        self._places = _owners(form, [*(part.name for part in layout.parts), *layout.kept])
+        self._lifted = [(form.get_submodule(name), attribute) for name, attribute in structure.lifted]
         self._half = learner.precision == "bfloat16"
 
     def losses(self, inputs: Inputs, key: Tensor, batch: Any) -> Tensor:
         """(models,) losses of each model on its own batch."""
-        self.task.train()
-        return self._each(self._loss, (inputs.weights, inputs.kept, inputs.lifted, inputs.numbers, key, batch))  # type: ignore[no-any-return]
+        self._form.train()
+        leaves: list[Tensor] = []
+        mapped(leaves.append, batch)
+
+        def loss_of(lifted: Tensor, numbers: Tensor, key: Tensor, *rest: Tensor) -> Tensor:
+            own = iter(rest[: len(leaves)])
+            with drawing(key), self._as_one(lifted, rest[len(leaves) :]):
+                config = LiftedConfig(self._config, self._numbers, numbers)
+                loss = self._learner.loss(self._form, mapped(lambda _: next(own), batch), config)
+            check_loss(loss)
+            return loss
+
+        return _each(loss_of, inputs.lifted, inputs.numbers, key, *leaves, *inputs.values)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def metrics(self, inputs: Inputs, batch: Any) -> dict[str, Tensor]:
         """metric -> (models,) or (models, examples, ...) on one batch for all."""
-        self.task.eval()
-        args = (inputs.weights, inputs.kept, inputs.lifted, inputs.numbers)
-        return self._each(self._metrics, args, batch)  # type: ignore[no-any-return]
+        self._form.eval()
 
-    def _each(self, function: Any, args: tuple[Any, ...], *shared: Any) -> Any:
-        """`function` of every model: vectorised, or plainly where there is one."""
-        weights = args[0]
-        if len(next(iter(weights.values()))) > 1:
-            dims = (*[0] * len(args), *[None] * len(shared))
-            return vmap(function, in_dims=dims, randomness="error")(*args, *shared)
-        first = torch.utils._pytree.tree_map(lambda t: t[0], args)
-        result = function(*first, *shared)
-        return torch.utils._pytree.tree_map(lambda t: t.unsqueeze(0), result)
+        def metrics_of(lifted: Tensor, *values: Tensor) -> dict[str, Any]:
+            with self._as_one(lifted, values):
+                return dict(self._learner.metrics(self._form, batch))
 
-    def _loss(
-        self, weights: Mapping[str, Tensor], kept: Mapping[str, Tensor], lifted: Tensor, numbers: Tensor, key: Tensor, batch: Any
-    ) -> Tensor:
-        with drawing(key):
-            return self._called("loss", weights, kept, lifted, numbers, batch)  # type: ignore[no-any-return]
-
-    def _metrics(
-        self, weights: Mapping[str, Tensor], kept: Mapping[str, Tensor], lifted: Tensor, numbers: Tensor, batch: Any
-    ) -> Any:
-        return self._called("metrics", weights, kept, lifted, numbers, batch)
-
-    def _called(
-        self, what: str, weights: Mapping[str, Tensor], kept: Mapping[str, Tensor], lifted: Tensor, numbers: Tensor, batch: Any
-    ) -> Any:
-        values = {f"model.{name}": value for name, value in (*weights.items(), *kept.items())}
-        config = LiftedConfig(self._plain, self._places, numbers)
-        device = numbers.device.type
-        half = torch.autocast(device, torch.bfloat16) if self._half else contextlib.nullcontext()
-        with Replacing(), self._standing_in(lifted), half:
-            return functional_call(self.task, values, (what, batch, config))
+        return _each(metrics_of, inputs.lifted, *inputs.values)  # type: ignore[no-any-return]
 
     @contextlib.contextmanager
-    def _standing_in(self, lifted: Tensor) -> Iterator[None]:
-        """The models' own numbers in the form's lifted places."""
-        places = [(self.task.model.get_submodule(name), attr) for name, attr in self._structure.lifted]
-        before = [getattr(module, attribute) for module, attribute in places]
-        for i, (module, attribute) in enumerate(places):
+    def _as_one(self, lifted: Tensor, values: Sequence[Tensor]) -> Iterator[None]:
+        """The form as one of the models: with its weights, and its numbers in the lifted places."""
+        before = [getattr(module, attribute) for module, attribute in self._lifted]
+        for i, (module, attribute) in enumerate(self._lifted):
             setattr(module, attribute, lifted[i])
+        for (owners, name), value in zip(self._places, values, strict=True):
+            for owner in owners:
+                owner[name] = value
+        half = torch.autocast(lifted.device.type, torch.bfloat16) if self._half else contextlib.nullcontext()
         try:
-            yield
+            with Replacing(), half:
+                yield
         finally:
-            for (module, attribute), value in zip(places, before, strict=True):
+            for (module, attribute), value in zip(self._lifted, before, strict=True):
                 setattr(module, attribute, value)
+
+
+def _each(function: Any, *args: Tensor) -> Any:
+    """`function` of every model: vectorised, or plainly where there is one. First dimension models."""
+    if len(args[0]) > 1:
+        return vmap(function, randomness="error")(*args)
+    result = function(*(tensor[0] for tensor in args))
+    if isinstance(result, dict):
+        return {k: v.unsqueeze(0) if isinstance(v, Tensor) else v for k, v in result.items()}
+    return result.unsqueeze(0)
+
+
+def _owners(form: nn.Module, names: Sequence[str]) -> list[tuple[list[dict[str, Any]], str]]:
+    """For each name the dicts in which modules hold the tensor (several where weights are tied), and its key."""
+    tensors = {**dict(form.named_parameters()), **dict(form.named_buffers())}
+    found: dict[int, list[tuple[dict[str, Any], str]]] = {}
+    for module in form.modules():
+        for held in (module._parameters, module._buffers):
+            for key, tensor in held.items():
+                if tensor is not None:
+                    found.setdefault(id(tensor), []).append((held, key))
+    return [([held for held, _ in found[id(tensors[name])]], found[id(tensors[name])][0][1]) for name in names]

@@ -84,7 +84,7 @@ def _thinned(
     training: bool,
     inplace: bool,
 ) -> Tensor:
-    if not training:
+    if not training or (not isinstance(p, Tensor) and p == 0):
         return input
     draws = current()
     if draws is None:

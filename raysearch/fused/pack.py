@@ -67,7 +67,7 @@ class Pack:
         self._learner, self._data, self._device = learner, data, device
         self._form = form.to(device)
         self.layout = Layout(form)
-        self._engine = Engine(learner, form, structure, member.config, lifting.refused)
+        self._engine = Engine(learner, form, self.layout, structure, member.config, lifting.refused)
         self._rule = member.rule
         self.members: list[Member] = []
         self._lifted: list[list[float]] = []
@@ -161,14 +161,15 @@ class Pack:
 
     def _step(self, run: _Iteration, inputs: Inputs, step: int, first: int, stop: int) -> None:
         batch = chosen(self._data.train, run.plan.batch(step, first, stop))
-        kept = {name: value.clone() for name, value in inputs.kept.items()}
+        kept = [value.clone() for value in inputs.kept]
         try:
             losses = self._engine.losses(inputs, run.plan.keys[step, first:stop], batch)
-            leaves = list(inputs.weights.values())
-            found = torch.autograd.grad(losses.sum(), leaves, allow_unused=True, materialize_grads=True)
+            found = torch.autograd.grad(
+                losses.sum(), list(inputs.weights), allow_unused=True, materialize_grads=True
+            )
         except Exception:
-            for name, value in kept.items():  # a batch norm may have seen the batch already
-                inputs.kept[name].copy_(value)
+            for value, before in zip(inputs.kept, kept, strict=True):  # a batch norm may have seen the batch
+                value.copy_(before)
             raise
         self._rows.put_gradients(first, stop, found)
         update(self._rows, self._rule, run.plan, step, first, stop)
@@ -194,14 +195,14 @@ class Pack:
     def _inputs(self, first: int, stop: int, *, trained: bool) -> Inputs:
         """What differs from row to row; for the metrics, averaged weights where there are some."""
         source = None if trained else self._rows.vectors.get("ema")
-        weights = self._rows.leaves(first, stop, source)
+        weights = list(self._rows.leaves(first, stop, source).values())
         if trained:
-            weights = {name: value.detach().requires_grad_() for name, value in weights.items()}
+            weights = [value.detach().requires_grad_() for value in weights]
         names = self._engine.number_names
         numbers = [[float(m.config[name]) for name in names] for m in self.members[first:stop]]
         return Inputs(
             weights,
-            self._rows.kept_of(first, stop),
+            list(self._rows.kept_of(first, stop).values()),
             torch.tensor(self._lifted[first:stop], device=self._device),
             torch.tensor(numbers, device=self._device),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -90,8 +91,8 @@ class Paused:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             torch.save({"parameters": row.parameters, "vectors": row.vectors, "kept": row.kept}, self._file(segment))
-        except OSError:  # a full disk: the model is read from its checkpoint or grown again
-            self._file(segment).unlink(missing_ok=True)
+        except (OSError, RuntimeError):  # a full disk: the model is read from its checkpoint or grown again
+            self._remove(segment)
             return
         bare = replace(rested, row=Row(torch.zeros(0), {}, {}))
         self._spilled[segment] = (bare, row.nbytes)
@@ -102,7 +103,11 @@ class Paused:
     def _forget(self, segment: int) -> None:
         _, size = self._spilled.pop(segment)
         self._spilled_bytes -= size
-        self._file(segment).unlink(missing_ok=True)
+        self._remove(segment)
+
+    def _remove(self, segment: int) -> None:
+        with contextlib.suppress(OSError):
+            self._file(segment).unlink()
 
     def _file(self, segment: int) -> Path:
         return self._folder / f"{segment}.pt"

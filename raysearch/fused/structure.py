@@ -100,7 +100,7 @@ def is_number(value: Any) -> bool:
 
 
 def _is_lifted(module: nn.Module, attribute: str, lifting: Lifting) -> bool:
-    is_rate = isinstance(module, _DROPOUTS) and attribute == "p"
+    is_rate = isinstance(module, _DROPOUTS) and attribute == "p" and module.p > 0  # without it no draws
     return is_rate or (type(module), attribute) in lifting.attributes
 
 

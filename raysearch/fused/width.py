@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+TRIES = 4  # iterations at a width before it is given up: any one of them may be slow for other reasons
 GAIN = 1.05  # twice as many must be so much faster in all, or it is not worth their waiting
 
 
@@ -29,17 +30,14 @@ class Width:
         """An iteration of so many models took so long."""
         if self.settled or models < self.limit:
             return
-        self._seen[self.limit] = self._seen.get(self.limit, 0) + 1
-        if self._seen[self.limit] < 2:
+        seen = self._seen[self.limit] = self._seen.get(self.limit, 0) + 1
+        if seen == 1:
             return
-        rate = models / max(seconds, 1e-9)
-        self._rates[self.limit] = max(rate, self._rates.get(self.limit, 0.0))
-        if rate < GAIN * self._rates.get(self.limit // 2, 0.0):
+        rate = self._rates[self.limit] = max(models / max(seconds, 1e-9), self._rates.get(self.limit, 0.0))
+        if rate >= GAIN * self._rates.get(self.limit // 2, 0.0):
+            self.limit, self.settled = min(2 * self.limit, self.most), self.limit >= self.most
+        elif seen > TRIES:
             self.limit, self.settled = self.limit // 2, True
-        elif self.limit >= self.most:
-            self.settled = True
-        else:
-            self.limit = min(2 * self.limit, self.most)
 
     def ran_out(self, fits: int) -> None:
         """Memory was enough for `fits` models at most."""
