@@ -85,8 +85,7 @@ class Engine:
         self._half = learner.precision == "bfloat16"
 
     def losses(self, inputs: Inputs, key: Tensor, batch: Any) -> Tensor:
-        """(models,) losses of each model on its own batch."""
-        self._form.train()
+        """(models,) losses of each model on its own batch; call `train` before."""
         leaves: list[Tensor] = []
         mapped(leaves.append, batch)
 
@@ -99,6 +98,10 @@ class Engine:
             return loss
 
         return _each(loss_of, inputs.lifted, inputs.numbers, key, *leaves, *inputs.values)  # type: ignore[no-any-return]
+
+    def train(self) -> None:
+        """Has the form behave as in training, until metrics are asked for."""
+        self._form.train()
 
     @torch.no_grad()
     def metrics(self, inputs: Inputs, batch: Any) -> dict[str, Tensor]:

@@ -122,17 +122,22 @@ def cross_entropy(
         raise TypeError("a label smoothing that differs takes neither class weights nor targets that are shares")
     counts = target != ignore_index
     known = target.where(counts, 0)
-    losses = (_SoftmaxLosses.apply if quick else _smoothed)(input, known, label_smoothing) * counts
+    losses = _smoothed(input, known, label_smoothing) * counts
     if reduction == "mean":
-        return losses.sum() / counts.sum()  # type: ignore[no-any-return]
-    return losses.sum() if reduction == "sum" else losses  # type: ignore[no-any-return]
+        return losses.sum() / counts.sum()
+    return losses.sum() if reduction == "sum" else losses
 
 
 def _smoothed(input: Tensor, target: Tensor, smoothing: float | Tensor) -> Tensor:
-    """Losses without reduction, for classes in dimension 1."""
-    logs = input.log_softmax(1)
-    right = logs.gather(1, target.unsqueeze(1)).squeeze(1)
-    return -((1 - smoothing) * right + smoothing * logs.mean(1))
+    """Losses without reduction, for classes in dimension 1.
+
+    The logarithm of the sum is taken of whole tensors; torch's kernel for log_softmax is made for long rows
+    and takes several times as long where there are few classes.
+    """
+    losses = input.logsumexp(1) - input.gather(1, target.unsqueeze(1)).squeeze(1)
+    if isinstance(smoothing, Tensor) or smoothing:
+        losses = losses + smoothing * (input.gather(1, target.unsqueeze(1)).squeeze(1) - input.mean(1))
+    return losses
 
 
 SMALL = 64  # classes
@@ -174,48 +179,6 @@ class _Convolution(_Vectorised):
         x = _channels_last(_stacked(x, dims[1], models, 1).flatten(1, 2))
         y = convolve(x, weight, bias, *between, groups * models)
         return y.unflatten(1, (models, -1)), 1
-
-
-class _SoftmaxLosses(_Vectorised):
-    @staticmethod
-    def vmap(info: Any, dims: Any, x: Tensor, target: Tensor, smoothing: Any) -> Any:
-        """(models, examples) cross-entropies of (models, examples, classes)."""
-        models = info.batch_size
-        x, target = _stacked(x, dims[0], models, 0), _stacked(target, dims[1], models, 0)
-        if isinstance(smoothing, Tensor):
-            smoothing = _stacked(smoothing, dims[2], models, 0).view(models, 1)
-        return SoftmaxLosses.apply(x, target, smoothing), 0
-
-
-class SoftmaxLosses(torch.autograd.Function):
-    """Cross-entropy of few classes, with label smoothing: (..., classes) and (...) to (...), on a CPU."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, target: Tensor, smoothing: Any) -> Tensor:
-        """log(sum(exp(x))) - (1 - s) * x[target] - s * mean(x)."""
-        x = x - x.amax(-1, keepdim=True)
-        shares = x.exp()
-        sums = shares.sum(-1, keepdim=True)
-        ctx.save_for_backward(shares.div_(sums), target)
-        ctx.smoothing = smoothing
-        losses = sums.squeeze(-1).log_() - x.gather(-1, target.unsqueeze(-1)).squeeze(-1)
-        if isinstance(smoothing, Tensor) or smoothing:
-            losses = losses + smoothing * (x.gather(-1, target.unsqueeze(-1)).squeeze(-1) - x.mean(-1))
-        return losses
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        """shares - (1 - s) * onehot(target) - s / classes, times the gradient."""
-        shares, target = ctx.saved_tensors
-        smoothing = ctx.smoothing
-        moved = shares.clone()
-        right = torch.as_tensor(smoothing - 1.0, dtype=shares.dtype).expand_as(target).unsqueeze(-1)
-        moved.scatter_add_(-1, target.unsqueeze(-1), right)
-        if isinstance(smoothing, Tensor):
-            moved -= (smoothing / shares.shape[-1]).unsqueeze(-1)
-        elif smoothing:
-            moved -= smoothing / shares.shape[-1]
-        return moved.mul_(gradient.unsqueeze(-1)), None, None
 
 
 class _Pool(_Vectorised):

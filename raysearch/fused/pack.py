@@ -131,6 +131,7 @@ class Pack:
         plan = make_plan(self._learner, self.members, self._data, self._device)
         run = _Iteration(plan, torch.zeros(len(self), device=self._device))
         try:
+            self._engine.train()
             inputs = self._inputs(0, len(self), trained=True)
             for step in range(plan.steps):
                 self._step(run, inputs, step, 0, len(self))
@@ -145,6 +146,7 @@ class Pack:
     def _train(self, run: _Iteration, first: int, stop: int, step: int) -> None:
         """The steps from `step` on. Where one goes wrong, nothing has moved: halves go on from there."""
         try:
+            self._engine.train()
             inputs = self._inputs(first, stop, trained=True)
             for _ in range(step, run.plan.steps):
                 self._step(run, inputs, step, first, stop)

@@ -90,6 +90,8 @@ class Rows:
             for name, like in layout.kept.items()
         }
 
+        self._views: tuple[int, int, list[Tensor]] | None = None  # of the gradients of these rows
+
     def _empty(self, rows: int) -> Tensor:
         return torch.zeros(rows, self.layout.size, device=self.device)
 
@@ -149,8 +151,9 @@ class Rows:
 
     def put_gradients(self, first: int, stop: int, found: Sequence[Tensor]) -> None:
         """Keeps the gradients of these rows, (models, ...) each, in the order of the layout's parts."""
-        own = self.leaves(first, stop, self.gradients)
-        torch._foreach_copy_(list(own.values()), list(found))
+        if self._views is None or self._views[:2] != (first, stop):
+            self._views = (first, stop, list(self.leaves(first, stop, self.gradients).values()))
+        torch._foreach_copy_(self._views[2], list(found))
 
     def kept_of(self, first: int, stop: int) -> dict[str, Tensor]:
         """name -> (models, ...) views of what is kept beside the parameters."""
