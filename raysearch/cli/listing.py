@@ -19,6 +19,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "digits": "a real model, beside Ray Tune",
     "startup": "from the command to the first outcome, beside Tuner.fit",
     "fork": "what it takes to fork a checkpoint, beside copying its file",
+    "fused": "many models in one step, beside one process a trial",
     "panda": "one model or four raised live, beside schedules and Ray Tune's populations",
     "schedules": "FILE: how well strategies choose among recorded schedules",
     "tables": "FILE: how well strategies search recorded learning curves",

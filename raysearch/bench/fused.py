@@ -1,0 +1,305 @@
+"""`raysearch bench fused`: a Learner's models trained many at once, beside the same one process a trial.
+
+Each contender runs the same successive halving over random samples, with the same rungs: raysearch fused,
+raysearch one at a time, and Ray Tune with `reuse_actors=True` and ASHA over a plain trainable of the same
+model (with as many processes as `--processes` says; on a machine with a GPU each gets its share of it).
+Ray Tune's ASHA and ours train different numbers of epochs, so epochs a second and the time to the best
+value that Ray Tune found stand beside the time. `busy` is the share of the workers' time spent in training.
+
+`--curve` measures instead, in one process without Ray, epochs a second by size of model and width of pack.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from raysearch.bench.contest import cluster, contend, serve, show
+
+SPACE = {
+    "lr": {"loguniform": [1e-4, 1.0]},
+    "momentum": {"uniform": [0.0, 0.99]},
+    "weight_decay": {"loguniform": [1e-6, 1e-1]},
+}
+MODELS: Mapping[str, Mapping[str, Any]] = {
+    "mlp": {"optimizer": "sgd", "dropout": 0.0, "layers": 1, "hidden": 32, "batch_size": 32},
+    "cnn": {"optimizer": "sgd", "dropout": 0.0, "channels": 8, "batch_size": 32},
+    "transformer": {"optimizer": "sgd", "dropout": 0.0, "width": 32, "layers": 1, "batch_size": 16},
+}
+TRIALS = {"mlp": (2000, 81), "cnn": (60, 9), "transformer": (60, 9)}
+CONTENDERS = ("raysearch", "one-at-a-time", "ray-tune")
+CURVE = ((32, 64, 128, 256, 512), (1, 4, 16, 64, 256))  # hidden units, widths
+SECONDS = 1.0  # of each point of the curve
+
+
+def main(argv: list[str]) -> int:
+    """Runs the contenders and prints their figures."""
+    parser = argparse.ArgumentParser(prog="raysearch bench fused", description=__doc__)
+    parser.add_argument("--model", choices=MODELS, default="mlp")
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--horizon", type=int)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--processes", type=int, help="of Ray Tune; default as many as workers")
+    parser.add_argument("--size", type=int, help="hidden units, channels or width of the model")
+    parser.add_argument("--only", nargs="*", help=f"some of: {' '.join(CONTENDERS)}")
+    parser.add_argument("--curve", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(argv)
+    if options.curve:
+        figures = contend(__name__, "curve", {})
+        show("fused by size", figures["rows"], ["epochs a second on one core; 0 hidden in plain torch"], options.json)
+        return 0
+    trials, horizon = TRIALS[options.model]
+    model = dict(MODELS[options.model])
+    if options.size:
+        model[{"mlp": "hidden", "cnn": "channels", "transformer": "width"}[options.model]] = options.size
+    values = {
+        "kind": options.model,
+        "model": model,
+        "trials": options.trials or trials,
+        "horizon": options.horizon or horizon,
+        "workers": options.workers,
+        "processes": options.processes or options.workers,
+    }
+    rows = [contend(__name__, name, values) for name in options.only or CONTENDERS]
+    show(f"fused {options.model}", _shown(rows), _notes(rows), options.json)
+    return 0
+
+
+def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows without their courses, with the time to the peer's best."""
+    peer = next((r["best"] for r in rows if r["contender"] == "ray-tune"), None)
+    shown = []
+    for row in rows:
+        bare = {name: value for name, value in row.items() if name != "course"}
+        if peer is not None:
+            bare["seconds_to_its_best"] = next((s for s, value in row["course"] if value <= peer), None)
+        shown.append(bare)
+    return shown
+
+
+def _notes(rows: list[dict[str, Any]]) -> list[str]:
+    peer = next((r for r in _shown(rows) if r["contender"] == "ray-tune"), None)
+    if peer is None:
+        return []
+    notes = []
+    for row in _shown(rows):
+        if row is peer or row["contender"] == "ray-tune":
+            continue
+        reached = row["seconds_to_its_best"]
+        sooner = f"{peer['seconds_to_its_best'] / reached:.1f}x as soon" if reached else "never"
+        rate = row["epochs_per_second"] / peer["epochs_per_second"]
+        notes.append(f"{row['contender']}: {rate:.1f}x Ray Tune's epochs a second, its best {sooner}")
+    return notes
+
+
+def run_raysearch(**values: Any) -> dict[str, Any]:
+    """Caviar through the Tune executor, many models at once."""
+    return _searched(fuse=True, **values)
+
+
+def run_one_at_a_time(**values: Any) -> dict[str, Any]:
+    """The same over the plain trainable."""
+    return _searched(fuse=False, **values)
+
+
+def _searched(
+    fuse: bool, kind: str, model: dict[str, Any], trials: int, horizon: int, workers: int, processes: int
+) -> dict[str, Any]:
+    import raysearch
+
+    with cluster(workers) as folder:
+        began, at = time.perf_counter(), time.time()
+        results = raysearch.search(
+            learner(kind) if fuse else plain(kind),
+            space=SPACE,
+            config=model,
+            metric="val_loss",
+            mode="min",
+            strategy=raysearch.Caviar(
+                samples=trials, max_iterations=horizon, min_iterations=1, sampler="random", finish=None
+            ),
+            workers={"count": workers, "cpu": 1, "gpu": share_of_gpu(workers)},
+            seed_as="seed",
+            storage=str(folder),
+            name="fused",
+        )
+        seconds = time.perf_counter() - began
+        segments = results.segments().sort_values("finished_at")
+        course = _course(zip(segments["finished_at"] - at, segments["best_value"], strict=True))
+        epochs = int(results.trials()["iterations"].sum())
+        return _figures(trials, seconds, epochs, float(segments["seconds"].sum()) / workers, course)
+
+
+def run_ray_tune(
+    kind: str, model: dict[str, Any], trials: int, horizon: int, workers: int, processes: int
+) -> dict[str, Any]:
+    """Ray Tune with reused actors and ASHA."""
+    import os
+
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    seen: list[tuple[float, float]] = []
+
+    class Course(tune.Callback):  # type: ignore[misc]
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+            seen.append((time.perf_counter() - began, result["val_loss"]))
+
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    with cluster(workers) as folder:
+        resources = {"cpu": workers / processes, "gpu": share_of_gpu(processes)}
+        tuner = tune.Tuner(
+            tune.with_resources(plain(kind), resources),
+            param_space={
+                "lr": tune.loguniform(1e-4, 1.0),
+                "momentum": tune.uniform(0.0, 0.99),
+                "weight_decay": tune.loguniform(1e-6, 1e-1),
+                "seed": tune.randint(0, 2**31),
+                **model,
+            },
+            tune_config=tune.TuneConfig(
+                metric="val_loss",
+                mode="min",
+                num_samples=trials,
+                max_concurrent_trials=processes,
+                reuse_actors=True,
+                scheduler=ASHAScheduler(max_t=horizon, grace_period=1, reduction_factor=3),
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(folder),
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[Course()],
+            ),
+        )
+        began = time.perf_counter()
+        results = tuner.fit()
+        seconds = time.perf_counter() - began
+        busy = sum(r.metrics.get("time_total_s", 0.0) for r in results if r.metrics) / processes
+        return _figures(len(results), seconds, len(seen), busy, _course(seen))
+
+
+def _course(values: Any) -> list[tuple[float, float]]:
+    """(seconds, best so far) wherever it got better."""
+    best, course = math.inf, []
+    for seconds, value in values:
+        if value < best:
+            best = float(value)
+            course.append((float(seconds), best))
+    return course
+
+
+def _figures(
+    trials: int, seconds: float, epochs: int, busy: float, course: list[tuple[float, float]]
+) -> dict[str, Any]:
+    return {
+        "trials": trials,
+        "seconds": seconds,
+        "epochs": epochs,
+        "epochs_per_second": epochs / seconds,
+        "busy": busy / seconds,
+        "best": course[-1][1],
+        "course": course,
+    }
+
+
+def learner(kind: str) -> type[Any]:
+    """The example's Learner."""
+    from raysearch.examples.digits import Digits
+    from raysearch.examples.mnist import Mnist
+    from raysearch.examples.transformer import Transformer
+
+    return {"mlp": Digits, "cnn": Mnist, "transformer": Transformer}[kind]
+
+
+def plain(kind: str) -> type[Any]:
+    """A trainable of the same model and data in ordinary torch, for one process a trial."""
+    from raysearch.examples import digits, mnist, transformer
+    from raysearch.examples.chars import Chars
+    from raysearch.examples.trainable import Example
+    from raysearch.examples.training import Problem
+
+    def text() -> Problem:
+        windows = Chars.problem()
+        return Problem(
+            build=transformer.Transformer.plain().model,
+            train=windows.train,
+            validation=tuple(part[: transformer.VALIDATION] for part in windows.validation),  # type: ignore[arg-type]
+            examples_per_iteration=transformer.Transformer.steps * MODELS["transformer"]["batch_size"],
+        )
+
+    made = {"mlp": digits.problem, "cnn": mnist.problem, "transformer": text}[kind]
+
+    class Plain(Example):
+        problem = staticmethod(made)
+
+    return Plain
+
+
+def share_of_gpu(processes: int) -> float:
+    """What each of so many processes gets of this machine's GPU; 0 without one."""
+    import torch
+
+    return 1.0 / processes if torch.cuda.is_available() else 0.0
+
+
+def run_curve() -> dict[str, Any]:
+    """Epochs a second of packs of the digits perceptron, in this process on one thread."""
+    import torch
+
+    from raysearch.examples.digits import problem
+    from raysearch.examples.training import Training
+
+    torch.set_num_threads(1)
+    rows = []
+    for hidden in CURVE[0]:
+        config = {**MODELS["mlp"], "hidden": hidden, "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4, "seed": 0}
+        row: dict[str, Any] = {"contender": f"hidden {hidden}", "plain_torch": _rate(Training(problem(), config).iterate)}
+        for width in CURVE[1]:
+            row[f"pack_of_{width}"] = width * _rate(_pack(config, width).iterate)
+        row["gain"] = max(v for k, v in row.items() if k.startswith("pack")) / row["plain_torch"]
+        rows.append(row)
+    return {"rows": rows}
+
+
+def _rate(iterate: Any) -> float:
+    """Calls a second, at best."""
+    iterate()
+    best, until = math.inf, time.perf_counter() + SECONDS
+    while time.perf_counter() < until or best == math.inf:
+        began = time.perf_counter()
+        iterate()
+        best = min(best, time.perf_counter() - began)
+    return 1 / best
+
+
+def _pack(config: Mapping[str, Any], width: int) -> Any:
+    from raysearch.examples.digits import Digits
+    from raysearch.fused.alone import fresh
+    from raysearch.fused.pack import Pack
+    from raysearch.fused.stepping import member
+    from raysearch.fused.structure import Lifting, lifted_values, structure_of
+
+    plain, (data, device) = Digits.plain(), Digits.prepared()
+    form, first = fresh(plain, config, 0), member(plain, config, 0)
+    structure = structure_of(form, first, Lifting())
+    pack = Pack(plain, data, device, form, structure, first, Lifting())
+    for seed in range(width):
+        model = fresh(plain, config, seed)
+        pack.join(member(plain, config, seed), pack.layout.row_of(model), lifted_values(model, structure))
+    return pack
+
+
+if __name__ == "__main__":
+    serve(
+        {
+            "raysearch": run_raysearch,
+            "one-at-a-time": run_one_at_a_time,
+            "ray-tune": run_ray_tune,
+            "curve": run_curve,
+        }
+    )
