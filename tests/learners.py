@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ def examples(count: int, seed: int) -> tuple[Tensor, Tensor]:
 class Perceptron(Learner):
     """Dropout and label smoothing as hyper-parameters; a last batch that is smaller."""
 
-    paired = {"val_loss": 4}
+    paired: ClassVar = {"val_loss": 4}
     evaluate_at_once = 30
 
     def data(self) -> raysearch.torch.Data:
@@ -73,7 +73,11 @@ class Signal(Perceptron):
 
     def model(self, config: Any) -> nn.Module:
         return nn.Sequential(
-            nn.Unflatten(1, (1, FEATURES)), nn.Conv1d(1, 4, 3, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(28, CLASSES)
+            nn.Unflatten(1, (1, FEATURES)),
+            nn.Conv1d(1, 4, 3, stride=2),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(28, CLASSES),
         )
 
 
@@ -108,7 +112,9 @@ class Normed(Perceptron):
     """
 
     def model(self, config: Any) -> nn.Module:
-        return nn.Sequential(nn.Linear(FEATURES, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, CLASSES))
+        return nn.Sequential(
+            nn.Linear(FEATURES, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, CLASSES)
+        )
 
 
 class Sloped(Perceptron):

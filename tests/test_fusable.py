@@ -37,9 +37,15 @@ def test_models_whose_numbers_come_out_alike_train_together(learner: type[Any]) 
             "models are trained one at a time: module recur (GRU) cannot be trained in a pack (RuntimeError: "
             "Batching rule not implemented for aten::gru.input",
         ),
-        (learners.Branching, "module the model (_Branching) cannot be trained in a pack (RuntimeError: vmap: "),
+        (
+            learners.Branching,
+            "module the model (_Branching) cannot be trained in a pack (RuntimeError: vmap: ",
+        ),
         (learners.Counting, "this model cannot be trained in a pack ("),
-        (learners.Drawing, "the loss or a metric cannot be trained in a pack (RuntimeError: vmap: called random"),
+        (
+            learners.Drawing,
+            "the loss or a metric cannot be trained in a pack (RuntimeError: vmap: called random",
+        ),
     ],
     ids=["recurrent", "branching", "counting", "drawing"],
 )
@@ -59,8 +65,8 @@ def test_a_loss_that_needs_a_number_as_such_keeps_models_apart_that_differ_in_it
     found = verdict_on(learners.Whole, {"times": 1}, {"times": 1, "lr": 0.1})
     assert found.fuses
     assert found.why == (
-        "models train together only where they agree in the configuration's numbers in loss, which cannot be a "
-        "tensor"
+        "models train together only where they agree in the configuration's numbers in loss, "
+        "which cannot be a tensor"
     )
     assert "times" in found.lifting.refused
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import learners
 import pytest
@@ -19,12 +19,14 @@ from raysearch.executors.host import Host
 from raysearch.executors.loading import ship
 from raysearch.executors.protocol import Job, Turn
 from raysearch.fused import files
-from raysearch.strategies.caviar import Caviar
 from raysearch.space import Space
+from raysearch.strategies.caviar import Caviar
 from raysearch.tree import Outcome, Segment, Status, segment_id
 
 FIXED = {"batch_size": 16, "weight_decay": 1e-3, "optimizer": "adamw"}
-SAMPLES = tuple({**FIXED, "lr": lr, "dropout": d, "smoothing": 0.1, "seed": 0} for lr, d in ((0.1, 0.1), (0.01, 0.5)))
+SAMPLES = tuple(
+    {**FIXED, "lr": lr, "dropout": d, "smoothing": 0.1, "seed": 0} for lr, d in ((0.1, 0.1), (0.01, 0.5))
+)
 
 
 @dataclass
@@ -72,7 +74,9 @@ def job_of(learner: type[Any], **changes: Any) -> Job:
 
 def worker(strategy: Any, folder: Path, learner: type[Any] = learners.Perceptron, **changes: Any) -> Worker:
     checkpoints = Checkpoints(folder / "checkpoints")
-    search = Search(strategy, metric="val_loss", mode="min", checkpoints=checkpoints, limits=Limits(retries=0))
+    search = Search(
+        strategy, metric="val_loss", mode="min", checkpoints=checkpoints, limits=Limits(retries=0)
+    )
     link, remarks = Straight(search), list[str]()
     job = job_of(learner, **changes)
     loop = fused_loop(job, "w", learner, checkpoints, link, folder / "scratch", remarks.append)
@@ -88,23 +92,39 @@ def segment(trial: int, start: int, stop: int, parent: Segment | None = None, **
     ordinal = 0 if parent is None else (parent.id & 0xFF) + 1
     above = None if parent is None else parent.id
     return Segment(
-        segment_id(trial, ordinal), trial, above, config(trial, **changes), start, stop, 100 + trial, "as told"
+        segment_id(trial, ordinal),
+        trial,
+        above,
+        config(trial, **changes),
+        start,
+        stop,
+        100 + trial,
+        "as told",
     )
 
 
-def alone(path: list[Segment], folder: Path, learner: type[Any] = learners.Perceptron) -> dict[str, list[float]]:
+def alone(
+    path: list[Segment], folder: Path, learner: type[Any] = learners.Perceptron
+) -> dict[str, list[float]]:
     """The last segment's curve, trained by itself from a fresh model."""
     host = Host(learner, metric="val_loss", scratch=folder, constants=FIXED, seed_as="seed")
     return host.train(Lease(path[-1], None, None, tuple(path[:-1])), None, lambda iteration: False).curve
 
 
 def same(curve: Any, expected: Any) -> bool:
-    return all(curve[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5) for name in ("train_loss", "val_loss"))
+    return all(
+        curve[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5)
+        for name in ("train_loss", "val_loss")
+    )
 
 
 def test_every_segment_of_a_search_has_the_curve_that_it_has_alone(tmp_path: Path) -> None:
     space = Space.from_dict(
-        {"lr": {"loguniform": [1e-4, 3e-2]}, "dropout": {"uniform": [0, 0.5]}, "smoothing": {"uniform": [0, 0.2]}}
+        {
+            "lr": {"loguniform": [1e-4, 3e-2]},
+            "dropout": {"uniform": [0, 0.5]},
+            "smoothing": {"uniform": [0, 0.2]},
+        }
     )
     recipe = Caviar(samples=30, max_iterations=9, min_iterations=1, sampler="random", finish=None)
     strategy = recipe.start(space, metric="val_loss", mode="min", seed=3)
@@ -120,11 +140,15 @@ def test_every_segment_of_a_search_has_the_curve_that_it_has_alone(tmp_path: Pat
 
 
 def test_models_of_several_structures_train_in_packs_of_their_own(tmp_path: Path) -> None:
-    todo = [segment(t, 0, 1 + t % 3, hidden=(4, 8)[t % 2], batch_size=(16, 30)[t % 3 == 0]) for t in range(12)]
+    todo = [
+        segment(t, 0, 1 + t % 3, hidden=(4, 8)[t % 2], batch_size=(16, 30)[t % 3 == 0]) for t in range(12)
+    ]
     fixed = {k: v for k, v in FIXED.items() if k != "batch_size"}
     told = worker(Scripted(todo), tmp_path, constants=fixed).run()
     assert [len(told[s.id].curve["val_loss"]) for s in todo] == [1 + t % 3 for t in range(12)]
-    host = Host(learners.Perceptron, metric="val_loss", scratch=tmp_path / "h", constants=fixed, seed_as="seed")
+    host = Host(
+        learners.Perceptron, metric="val_loss", scratch=tmp_path / "h", constants=fixed, seed_as="seed"
+    )
     for of in todo:
         assert same(told[of.id].curve, host.train(Lease(of), None, lambda i: False).curve)
 
@@ -136,7 +160,9 @@ def test_a_promotion_goes_on_from_memory_and_elsewhere_from_its_checkpoint(tmp_p
     told = here.run()
     for parent, of in zip(first, then, strict=True):
         assert same(told[of.id].curve, alone([parent, of], tmp_path / "alone"))
-    leases = [Lease(of, told[parent.id].checkpoint, parent.id) for parent, of in zip(first, then, strict=True)]
+    leases = [
+        Lease(of, told[parent.id].checkpoint, parent.id) for parent, of in zip(first, then, strict=True)
+    ]
     assert all(lease.checkpoint is not None for lease in leases)
     stranger = worker(Scripted([]), tmp_path / "b")
     stranger.loop._crew._checkpoints = here.checkpoints
@@ -185,7 +211,7 @@ def test_ancestors_without_a_checkpoint_are_grown_again_on_the_way(tmp_path: Pat
 
 
 def test_a_torn_checkpoint_is_told_and_the_segment_grown_again(tmp_path: Path) -> None:
-    first, = todo = [segment(0, 0, 2)]
+    (first,) = todo = [segment(0, 0, 2)]
     then = segment(0, 2, 4, first)
     one = worker(Scripted([*todo, then], keep=[first.id]), tmp_path)
     one.loop._crew.paused.put = lambda *args: None  # type: ignore[method-assign]
@@ -227,7 +253,7 @@ def test_a_metric_that_is_not_reported_fails_with_those_that_were(tmp_path: Path
         def metrics(self, model: Any, batch: Any) -> Any:
             return {"accuracy": super().metrics(model, batch)["val_accuracy"]}
 
-        paired = {}
+        paired: ClassVar = {}
 
     told = worker(Scripted([segment(0, 0, 2)]), tmp_path, Silent).run()
     (outcome,) = told.values()
@@ -239,9 +265,18 @@ def test_a_metric_that_is_not_reported_fails_with_those_that_were(tmp_path: Path
 def test_models_that_cannot_train_together_are_told_and_left_to_the_other_loop(tmp_path: Path) -> None:
     remarks: list[str] = []
     search = Search(Scripted([]), metric="val_loss", mode="min")
-    args = (job_of(learners.Recurrent), "w", learners.Recurrent, Checkpoints(tmp_path), Straight(search), tmp_path)
+    args = (
+        job_of(learners.Recurrent),
+        "w",
+        learners.Recurrent,
+        Checkpoints(tmp_path),
+        Straight(search),
+        tmp_path,
+    )
     assert fused_loop(*args, remarks.append) is None
-    assert remarks[0].startswith("models are trained one at a time: module recur (GRU) cannot be trained in a pack")
+    assert remarks[0].startswith(
+        "models are trained one at a time: module recur (GRU) cannot be trained in a pack"
+    )
 
 
 def test_what_is_asked_for_fills_what_the_next_iteration_will_free(tmp_path: Path) -> None:

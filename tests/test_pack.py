@@ -81,10 +81,19 @@ def agree(report: Report, alone: Report, row: Row, expected: Row, tolerance: flo
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: "-".join(map(str, r.values())))
 @pytest.mark.parametrize(
     "learner",
-    [learners.Perceptron, learners.Convolutional, learners.Signal, learners.Attending, learners.Normed, learners.Sloped],
+    [
+        learners.Perceptron,
+        learners.Convolutional,
+        learners.Signal,
+        learners.Attending,
+        learners.Normed,
+        learners.Sloped,
+    ],
     ids=lambda c: c.__name__,
 )
-def test_a_model_in_a_pack_has_the_numbers_that_it_has_alone(learner: type[Any], rule: dict[str, Any]) -> None:
+def test_a_model_in_a_pack_has_the_numbers_that_it_has_alone(
+    learner: type[Any], rule: dict[str, Any]
+) -> None:
     configs = [
         {**learners.CONFIG, **rule, "lr": lr, "dropout": d, "smoothing": s, "temperature": 0.5 + d}
         for lr, d, s in ((1e-3, 0.05, 0.0), (1e-2, 0.3, 0.1), (3e-3, 0.6, 0.2))
@@ -103,7 +112,14 @@ def test_a_model_in_a_pack_has_the_numbers_that_it_has_alone(learner: type[Any],
 
 def test_two_hundred_steps_in_a_pack_stay_within_a_ten_thousandth_of_the_model_alone() -> None:
     configs = [
-        {**learners.CONFIG, "lr": lr, "dropout": 0.2, "schedule": "cosine", "total_steps": 300, "warmup_steps": 10}
+        {
+            **learners.CONFIG,
+            "lr": lr,
+            "dropout": 0.2,
+            "schedule": "cosine",
+            "total_steps": 300,
+            "warmup_steps": 10,
+        }
         for lr in (1e-3, 3e-3, 1e-2, 3e-2)
     ]
     group = Group(learners.Perceptron, configs[0])
@@ -209,7 +225,11 @@ class Raising(learners.Perceptron):
 
     def loss(self, model: Any, batch: Any, config: Any) -> Any:
         loss = super().loss(model, batch, config)
-        if isinstance(config["bad"], torch.Tensor) and config["bad"].dim() == 0 and not _is_many(config["bad"]):
+        if (
+            isinstance(config["bad"], torch.Tensor)
+            and config["bad"].dim() == 0
+            and not _is_many(config["bad"])
+        ):
             if config["bad"] > 0.5:
                 raise ValueError("this model cannot be trained")
         elif _is_many(config["bad"]):
@@ -244,7 +264,14 @@ def moved(config: dict[str, Any]) -> float:
 
 
 def test_a_gradient_is_clipped_to_the_norm_that_each_model_says() -> None:
-    config = {**learners.CONFIG, "optimizer": "sgd", "lr": 1.0, "dropout": 0.0, "weight_decay": 0.0, "batch_size": 90}
+    config = {
+        **learners.CONFIG,
+        "optimizer": "sgd",
+        "lr": 1.0,
+        "dropout": 0.0,
+        "weight_decay": 0.0,
+        "batch_size": 90,
+    }
     assert moved({**config, "clip_norm": 1e-3}) == pytest.approx(1e-3, rel=1e-2)
     assert moved(config) > 0.05
 
@@ -253,7 +280,10 @@ def test_a_gradient_is_clipped_to_the_norm_that_each_model_says() -> None:
     ("error", "is_it"),
     [
         (torch.OutOfMemoryError("CUDA out of memory."), True),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+            True,
+        ),
         (MemoryError(), True),
         (RuntimeError("shapes do not match"), False),
         (ValueError("out of memory"), False),

@@ -20,7 +20,7 @@ def model(number: int) -> Rested:
 
 def here(paused: Paused, numbers: range) -> list[int]:
     found = [paused.get(n) for n in numbers]
-    assert all(r is None or (r.row.parameters == r.seed).all() and r.grown_s == 0.5 for r in found)
+    assert all(r is None or ((r.row.parameters == r.seed).all() and r.grown_s == 0.5) for r in found)
     return [r.seed for r in found if r is not None]
 
 

@@ -86,4 +86,5 @@ class Block(nn.Module):
         )
         found = scaled_dot_product_attention(queries, keys, values, is_causal=True)
         states = states + self.drop(self.out(found.transpose(-2, -3).flatten(-2)))
-        return states + self.drop(self.perceptron(self.second(states)))
+        after: Tensor = states + self.drop(self.perceptron(self.second(states)))
+        return after

@@ -121,7 +121,9 @@ class FusedLoop:
             return Outcome(lease.segment, Status.FAILED, error=in_words(error))
         assert lease.origin is not None
         self._unreadable.append((lease.checkpoint, lease.origin, str(error)))
-        return Outcome(lease.segment, Status.LOST, error=f"checkpoint {lease.checkpoint} could not be loaded: {error}")
+        return Outcome(
+            lease.segment, Status.LOST, error=f"checkpoint {lease.checkpoint} could not be loaded: {error}"
+        )
 
     def _hand_in(self, leavers: list[Leaver]) -> None:
         names, error = self._saved([leaver for leaver in leavers if self._is_worth_saving(leaver)])
@@ -147,7 +149,9 @@ class FusedLoop:
 
     def _is_worth_saving(self, leaver: Leaver) -> bool:
         trained = leaver.trained
-        return leaver.model is not None and self._saving.is_worth(leaver.lease.segment, trained.curve, trained.grown_s)
+        return leaver.model is not None and self._saving.is_worth(
+            leaver.lease.segment, trained.curve, trained.grown_s
+        )
 
     def _saved(self, leavers: list[Leaver]) -> tuple[dict[int, str | None], str]:
         """Writes models, those of one layout into one file; (names by segment, what went wrong)."""

@@ -22,8 +22,9 @@ from ray import cloudpickle
 
 from raysearch.errors import CheckpointError
 from raysearch.exchange import Lease
-from raysearch.executors.host import Aborted, Host, Progress, Trained
+from raysearch.executors.host import Aborted, Host, Progress
 from raysearch.executors.protocol import Job
+from raysearch.executors.recording import Trained
 from raysearch.tree import Status
 
 

@@ -24,7 +24,7 @@ from raysearch.fused.batches import Data
 from raysearch.fused.fusable import first_line
 from raysearch.fused.pack import Pack
 from raysearch.fused.paused import Paused, Rested
-from raysearch.fused.rows import Layout, Row
+from raysearch.fused.rows import Layout
 from raysearch.fused.stepping import Describes, Member, member
 from raysearch.fused.structure import Lifting, Structure, lifted_values, structure_of
 from raysearch.fused.width import Width
@@ -93,7 +93,15 @@ class Crew:
     """All packs of a worker."""
 
     def __init__(
-        self, job: Job, learner: Describes, data: Data, device: torch.device, lifting: Lifting, checkpoints: Checkpoints, scratch: Path, remark: Callable[[str], object]
+        self,
+        job: Job,
+        learner: Describes,
+        data: Data,
+        device: torch.device,
+        lifting: Lifting,
+        checkpoints: Checkpoints,
+        scratch: Path,
+        remark: Callable[[str], object],
     ) -> None:
         self._job, self._learner, self._lifting = job, learner, lifting
         self._data, self._device = data, device
@@ -215,7 +223,9 @@ class Crew:
         structure, lifted = self._structure(model, config)
         return Rested(self._layout(structure, model).row_of(model), chosen, 0, config, structure, lifted, 0.0)
 
-    def _structure(self, model: torch.nn.Module, config: Mapping[str, Any]) -> tuple[Structure, tuple[float, ...]]:
+    def _structure(
+        self, model: torch.nn.Module, config: Mapping[str, Any]
+    ) -> tuple[Structure, tuple[float, ...]]:
         structure = structure_of(model, member(self._learner, config, 0), self._lifting)
         return structure, tuple(lifted_values(model, structure))
 
@@ -257,7 +267,7 @@ class Crew:
         return None
 
     def iterate(self, team: Team) -> list[Leaver]:
-        """One iteration of a pack; those who leave it for good. A model whose configuration changes moves on."""
+        """One iteration of a pack; returns those who are through with their leases."""
         began = time.perf_counter()
         reports = team.pack.iterate()
         seconds = time.perf_counter() - began

@@ -74,7 +74,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         threading.Thread(target=self._beat, daemon=True, name="beat").start()
 
     def _make_loop(self, job: Job, paths: RunPaths, log: Path) -> Loop | FusedLoop:
-        """Many models at once where the trainable is a Learner and its models allow it, else one at a time."""
+        """Many models at once where the trainable is a Learner and its models allow it; else singly."""
         checkpoints, link = Checkpoints(paths.checkpoints), RayLink(self._coordinator)
         scratch = Path(self.logdir) / "scratch"
         if job.is_fused:

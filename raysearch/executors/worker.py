@@ -17,8 +17,9 @@ from typing import Protocol
 from raysearch.checkpoints import Checkpoints
 from raysearch.errors import CheckpointError
 from raysearch.exchange import Lease
-from raysearch.executors.host import Aborted, Progress, Trained, in_words
+from raysearch.executors.host import Aborted, Progress, in_words
 from raysearch.executors.protocol import Answer, Job, Link, Turn
+from raysearch.executors.recording import Trained
 from raysearch.executors.saving import Saving, smoothed
 from raysearch.tree import Outcome, Segment, Status
 
@@ -154,7 +155,9 @@ class Loop:
 
     def _checkpointed(self, segment: Segment, trained: Trained) -> tuple[str | None, str]:
         """(name of the checkpoint or None, what went wrong in writing it or nothing)."""
-        if trained.status is Status.COMPLETED and self._saving.is_worth(segment, trained.curve, trained.grown_s):
+        if trained.status is Status.COMPLETED and self._saving.is_worth(
+            segment, trained.curve, trained.grown_s
+        ):
             return self._save(segment)
         return None, ""
 

@@ -38,7 +38,9 @@ def fresh(learner: Describes, config: Config, seed: int) -> nn.Module:
 class Alone:
     """A model, its row and its age. The module's parameters are views of the row."""
 
-    def __init__(self, learner: Describes, data: Data, device: torch.device, config: Config, seed: int) -> None:
+    def __init__(
+        self, learner: Describes, data: Data, device: torch.device, config: Config, seed: int
+    ) -> None:
         """A fresh model, before its first iteration."""
         self._learner, self._data, self._device = learner, data, device
         self.member: Member = member(learner, config, seed)

@@ -27,12 +27,16 @@ class Data:
         """Raises TrainableError for what is none of these, is empty, or differs in length."""
         self.train, self.train_size = _examples("train", train)
         self.validation, self.validation_size = _examples("validation", validation)
-        self.test, self.test_size = (None, 0) if test is None else _examples("test", test)
+        self.test: Batch = None
+        self.test_size = 0
+        if test is not None:
+            self.test, self.test_size = _examples("test", test)
 
     def to(self, device: torch.device) -> Data:
         """The same on a device."""
         test = None if self.test is None else mapped(lambda t: t.to(device), self.test)
-        return Data(*(mapped(lambda t: t.to(device), part) for part in (self.train, self.validation)), test)
+        train, validation = (mapped(lambda t: t.to(device), part) for part in (self.train, self.validation))
+        return Data(train, validation, test)
 
 
 def mapped(change: Callable[[Tensor], Any], batch: Batch) -> Batch:

@@ -143,7 +143,7 @@ def _each(function: Any, *args: Tensor) -> Any:
 
 
 def _owners(form: nn.Module, names: Sequence[str]) -> list[tuple[list[dict[str, Any]], str]]:
-    """For each name the dicts in which modules hold the tensor (several where weights are tied), and its key."""
+    """For each name the dicts in which modules hold the tensor (several for tied weights), and its key."""
     tensors = {**dict(form.named_parameters()), **dict(form.named_buffers())}
     found: dict[int, list[tuple[dict[str, Any], str]]] = {}
     for module in form.modules():
@@ -151,4 +151,6 @@ def _owners(form: nn.Module, names: Sequence[str]) -> list[tuple[list[dict[str, 
             for key, tensor in held.items():
                 if tensor is not None:
                     found.setdefault(id(tensor), []).append((held, key))
-    return [([held for held, _ in found[id(tensors[name])]], found[id(tensors[name])][0][1]) for name in names]
+    return [
+        ([held for held, _ in found[id(tensors[name])]], found[id(tensors[name])][0][1]) for name in names
+    ]

@@ -107,7 +107,7 @@ def read_row(folder: Path, layout: Layout) -> Row:
     for part, value in zip(layout.parts, parts, strict=True):
         if tuple(value.shape) != part.shape:
             raise CheckpointError(
-                f"{folder / ROWS}: {part.name} has shape {tuple(value.shape)}, and the model's has {part.shape}"
+                f"{folder / ROWS}: {part.name} has shape {tuple(value.shape)}; the model's has {part.shape}"
             )
     flat = torch.cat([value.reshape(-1).float() for value in parts])
     return Row(flat, vectors, kept)

@@ -26,8 +26,9 @@ from raysearch.fused.randomness import current
 _CHANNEL_DROPOUTS = {functional.dropout1d: 1, functional.dropout2d: 2, functional.dropout3d: 3}
 _CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
 _POOLS = (torch.max_pool2d, functional.avg_pool2d, functional.adaptive_avg_pool2d)
-_attend = functional.scaled_dot_product_attention
-_cross_entropy, _dropout = functional.cross_entropy, functional.dropout
+_attend: Callable[..., Any] = functional.scaled_dot_product_attention
+_cross_entropy: Callable[..., Any] = functional.cross_entropy
+_dropout: Callable[..., Any] = functional.dropout
 
 
 class Replacing(TorchFunctionMode):
@@ -115,11 +116,13 @@ def cross_entropy(
     is_plain = weight is None and size_average is None and reduce is None and not target.is_floating_point()
     quick = is_plain and is_batched(input) and _is_small(input, target)
     if not quick and not isinstance(label_smoothing, Tensor):
-        return _cross_entropy(
+        return _cross_entropy(  # type: ignore[no-any-return]
             input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing
         )
     if not is_plain:
-        raise TypeError("a label smoothing that differs takes neither class weights nor targets that are shares")
+        raise TypeError(
+            "a label smoothing that differs takes neither class weights nor targets that are shares"
+        )
     counts = target != ignore_index
     known = target.where(counts, 0)
     losses = _smoothed(input, known, label_smoothing) * counts
@@ -191,7 +194,9 @@ class _Pool(_Vectorised):
 
 class _Attention(_Vectorised):
     @staticmethod
-    def vmap(info: Any, dims: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, causal: bool, *rest: Any) -> Any:
+    def vmap(
+        info: Any, dims: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, causal: bool, *rest: Any
+    ) -> Any:
         """The models' examples one after the other."""
         models = info.batch_size
         q, k, v = (_stacked(t, d, models, 0) for t, d in zip((q, k, v), dims[:3], strict=True))
@@ -216,7 +221,7 @@ def _convolution(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
     ) -> Tensor:
         args = (input, weight, bias, stride, padding, dilation, groups)
         if is_batched(weight) and input.dim() == weight.dim():
-            return _Convolution.apply(original, *args)  # type: ignore[no-any-return]
+            return _Convolution.apply(original, *args)  # type: ignore[no-untyped-call, no-any-return]
         return original(*args)
 
     return convolve
@@ -225,7 +230,7 @@ def _convolution(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def _pool(original: Callable[..., Any]) -> Callable[..., Any]:
     def pool(input: Tensor, *args: Any, **settings: Any) -> Any:
         if is_batched(input) and input.dim() == 4:
-            return _Pool.apply(original, input, args, settings)
+            return _Pool.apply(original, input, args, settings)  # type: ignore[no-untyped-call]
         return original(input, *args, **settings)
 
     return pool
@@ -247,8 +252,11 @@ def attention(
         return _attention_with_dropout(query, key, value, attn_mask, dropout_p, is_causal, scale)
     if is_batched(query) and query.dim() == 4:
         args = (query, key, value, attn_mask, is_causal, scale, enable_gqa)
-        return _Attention.apply(*args)  # type: ignore[no-any-return]
-    return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+        return _Attention.apply(*args)  # type: ignore[no-untyped-call, no-any-return]
+    found: Tensor = _attend(
+        query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+    )
+    return found
 
 
 def _attention_with_dropout(

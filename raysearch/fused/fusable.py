@@ -1,4 +1,4 @@
-"""Whether a Learner's models can be trained together, found out by trying; and if not, which module is why."""
+"""Whether a Learner's models can be trained together, found out by trying; if not, which module is why."""
 
 from __future__ import annotations
 
@@ -135,6 +135,7 @@ def _try(learner: Describes, data: Data, pair: tuple[Config, Config], lifting: L
         if isinstance(together, Exception):
             raise _Failed(at(), together)
     ones[0].iterate()
+    assert not isinstance(together, Exception)
     _compare(ones, pack, together)
 
 
@@ -143,13 +144,17 @@ def _compare(ones: Sequence[Alone], pack: Pack, together: Sequence[Any]) -> None
         alone = one.iterate()
         mine = one.row()
         if _distance(mine.parameters, row.parameters) > TOLERANCE:
-            raise _Failed("this model", "its weights come out different there; does it keep state of its own?")
+            raise _Failed(
+                "this model", "its weights come out different there; does it keep state of its own?"
+            )
         for name, value in mine.kept.items():
             if value.is_floating_point() and _distance(value, row.kept[name]) > TOLERANCE:
                 raise _Failed(f"the buffer {name}", "its values come out different there")
         for name, number in alone.items():
             if isinstance(number, float) and abs(number - report[name]) > TOLERANCE * (1 + abs(number)):
-                raise _Failed("this model", f"{name} comes out as {report[name]:g} there, and {number:g} alone")
+                raise _Failed(
+                    "this model", f"{name} comes out as {report[name]:g} there, and {number:g} alone"
+                )
 
 
 def _distance(one: Tensor, other: Tensor) -> float:
@@ -157,7 +162,7 @@ def _distance(one: Tensor, other: Tensor) -> float:
     if torch.equal(torch.isfinite(one), torch.isfinite(other)) and not torch.isfinite(one).all():
         return 0.0
     scale = max(one.norm().item(), other.norm().item(), 1e-12)
-    return (one - other).norm().item() / scale
+    return float((one - other).norm().item() / scale)
 
 
 @contextlib.contextmanager

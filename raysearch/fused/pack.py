@@ -83,7 +83,7 @@ class Pack:
     # ---- joining and leaving
 
     def join(self, member: Member, row: Row, lifted: list[float]) -> None:
-        """One more model; see `lifted_values` for the last argument. Raises what torch raises without memory."""
+        """One more model, with its `lifted_values`. Raises what torch raises where memory runs out."""
         at = len(self.members)
         if at == self._rows.capacity:
             self._rows = self._rows.grown(2 * at)
@@ -127,7 +127,7 @@ class Pack:
         return [run.failed.get(place, report) for place, report in enumerate(reports)]
 
     def strictly(self) -> list[Report] | Exception:
-        """One iteration of all models in one piece; the first thing that goes wrong ends it and is returned."""
+        """One iteration of all models in one piece; what goes wrong ends it and is returned."""
         plan = make_plan(self._learner, self.members, self._data, self._device)
         run = _Iteration(plan, torch.zeros(len(self), device=self._device))
         try:

@@ -42,9 +42,7 @@ class Paused:
     What is forgotten is read from its checkpoint or grown again, as on any other worker.
     """
 
-    def __init__(
-        self, folder: Path, memory_bytes: int = MEMORY_BYTES, disk_bytes: int = DISK_BYTES
-    ) -> None:
+    def __init__(self, folder: Path, memory_bytes: int = MEMORY_BYTES, disk_bytes: int = DISK_BYTES) -> None:
         self._folder = folder
         self._memory_bytes, self._disk_bytes = memory_bytes, disk_bytes
         self._here: OrderedDict[int, Rested] = OrderedDict()
@@ -90,7 +88,9 @@ class Paused:
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            torch.save({"parameters": row.parameters, "vectors": row.vectors, "kept": row.kept}, self._file(segment))
+            torch.save(
+                {"parameters": row.parameters, "vectors": row.vectors, "kept": row.kept}, self._file(segment)
+            )
         except (OSError, RuntimeError):  # a full disk: the model is read from its checkpoint or grown again
             self._remove(segment)
             return

@@ -35,7 +35,13 @@ class Rule:
     weight_decay: float = 0.0
 
     def update(
-        self, p: Tensor, g: Tensor, state: Mapping[str, Tensor], h: SimpleNamespace, step: Tensor, room: Tensor
+        self,
+        p: Tensor,
+        g: Tensor,
+        state: Mapping[str, Tensor],
+        h: SimpleNamespace,
+        step: Tensor,
+        room: Tensor,
     ) -> None:
         """Changes `p` and `state` in place.
 
@@ -70,7 +76,13 @@ class SGD(Rule):
     nesterov: bool = False
 
     def update(
-        self, p: Tensor, g: Tensor, state: Mapping[str, Tensor], h: SimpleNamespace, step: Tensor, room: Tensor
+        self,
+        p: Tensor,
+        g: Tensor,
+        state: Mapping[str, Tensor],
+        h: SimpleNamespace,
+        step: Tensor,
+        room: Tensor,
     ) -> None:
         """buf = momentum * buf + g;  p -= lr * (g + momentum * buf with Nesterov, else buf)."""
         g.addcmul_(p, h.weight_decay)
@@ -89,7 +101,13 @@ class Adam(Rule):
     eps: float = 1e-8
 
     def update(
-        self, p: Tensor, g: Tensor, state: Mapping[str, Tensor], h: SimpleNamespace, step: Tensor, room: Tensor
+        self,
+        p: Tensor,
+        g: Tensor,
+        state: Mapping[str, Tensor],
+        h: SimpleNamespace,
+        step: Tensor,
+        room: Tensor,
     ) -> None:
         """p -= lr * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)."""
         g.addcmul_(p, h.weight_decay)
@@ -103,7 +121,13 @@ class AdamW(Adam):
     weight_decay: float = 1e-2
 
     def update(
-        self, p: Tensor, g: Tensor, state: Mapping[str, Tensor], h: SimpleNamespace, step: Tensor, room: Tensor
+        self,
+        p: Tensor,
+        g: Tensor,
+        state: Mapping[str, Tensor],
+        h: SimpleNamespace,
+        step: Tensor,
+        room: Tensor,
     ) -> None:
         """p *= 1 - lr * weight_decay, then as Adam without weight decay."""
         p.mul_(1 - h.lr * h.weight_decay)
@@ -120,9 +144,15 @@ class Lion(Rule):
     beta2: float = 0.99
 
     def update(
-        self, p: Tensor, g: Tensor, state: Mapping[str, Tensor], h: SimpleNamespace, step: Tensor, room: Tensor
+        self,
+        p: Tensor,
+        g: Tensor,
+        state: Mapping[str, Tensor],
+        h: SimpleNamespace,
+        step: Tensor,
+        room: Tensor,
     ) -> None:
-        """p -= lr * (sign(beta1 * m + (1 - beta1) * g) + weight_decay * p);  m = beta2 * m + (1 - beta2) * g."""
+        """p -= lr * (sign(b1 * m + (1 - b1) * g) + weight_decay * p);  m = b2 * m + (1 - b2) * g."""
         p.mul_(1 - h.lr * h.weight_decay)
         average = state["exp_avg"]
         torch.lerp(g, average, h.beta1.expand_as(g), out=room)

@@ -75,7 +75,9 @@ def member(learner: Describes, config: Config, seed: int, at: int = 0) -> Member
     size = learner.batch_size_of(config)
     if size < 1:
         raise TrainableError(f"batch_size: {size} must be at least 1")
-    return Member(seed, config, at, learner.optimizer(config), size, learner.clip(config), learner.ema(config))
+    return Member(
+        seed, config, at, learner.optimizer(config), size, learner.clip(config), learner.ema(config)
+    )
 
 
 def steps_of(learner: Describes, batch_size: int, examples: int) -> int:
@@ -163,9 +165,7 @@ def update(rows: Rows, rule: Rule, plan: Plan, step: int, first: int, stop: int)
         average.lerp_(parameters, (1 - plan.ema[own]).expand_as(parameters))
 
 
-def judged(
-    learner: Describes, data: Data, metrics: Callable[[Batch], Mapping[str, Tensor]]
-) -> list[Report]:
+def judged(learner: Describes, data: Data, metrics: Callable[[Batch], Mapping[str, Tensor]]) -> list[Report]:
     """Each model's metrics over the validation examples, and over the test examples where there are any.
 
     Those of the test examples begin with `test_`, in place of `val_` where they have that.

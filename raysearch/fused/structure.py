@@ -116,7 +116,10 @@ def _frozen(value: Any) -> Hashable:
         return ("mapping", *sorted((repr(k), _frozen(v)) for k, v in value.items()))
     if isinstance(value, (list, tuple, set, frozenset)):
         inner = [_frozen(v) for v in value]
-        return (type(value).__name__, *(sorted(inner, key=repr) if isinstance(value, (set, frozenset)) else inner))
+        return (
+            type(value).__name__,
+            *(sorted(inner, key=repr) if isinstance(value, (set, frozenset)) else inner),
+        )
     if isinstance(value, nn.Parameter):
         return ("parameter", tuple(value.shape))
     if isinstance(value, Tensor):

@@ -150,7 +150,7 @@ class Learner(tune.Trainable):  # type: ignore[misc]
     @classmethod
     def prepared(cls) -> tuple[Data, torch.device]:
         """The data on the device, read once in a process."""
-        return _prepared(cls)
+        return _prepared(cls)  # type: ignore[arg-type]
 
     def batch_size_of(self, config: Config) -> int:
         """The configuration's batch size, else the learner's."""
@@ -214,11 +214,18 @@ def scale(steps: NDArray[np.int64], config: Config) -> NDArray[np.float64]:
 
 @cache
 def _prepared(cls: type[Learner]) -> tuple[Data, torch.device]:
-    given = cls.plain().data()
+    try:
+        given = cls.plain().data()
+    except TrainableError:
+        raise
+    except Exception as error:
+        raise TrainableError(f"{cls.__name__}.data raised {type(error).__name__}: {error}") from error
     if not isinstance(given, Data):
         raise TrainableError(
             f"{cls.__name__}.data returned a {type(given).__name__}: return raysearch.torch.Data(train=..., "
             "validation=...)"
         )
-    device = torch.device(cls.device if cls.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(
+        cls.device if cls.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    )
     return given.to(device), device
