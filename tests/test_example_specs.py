@@ -7,12 +7,12 @@ import pytest
 
 from raysearch import examples
 from raysearch.errors import SpecError
-from raysearch.executors.loading import load_trainable
+from raysearch.executors.loading import is_learner, load_trainable
 from raysearch.spec import load_spec
 
 
 def test_the_examples_by_name() -> None:
-    assert examples.names() == ["chars", "digits", "mnist", "panda_chars", "panda_mnist1d"]
+    assert examples.names() == ["chars", "digits", "mnist", "panda_chars", "panda_mnist1d", "transformer"]
     assert examples.path("digits").read_text().startswith("# Handwritten digits")
 
 
@@ -40,6 +40,9 @@ def test_each_example_trains_whatever_its_space_can_give(name: str) -> None:
     spec = load_spec(examples.path(name))
     cls = load_trainable(spec.trainable)
     for i in range(20):
-        inputs, labels = cls.problem().train
-        model = cls.problem().build({**spec.config, **spec.space.sample(1, i)})
+        config = {**spec.config, **spec.space.sample(1, i)}
+        if is_learner(cls):
+            (inputs, labels), model = cls.prepared()[0].train, cls.plain().model(config)
+        else:
+            (inputs, labels), model = cls.problem().train, cls.problem().build(config)
         assert model(inputs[:2]).shape[:-1] == labels[:2].shape
