@@ -144,9 +144,10 @@ class LineSearch(StorySearch):
         axis = None if self.plain else self._choose()
         self._leap(axis)
         nudged = None if axis is None else self._nudged(axis)
-        if axis is not None and nudged is not None and self.can_afford(self.probe_length):
+        can_afford = self.can_afford(self.probe_length)
+        if axis is not None and nudged is not None and can_afford:
             yield from self._fork(axis, nudged)
-        self.why = self.why or "keep: nothing to nudge, or no probe left in the budget"
+        self.why = self.why or f"keep: {'nothing to nudge' if can_afford else 'no probe left in the budget'}"
         self.plain = False
         if not self.ended and self.at < self.decay_from:
             yield from self.stretch(min(self.at + self.stretch_length, self.decay_from))
@@ -181,8 +182,11 @@ class LineSearch(StorySearch):
 
     @property
     def stretch_length(self) -> int:
-        """Iterations of a stretch."""
-        return self.probe_length * COMMIT
+        """Iterations of a stretch: with the probe before it an interval, less while the line is young."""
+        probe = self.probe_length
+        if probe < self.recipe.probe_iterations:
+            return probe * COMMIT
+        return max(1, self.recipe.interval_iterations - probe)
 
     def effective(self, learned: Config, start: int, stop: int) -> Config:
         """What is trained with from `start` to `stop`: what was learnt, times base schedule and decay."""
@@ -309,7 +313,8 @@ class LineSearch(StorySearch):
         return nudges.with_value(self.space, self.learned, str(self.rate), self._ceiling)
 
     def check_ignored(self, axis: Axis, hold: End, nudge: End) -> None:
-        if axis.alike < 0:
+        """Counts forks whose arms ended alike; a first fork says nothing, its models begin with their values."""
+        if axis.alike < 0 or hold.segment.parent is None:
             return
         is_alike = hold.losses == nudge.losses and hold.parts == nudge.parts
         axis.alike = axis.alike + 1 if is_alike else -1
@@ -386,9 +391,10 @@ class LineSearch(StorySearch):
         self.why = f"rollback: to {place}: {fault}; {remedy}"
 
     def _is_recent(self, undo: Undo) -> bool:
-        since = self.at - (undo.tip.at if undo.tip is not None else 0)
+        """Whether undoing it costs no more than two intervals, what was trained just now included."""
+        since = self.at + self.stretch_length - (undo.tip.at if undo.tip is not None else 0)
         return (
-            self.moment - undo.moment <= UNDO_WITHIN or since <= UNDO_WITHIN * self.recipe.interval_iterations
+            self.moment - undo.moment < UNDO_WITHIN or since <= UNDO_WITHIN * self.recipe.interval_iterations
         )
 
     def return_to(self, target: End | None) -> None:

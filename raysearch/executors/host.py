@@ -65,6 +65,7 @@ NOT_METRICS = frozenset(
 
 TEXT_MAX = 2000  # characters of an error's text that are kept
 TRACE_MAX = 20_000
+NAMES_TOLD = 8  # of the metrics that were reported, where the one searched for was not
 END_S = 10.0  # how long a function may take to clean up when its trial ends
 Progress = Callable[[int], bool]
 
@@ -330,8 +331,7 @@ class Host:
         ended_before = result.done and segment.start > 0 and not names
         if self._metric in result.curve or ended_before:
             return
-        told = f"reported were: {', '.join(sorted(names))}" if names else "nothing was reported"
-        raise TrainableError(f"metric {self._metric!r} was never reported; {told}")
+        raise TrainableError(f"metric {self._metric!r} was never reported; {_others(names)}")
 
     def _note_checkpoint(self, report: Mapping[str, Any]) -> None:
         if not report.get(SHOULD_CHECKPOINT) or not isinstance(self._trainable, FunctionTrainable):
@@ -356,6 +356,18 @@ class Host:
 
     def _seed(self, segment: Segment) -> None:
         seed_all(zlib.crc32(f"{segment.seed}:{segment.start}".encode()))
+
+
+def _others(names: set[str]) -> str:
+    """What was reported in place of the metric, and what to do if that comes only now and then."""
+    if not names:
+        return "nothing was reported"
+    shown = sorted(names)[:NAMES_TOLD]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return (
+        f"reported were: {', '.join(shown)}{more}. If it comes only now and then: report it at every "
+        "iteration, or make an iteration as long as from one to the next"
+    )
 
 
 def _as_json(config: Mapping[str, Any]) -> str:
