@@ -147,7 +147,7 @@ class LineSearch(StorySearch):
         can_afford = self.can_afford(self.probe_length)
         if axis is not None and nudged is not None and can_afford:
             yield from self._fork(axis, nudged)
-        self.why = self.why or f"keep: {'nothing to nudge' if can_afford else 'no probe left in the budget'}"
+        self.why = self.why or ("keep: nothing to nudge" if can_afford else "keep: no probe is left to spend")
         self.plain = False
         if not self.ended and self.at < self.decay_from:
             yield from self.stretch(min(self.at + self.stretch_length, self.decay_from))
@@ -313,7 +313,7 @@ class LineSearch(StorySearch):
         return nudges.with_value(self.space, self.learned, str(self.rate), self._ceiling)
 
     def check_ignored(self, axis: Axis, hold: End, nudge: End) -> None:
-        """Counts forks whose arms ended alike; a first fork says nothing, its models begin with their values."""
+        """Counts forks whose arms ended alike; of fresh models it says nothing."""
         if axis.alike < 0 or hold.segment.parent is None:
             return
         is_alike = hold.losses == nudge.losses and hold.parts == nudge.parts

@@ -56,7 +56,7 @@ def warned(search: Callable[..., raysearch.Results], *arguments: Any, **fields: 
 
 def mnist1d(storage: Path, trainable: Any, **fields: Any) -> raysearch.Results:
     space = {"lr": {"loguniform": [1e-5, 1e-1]}}
-    return run(storage, trainable, **{"space": space, "baseline": {"lr": 3e-3}, "metric": "val_loss", **fields})
+    return run(storage, trainable, space=space, baseline={"lr": 3e-3}, metric="val_loss", **fields)
 
 
 def lost(lineage: pd.DataFrame) -> int:
@@ -92,15 +92,15 @@ def test_the_lineage_says_why_every_segment_was_trained_and_with_which_numbers(s
 class Planted(Mnist1d):
     """Something happens to the model in iteration 71, once."""
 
-    fuse: list[str] = []
+    burnt = False
 
     def step(self) -> dict[str, Any]:
         metrics = super().step()
-        if self.iteration == 70 and self.fuse:
+        if self.iteration == 70 and not self.burnt:
             with torch.no_grad():
                 for weights in self.training.model.parameters():
                     self.harm(weights)
-            self.fuse.pop()
+            type(self).burnt = True
             metrics = {**metrics, **self.training.validate()}
         return metrics
 
@@ -110,8 +110,6 @@ class Planted(Mnist1d):
 
 def test_a_nan_in_the_weights_costs_at_most_two_intervals_and_is_explained(storage: Path) -> None:
     class Nan(Planted):
-        fuse = ["once"]
-
         def harm(self, weights: torch.Tensor) -> None:
             weights.fill_(math.nan)
 
@@ -125,8 +123,6 @@ def test_a_nan_in_the_weights_costs_at_most_two_intervals_and_is_explained(stora
 
 def test_a_batch_that_ruins_the_weights_is_left_behind(storage: Path) -> None:
     class Corrupted(Planted):
-        fuse = ["once"]
-
         def harm(self, weights: torch.Tensor) -> None:
             weights.add_(torch.randn_like(weights))
 

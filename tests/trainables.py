@@ -77,7 +77,7 @@ class Scripted(NoCheckpoint):
 
 
 class Descent(tune.Trainable):  # type: ignore[misc]
-    """Noisy gradient descent into a bowl, at the learning rate that its configuration says after a restore."""
+    """Noisy gradient descent into a bowl, after a restore too at the learning rate of its configuration."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.lr, self.weights = config["lr"], [1.0, 1.0, 1.0]
