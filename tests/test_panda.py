@@ -340,6 +340,7 @@ def test_sub_populations_clone_only_beyond_noise() -> None:
         ({"decay": 0.95}, "decay = 0.95"),
         ({"exploit": "trunc"}, "did you mean 'truncation'"),
         ({"exploit": "truncation"}, "at least 2"),
+        ({"exploit": "challenge"}, "population of 2 to 7"),
         ({"suggest": "gp"}, "population of 8"),
         ({"base_schedule": "cosin"}, "cosin"),
         ({"factor": "big"}, "factor = 'big'"),
