@@ -386,10 +386,12 @@ class LineSearch(StorySearch):
     def next_moment(self) -> None:
         """Time for a decision: first what people ordered for now."""
         self.moment += 1
-        for order in self._orders.pop(self.moment, ()):
+        orders = self._orders.pop(self.moment, ())
+        for order in orders:
             self.obey(order)
+        if orders:
             self.plain = True
-            self.why = f"order: {order['words']}"
+            self.why = f"order: {'; then '.join(order['words'] for order in orders)}"
 
     def obey(self, order: Mapping[str, Any]) -> None:
         """Does what a person ordered."""

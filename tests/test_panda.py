@@ -251,6 +251,19 @@ def test_a_persons_rollback_grows_from_that_segment() -> None:
     assert ordered.parent == target.id
 
 
+def test_orders_given_at_one_time_are_obeyed_in_turn_and_all_are_told() -> None:
+    strategy, world = begin(), World()
+    world.run(strategy, until=20)
+    stamped = [strategy.plan_intervention({"kind": "nudge", "values": {"lr": lr}}) for lr in (0.5, 0.25)]
+    for order in stamped:
+        strategy.intervene(order)
+    world.run(strategy)
+    (reason,) = reasons(world.told, "order")
+    assert reason == f"order: {stamped[0]['words']}; then {stamped[1]['words']}"
+    ordered = next(o.segment for o in world.told if o.segment.reason == reason)
+    assert ordered.config["lr"] == 0.25
+
+
 @pytest.mark.parametrize(
     ("order", "words"),
     [
