@@ -121,7 +121,7 @@ class Panda:
     @property
     def takes_orders(self) -> bool:
         """Whether people may nudge and roll back while it runs."""
-        return self.exploit != "truncation" and self.population < MANY
+        return self.exploit != "truncation"
 
     @property
     def interval_iterations(self) -> int:

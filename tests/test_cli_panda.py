@@ -266,8 +266,8 @@ def test_an_order_that_makes_no_sense_is_refused(
     assert not (raised / "orders").exists()
 
 
-def test_many_models_take_no_orders(shell: Shell) -> None:
-    options = ("--set", "strategy.population=8", "--set", "strategy.max_iterations=10")
+def test_population_based_training_as_published_takes_no_orders(shell: Shell) -> None:
+    options = ("--set", "strategy={name: panda, max_iterations: 20, population: 4, exploit: truncation}")
     assert shell("launch", "raised.yaml", *INLINE, *options).code == 0
     assert "takes no nudges and no rollbacks" in shell("nudge", "runs/raised", "lr=0.1").err
 

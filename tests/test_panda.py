@@ -273,7 +273,7 @@ def test_orders_given_at_one_time_are_obeyed_in_turn_and_all_are_told() -> None:
         ({"kind": "pray"}, "known: nudge, rollback"),
     ],
 )
-@pytest.mark.parametrize("population", [1, 4])
+@pytest.mark.parametrize("population", [1, 4, 8])
 def test_orders_that_make_no_sense_are_refused(population: int, order: dict[str, Any], words: str) -> None:
     strategy, world = begin(population=population), World()
     world.run(strategy, until=20)
@@ -281,7 +281,7 @@ def test_orders_that_make_no_sense_are_refused(population: int, order: dict[str,
         strategy.plan_intervention(order)
 
 
-@pytest.mark.parametrize("population", [1, 4])
+@pytest.mark.parametrize("population", [1, 4, 8])
 def test_a_life_after_an_order_replays_to_the_same_decisions(population: int) -> None:
     strategy, world = begin(population=population), World()
     world.run(strategy, until=30)
@@ -293,6 +293,21 @@ def test_a_life_after_an_order_replays_to_the_same_decisions(population: int) ->
     for outcome in world.told:
         reborn.tell(outcome)
     assert reborn.ask(8) == strategy.ask(8)
+
+
+def test_an_order_for_many_models_is_every_ones() -> None:
+    strategy, world = begin(population=8, interval=20), World()
+    world.run(strategy, until=40)
+    strategy.intervene(strategy.plan_intervention({"kind": "nudge", "values": {"lr": 0.01}}))
+    world.run(strategy, until=80)
+    nudged = [o.segment for o in world.told if o.segment.reason.startswith("order: nudge lr")]
+    assert [s.config["lr"] for s in nudged] == [0.01] * 8
+    target = world.told[60].segment
+    strategy.intervene(strategy.plan_intervention({"kind": "rollback", "segment": target.id}))
+    assert target.id in strategy.kept()
+    world.run(strategy)
+    back = [o.segment for o in world.told if o.segment.reason.startswith("order: rollback")]
+    assert [s.parent for s in back] == [target.id] * 8
 
 
 def test_a_model_trained_before_goes_on_from_where_it_stands() -> None:

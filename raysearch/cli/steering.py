@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 60.0  # for the answer of a run that goes on
 POLL_S = 0.1
-TAKES = "panda does, of up to seven models"
+TAKES = "panda does, unless it is exploit: truncation"
 SEGMENT = re.compile(r"(\d+)\.(\d+)")
 
 
