@@ -288,10 +288,7 @@ class Search:
         """
         plan = getattr(self.strategy, "plan_intervention", None)
         if plan is None:
-            raise SpecError(
-                f"{type(self.strategy).__name__} takes no nudges and no rollbacks; panda of up to seven "
-                "models does"
-            )
+            raise SpecError(f"{type(self.strategy).__name__} takes no nudges and no rollbacks; panda does")
         return dict(plan(order))
 
     def intervene(self, stamped: Mapping[str, Any]) -> None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from raysearch.strategies import nudges
 from raysearch.strategies.arms import gain, needed, noise_of
-from raysearch.strategies.line import LEAST_FACTOR, SHRINK, Arm, Axis, LineSearch, Steps, Undo
+from raysearch.strategies.axes import Axis
+from raysearch.strategies.line import Arm, LineSearch, Steps, Undo
 from raysearch.strategies.story import End
 from raysearch.tree import Config
 
@@ -91,8 +92,7 @@ class ChallengeSearch(LineSearch):
 
     def _challenges(self, count: int) -> list[Challenge]:
         """What the challengers try: the way that helped, the opposite, the others, the same way further."""
-        axes = [a for a in self.axes if a.alike < 3 and a.name in self.space.flatten(self.learned)]
-        axes.sort(key=lambda a: a.rejections)
+        axes = sorted(self.axes.active(self.learned), key=lambda a: a.rejections)
         plans = [(a, d, 1) for d in (1, -1) for a in axes[:1]]
         plans += [(a, 1, 1) for a in axes[1:]] + [(a, -1, 1) for a in axes[1:]]
         plans += [(a, 1, power) for power in (2, 3) for a in axes[:1]]
@@ -130,7 +130,7 @@ class ChallengeSearch(LineSearch):
     def _all_rejected(self, challenges: list[Challenge], hold: End, words: list[str]) -> None:
         for axis in {c.axis.name: c.axis for c in challenges}.values():
             axis.rejections += 1
-            axis.factor = max(axis.factor**SHRINK, LEAST_FACTOR)
+            axis.shrink()
         if words:
             self.why = f"reject: {'; '.join(words)}"
         self.judge(hold)
@@ -196,7 +196,7 @@ class ChallengeSearch(LineSearch):
 
     def _depths(self, count: int, piece: int) -> list[Config]:
         """What was learnt with a higher or lower learning rate, or another axis nudged: to decay from."""
-        axes = sorted(self.axes, key=lambda a: a.name != self.rate)
+        axes = sorted(self.axes.every, key=lambda a: a.name != self.rate)
         factor = DECAY_FACTOR
         plans = [(axes[0], d, factor) for d in (-1, 1)] + [
             (a, d, a.factor) for a in axes[1:] for d in (1, -1)

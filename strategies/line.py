@@ -17,6 +17,7 @@ from raysearch.errors import SpecError, unknown
 from raysearch.space import Space
 from raysearch.strategies import nudges
 from raysearch.strategies.arms import Gain, gain, needed, noise_of
+from raysearch.strategies.axes import IGNORED_AFTER, Axes, Axis
 from raysearch.strategies.guard import Guard
 from raysearch.strategies.ring import Ring
 from raysearch.strategies.seeds import fresh_seed
@@ -29,40 +30,17 @@ if TYPE_CHECKING:
 Steps = Generator[list[Segment], list[End], None]
 
 COMMIT = 4  # probes that a stretch is long
-SHRINK = 0.5  # power that a nudge's factor is raised to when it is rejected
-LEAST_FACTOR = 1.1
-EXPLORE_ONE_IN = 5
 SPIKE_RATE = 0.5  # of the learning rate while it is warmed up again after a spike
 REPEAT_RATE = 0.7  # for good, when it spikes again
 BACK_MOST = 6  # times in a row that the line goes back before it is given up
 PATIENCE = 2  # times in a row that it goes back for a loss that is high but finite
 GOOD_STRETCHES = 3  # in a row, after which a fault is the first again
-LEAP_ONE_IN = 5  # moments
-LEAP = 2.0
-IGNORED_AFTER = 3  # probes in a row that end alike to the last digit
 CALMING_WITHIN = 10  # moments in which each calming nudge that was accepted makes the next one dearer
 CALMING_COST = 1.0
 YOUNG = 12  # a probe is at most this part of the line's age
 UNDO_WITHIN = 2  # moments, or intervals, in which a fault is laid on the last nudge
 RESERVE, RESERVE_MOST = 0.1, 0.4  # of max_iterations, but of what the budget allows beyond: not for probes
 REPORTS = 60  # of the line, from which noise is estimated
-
-
-@dataclass
-class Axis:
-    """What is known of one nudged hyper-parameter.
-
-    Attributes:
-        direction, factor: of its next nudge.
-        rejections: in a row.
-        alike: nudges in a row that changed nothing at all; -1 once one did.
-    """
-
-    name: str
-    direction: int
-    factor: float
-    rejections: int = 0
-    alike: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,10 +88,9 @@ class LineSearch(StorySearch):
         self._gate = 0
         self._furthest: End | None = None  # kept whatever happens: what the user is left with
         names = nudges.nudged_names(space, recipe.nudge)
-        self.rate = nudges.rate_name(names)
-        self.axes = [Axis(name, 1, recipe.factor) for name in names]
+        self.axes = Axes(space, names, recipe.factor, seed)
+        self.rate = self.axes.rate
         self.why = "start: the baseline" if baseline is not None else "start: the middle of the space"
-        self._axis = 0
         self.line_seed = fresh_seed(seed, 0)
         self._ring = Ring()
         self._guard = Guard(recipe.interval_iterations)
@@ -127,7 +104,6 @@ class LineSearch(StorySearch):
         self._good = 0
         self._calm = 1.0
         self._calmings: list[int] = []  # moments at which a calming nudge was accepted
-        self._ceiling = math.inf  # of the learning rate: it spiked above
         self.ended = False
 
     # ---- the story
@@ -141,12 +117,15 @@ class LineSearch(StorySearch):
 
     def cycle(self) -> Steps:
         """A fork, unless it cannot be afforded or the line was just put back, and a stretch."""
-        axis = None if self.plain else self._choose()
-        self._leap(axis)
-        nudged = None if axis is None else self._nudged(axis)
-        if axis is not None and nudged is not None and self.can_afford(self.probe_length):
+        axis = None if self.plain else self.axes.choose(self.learned, self.moment)
+        nudged = None
+        if axis is not None:
+            self.axes.leap(axis, self.moment)
+            nudged = self.axes.nudged(axis, self.learned)
+        can_afford = self.can_afford(self.probe_length)
+        if axis is not None and nudged is not None and can_afford:
             yield from self._fork(axis, nudged)
-        self.why = self.why or "keep: nothing to nudge, or no probe left in the budget"
+        self.why = self.why or ("keep: nothing to nudge" if can_afford else "keep: no probe is left to spend")
         self.plain = False
         if not self.ended and self.at < self.decay_from:
             yield from self.stretch(min(self.at + self.stretch_length, self.decay_from))
@@ -181,8 +160,11 @@ class LineSearch(StorySearch):
 
     @property
     def stretch_length(self) -> int:
-        """Iterations of a stretch."""
-        return self.probe_length * COMMIT
+        """Iterations of a stretch: with the probe before it an interval, less while the line is young."""
+        probe = self.probe_length
+        if probe < self.recipe.probe_iterations:
+            return probe * COMMIT
+        return max(1, self.recipe.interval_iterations - probe)
 
     def effective(self, learned: Config, start: int, stop: int) -> Config:
         """What is trained with from `start` to `stop`: what was learnt, times base schedule and decay."""
@@ -264,56 +246,12 @@ class LineSearch(StorySearch):
     def _reject(self, axis: Axis, end: End, words: str) -> None:
         self.why = f"reject: {words}"
         axis.rejections += 1
-        axis.direction = -axis.direction
-        axis.factor = max(axis.factor**SHRINK, LEAST_FACTOR)
+        axis.turn()
         self.come(end)
 
-    def _choose(self) -> Axis | None:
-        """The axis whose nudge was accepted last; another one after two rejections, and now and then."""
-        axes = [
-            a for a in self.axes if a.alike < IGNORED_AFTER and a.name in self.space.flatten(self.learned)
-        ]
-        if not axes:
-            return None
-        if self._axis >= len(axes) or axes[self._axis].rejections >= 2:
-            self._axis = (self._axis + 1) % len(axes)
-            axes[self._axis].rejections = 0
-        if len(axes) > 1 and fresh_seed(self.seed, 1, self.moment) % EXPLORE_ONE_IN == 0:
-            return axes[fresh_seed(self.seed, 2, self.moment) % len(axes)]
-        return axes[self._axis]
-
-    def _leap(self, axis: Axis | None) -> None:
-        """Now and then the learning rate is raised a good deal: small steps alone get stuck."""
-        if axis is not None and axis.name == self.rate and self.moment % LEAP_ONE_IN == 0:
-            axis.direction, axis.factor = 1, max(axis.factor, LEAP)
-
-    def _nudged(self, axis: Axis) -> Config | None:
-        """What was learnt, nudged; in the other direction where it can go no further; None if in neither."""
-        for _ in range(2):
-            found: Config | None
-            found = nudges.moved(self.space, self.learned, axis.name, axis.direction, axis.factor)
-            if found is not None and axis.name == self.rate and self._rate_of(found) > self._ceiling:
-                found = self._at_ceiling()
-            if found is not None:
-                return found
-            axis.direction = -axis.direction
-        return None
-
-    def _rate_of(self, config: Config) -> float:
-        return float(self.space.flatten(config).get(str(self.rate), math.nan))
-
-    def _at_ceiling(self) -> Config | None:
-        """What was learnt with the highest learning rate that never spiked; None if it is there already."""
-        if self._ceiling < LEAST_FACTOR * self._rate_of(self.learned):
-            return None
-        return nudges.with_value(self.space, self.learned, str(self.rate), self._ceiling)
-
     def check_ignored(self, axis: Axis, hold: End, nudge: End) -> None:
-        if axis.alike < 0:
-            return
-        is_alike = hold.losses == nudge.losses and hold.parts == nudge.parts
-        axis.alike = axis.alike + 1 if is_alike else -1
-        if axis.alike == IGNORED_AFTER:
+        """Says so, once, of a hyper-parameter whose values the trainable does not take."""
+        if axis.compare(hold, nudge):
             self.notes.append(
                 f"{axis.name} is ignored: {IGNORED_AFTER} probes with another value of it ended with the "
                 f"same {self.metric} to the last digit, so it is no longer nudged. The trainable must take "
@@ -386,9 +324,10 @@ class LineSearch(StorySearch):
         self.why = f"rollback: to {place}: {fault}; {remedy}"
 
     def _is_recent(self, undo: Undo) -> bool:
-        since = self.at - (undo.tip.at if undo.tip is not None else 0)
+        """Whether undoing it costs no more than two intervals, what was trained just now included."""
+        since = self.at + self.stretch_length - (undo.tip.at if undo.tip is not None else 0)
         return (
-            self.moment - undo.moment <= UNDO_WITHIN or since <= UNDO_WITHIN * self.recipe.interval_iterations
+            self.moment - undo.moment < UNDO_WITHIN or since <= UNDO_WITHIN * self.recipe.interval_iterations
         )
 
     def return_to(self, target: End | None) -> None:
@@ -403,21 +342,20 @@ class LineSearch(StorySearch):
     def _undone(self, undo: Undo, is_forced: bool) -> str:
         words = nudges.in_words(self.space, self.learned, undo.learned)
         if is_forced and self.rate is not None:
-            before, now = self._rate_of(undo.learned), self._rate_of(self.learned)
+            before, now = self.axes.rate_of(undo.learned), self.axes.rate_of(self.learned)
             if now > before:
-                self._ceiling = min(self._ceiling, math.sqrt(before * now))
+                self.axes.ceiling = min(self.axes.ceiling, math.sqrt(before * now))
         self.learned = undo.learned
         if undo.axis is not None:
-            undo.axis.direction = -undo.axis.direction
-            undo.axis.factor = max(undo.axis.factor**SHRINK, LEAST_FACTOR)
+            undo.axis.turn()
         return f"undone: {words}"
 
     def _calmed(self, is_forced: bool) -> str:
         if self.rate is None:
             return "the examples come in another order"
-        spiked_before = is_forced and self._rate_of(self.learned) >= self._ceiling
+        spiked_before = is_forced and self.axes.rate_of(self.learned) >= self.axes.ceiling
         if is_forced:
-            self._ceiling = min(self._ceiling, self._rate_of(self.learned))
+            self.axes.ceiling = min(self.axes.ceiling, self.axes.rate_of(self.learned))
         if self._back > 1 or spiked_before:
             calmer = nudges.scaled(self.space, self.learned, self.rate, REPEAT_RATE)
             words = nudges.in_words(self.space, self.learned, calmer)
@@ -448,10 +386,12 @@ class LineSearch(StorySearch):
     def next_moment(self) -> None:
         """Time for a decision: first what people ordered for now."""
         self.moment += 1
-        for order in self._orders.pop(self.moment, ()):
+        orders = self._orders.pop(self.moment, ())
+        for order in orders:
             self.obey(order)
+        if orders:
             self.plain = True
-            self.why = f"order: {order['words']}"
+            self.why = f"order: {'; then '.join(order['words'] for order in orders)}"
 
     def obey(self, order: Mapping[str, Any]) -> None:
         """Does what a person ordered."""

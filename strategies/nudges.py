@@ -43,7 +43,7 @@ def nudged_names(space: Space, names: Sequence[str] | None) -> tuple[str, ...]:
     for name in spelt:
         if name not in space.domains:
             raise SpecError(f"nudge: {unknown('hyper-parameter', name, space.free)}")
-        if name not in space.free:
+        if name not in space.free or space.domains[name].cardinality == 1:
             raise SpecError(
                 f"nudge: {name} is fixed in the space; give it a domain, or leave it out of `nudge`"
             )

@@ -2,7 +2,9 @@
 
 How many models there are decides how it is done (`population`):
 - one: fork, probe, commit (`line`);
-- two to seven: an incumbent and its challengers (`challenge`);
+- two to seven: lines that are raised side by side, the worst given up where the budget ends (`family`);
+  an incumbent and its challengers (`challenge`) if `exploit` says so, or where a training is too short
+  for forks: fewer than twelve intervals;
 - eight and more: sub-populations that compare at frequencies of their own (`populations`).
 `exploit: truncation` is population-based training as published (`truncation`), to compare with.
 
@@ -62,7 +64,8 @@ class Panda:
         steady: cycles after which the steady member of three to seven is compared with the line.
         base_schedule: "constant", "linear", "cosine" or {name: cosine, warmup: 0.05}: what the learnt
             learning rate is multiplied by.
-        exploit: "commit", or "truncation" for population-based training as published.
+        exploit: "commit"; "challenge" for an incumbent and challengers that train whole stretches, of two
+            to seven models; or "truncation" for population-based training as published.
         suggest: how members of eight and more explore: "nudge", or "gp" for a Gaussian-process bandit.
     """
 
@@ -103,6 +106,8 @@ class Panda:
             raise SpecError(unknown("suggest", str(self.suggest), SUGGESTIONS))
         if self.exploit == "truncation" and self.population < 2:
             raise SpecError("exploit: truncation copies one member to another: population must be at least 2")
+        if self.exploit == "challenge" and not 2 <= self.population < MANY:
+            raise SpecError(f"exploit: challenge needs a population of 2 to {MANY - 1}")
         if self.suggest == "gp" and (self.population < MANY or self.exploit == "truncation"):
             raise SpecError(f"suggest: gp needs a population of {MANY} or more, and exploit: commit")
         if self.interval is not None and self.interval >= self.max_iterations:
@@ -116,7 +121,7 @@ class Panda:
     @property
     def takes_orders(self) -> bool:
         """Whether people may nudge and roll back while it runs."""
-        return self.exploit != "truncation" and self.population < MANY
+        return self.exploit != "truncation"
 
     @property
     def interval_iterations(self) -> int:

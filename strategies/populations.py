@@ -59,7 +59,7 @@ class PopulationSearch(LineSearch):
     ) -> None:
         super().__init__(recipe, space, metric, mode, seed, baseline)
         self.members: list[Member] = []
-        self._suggestions = Suggestions(space, tuple(a.name for a in self.axes), seed)
+        self._suggestions = Suggestions(space, tuple(a.name for a in self.axes.every), seed)
         self._now = 0
         self._rounds = 0
         self._quiet = 0
@@ -131,7 +131,7 @@ class PopulationSearch(LineSearch):
     def _spread(self, config: Config, number: int) -> Config:
         """`config` with its nudged values drawn from the space."""
         drawn = self.space.flatten(self.space.sample(self.seed, number))
-        for axis in self.axes:
+        for axis in self.axes.every:
             if axis.name in drawn:
                 changed = nudges.with_value(self.space, config, axis.name, drawn[axis.name])
                 config = config if changed is None else changed
@@ -223,7 +223,7 @@ class PopulationSearch(LineSearch):
             found = self._suggestions.suggest(config, self._now / self.recipe.max_iterations)
             if found is not None:
                 return found
-        for k, axis in enumerate(self.axes):
+        for k, axis in enumerate(self.axes.every):
             up = fresh_seed(self.seed, 5, self.moment, number, k) % 2
             changed = nudges.moved(self.space, config, axis.name, 1 if up else -1, FACTOR)
             config = config if changed is None else changed

@@ -36,7 +36,7 @@ class TruncationSearch(PopulationSearch):
 
     def explored(self, config: Config, number: int) -> Config:
         """The donor's values: each drawn anew one time in four, else perturbed up or down."""
-        for k, axis in enumerate(self.axes):
+        for k, axis in enumerate(self.axes.every):
             draw = fresh_seed(self.seed, 7, self.moment, number, k)
             if draw % RESAMPLE_ONE_IN == 0:
                 drawn = self.space.flatten(self.space.sample(self.seed, 1000 + self.moment * 64 + number))

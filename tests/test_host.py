@@ -187,7 +187,9 @@ def test_nan_and_infinity_end_the_segment_as_diverged(make: Make) -> None:
         ),
         (
             [{"val_loss": 1.0, "acc": 2}],
-            "TrainableError: metric 'loss' was never reported; reported were: acc, val_loss",
+            "TrainableError: metric 'loss' was never reported; reported were: acc, val_loss. If it comes "
+            "only now and then: report it at every iteration, or make an iteration as long as from one to "
+            "the next",
         ),
         ([{"loss": 1.0}, {"loss": 2.0}, "boom"], "RuntimeError: boom at the third"),
     ],

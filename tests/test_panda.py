@@ -220,7 +220,8 @@ def test_a_hyper_parameter_that_changes_nothing_is_said_to_be_ignored() -> None:
 
     told = Deaf(ignores=("lr",)).run(strategy)
     assert any(note.startswith("lr is ignored") for note in strategy.notes)
-    assert len([o for o in told if o.segment.reason.startswith("nudge: ")]) == 3
+    nudges = [o.segment for o in told if o.segment.reason.startswith("nudge: ")]
+    assert [s.parent is None for s in nudges] == [True, False, False, False]  # a fresh model says nothing
 
 
 # ---- people
@@ -250,6 +251,19 @@ def test_a_persons_rollback_grows_from_that_segment() -> None:
     assert ordered.parent == target.id
 
 
+def test_orders_given_at_one_time_are_obeyed_in_turn_and_all_are_told() -> None:
+    strategy, world = begin(), World()
+    world.run(strategy, until=20)
+    stamped = [strategy.plan_intervention({"kind": "nudge", "values": {"lr": lr}}) for lr in (0.5, 0.25)]
+    for order in stamped:
+        strategy.intervene(order)
+    world.run(strategy)
+    (reason,) = reasons(world.told, "order")
+    assert reason == f"order: {stamped[0]['words']}; then {stamped[1]['words']}"
+    ordered = next(o.segment for o in world.told if o.segment.reason == reason)
+    assert ordered.config["lr"] == 0.25
+
+
 @pytest.mark.parametrize(
     ("order", "words"),
     [
@@ -259,7 +273,7 @@ def test_a_persons_rollback_grows_from_that_segment() -> None:
         ({"kind": "pray"}, "known: nudge, rollback"),
     ],
 )
-@pytest.mark.parametrize("population", [1, 4])
+@pytest.mark.parametrize("population", [1, 4, 8])
 def test_orders_that_make_no_sense_are_refused(population: int, order: dict[str, Any], words: str) -> None:
     strategy, world = begin(population=population), World()
     world.run(strategy, until=20)
@@ -267,7 +281,7 @@ def test_orders_that_make_no_sense_are_refused(population: int, order: dict[str,
         strategy.plan_intervention(order)
 
 
-@pytest.mark.parametrize("population", [1, 4])
+@pytest.mark.parametrize("population", [1, 4, 8])
 def test_a_life_after_an_order_replays_to_the_same_decisions(population: int) -> None:
     strategy, world = begin(population=population), World()
     world.run(strategy, until=30)
@@ -279,6 +293,21 @@ def test_a_life_after_an_order_replays_to_the_same_decisions(population: int) ->
     for outcome in world.told:
         reborn.tell(outcome)
     assert reborn.ask(8) == strategy.ask(8)
+
+
+def test_an_order_for_many_models_is_every_ones() -> None:
+    strategy, world = begin(population=8, interval=20), World()
+    world.run(strategy, until=40)
+    strategy.intervene(strategy.plan_intervention({"kind": "nudge", "values": {"lr": 0.01}}))
+    world.run(strategy, until=80)
+    nudged = [o.segment for o in world.told if o.segment.reason.startswith("order: nudge lr")]
+    assert [s.config["lr"] for s in nudged] == [0.01] * 8
+    target = world.told[60].segment
+    strategy.intervene(strategy.plan_intervention({"kind": "rollback", "segment": target.id}))
+    assert target.id in strategy.kept()
+    world.run(strategy)
+    back = [o.segment for o in world.told if o.segment.reason.startswith("order: rollback")]
+    assert [s.parent for s in back] == [target.id] * 8
 
 
 def test_a_model_trained_before_goes_on_from_where_it_stands() -> None:
@@ -339,6 +368,7 @@ def test_sub_populations_clone_only_beyond_noise() -> None:
         ({"decay": 0.95}, "decay = 0.95"),
         ({"exploit": "trunc"}, "did you mean 'truncation'"),
         ({"exploit": "truncation"}, "at least 2"),
+        ({"exploit": "challenge"}, "population of 2 to 7"),
         ({"suggest": "gp"}, "population of 8"),
         ({"base_schedule": "cosin"}, "cosin"),
         ({"factor": "big"}, "factor = 'big'"),

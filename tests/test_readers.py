@@ -119,14 +119,14 @@ def test_nested_ray_dicts_are_groups_and_grids_are_choices_with_a_note() -> None
         (lambda tune: {"m": {"x": tune.sample_from(lambda c: 1)}}, "space.m.x: tune.sample_from runs code"),
         (lambda tune: {"x": tune.randint(3, 3)}, "space.x: Ray's randint(3, 3) leaves its upper bound out"),
         (
-            lambda tune: {"x": tune.choice([print])},
-            "space.x: <built-in function print> is a builtin_function",
+            lambda tune: {"x": tune.choice([len])},
+            "space.x: <built-in function len> is a builtin_function",
         ),
         (lambda tune: {"x": tune.choice([])}, "space.x: choice needs at least one value"),
         (lambda tune: {"x": tune.uniform(1, 0)}, "space.x: low = 1.0 is above high = 0.0"),
         (lambda tune: {"x": [tune.uniform(0, 1)]}, "space.x: <ray.tune.search.sample.Float"),
         (lambda tune: {"a/b": tune.uniform(0, 1)}, "the name 'a/b' cannot be used"),
-        (lambda tune: {"x": tune.uniform(0, 1), "f": print}, "space.f: <built-in function print> is a"),
+        (lambda tune: {"x": tune.uniform(0, 1), "f": len}, "space.f: <built-in function len> is a"),
     ],
 )
 def test_ray_spaces_that_cannot_be_read_say_where_and_what_instead(make: Any, text: str) -> None:

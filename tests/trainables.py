@@ -76,6 +76,39 @@ class Scripted(NoCheckpoint):
         return dict(report)
 
 
+class Descent(tune.Trainable):  # type: ignore[misc]
+    """Noisy gradient descent into a bowl, after a restore too at the learning rate of its configuration."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.lr, self.weights = config["lr"], [1.0, 1.0, 1.0]
+
+    def step(self) -> dict[str, Any]:
+        for i, curvature in enumerate((1.0, 0.3, 0.1)):
+            self.weights[i] -= self.lr * (curvature * self.weights[i] + random.gauss(0.0, 0.1))
+        return {"loss": 0.05 + sum(w * w for w in self.weights)}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        Path(checkpoint_dir, "state.json").write_text(json.dumps(self.weights))
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        self.weights = json.loads(Path(checkpoint_dir, "state.json").read_text())
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+
+class Killed(Descent):
+    """Kills its own process in iteration 41, as long as the marker file is not there."""
+
+    def step(self) -> dict[str, Any]:
+        marker = Path(self.config["marker"])
+        if self.iteration == 40 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step()
+
+
 def walk(config: dict[str, Any]) -> None:
     """The walk as a function; writes a checkpoint at every `every`-th report, 1 if not said."""
     value, steps = 0.0, 0

@@ -182,6 +182,20 @@ def findings(runs: Sequence[Run], starts: Sequence[float], seeds: Sequence[int])
                         f"panda-4 from {start:g}: {a:.3f}, {rival} from {whence}: {b:.3f}; "
                         f"better in {wins} of {len(pairs)} seeds"
                     )
+    return said + members_said(runs, starts)
+
+
+def members_said(runs: Sequence[Run], starts: Sequence[float]) -> list[str]:
+    """How far what panda-4 hands over, chosen by validation loss, is from its best member on the test set."""
+    said = []
+    for start in starts:
+        mine = [run.figures for run in runs if (run.contender, run.start) == ("panda-4", start)]
+        behind = [figures["test"] - min(figures["members"]) for figures in mine]
+        if behind:
+            said.append(
+                f"panda-4 from {start:g}: behind the best of its members by {median(behind):.3f}, at most "
+                f"{max(behind):.3f}"
+            )
     return said
 
 

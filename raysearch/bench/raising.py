@@ -82,8 +82,8 @@ def schedule_free(lr: float, seed: int, horizon: int) -> Figures:
     return _figures(training.validate(), horizon)
 
 
-def panda(population: int) -> Callable[..., Figures]:
-    """Panda with its defaults, as a user runs it, in this process."""
+def panda(population: int, exploit: str = "commit") -> Callable[..., Figures]:
+    """Panda with its other settings as they come, as a user runs it, in this process."""
 
     def train(lr: float, seed: int, horizon: int) -> Figures:
         import raysearch
@@ -97,7 +97,7 @@ def panda(population: int) -> Callable[..., Figures]:
                 baseline={"lr": lr},
                 metric="val_loss",
                 mode="min",
-                strategy=raysearch.Panda(max_iterations=horizon, population=population),
+                strategy=raysearch.Panda(max_iterations=horizon, population=population, exploit=exploit),
                 seed=seed,
                 seed_as="seed",
                 storage=folder,
@@ -145,6 +145,7 @@ CONTENDERS: dict[str, Callable[..., Figures]] = {
     "schedule-free": schedule_free,
     "panda-1": panda(1),
     "panda-4": panda(MEMBERS),
+    "challenge-4": panda(MEMBERS, "challenge"),
     "ray-pbt-4": ray_pbt,
     "ray-pb2-4": ray_pb2,
 }

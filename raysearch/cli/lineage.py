@@ -114,6 +114,7 @@ def _merged(segments: Sequence[Any], is_trunk: bool) -> Row:
     first, last = segments[0], max(segments, key=lambda s: s.reached)
     values = first.values if first.values == last.values else f"{first.values} -> {last.values}"
     bad = next((s for s in segments if s.status != "completed"), None)
+    told = first if is_trunk else next((s for s in segments if s.event == "accept"), first)
     return Row(
         is_trunk,
         first.segment,
@@ -121,11 +122,15 @@ def _merged(segments: Sequence[Any], is_trunk: bool) -> Row:
         last.reached,
         values,
         last.value,
-        first.event,
-        first.words if bad is None or not bad.error else f"{first.words}; {bad.status}: {bad.error}",
+        told.event,
+        told.words if bad is None or not bad.error else f"{told.words}; {bad.status}: {bad.error}",
         last.status if bad is None else bad.status,
         len(segments),
     )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _show(results: Results, rows: Sequence[Row], limit: int | None) -> None:
@@ -175,12 +180,12 @@ def _show_others(results: Results, frame: pd.DataFrame) -> None:
     out = console()
     if not ended:
         return
-    out.print(f"\n{len(ended):,} other {'models' if len(ended) > 1 else 'model'} from a fresh start:")
+    out.print(f"\n{_counted(len(ended), 'other model')} from a fresh start:")
     ended.sort(key=lambda found: -found[0])
     for reached, group in ended[:LINES_SHOWN]:
         last = group[group["reached"] == reached].iloc[-1]
         out.print(
-            f"  trial {last['trial']:,}: {len(group):,} segments, to iteration {reached:,} with "
+            f"  trial {last['trial']:,}: {_counted(len(group), 'segment')}, to iteration {reached:,} with "
             f"{results.metric} {number(float(last['value']))}",
             soft_wrap=True,
         )

@@ -233,10 +233,13 @@ def _verdict_values(verdict: Verdict) -> dict[str, Any]:
 
 def _places(results: Results, winner: Best) -> dict[str, str]:
     run = str(results.path)
+    is_raised = results.spec.get("strategy", {}).get("name") == "panda"
+    what = ("--schedule", "-o", "schedule.yaml") if is_raised else ("--config", "-o", "best.yaml")
     return {
         "run": run,
         "checkpoint": str(winner.checkpoint) if winner.checkpoint else "none was kept",
-        "take it": command("export", run, "--config", "-o", "best.yaml"),
+        "take it": command("export", run, *what),
+        **({"try it": f"{command('replay', run)}   (on fresh seeds)"} if is_raised else {}),
         "report": command("report", run),
     }
 

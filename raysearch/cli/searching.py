@@ -80,7 +80,7 @@ def resume(
     root = existing_run(run)
     old = load_spec(root / "spec.yaml")
     new = _edited(root, old, samples, max_iterations, space, workers, sets or [])
-    if new.to_yaml() == old.to_yaml() and _is_complete(root):
+    if new.to_yaml() == old.to_yaml() and is_complete(root):
         _say_complete(root, how, as_json)
         return
     if new.space != old.space:
@@ -188,7 +188,8 @@ def _with_space(root: Path, spec: SearchSpec, file: Path) -> SearchSpec:
 # ---- a run that is to go on
 
 
-def _is_complete(root: Path) -> bool:
+def is_complete(root: Path) -> bool:
+    """Whether the run's last life ended because there was nothing left to do."""
     from raysearch.journal import read_events
     from raysearch.paths import RunPaths
 

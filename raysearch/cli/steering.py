@@ -12,6 +12,7 @@ import yaml
 
 from raysearch.cli import options
 from raysearch.cli.output import command, print_json
+from raysearch.cli.searching import is_complete
 from raysearch.cli.watching import held_by
 from raysearch.errors import RunError, SpecError, unknown
 from raysearch.tree import segment_id
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 60.0  # for the answer of a run that goes on
 POLL_S = 0.1
-TAKES = "panda does, of up to seven models"
+TAKES = "panda does, unless it is exploit: truncation"
 SEGMENT = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -87,6 +88,11 @@ def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:
 
     paths = RunPaths(root)
     orders = Orders(paths.orders)
+    if is_complete(root):
+        raise SpecError(
+            f"{root}: the training is complete, so there is nothing left to change; to train it for longer: "
+            f"{command('resume', str(root), '--max-iterations', 'N')}"
+        )
     name = orders.give(order)
     until = time.monotonic() + PATIENCE_S
     while (answer := orders.answered(name)) is None:

@@ -36,6 +36,8 @@ NOT_METRICS = frozenset(
     ]
 )
 
+NAMES_TOLD = 8  # of the metrics that were reported, where the one searched for was not
+
 
 @dataclass(slots=True)
 class Trained:
@@ -89,8 +91,19 @@ def check_metric(result: Trained, metric: str, segment: Segment, names: set[str]
     ended_before = result.done and segment.start > 0 and not names
     if metric in result.curve or ended_before:
         return
-    told = f"reported were: {', '.join(sorted(names))}" if names else "nothing was reported"
-    raise TrainableError(f"metric {metric!r} was never reported; {told}")
+    raise TrainableError(f"metric {metric!r} was never reported; {_others(names)}")
+
+
+def _others(names: set[str]) -> str:
+    """What was reported in place of the metric, and what to do if that comes only now and then."""
+    if not names:
+        return "nothing was reported"
+    shown = sorted(names)[:NAMES_TOLD]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return (
+        f"reported were: {', '.join(shown)}{more}. If it comes only now and then: report it at every "
+        "iteration, or make an iteration as long as from one to the next"
+    )
 
 
 def _numbers(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
