@@ -49,6 +49,10 @@ def test_a_pack_that_is_not_full_says_nothing_of_its_width() -> None:
     assert (width.limit, width.settled) == (16, False)
 
 
+def test_it_does_not_grow_beyond_what_there_is_memory_for() -> None:
+    assert settle(lambda n: 1.0, Width(fits=lambda models: models <= 100)) == 64
+
+
 def test_where_memory_ran_out_it_stays_at_what_fits() -> None:
     width = Width(limit=256)
     width.ran_out(96)

@@ -4,7 +4,8 @@ Each contender runs the same successive halving over random samples, with the sa
 raysearch one at a time, and Ray Tune with `reuse_actors=True` and ASHA over a plain trainable of the same
 model (with as many processes as `--processes` says; on a machine with a GPU each gets its share of it).
 Ray Tune's ASHA and ours train different numbers of epochs, so epochs a second and the time to the best
-value that Ray Tune found stand beside the time. `busy` is the share of the workers' time spent in training.
+value that Ray Tune found stand beside the time. `busy` is the share of the workers' time spent in
+training, `coordinator` the processor time of the coordinator as a share of the wall time.
 
 `--curve` measures instead, in one process without Ray, epochs a second by size of model and width of pack.
 """
@@ -99,6 +100,7 @@ def _searched(
 ) -> dict[str, Any]:
     import raysearch
 
+    last: dict[str, Any] = {}
     with cluster(workers) as folder:
         began, at = time.perf_counter(), time.time()
         results = raysearch.search(
@@ -114,12 +116,14 @@ def _searched(
             seed_as="seed",
             storage=str(folder),
             name="fused",
+            on_status=last.update,
         )
         seconds = time.perf_counter() - began
         segments = results.segments().sort_values("finished_at")
         course = _course(zip(segments["finished_at"] - at, segments["best_value"], strict=True))
         epochs = int(results.trials()["iterations"].sum())
-        return _figures(trials, seconds, epochs, float(segments["seconds"].sum()) / workers, course)
+        busy = float(segments["seconds"].sum()) / workers
+        return _figures(trials, seconds, epochs, busy, course) | {"coordinator": last["cpu_s"] / seconds}
 
 
 def run_ray_tune(

@@ -45,6 +45,7 @@ class Coordinator:
         self._handles: dict[str, Any] = {}
         self._watch: asyncio.Task[None] | None = None
         self._closed = False
+        self._cpu_before = time.process_time()
 
     def _restarted(self) -> bool:
         return bool(ray.get_runtime_context().was_current_actor_reconstructed)
@@ -114,10 +115,14 @@ class Coordinator:
     # ---- the driver
 
     async def status(self) -> dict[str, Any]:
-        """A snapshot; see Search.status. `pid` and `memory_mb` (peak) are this process's."""
+        """A snapshot; see Search.status. `pid`, `memory_mb` (peak) and `cpu_s` are this process's.
+
+        `cpu_s` counts from when the run was opened.
+        """
         self._watching()
+        cpu_s = time.process_time() - self._cpu_before
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return {**self._search.status(time.time()), "pid": os.getpid(), "memory_mb": peak}
+        return {**self._search.status(time.time()), "pid": os.getpid(), "memory_mb": peak, "cpu_s": cpu_s}
 
     async def stop(self, why: str) -> None:
         """Ends the search at the workers' next turns."""

@@ -22,7 +22,7 @@ from raysearch.fused import files
 from raysearch.fused.alone import fresh
 from raysearch.fused.batches import Data
 from raysearch.fused.fusable import first_line
-from raysearch.fused.pack import Pack
+from raysearch.fused.pack import Pack, is_out_of_memory
 from raysearch.fused.paused import Paused, Rested
 from raysearch.fused.rows import Layout
 from raysearch.fused.stepping import Describes, Member, member
@@ -77,10 +77,10 @@ class Team:
             model = self.waiting[0].model
             try:
                 self.pack.join(self.waiting[0].member, model.row, list(model.lifted))
-            except (RuntimeError, MemoryError):  # no memory for more rows
-                self.width.ran_out(len(self.trainees))
-                if not self.trainees:
+            except Exception as error:
+                if not is_out_of_memory(error) or not self.trainees:
                     raise
+                self.width.ran_out(len(self.trainees))
                 return
             self.trainees.append(self.waiting.popleft())
 
@@ -209,7 +209,9 @@ class Crew:
         form = fresh(self._learner, trainee.model.config, 0)
         structure = trainee.model.structure
         args = (self._learner, self._data, self._device, form, structure, trainee.member, self._lifting)
-        return Team(Pack(*args))
+        team = Team(Pack(*args))
+        team.width.fits = team.pack.fits
+        return team
 
     def _full_config(self, segment: Segment) -> dict[str, Any]:
         seed = {self._job.seed_as: segment.seed} if self._job.seed_as else {}

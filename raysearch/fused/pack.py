@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from raysearch.fused.batches import Data, chosen
 from raysearch.fused.engine import Engine, Inputs
+from raysearch.fused.memory import free_bytes, peak_bytes
 from raysearch.fused.rows import Layout, Row, Rows
 from raysearch.fused.stepping import (
     Describes,
@@ -71,6 +72,7 @@ class Pack:
         self._rule = member.rule
         self.members: list[Member] = []
         self._lifted: list[list[float]] = []
+        self._peak_before = peak_bytes(device)
         self._rows = Rows(self.layout, member.vectors, ROOM_AT_FIRST, device)
         self._structure = structure
         self.width = 1 << 30
@@ -80,12 +82,25 @@ class Pack:
     def __len__(self) -> int:
         return len(self.members)
 
+    def fits(self, models: int) -> bool:
+        """True if there is memory for so many models, as far as what it has used so far tells.
+
+        Counted is twice what it would take: others on this machine grow too.
+        """
+        free = free_bytes(self._device)
+        if free is None or not self.members:
+            return True
+        used = max(self._rows.nbytes, peak_bytes(self._device) - self._peak_before)
+        return free > 2 * used * models / len(self.members)
+
     # ---- joining and leaving
 
     def join(self, member: Member, row: Row, lifted: list[float]) -> None:
         """One more model, with its `lifted_values`. Raises what torch raises where memory runs out."""
         at = len(self.members)
         if at == self._rows.capacity:
+            if not self.fits(2 * at):
+                raise MemoryError(f"no memory for more than {at} models")
             self._rows = self._rows.grown(2 * at)
         self._rows.put(at, row)
         self.members.append(member)

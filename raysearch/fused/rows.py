@@ -92,6 +92,12 @@ class Rows:
 
         self._views: tuple[int, int, list[Tensor]] | None = None  # of the gradients of these rows
 
+    @property
+    def nbytes(self) -> int:
+        """What they take in memory."""
+        tensors = (self.parameters, self.gradients, self.room, *self.vectors.values(), *self.kept.values())
+        return sum(tensor.nbytes for tensor in tensors)
+
     def _empty(self, rows: int) -> Tensor:
         return torch.zeros(rows, self.layout.size, device=self.device)
 

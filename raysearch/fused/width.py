@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 TRIES = 4  # iterations at a width before it is given up: any one of them may be slow for other reasons
@@ -18,11 +19,13 @@ class Width:
     Attributes:
         limit: how many models to fill up to.
         most: never more than this.
+        fits: asked before it grows: whether there is memory for so many models.
     """
 
     limit: int = 16
     most: int = 4096
     settled: bool = False
+    fits: Callable[[int], bool] = lambda models: True
     _rates: dict[int, float] = field(default_factory=dict)
     _seen: dict[int, int] = field(default_factory=dict)
 
@@ -35,9 +38,16 @@ class Width:
             return
         rate = self._rates[self.limit] = max(models / max(seconds, 1e-9), self._rates.get(self.limit, 0.0))
         if rate >= GAIN * self._rates.get(self.limit // 2, 0.0):
-            self.limit, self.settled = min(2 * self.limit, self.most), self.limit >= self.most
+            self._grow()
         elif seen > TRIES:
             self.limit, self.settled = self.limit // 2, True
+
+    def _grow(self) -> None:
+        wider = min(2 * self.limit, self.most)
+        if wider == self.limit or not self.fits(wider):
+            self.settled = True
+        else:
+            self.limit = wider
 
     def ran_out(self, fits: int) -> None:
         """Memory was enough for `fits` models at most."""

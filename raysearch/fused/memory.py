@@ -1,0 +1,46 @@
+"""How much memory is left, so that packs stop growing before the machine kills a process."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """What a device, or this machine or container, has left; None where nothing says so."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    limits = [limit for limit in (_available(MEMINFO), _left_in_group(CGROUP)) if limit is not None]
+    return min(limits, default=None)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most that this process has held so far."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _available(meminfo: Path) -> int | None:
+    try:
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
+
+
+def _left_in_group(folder: Path) -> int | None:
+    """Of a container's limit (cgroup v2), what is not in use."""
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+    except OSError:
+        return None
+    return int(limit) - int(used) if limit.isdigit() and used.isdigit() else None
