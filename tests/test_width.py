@@ -1,4 +1,4 @@
-"""The width of a pack: it doubles while that pays."""
+"""The width of a pack: single steps or all at once, and twice as many while that pays."""
 
 from __future__ import annotations
 
@@ -6,55 +6,71 @@ from collections.abc import Callable
 
 import pytest
 
-from raysearch.fused.width import Width
+from raysearch.fused.width import ALL, Width
 
 
-def settle(seconds: Callable[[int], float], width: Width | None = None) -> int:
+def settle(seconds: Callable[[int, int], float], width: Width | None = None) -> tuple[int, int]:
+    """(limit, step) in the end, where an iteration of n models in steps of s takes seconds(n, s)."""
     width = width or Width()
     for _ in range(100):
-        width.note(width.limit, seconds(width.limit))
+        width.note(width.limit, seconds(width.limit, min(width.limit, width.step)))
     assert width.settled
-    return width.limit
+    return width.limit, width.step
+
+
+def overhead(fixed: float, each: float, strain: float = 0.0) -> Callable[[int, int], float]:
+    """Each step costs something, each model costs something, wide steps cost more a model."""
+    return lambda n, s: n / s * fixed + n * each * (1 + strain * s)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "best"),
+    ("seconds", "found"),
     [
-        (lambda n: 1.0 + 0.001 * n, 4096),
-        (lambda n: 1.0 + 0.05 * max(0, n - 128), 128),
-        (lambda n: float(n), 16),
-        (lambda n: 0.01 * n**2, 16),
+        (overhead(1.0, 0.0001), (4096, ALL)),
+        (overhead(1.0, 0.05), (256, ALL)),
+        (overhead(0.0, 1.0, strain=0.1), (1, 1)),
+        (overhead(1.0, 1.0, strain=0.2), (4, 4)),
     ],
-    ids=["free", "up to 128", "no gain", "loss"],
+    ids=["free", "up to 256", "singly", "a few"],
 )
-def test_it_grows_while_twice_as_many_are_faster_in_all(seconds: Callable[[int], float], best: int) -> None:
-    assert settle(seconds) == best
+def test_it_finds_how_many_to_take_at_once(
+    seconds: Callable[[int, int], float], found: tuple[int, int]
+) -> None:
+    assert settle(seconds) == found
 
 
-def test_a_slow_moment_does_not_stop_it_and_the_first_iteration_of_a_width_does_not_count() -> None:
-    width, times = Width(), {16: [9, 1], 32: [9, 9, 1.1], 64: [0, 9, 9, 9]}
-    for limit, seconds in times.items():
+def test_slow_moments_do_not_stop_it_and_the_first_iteration_of_a_width_does_not_count() -> None:
+    width = Width()
+    for seconds, step in ((90, ALL), (9, ALL), (1, ALL), (20, 1), (4, 1)):
+        assert width.step == step
+        width.note(16, seconds)
+    assert (width.step, width.limit, width.pays) == (ALL, 16, True)
+    times = {16: [9, 1], 32: [9, 9, 1.1], 64: [0, 9, 9, 9]}
+    for limit, several in times.items():
         assert width.limit == limit
-        for each in seconds:
+        for each in several:
             width.note(width.limit, each)
     assert not width.settled
     width.note(64, 9)
     assert (width.limit, width.settled) == (32, True)
 
 
-def test_a_pack_that_is_not_full_says_nothing_of_its_width() -> None:
+def test_few_models_say_nothing_and_a_pack_that_is_not_full_nothing_of_its_width() -> None:
     width = Width()
     for _ in range(10):
-        width.note(15, 0.001)
-    assert (width.limit, width.settled) == (16, False)
+        width.note(3, 0.001)
+    assert width.step == ALL
+    for _ in range(20):
+        width.note(15, 15 / width.step if width.step > 1 else 15)
+    assert (width.limit, width.step, width.settled) == (16, ALL, False)
 
 
 def test_it_does_not_grow_beyond_what_there_is_memory_for() -> None:
-    assert settle(lambda n: 1.0, Width(fits=lambda models: models <= 100)) == 64
+    assert settle(overhead(1.0, 0.0), Width(fits=lambda models: models <= 100)) == (64, ALL)
 
 
 def test_where_memory_ran_out_it_stays_at_what_fits() -> None:
     width = Width(limit=256)
     width.ran_out(96)
     width.note(256, 0.0)
-    assert (width.limit, width.settled) == (96, True)
+    assert (width.limit, width.step, width.settled) == (96, 96, True)

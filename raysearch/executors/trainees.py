@@ -108,6 +108,7 @@ class Crew:
         self._checkpoints, self._remark = checkpoints, remark
         self._teams: dict[Structure | int, Team] = {}  # by structure, or by the segment that trains alone
         self._reserved: int | None = None
+        self._pays = False  # a pack of another structure was much faster than single models
         self._layouts: dict[Structure, Layout] = {}
         self.paused = Paused(scratch / "paused")
 
@@ -211,6 +212,7 @@ class Crew:
         args = (self._learner, self._data, self._device, form, structure, trainee.member, self._lifting)
         team = Team(Pack(*args))
         team.width.fits = team.pack.fits
+        team.width.compared = self._pays
         return team
 
     def _full_config(self, segment: Segment) -> dict[str, Any]:
@@ -270,6 +272,7 @@ class Crew:
 
     def iterate(self, team: Team) -> list[Leaver]:
         """One iteration of a pack; returns those who are through with their leases."""
+        team.pack.width = team.width.step
         began = time.perf_counter()
         reports = team.pack.iterate()
         seconds = time.perf_counter() - began
@@ -278,6 +281,7 @@ class Crew:
         if team.pack.trouble:
             self._remark(f"models had to be trained one at a time: {first_line(team.pack.trouble)}")
         team.width.note(len(reports), seconds)
+        self._pays = self._pays or team.width.pays
         through: list[int] = []
         for place, report in enumerate(reports):
             trainee = team.trainees[place]
