@@ -55,6 +55,21 @@ def main(argv: list[str]) -> int:
         figures = contend(__name__, "curve", {})
         notes = ["epochs a second of the digits perceptron on one core: plain torch, and packs"]
         show("fused by size", figures["rows"], notes, options.json)
+        return 0
+    trials, horizon = TRIALS[options.model]
+    model = dict(MODELS[options.model])
+    if options.size:
+        model[{"mlp": "hidden", "cnn": "channels", "transformer": "width"}[options.model]] = options.size
+    values = {
+        "kind": options.model,
+        "model": model,
+        "trials": options.trials or trials,
+        "horizon": options.horizon or horizon,
+        "workers": options.workers,
+        "processes": options.processes or options.workers,
+    }
+    rows = [contend(__name__, name, values) for name in options.only or CONTENDERS]
+    show(f"fused {options.model}", _shown(rows), _notes(rows), options.json)
     return 0
 
 
