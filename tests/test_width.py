@@ -1,4 +1,4 @@
-"""The width of a pack: single steps or all at once, and twice as many while that pays."""
+"""The width of a pack: single steps or all at once, and more while that pays."""
 
 from __future__ import annotations
 
@@ -41,18 +41,25 @@ def test_it_finds_how_many_to_take_at_once(
 
 def test_slow_moments_do_not_stop_it_and_the_first_iteration_of_a_width_does_not_count() -> None:
     width = Width()
-    for seconds, step in ((90, ALL), (9, ALL), (1, ALL), (20, 1), (4, 1)):
+    for seconds, step in ((90, ALL), (9, ALL), (1, ALL), (1.5, 1), (4, 1)):
         assert width.step == step
         width.note(16, seconds)
-    assert (width.step, width.limit, width.pays) == (ALL, 16, True)
-    times = {16: [9, 1], 32: [9, 9, 1.1], 64: [0, 9, 9, 9]}
+    assert (width.step, width.limit, width.pays) == (ALL, 16, False)
+    times = {16: [9, 1], 64: [9, 9, 1.1], 256: [0, 9, 9, 9]}
     for limit, several in times.items():
         assert width.limit == limit
         for each in several:
             width.note(width.limit, each)
     assert not width.settled
-    width.note(64, 9)
-    assert (width.limit, width.settled) == (32, True)
+    width.note(256, 9)
+    assert (width.limit, width.settled) == (64, True)
+
+
+def test_where_all_together_are_twice_as_fast_at_once_the_comparison_is_short() -> None:
+    width = Width()
+    for seconds in (9, 1, 1, 2.5):
+        width.note(16, seconds)
+    assert (width.step, width.compared, width.pays) == (ALL, True, True)
 
 
 def test_few_models_say_nothing_and_a_pack_that_is_not_full_nothing_of_its_width() -> None:

@@ -28,6 +28,7 @@ from raysearch.fused.stepping import (
 from raysearch.fused.structure import Lifting, Structure
 
 ROOM_AT_FIRST = 8
+FEW = 2  # models that take less time one after the other than vectorised
 _NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
@@ -129,11 +130,12 @@ class Pack:
         """
         plan = make_plan(self._learner, self.members, self._data, self._device)
         run = _Iteration(plan, torch.zeros(len(self), device=self._device))
-        for first in range(0, len(self), self.width):
-            self._train(run, first, min(len(self), first + self.width), 0)
         reports: list[Report | Exception] = [{} for _ in self.members]
-        for first in range(0, len(self), self.width):
-            self._judge(reports, first, min(len(self), first + self.width))
+        width = self.width if len(self) > FEW else 1
+        for first in range(0, len(self), width):
+            stop = min(len(self), first + width)
+            self._train(run, first, stop, 0)
+            self._judge(reports, first, stop)
         for place, loss in enumerate((run.losses / plan.steps).tolist()):
             self.members[place].at += 1
             report = reports[place]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 TRIES = 4  # iterations at a width before it is given up: any one of them may be slow for other reasons
-GAIN = 1.05  # twice as many must be so much faster in all, or it is not worth their waiting
+TIMES = 4  # as many in the next try
+GAIN = 1.1  # so many must be so much faster in all, or it is not worth their waiting
 ALL = 1 << 30  # a step takes all models there are
 SAMPLES = 2  # iterations of each way of going that are compared, the better one counts
 CLEAR = 2.0  # so much faster together, and other models of the learner need no comparison
@@ -19,8 +20,8 @@ class Width:
 
     At first it compares steps of all models with single ones, since a model may be so large that
     vectorising it costs more than it saves: then it stays with single steps, or steps of a few. Else it
-    doubles while that makes the pack faster as a whole, by models per second. The first iteration at a width
-    is not counted: it allocates. Where memory runs out it is halved for good.
+    becomes four times as wide while that makes the pack faster as a whole, by models per second. The first
+    iteration at a width is not counted: it allocates. Where memory runs out it is less for good.
 
     Attributes:
         limit: how many models to fill up to.
@@ -51,7 +52,7 @@ class Width:
         if not self.compared:
             self._compare(models, rate)
         elif models >= self.limit:
-            self._double(rate)
+            self._widen(rate)
 
     def ran_out(self, fits: int) -> None:
         """Memory was enough for `fits` models at most."""
@@ -67,28 +68,28 @@ class Width:
             return
         rates = self._samples.setdefault(self.step, [])
         rates.append(rate)
-        if len(rates) < SAMPLES:
-            return
         best = {step: max(found) for step, found in self._samples.items()}
+        self.pays = self.step == 1 and best[ALL] >= CLEAR * best[1]
+        if len(rates) < SAMPLES and not self.pays:
+            return
         if self.step == ALL:
             self.step = 1
         elif self.step == 1 and best[1] < best[ALL]:
             self.step, self.compared = ALL, True
-            self.pays = best[ALL] >= CLEAR * best[1]
         elif self.step == 1:
             self.step = LEAST
         else:
             self.step = self.limit = max((1, LEAST), key=lambda step: best[step])
             self.compared = self.settled = True
 
-    def _double(self, rate: float) -> None:
+    def _widen(self, rate: float) -> None:
         seen = self._seen[self.limit] = self._seen.get(self.limit, 0) + 1
         if seen == 1:
             return
         best = self._rates[self.limit] = max(rate, self._rates.get(self.limit, 0.0))
-        if best >= GAIN * self._rates.get(self.limit // 2, 0.0):
-            wider = min(2 * self.limit, self.most)
+        if best >= GAIN * self._rates.get(self.limit // TIMES, 0.0):
+            wider = min(TIMES * self.limit, self.most)
             self.settled = wider == self.limit or not self.fits(wider)
             self.limit = self.limit if self.settled else wider
         elif seen > TRIES:
-            self.limit, self.settled = self.limit // 2, True
+            self.limit, self.settled = self.limit // TIMES, True
