@@ -10,13 +10,14 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from raysearch.durable import replace_text
 from raysearch.errors import RunError, SpecError
+from raysearch.fingerprint import fingerprint
 from raysearch.journal import Journal, read_outcomes
 from raysearch.paths import RunPaths
 from raysearch.results import Results
@@ -105,9 +106,10 @@ def launch(
         adoption = make_adoption(spec, os.fspath(from_checkpoint), at_iteration)
     elif at_iteration is not None:
         raise SpecError("--at-iteration says where the model of --from-checkpoint stands: give both")
+    rests_on = fingerprint(spec, trainable)
     root = run_folder(spec)
     _create(root, spec, adoption)
-    return _go_on(root, spec, shipped, how)
+    return _go_on(root, spec, shipped, how, rests_on)
 
 
 def resume(
@@ -140,9 +142,10 @@ def resume(
     shipped = ship(loaded)
     _check_edit(old, spec)
     open_journal(RunPaths(root)).close()
+    found = fingerprint(spec, loaded)
     if spec.to_yaml() != old.to_yaml():
         _note_edit(root, old, spec)
-    return _go_on(root, spec, shipped, how)
+    return _go_on(root, spec, shipped, how, found)
 
 
 def more_samples(
@@ -300,10 +303,11 @@ def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
     replace_text(RunPaths(root).spec, new.to_yaml())
 
 
-def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
+def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: Mapping[str, Any]) -> Results:
     from raysearch.executors.protocol import Job
 
-    setup = Setup(str(root.absolute()), dataclasses.replace(spec, trainable="raysearch:shipped"))
+    shown = dataclasses.replace(spec, trainable="raysearch:shipped")
+    setup = Setup(str(root.absolute()), shown, fingerprint=rests_on)
     job = Job(
         run=setup.run,
         trainable=shipped,
@@ -336,7 +340,7 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
 
 
 def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
-    from raysearch.cluster.connect import Resources, connected, fitting
+    from raysearch.cluster.connect import Resources, connected, fitting, gpu_kinds
     from raysearch.executors.tune import run_tune
 
     resources = Resources(spec.workers.cpu, spec.workers.gpu, spec.workers.resources)
@@ -345,14 +349,16 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
     with connected(how.address, how.local):
         fit = fitting(resources)
         count = fit if spec.workers.count == "auto" else int(spec.workers.count)
-        setup = dataclasses.replace(setup, notes=_sharing(spec, count))
+        kinds = gpu_kinds() if spec.workers.gpu else None
+        rests_on = {**setup.fingerprint, "gpu": kinds or setup.fingerprint.get("gpu")}
+        setup = dataclasses.replace(setup, notes=_sharing(spec, count), fingerprint=rests_on)
         return run_tune(setup, job, count, resources, how.on_status, list(how.callbacks))
 
 
 def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:
     """What is to be said where models take turns."""
     population = getattr(spec.strategy, "population", 1)
-    if population <= workers:
+    if population <= workers or not getattr(spec.strategy, "needs_checkpoints", False):
         return ()
     return (f"{population} models on {workers} {'worker' if workers == 1 else 'workers'}: they take turns",)
 

@@ -17,6 +17,7 @@ OURS = {
     "caviar": "raysearch.strategies.caviar:Caviar",
     "panda": "raysearch.strategies.panda:Panda",
     "replay": "raysearch.strategies.replay:Replay",
+    "retest": "raysearch.strategies.retest:Retest",
 }
 
 
