@@ -22,6 +22,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "panda": "one model or four raised live, beside schedules and Ray Tune's populations",
     "retest": "how often a retest of stored settings errs",
     "schedules": "FILE: how well strategies choose among recorded schedules",
+    "transfer": "FILE: what remembered searches are worth to a new one",
     "tables": "FILE: how well strategies search recorded learning curves",
 }
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
