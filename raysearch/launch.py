@@ -96,9 +96,9 @@ def launch(
     from raysearch.executors.loading import ship
 
     trainable = _load(spec)
-    spec = _resolved(spec, trainable)
     how = how or How()
     _check_executor(how)
+    spec = _informed(_resolved(_planned(spec, how), trainable))
     shipped = ship(trainable)
     _check_strategy(spec, trainable)
     adoption = None
@@ -233,6 +233,27 @@ def _resolved(spec: SearchSpec, trainable: Any) -> SearchSpec:
     return dataclasses.replace(spec, strategy=dataclasses.replace(spec.strategy, variant=variant))  # type: ignore[type-var]
 
 
+def _planned(spec: SearchSpec, how: How) -> SearchSpec:
+    """The spec with `strategy: auto` decided by a short measured run."""
+    if spec.strategy.name != "auto":
+        return spec
+    from raysearch.planning import make_plan
+
+    plan = make_plan(spec, how)
+    why = f"strategy: {plan.advice.strategy}, because {'; '.join(plan.advice.reasons)}"
+    return dataclasses.replace(plan.spec(spec), notes=(*spec.notes, why))
+
+
+def _informed(spec: SearchSpec) -> SearchSpec:
+    """The spec whose strategy begins from what its memory, known_good and priors say."""
+    if not (spec.memory or spec.known_good or spec.priors):
+        return spec
+    from raysearch.memory import begin_from
+
+    strategy, remarks = begin_from(spec)
+    return dataclasses.replace(spec, strategy=strategy, notes=(*spec.notes, *remarks))
+
+
 def _check_executor(how: How) -> None:
     if how.executor not in ("tune", "inline"):
         raise SpecError(f"executor: {how.executor!r} is not one of tune, inline")
@@ -357,10 +378,12 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
 
 def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:
     """What is to be said where models take turns."""
+    memory = tuple(note for note in spec.notes if note.startswith(("memory", "strategy:")))
     population = getattr(spec.strategy, "population", 1)
     if population <= workers or not getattr(spec.strategy, "needs_checkpoints", False):
-        return ()
-    return (f"{population} models on {workers} {'worker' if workers == 1 else 'workers'}: they take turns",)
+        return memory
+    kind = "worker" if workers == 1 else "workers"
+    return (f"{population} models on {workers} {kind}: they take turns", *memory)
 
 
 def _count(samples: str | int, now: int) -> int:

@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from raysearch.errors import SpecError
 from raysearch.space import Space
-from raysearch.strategies.transfer import HURDLE_TASKS, Transfer, box, portfolio
+from raysearch.strategies.importance import normal_ranks
+from raysearch.strategies.transfer import HURDLE_TASKS, Transfer, box, neighbours, portfolio
 from raysearch.tree import Config, Mode
 
 Floats = npt.NDArray[np.float64]
-SIZE = 8  # of the portfolio
+ROWS = 200  # of what past tasks say together
+SIZE = 12  # of the portfolio
 STALE = 0.5  # weight of a task whose settings were found stale since
 LEAST = 10  # trials, below which a record says nothing
 
@@ -139,7 +141,7 @@ def importance_everywhere(records: Sequence[Record]) -> dict[str, float]:
 
 
 def importance_table(records: Sequence[Record], task: str = "") -> list[dict[str, Any]]:
-    """A row a hyper-parameter: its mean share over all tasks, the least and most of any, and that of `task`."""
+    """A row a hyper-parameter: its mean share over all tasks, the least and most of any, and `task`'s."""
     rows = []
     for name, mean in importance_everywhere(records).items():
         shares = {r.task: r.importances[name] for r in records if name in r.importances}
@@ -193,4 +195,25 @@ def _transfer(
     sound = [i for i, (r, *_) in enumerate(kept) if r.verdict != "stale"]
     bounds = box([points[i] for i in sound], [scores[i] for i in sound], space)
     tasks = 0 if len(sound) < HURDLE_TASKS else len(kept)
-    return Transfer(entries, bounds, tasks)
+    expected = _expected(points, scores, [r.weight for r, *_ in kept], space)
+    return Transfer(entries, bounds, tasks, expected=expected)
+
+
+def _expected(
+    points: Sequence[Floats], scores: Sequence[Floats], weights: Sequence[float], space: Space
+) -> list[list[float]]:
+    """Of up to ROWS points the mean normal score over all tasks: each task's best, and others."""
+    z = [normal_ranks(s) for s in scores]
+    each = max(4, ROWS // (2 * len(points)))
+    chosen = []
+    for task, (p, zs) in enumerate(zip(points, z, strict=True)):
+        order = np.argsort(zs, kind="stable")
+        rest = np.random.default_rng((ROWS, task)).permutation(order[each:])
+        chosen.append(p[np.concatenate([order[:each], rest[:each]])])
+    x = np.concatenate(chosen)
+    means = np.average(
+        [neighbours(p, zs, x, space.is_categorical) for p, zs in zip(points, z, strict=True)],
+        axis=0,
+        weights=weights,
+    )
+    return [[round(float(v), 3) for v in (m, *row)] for m, row in zip(means, x, strict=True)]

@@ -34,6 +34,7 @@ def write_report(results: Results) -> str:
     sections = [
         [f"# Search {name}", "", *outcome],
         _finals(results),
+        _past(results) if winner is not None else [],
         _rungs(results),
         _trials(results) if winner is not None else [],
         _failures(results),
@@ -48,6 +49,16 @@ def _winner(results: Results, winner: Best) -> list[str]:
     ]
     lines[0] += f" (trial {winner.trial}; {'lower' if results.mode == 'min' else 'higher'} is better)."
     return [*lines, "", *_table(("hyper-parameter", "value"), settings(winner.config, DIGITS).items())]
+
+
+def _past(results: Results) -> list[str]:
+    from raysearch.helped import helped
+
+    found = helped(results)
+    if found is None:
+        return []
+    rows = [[number(v, DIGITS) for v in row.values()] for row in found.rows]
+    return ["## What the past did", "", str(found), "", *_table([*found.rows[0]], rows)]
 
 
 def _finals(results: Results) -> list[str]:

@@ -157,6 +157,12 @@ class CaviarSearch:
         return segments
 
     @property
+    def leader(self) -> Config | None:
+        """The configuration of the best trial so far; None while none ended well."""
+        best = self._podium.best()
+        return best[0][1] if best else None
+
+    @property
     def finished(self) -> bool:
         """True when every trial has gone as far as it goes, and the finish is done."""
         if self._out or not self._search_is_over():

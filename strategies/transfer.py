@@ -41,12 +41,18 @@ class Transfer:
         portfolio: mappings of config, and where it is from (`why`).
         box: name -> [low, high] on the hyper-parameter's unit axis, or the list of choices.
         tasks: how many past tasks stand behind it; the hurdle needs three.
-        priors: name -> domain in its YAML form, and `confidence`: low, medium, high, or a share up to 1.
+        hurdle: promote only what is no worse than the best of the portfolio at its rung. Off: on recorded
+            curves it made good pasts worth less and misleading ones harmful (`raysearch bench transfer`).
+        expected: rows of what past tasks say of a point: its mean normal score (lower is better), then the
+        point. priors: name -> domain in its YAML form, and `confidence`: low, medium, high, or a share up to
+        1.
     """
 
     portfolio: Sequence[Mapping[str, Any]] = ()
     box: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     tasks: int = 0
+    hurdle: bool = False
+    expected: Sequence[Sequence[float]] = ()
     priors: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -75,7 +81,7 @@ def transfer_setting(value: object) -> Transfer | None:
     if value is None or isinstance(value, Transfer):
         return value
     if isinstance(value, Mapping):
-        names = ("portfolio", "box", "tasks", "priors")
+        names = ("portfolio", "box", "tasks", "hurdle", "expected", "priors")
         for name in value:
             if name not in names:
                 raise SpecError(unknown("field of transfer", name, names))
@@ -124,6 +130,13 @@ class TransferSampler:
         """`first` is the number of the first trial that is proposed."""
         self._transfer, self._inner, self._space, self._seed = transfer, inner, space, seed
         self._first = first
+        self._model: Any = getattr(
+            inner, "sampler", inner
+        )  # behind one that moves proposals to recorded ones
+        if transfer.expected and hasattr(self._model, "expect"):
+            table = np.array(transfer.expected, float)
+            known, z, kinds = table[:, 1:], table[:, 0], space.is_categorical
+            self._model.expect = lambda x: neighbours(known, z, x, kinds)
         self._prior = prior_space(space, transfer.priors) if prior_names(transfer.priors) else None
         self._places = {_key(space, one["config"]): one for one in transfer.portfolio}
         self._kinds: dict[int, str] = {}
@@ -163,7 +176,7 @@ class TransferSampler:
 
     def hurdle(self, iteration: int) -> float:
         """The score that a trial must not exceed to be promoted from this rung; +inf for no hurdle."""
-        if self._transfer.tasks < HURDLE_TASKS or self.is_dropped:
+        if not self._transfer.hurdle or self._transfer.tasks < HURDLE_TASKS or self.is_dropped:
             return math.inf
         return self._bars.get(iteration, math.inf)
 
@@ -228,6 +241,8 @@ class TransferSampler:
         p = worse_probability(self._scores[True], self._scores[False])
         if p > WORSE:
             self.share, self.is_dropped = 0.0, True
+            if hasattr(self._model, "expect"):
+                self._model.expect = None
         elif p > NOT_BETTER:
             self.share /= 2
 

@@ -20,6 +20,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "startup": "from the command to the first outcome, beside Tuner.fit",
     "fork": "what it takes to fork a checkpoint, beside copying its file",
     "panda": "one model or four raised live, beside schedules and Ray Tune's populations",
+    "plan": "how good the advice of raysearch plan is, on simulated situations",
     "retest": "how often a retest of stored settings errs",
     "schedules": "FILE: how well strategies choose among recorded schedules",
     "transfer": "FILE: what remembered searches are worth to a new one",
