@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import inspect
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from raysearch.executors.probe import Measured
     from raysearch.launch import How
 
+_SCHEDULE = re.compile(r"lr_scheduler|LRScheduler|Annealing|OneCycle|warmup|get_\w*schedule", re.IGNORECASE)
 CONFIGS = 3  # that each worker measures
 
 
@@ -73,6 +76,7 @@ def make_plan(
     if not isinstance(horizon, int):
         raise SpecError(f"strategy {recipe.name} does not say how long a training is (max_iterations)")
     measured, workers, pauses = _measure(spec, how, limit_s, horizon)
+    nudgeable = _nudgeable(spec)
     situation = Situation(
         horizon=horizon,
         seconds=measured.seconds,
@@ -83,7 +87,9 @@ def make_plan(
         start_s=measured.start_s,
         switch_s=measured.switch_s,
         can_pause=pauses,
-        can_nudge=_can_nudge(spec),
+        can_nudge=bool(nudgeable),
+        has_schedule=has_schedule(spec),
+        nudgeable=nudgeable,
         dimension=spec.space.dimension,
         knows=spec.baseline is not None,
     )
@@ -123,11 +129,22 @@ def _configs(spec: SearchSpec, worker: int) -> list[Any]:
     return [*first, *drawn][:CONFIGS]
 
 
-def _can_nudge(spec: SearchSpec) -> bool:
+def _nudgeable(spec: SearchSpec) -> int:
     try:
-        return bool(nudged_names(spec.space, None))
+        return len(nudged_names(spec.space, None))
     except SpecError:
-        return False
+        return 0
+
+
+def has_schedule(spec: SearchSpec) -> bool | None:
+    """Whether the code of the trainable names a learning-rate schedule; None if it cannot be read."""
+    from raysearch.executors.loading import load_trainable
+
+    try:
+        source = inspect.getsource(load_trainable(spec.trainable))
+    except (OSError, TypeError):
+        return None
+    return _SCHEDULE.search(source) is not None
 
 
 def _fuses(spec: SearchSpec) -> bool:

@@ -2,12 +2,13 @@
 
 With B whole trainings in all and D behind one another (`Situation.trainings`, `.depth`):
 
-    D < 1       nothing comes to its end: shrink the training
-    B < PROBES  one training of the settings at hand, watched by panda's guard, without probes
-    B < B_few   panda: one model, or a few
-    else        caviar; and panda on its winner where both fit
+    D < 1                             nothing comes to its end: shrink the training
+    B < PROBES                        one training of the settings at hand, under panda's guard, without
+    probes the trainable has a schedule      caviar, from B = LEAST_CAVIAR on
+    B >= BOTH and D >= TWICE          caviar, then panda on its winner
+    else                              panda: one model, or a few
 
-B_few is what caviar takes to try FEW configurations through its rungs. The numbers are calibrated on
+The numbers are calibrated on
 simulated situations (`raysearch bench plan`).
 """
 
@@ -23,9 +24,10 @@ from raysearch.strategies.finish import Finish
 from raysearch.strategies.rungs import rung_levels
 from raysearch.strategies.situation import Situation
 
-FEW = 18  # configurations, below which caviar is not worth it
+FEW = 18  # configurations, below which caviar is not worth it where most cannot be nudged
 PROBES = 1.25  # whole trainings that a panda with probes takes
-DEEP = 1.3  # depth that caviar needs: rungs wait for one another
+BOTH = 11.25  # whole trainings, from which on caviar and then panda is best
+LEAST_CAVIAR = 2.5  # whole trainings, from which on caviar is best where the trainable has a schedule
 TWICE = 2.4  # depth that caviar and then panda need
 FINISH_SHARE = 0.25  # of all, at most, for the finish
 SAMPLES_UNLIMITED = 300
@@ -70,7 +72,6 @@ class Advice:
 
 def advise(s: Situation, eta: int = 3) -> Advice:
     """The strategy for a situation."""
-    few = caviar_trainings(s.horizon, FEW, eta)
     facts = _facts(s)
     nudges = s.can_pause and s.can_nudge
     if s.depth < 1:
@@ -82,13 +83,21 @@ def advise(s: Situation, eta: int = 3) -> Advice:
             else (f"early ranks mislead here (Spearman {s.ranks:.2f} with the end)")
         )
         return _panda(s, (*facts, why), ("ranks that agree early and late: caviar",))
-    if s.trainings < PROBES and nudges:
+    if nudges and s.trainings < PROBES:
         return _guarded(s, facts)
-    if nudges and (s.trainings < few or s.depth < DEEP):
-        return _panda(s, (*facts, _why_panda(s, few)), _flips_panda(s, few))
-    if nudges and s.trainings >= few + 2 * PROBES and s.depth >= TWICE and not math.isinf(s.trainings):
+    if not nudges:
+        return _caviar(
+            s, (*facts, "there is nothing to nudge while a model trains, or it cannot be paused"), eta
+        )
+    if s.has_schedule:
+        why = "the trainable has a schedule of its own, so what counts is which settings it begins with"
+        few = s.trainings < LEAST_CAVIAR
+        return _panda(s, (*facts, why), _flips(s)) if few else _caviar(s, (*facts, why), eta)
+    if s.trainings >= BOTH and s.depth >= TWICE:
         return _both(s, facts, eta)
-    return _caviar(s, facts, eta)
+    if s.is_structural and s.trainings >= caviar_trainings(s.horizon, FEW, eta):
+        return _caviar(s, (*facts, "most hyper-parameters cannot change in the middle of a training"), eta)
+    return _panda(s, (*facts, _why_panda(s)), _flips(s))
 
 
 def caviar_trainings(horizon: int, samples: int, eta: int) -> float:
@@ -101,14 +110,17 @@ def caviar_trainings(horizon: int, samples: int, eta: int) -> float:
     return total / horizon
 
 
-def _samples(horizon: int, trainings: float, eta: int) -> int:
+def _taken(s: Situation, samples: int, eta: int) -> float:
+    """Whole trainings that so many samples take, with what their trials cost besides."""
+    return caviar_trainings(s.horizon, samples, eta) + samples * s.per_trial
+
+
+def _samples(s: Situation, trainings: float, eta: int) -> int:
     """How many samples so many whole trainings are enough for."""
     low, high = 1, MOST
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (
-            (middle, high) if caviar_trainings(horizon, middle, eta) <= trainings else (low, middle - 1)
-        )
+        low, high = (middle, high) if _taken(s, middle, eta) <= trainings else (low, middle - 1)
     return low
 
 
@@ -116,8 +128,8 @@ def _caviar(s: Situation, facts: tuple[str, ...], eta: int) -> Advice:
     budget = USED * s.trainings
     finish = _finish(budget, s)
     spent = finish.top * finish.seeds + finish.seeds if finish else 0
-    samples = SAMPLES_UNLIMITED if math.isinf(budget) else max(eta, _samples(s.horizon, budget - spent, eta))
-    trainings = caviar_trainings(s.horizon, samples, eta) + spent
+    samples = SAMPLES_UNLIMITED if math.isinf(budget) else max(eta, _samples(s, budget - spent, eta))
+    trainings = _taken(s, samples, eta) + spent
     settings = {
         "samples": samples,
         "eta": eta,
@@ -125,21 +137,41 @@ def _caviar(s: Situation, facts: tuple[str, ...], eta: int) -> Advice:
     }
     reason = f"{samples:,} configurations go through the rungs in that: enough to find good ones among"
     why = (*facts, f"{reason} {s.dimension} hyper-parameters")
-    few = caviar_trainings(s.horizon, FEW, eta)
-    flips = (f"fewer than {few:.1f} whole trainings in all, or a deadline before {DEEP:g} of them: panda",)
+    flips = (f"fewer than {LEAST_CAVIAR:g} whole trainings in all: panda",)
+    if not s.has_schedule and s.can_nudge and s.can_pause:
+        flips = (f"{BOTH:g} whole trainings and {TWICE:g} behind one another: panda after it",)
     return _advice(s, "caviar", settings, trainings, samples, why, flips)
 
 
 def _both(s: Situation, facts: tuple[str, ...], eta: int) -> Advice:
+    if math.isinf(s.trainings):
+        return _both_at_leisure(s, facts, eta)
     first = USED * s.trainings - PROBES
     if s.hours is not None:  # while one model is raised, the other workers idle
         first = min(first, PACKED * (s.depth - USED_BY_LINE) * s.workers)
-    samples = max(eta, _samples(s.horizon, first, eta))
-    trainings = caviar_trainings(s.horizon, samples, eta) + PROBES
+    samples = max(eta, _samples(s, first, eta))
+    trainings = _taken(s, samples, eta) + PROBES
     why = (*facts, f"time for {samples:,} configurations, and then to raise the best of them with care")
     flips = (f"a deadline before {TWICE:g} whole trainings: caviar alone",)
     hours = s.full_hours * (max(1.0, (trainings - PROBES) / s.workers) + PROBES)
     return _advice(s, "two_stage", {"samples": samples, "eta": eta}, trainings, samples, why, flips, hours)
+
+
+def _both_at_leisure(s: Situation, facts: tuple[str, ...], eta: int) -> Advice:
+    trainings = _taken(s, SAMPLES_UNLIMITED, eta) + PROBES
+    hours = s.full_hours * (max(1.0, (trainings - PROBES) / s.workers) + PROBES)
+    settings = {"samples": SAMPLES_UNLIMITED, "eta": eta}
+    flips = ("a deadline: say it with --deadline",)
+    return _advice(s, "two_stage", settings, trainings, SAMPLES_UNLIMITED, facts, flips, hours)
+
+
+def hours_of(s: Situation, recipe: Any) -> float:
+    """Predicted hours of a caviar or panda search."""
+    if recipe.name == "panda":
+        return s.full_hours * (recipe.budget if recipe.population == 1 else 1.2)
+    finish = recipe.finish
+    finals = (finish.top + s.knows) * finish.seeds if finish else 0
+    return s.full_hours * max((_taken(s, recipe.samples, recipe.eta) + finals) / s.workers, 1.0)
 
 
 def _panda(s: Situation, why: tuple[str, ...], flips: tuple[str, ...]) -> Advice:
@@ -200,21 +232,18 @@ def _facts(s: Situation) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _why_panda(s: Situation, few: float) -> str:
-    if s.trainings >= few:
-        return "rungs that wait for one another do not fit before the deadline"
-    return (
-        f"caviar would need {few:.1f} to try {FEW} configurations: too few models are better raised with care"
-    )
+def _why_panda(s: Situation) -> str:
+    if s.trainings >= BOTH:
+        return "a search first, and then a model raised from its best, do not fit behind one another"
+    return f"fewer than {BOTH:g} whole trainings: a few models are better raised with care than many compared"
 
 
-def _flips_panda(s: Situation, few: float) -> tuple[str, ...]:
-    more = (
-        f"{few:.1f} whole trainings or more"
-        if s.trainings < few
-        else f"a deadline after {DEEP:g} whole trainings"
-    )
-    return (f"{more}: caviar", f"fewer than {PROBES:g}: one guarded training")
+def _flips(s: Situation) -> tuple[str, ...]:
+    less = f"fewer than {PROBES:g} whole trainings: one guarded training"
+    if s.has_schedule:
+        return (f"{LEAST_CAVIAR:g} whole trainings or more: caviar", less)
+    both = f"{BOTH:g} whole trainings or more, {TWICE:g} of them behind one another: caviar, then panda"
+    return (both, "a schedule in the trainable itself: caviar", less)
 
 
 def _words(hours: float) -> str:

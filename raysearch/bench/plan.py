@@ -58,7 +58,15 @@ def cases(count: int, first: int) -> list[Case]:
             scheduled=bool(rng.random() < 0.5),
         )
         hours = depth * horizon / 3600
-        situation = Situation(horizon, 1.0, workers, hours=hours, dimension=task.space.dimension)
+        situation = Situation(
+            horizon,
+            1.0,
+            workers,
+            hours=hours,
+            dimension=task.space.dimension,
+            has_schedule=task.scheduled,
+            nudgeable=task.space.dimension,
+        )
         found.append(Case(task, situation, float(rng.uniform(0.2, 1.2)), number))
     return found
 

@@ -82,9 +82,8 @@ def measure_on_ray(
         "num_cpus": bundle.pop("CPU", 0),
         "num_gpus": bundle.pop("GPU", 0),
         "resources": bundle,
-        "max_calls": 1,
     }
-    remote: Any = ray.remote(measure)
+    remote: Any = ray.remote(max_calls=1)(measure)  # what is measured lives in a process of its own
     waiting = [remote.options(**options).remote(job, configs, limit_s, horizon) for configs in share]
     try:
         return [one for found in ray.get(waiting) for one in found]
