@@ -23,6 +23,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "plan": "how good the advice of raysearch plan is, on simulated situations",
     "retest": "how often a retest of stored settings errs",
     "schedules": "FILE: how well strategies choose among recorded schedules",
+    "timing": "hours that a plan predicts, beside those of small real searches",
     "transfer": "FILE: what remembered searches are worth to a new one",
     "tables": "FILE: how well strategies search recorded learning curves",
 }
