@@ -35,6 +35,7 @@ def write_report(results: Results) -> str:
         [f"# Search {name}", "", *outcome],
         _finals(results),
         _past(results) if winner is not None else [],
+        _history(results),
         _rungs(results),
         _trials(results) if winner is not None else [],
         _failures(results),
@@ -49,6 +50,14 @@ def _winner(results: Results, winner: Best) -> list[str]:
     ]
     lines[0] += f" (trial {winner.trial}; {'lower' if results.mode == 'min' else 'higher'} is better)."
     return [*lines, "", *_table(("hyper-parameter", "value"), settings(winner.config, DIGITS).items())]
+
+
+def _history(results: Results) -> list[str]:
+    from raysearch.histories import history_lines, history_svg
+
+    lines = history_lines(results.path)
+    picture = history_svg(results.path, results.metric) if lines else ""
+    return ["## These settings over the months", "", picture, "", *lines] if lines else []
 
 
 def _past(results: Results) -> list[str]:

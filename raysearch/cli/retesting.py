@@ -162,7 +162,7 @@ def _read_config(file: Path) -> dict[str, Any]:
 
 def _run(folder: Path, spec: SearchSpec, how: How, goes_on: bool, as_json: bool) -> Verdict:
     from raysearch.launch import launch, resume
-    from raysearch.retesting import judged, record
+    from raysearch.recording import judged, record
 
     out = console(stderr=as_json)
     if goes_on:
