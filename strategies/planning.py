@@ -35,6 +35,8 @@ MOST = 20_000
 MISLEADING = 0.5  # Spearman, below which early ranks mislead
 PACKED = 0.9  # of the workers' time before the second stage: rungs wait for one another
 USED_BY_LINE = 1.3  # whole trainings that the second stage takes, behind one another
+PROBES_A_CYCLE, SEGMENTS_A_CYCLE = 5, 3  # of a panda: a probe and a stretch of four; two arms and a stretch
+COMMIT_S = 0.01  # to write a checkpoint that is to survive a power cut, and to journal it
 LEARNS = 1.2
 USED = 0.95  # of the time: what is planned to be used
 
@@ -174,7 +176,9 @@ def _both_at_leisure(s: Situation, facts: tuple[str, ...], eta: int) -> Advice:
 def hours_of(s: Situation, recipe: Any) -> float:
     """Predicted hours of a caviar or panda search."""
     if recipe.name == "panda":
-        return s.full_hours * (recipe.budget if recipe.population == 1 else 1.2)
+        cycles = s.horizon / (PROBES_A_CYCLE * recipe.probe_iterations)
+        between = SEGMENTS_A_CYCLE * cycles * (s.switch_s + COMMIT_S) / 3600
+        return s.full_hours * (recipe.budget if recipe.population == 1 else 1.2) + between
     finish = recipe.finish
     finals = (finish.top + s.knows) * finish.seeds if finish else 0
     return s.full_hours * max((_taken(s, recipe.samples, recipe.eta) + finals) / s.workers, 1.0)
