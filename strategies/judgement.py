@@ -11,6 +11,7 @@ from raysearch.strategies.paired import Rules, Standing, pairs_needed, pooled_sd
 
 Word = Literal["fresh", "stale", "inconclusive"]
 DRIFT_SIGMAS = 3.0
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _fresh(e: Evidence) -> str:
     )
     said = (
         f"Fresh: none of {tested} {'challenger' if tested == 1 else 'challengers'} is better than the stored "
-        f"settings by more than {bar:.3g} ({unit}). Others were not tried, so this does not say that the "
+        f"settings by more than {'rounding' if bar < TINY else f'{bar:.3g}'} ({unit}). Others were not tried, so this does not say that the "
         "settings are the best there are."
     )
     return f"{said} {_failures(e)}".strip()

@@ -178,7 +178,7 @@ def hours_of(s: Situation, recipe: Any) -> float:
     if recipe.name == "panda":
         cycles = s.horizon / (PROBES_A_CYCLE * recipe.probe_iterations)
         between = SEGMENTS_A_CYCLE * cycles * (s.switch_s + COMMIT_S) / 3600
-        return s.full_hours * (recipe.budget if recipe.population == 1 else 1.2) + between
+        return float(s.full_hours * (recipe.budget if recipe.population == 1 else 1.2) + between)
     finish = recipe.finish
     finals = (finish.top + s.knows) * finish.seeds if finish else 0
     return s.full_hours * max((_taken(s, recipe.samples, recipe.eta) + finals) / s.workers, 1.0)
