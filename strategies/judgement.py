@@ -132,8 +132,8 @@ def _fresh(e: Evidence) -> str:
     most = "rounding" if bar < TINY else f"{bar:.3g}"
     said = (
         f"Fresh: none of {tested} {'challenger' if tested == 1 else 'challengers'} is better than the stored "
-        f"settings by more than {most} ({unit}). Others were not tried, so this does not say that the settings "
-        "are the best there are."
+        f"settings by more than {most} ({unit}). Others were not tried, so this does not say that the "
+        "settings are the best there are."
     )
     return f"{said} {_failures(e)}".strip()
 
