@@ -60,12 +60,16 @@ def make_plan(
     hours: float | None = None,
     gpu_hours: float | None = None,
     limit_s: float = 10.0,
+    ranks: float | None = None,
+    moves: bool = False,
 ) -> Plan:
     """Measures for about `limit_s` seconds, and advises.
 
     Args:
         hours: until the model is needed; what the strategy or the budget of the spec says if None.
         gpu_hours: that may be spent; likewise.
+        ranks: Spearman of early and late ranks, from an earlier run (`Scores.early_ranks`).
+        moves: whether the best settings change while a model trains, as in reinforcement learning.
 
     Raises:
         SpecError: the strategy does not say how long a training is.
@@ -90,6 +94,8 @@ def make_plan(
         can_nudge=bool(nudgeable),
         has_schedule=has_schedule(spec),
         nudgeable=nudgeable,
+        ranks=ranks,
+        moves=moves,
         dimension=spec.space.dimension,
         knows=spec.baseline is not None,
     )

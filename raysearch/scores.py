@@ -60,6 +60,16 @@ class Scores:
         named = {n: float(s) for n, s in zip(self.space.free, shares, strict=True) if np.isfinite(s)}
         return dict(sorted(named.items(), key=lambda pair: -pair[1]))
 
+    def early_ranks(self) -> float | None:
+        """Spearman of the scores at the lowest and the highest rung; None with too few trials at both."""
+        if len(self.levels) < 2:
+            return None
+        both = np.isfinite(self.scores[:, 0]) & np.isfinite(self.scores[:, -1])
+        if both.sum() < LEAST_RANKED:
+            return None
+        found = spearman(self.scores[both, 0], self.scores[both, -1])
+        return found if np.isfinite(found) else None
+
     def screening_level(self) -> int | None:
         """The fewest iterations after which trials rank as after the most (Spearman >= RANKS_ALIKE).
 

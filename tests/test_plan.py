@@ -13,6 +13,7 @@ from raysearch.bench.landscapes import Landscape
 from raysearch.bench.plan import cases, outcomes, table
 from raysearch.cli import main
 from raysearch.results import load
+from raysearch.scores import scores_of
 from raysearch.spec import load_spec
 from raysearch.strategies.caviar import Caviar
 from raysearch.strategies.planning import BOTH, TWICE, advise, caviar_trainings
@@ -187,6 +188,24 @@ def test_auto_is_decided_at_launch_and_its_run_says_what_it_became(
     assert load_spec("runs/a/spec.yaml").strategy.name == "panda"
     assert "strategy: panda, because" in capsys.readouterr().out
     assert load("runs/a").trials()["iterations"].max() == 27
+
+
+def test_an_earlier_run_and_the_user_may_say_that_early_ranks_mislead(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inline = ("--executor", "inline")
+    spec = "strategy={name: caviar, samples: 48, max_iterations: 4, eta: 2, min_iterations: 1, finish: off}"
+    assert main(["launch", "s.yaml", "--name", "old", "--set", spec, *inline]) == 0
+    ranks = scores_of(load("runs/old"), load_spec("s.yaml").space).early_ranks()
+    assert ranks == pytest.approx(1.0)
+    capsys.readouterr()
+    args = ["plan", "s.yaml", *inline, "--seconds", "0.3", "--deadline", "30s", "--json"]
+    assert main([*args, "--like", "runs/old"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["situation"]["ranks"] == pytest.approx(1.0)
+    assert found["advice"]["strategy"] == "two_stage"
+    assert main([*args, "--moving"]) == 0
+    assert json.loads(capsys.readouterr().out)["advice"]["strategy"] == "panda"
 
 
 def test_what_cannot_be_planned_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from raysearch.cli import options
-from raysearch.cli.output import command, console, print_json
+from raysearch.cli.output import command, console, print_json, say
 from raysearch.cli.searching import _load, how_of, spec_file
 from raysearch.errors import SpecError
 from raysearch.figures import duration, number
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Deadline = Annotated[str | None, Option(metavar="TIME", help="When the model is needed: 3d, 12h, 90m.")]
 GpuHours = Annotated[float | None, Option(metavar="H", min=0, help="GPU-hours that may be spent.")]
 Seconds = Annotated[float, Option("--seconds", metavar="S", min=0.1, help="How long to measure, about.")]
+Like = Annotated[
+    str | None, Option(metavar="RUN", help="An earlier run, that says how far early ranks hold.")
+]
+Moving = Annotated[bool, Option("--moving", help="The best settings change while a model trains, as in RL.")]
 Write = Annotated[bool, Option("--write", help="Put the strategy into the spec.")]
 
 
@@ -31,6 +35,8 @@ def plan(
     seconds: Seconds = 10.0,
     workers: options.Workers = None,
     sets: options.Sets = None,
+    like: Like = None,
+    moving: Moving = False,
     write: Write = False,
     executor: options.By = options.Executor.tune,
     local: options.Local = False,
@@ -47,7 +53,15 @@ def plan(
         hours = None if deadline is None else seconds_of(deadline) / 3600
     except SpecError as error:
         raise SpecError(f"--deadline {error}") from None
-    found = make_plan(search, how, hours=hours, gpu_hours=gpu_hours, limit_s=seconds)
+    found = make_plan(
+        search,
+        how,
+        hours=hours,
+        gpu_hours=gpu_hours,
+        limit_s=seconds,
+        ranks=_ranks(like, search),
+        moves=moving,
+    )
     if as_json:
         print_json(_plain(found))
     else:
@@ -56,6 +70,20 @@ def plan(
         _write(spec_file(spec), found.spec(search))
     elif not as_json and found.advice.strategy != "none":
         console().print(f"\nput it into the spec  {command('plan', spec, '--write')}", soft_wrap=True)
+
+
+def _ranks(run: str | None, spec: SearchSpec) -> float | None:
+    """How far early ranks agree with late ones in an earlier run."""
+    if run is None:
+        return None
+    from raysearch.launch import existing_run
+    from raysearch.results import load
+    from raysearch.scores import scores_of
+
+    found = scores_of(load(existing_run(run)), spec.space).early_ranks()
+    if found is None:
+        say(f"note: too few trials of {run} came to the end to tell how far early ranks hold")
+    return found
 
 
 def _show(found: Plan, spec: SearchSpec) -> None:
