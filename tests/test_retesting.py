@@ -13,6 +13,7 @@ from raysearch.cli import main
 from raysearch.dueness import due_of
 from raysearch.errors import SpecError
 from raysearch.fingerprint import changes, of_files
+from raysearch.histories import history_frame, history_svg
 from raysearch.journal import Journal, read_outcomes
 from raysearch.months import next_interval, plus_months
 from raysearch.paths import RunPaths
@@ -90,6 +91,14 @@ def test_from_fresh_to_stale_over_the_months(run: Path, capsys: pytest.CaptureFi
     assert second["drift"] is True
     assert second["config"] != first["config"]
     assert [v.word for v in history(run)] == ["fresh", "stale"]
+    frame = history_frame(run)
+    assert frame["verdict"].tolist() == ["fresh", "stale"]
+    assert frame["mean"][1] > frame["mean"][0] + 1
+    picture = history_svg(run, "loss")
+    assert picture.count("<circle") == 2
+    assert ">stale</text>" in picture
+    assert main(["report", "runs/first"]) == 0
+    assert "## These settings over the months" in (run / "report.md").read_text()
     third = retest_spec(load(run), day=dt.date(2027, 1, 1))
     assert third.baseline == second["config"]
     assert third.name == "first-retest-20270101"
