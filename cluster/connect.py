@@ -76,6 +76,13 @@ def fitting(resources: Resources) -> int:
     return fit
 
 
+def gpu_kinds() -> str | None:
+    """The kinds of accelerator that the cluster's nodes have; None if they say none."""
+    names = {name for node in ray.nodes() if node["Alive"] for name in node["Resources"]}
+    prefix = "accelerator_type:"
+    return ", ".join(sorted(n.removeprefix(prefix) for n in names if n.startswith(prefix))) or None
+
+
 def _fit(node: Mapping[str, float], bundle: Mapping[str, float]) -> int:
     if not bundle:
         return 1

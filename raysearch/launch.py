@@ -10,13 +10,14 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from raysearch.durable import replace_text
 from raysearch.errors import RunError, SpecError
+from raysearch.fingerprint import fingerprint
 from raysearch.journal import Journal, read_outcomes
 from raysearch.paths import RunPaths
 from raysearch.results import Results
@@ -98,9 +99,9 @@ def launch(
     from raysearch.executors.loading import ship
 
     trainable = _load(spec)
-    spec = _resolved(spec, trainable)
     how = how or How()
     _check_executor(how)
+    spec = _informed(_resolved(_planned(spec, how), trainable))
     shipped = ship(trainable)
     _check_strategy(spec, trainable)
     adoption = None
@@ -108,9 +109,10 @@ def launch(
         adoption = make_adoption(spec, os.fspath(from_checkpoint), at_iteration)
     elif at_iteration is not None:
         raise SpecError("--at-iteration says where the model of --from-checkpoint stands: give both")
+    rests_on = fingerprint(spec, trainable)
     root = run_folder(spec)
     _create(root, spec, adoption)
-    return _go_on(root, spec, shipped, how)
+    return _go_on(root, spec, shipped, how, rests_on)
 
 
 def resume(
@@ -143,9 +145,10 @@ def resume(
     shipped = ship(loaded)
     _check_edit(old, spec)
     open_journal(RunPaths(root)).close()
+    found = fingerprint(spec, loaded)
     if spec.to_yaml() != old.to_yaml():
         _note_edit(root, old, spec)
-    return _go_on(root, spec, shipped, how)
+    return _go_on(root, spec, shipped, how, found)
 
 
 def more_samples(
@@ -233,6 +236,27 @@ def _resolved(spec: SearchSpec, trainable: Any) -> SearchSpec:
     return dataclasses.replace(spec, strategy=dataclasses.replace(spec.strategy, variant=variant))  # type: ignore[type-var]
 
 
+def _planned(spec: SearchSpec, how: How) -> SearchSpec:
+    """The spec with `strategy: auto` decided by a short measured run."""
+    if spec.strategy.name != "auto":
+        return spec
+    from raysearch.planning import make_plan
+
+    plan = make_plan(spec, how)
+    why = f"strategy: {plan.advice.strategy}, because {'; '.join(plan.advice.reasons)}"
+    return dataclasses.replace(plan.spec(spec), notes=(*spec.notes, why))
+
+
+def _informed(spec: SearchSpec) -> SearchSpec:
+    """The spec whose strategy begins from what its memory, known_good and priors say."""
+    if not (spec.memory or spec.known_good or spec.priors):
+        return spec
+    from raysearch.memory import begin_from
+
+    strategy, remarks = begin_from(spec)
+    return dataclasses.replace(spec, strategy=strategy, notes=(*spec.notes, *remarks))
+
+
 def _check_executor(how: How) -> None:
     if how.executor not in ("tune", "inline"):
         raise SpecError(f"executor: {how.executor!r} is not one of tune, inline")
@@ -303,11 +327,12 @@ def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
     replace_text(RunPaths(root).spec, new.to_yaml())
 
 
-def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
+def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: Mapping[str, Any]) -> Results:
     from raysearch.executors.protocol import Job
 
     is_fused = spec.fuse and shipped.is_learner and not spec.isolate
-    setup = Setup(str(root.absolute()), dataclasses.replace(spec, trainable="raysearch:shipped"))
+    shown = dataclasses.replace(spec, trainable="raysearch:shipped")
+    setup = Setup(str(root.absolute()), shown, fingerprint=rests_on)
     job = Job(
         run=setup.run,
         trainable=shipped,
@@ -349,7 +374,7 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
 
 
 def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
-    from raysearch.cluster.connect import Resources, connected, fitting
+    from raysearch.cluster.connect import Resources, connected, fitting, gpu_kinds
     from raysearch.executors.tune import run_tune
 
     resources = Resources(spec.workers.cpu, spec.workers.gpu, spec.workers.resources)
@@ -358,16 +383,21 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
     with connected(how.address, how.local):
         fit = fitting(resources)
         count = fit if spec.workers.count == "auto" else int(spec.workers.count)
-        setup = dataclasses.replace(setup, notes=_sharing(spec, count), prefers_home=job.is_fused)
+        kinds = gpu_kinds() if spec.workers.gpu else None
+        rests_on = {**setup.fingerprint, "gpu": kinds or setup.fingerprint.get("gpu")}
+        notes = _sharing(spec, count)
+        setup = dataclasses.replace(setup, notes=notes, prefers_home=job.is_fused, fingerprint=rests_on)
         return run_tune(setup, job, count, resources, how.on_status, list(how.callbacks))
 
 
 def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:
     """What is to be said where models take turns."""
+    memory = tuple(note for note in spec.notes if note.startswith(("memory", "strategy:")))
     population = getattr(spec.strategy, "population", 1)
-    if population <= workers:
-        return ()
-    return (f"{population} models on {workers} {'worker' if workers == 1 else 'workers'}: they take turns",)
+    if population <= workers or not getattr(spec.strategy, "needs_checkpoints", False):
+        return memory
+    kind = "worker" if workers == 1 else "workers"
+    return (f"{population} models on {workers} {kind}: they take turns", *memory)
 
 
 def _count(samples: str | int, now: int) -> int:

@@ -34,6 +34,8 @@ def write_report(results: Results) -> str:
     sections = [
         [f"# Search {name}", "", *outcome],
         _finals(results),
+        _past(results) if winner is not None else [],
+        _history(results),
         _rungs(results),
         _trials(results) if winner is not None else [],
         _failures(results),
@@ -48,6 +50,24 @@ def _winner(results: Results, winner: Best) -> list[str]:
     ]
     lines[0] += f" (trial {winner.trial}; {'lower' if results.mode == 'min' else 'higher'} is better)."
     return [*lines, "", *_table(("hyper-parameter", "value"), settings(winner.config, DIGITS).items())]
+
+
+def _history(results: Results) -> list[str]:
+    from raysearch.histories import history_lines, history_svg
+
+    lines = history_lines(results.path)
+    picture = history_svg(results.path, results.metric) if lines else ""
+    return ["## These settings over the months", "", picture, "", *lines] if lines else []
+
+
+def _past(results: Results) -> list[str]:
+    from raysearch.helped import helped
+
+    found = helped(results)
+    if found is None:
+        return []
+    rows = [[number(v, DIGITS) for v in row.values()] for row in found.rows]
+    return ["## What the past did", "", str(found), "", *_table([*found.rows[0]], rows)]
 
 
 def _finals(results: Results) -> list[str]:
@@ -125,7 +145,9 @@ def _reproduce(results: Results) -> list[str]:
     from raysearch.yamltext import write_yaml
 
     starts = [event.detail for event in results.events() if event.kind == "start"]
-    versions = ", ".join(f"{k} {v}" for k, v in starts[-1].items()) if starts else "not noted"
+    versions = (
+        ", ".join(f"{k} {v}" for k, v in starts[-1].items() if isinstance(v, str)) if starts else "not noted"
+    )
     return [
         "## To do it again",
         "",

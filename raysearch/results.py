@@ -254,6 +254,11 @@ class Results:
         """
         return [dict(config) for config in self._segments.configs(self._path_to(trial))]
 
+    def configs_by_trial(self) -> dict[int, Config]:
+        """The configuration of each trial of the search, that of its last segment."""
+        configs = self._segments.configs(self._search.leaves)
+        return dict(zip(self._search.numbers.tolist(), map(dict, configs), strict=True))
+
     def schedule(self, trial: int) -> pd.DataFrame:
         """Which configuration held from which iteration to which, on the way to the end of this trial.
 

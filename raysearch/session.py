@@ -5,9 +5,10 @@ from __future__ import annotations
 import bisect
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from raysearch.checkpoints import Checkpoints
 from raysearch.engine import Limits, Search
@@ -33,12 +34,14 @@ class Setup:
         spec: resolved, without the trainable.
         notes: what the user should be told.
         prefers_home: see `engine.Search`.
+        fingerprint: what the run rests on (see `raysearch.fingerprint`); noted in the journal.
     """
 
     run: str
     spec: SearchSpec
     notes: tuple[str, ...] = ()
     prefers_home: bool = False
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Session:
@@ -89,7 +92,7 @@ class Session:
                 search.warn(note)
             checkpoints.sweep(search.register.checkpoints(), STALE_S)
             search.register.keep_existing(set(checkpoints.names()))
-            journal.append_event("start", _versions(), now)
+            journal.append_event("start", {**_versions(), "fingerprint": dict(setup.fingerprint)}, now)
         except BaseException:
             journal.close()
             raise

@@ -221,6 +221,25 @@ def _tags(value: Any) -> list[str]:
     return [_text(tag) for tag in value]
 
 
+def _configs(value: Any) -> tuple[dict[str, Any], ...]:
+    if isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, (list, tuple)):
+        raise SpecError(f"must be a list of configurations, not {value!r}")
+    return tuple(_mapping(config) for config in value)
+
+
+def _fingerprint(value: Any) -> dict[str, Any]:
+    said = _mapping(value)
+    files = said.get("files", [])
+    said["files"] = [files] if isinstance(files, str) else files
+    if not isinstance(said["files"], list) or not all(isinstance(f, str) for f in said["files"]):
+        raise SpecError(f"files must be a list of paths, not {files!r}")
+    if "rows" in said:
+        said["rows"] = _whole(0)(said["rows"])
+    return said if said["files"] else {k: v for k, v in said.items() if k != "files"}
+
+
 READERS: dict[str, Callable[[Any], Any]] = {
     "name": _name,
     "trainable": _trainable,
@@ -242,4 +261,8 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "quota": quantities.size,
     "seed_as": _text,
     "config": _mapping,
+    "fingerprint": _fingerprint,
+    "memory": lambda value: _text(os.fspath(value) if isinstance(value, os.PathLike) else value),
+    "known_good": _configs,
+    "priors": _mapping,
 }

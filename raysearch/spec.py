@@ -64,6 +64,11 @@ class SearchSpec:
         quota: bytes that checkpoints may take.
         seed_as: name of the config entry in which the trainable gets its seed.
         config: entries that every configuration gets besides the space's.
+        fingerprint: what the data are, for `raysearch due`: `files` (hashed, their rows counted), `rows`, and
+            entries of one's own.
+        memory: folder or URL of finished searches to begin from; None to begin afresh.
+        known_good: configurations that are tried first.
+        priors: where good values are believed to lie: a domain for each hyper-parameter, and `confidence`.
         notes: what was understood differently from what was written; to be shown once.
     """
 
@@ -86,6 +91,10 @@ class SearchSpec:
     quota: int | None = None
     seed_as: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    memory: str | None = None
+    known_good: tuple[Mapping[str, Any], ...] = ()
+    priors: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -99,6 +108,9 @@ class SearchSpec:
             raise PlacedError("seed_as", f"{self.seed_as!r} is in the {where} too, and would be overwritten")
         if self.baseline is not None and (why := self.space.why_not(self.baseline)) is not None:
             raise PlacedError("baseline", f"{why}; the baseline must lie in the space: widen it")
+        for number, config in enumerate(self.known_good):
+            if (why := self.space.why_not(config)) is not None:
+                raise PlacedError(f"known_good[{number}]", f"{why}; it must lie in the space")
         if self.space.constraints:
             with placed("space.constraints"):
                 self.space.sample(self.seed, 0)
@@ -125,6 +137,10 @@ class SearchSpec:
             "quota": self.quota,
             "seed_as": self.seed_as,
             "config": plain(self.config),
+            "fingerprint": plain(self.fingerprint),
+            "memory": self.memory,
+            "known_good": [plain(config) for config in self.known_good],
+            "priors": plain(self.priors),
         }
 
     def to_yaml(self) -> str:

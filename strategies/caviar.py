@@ -27,6 +27,7 @@ from raysearch.strategies.ledger import Ledger
 from raysearch.strategies.rungs import Rung, rung_levels, value_at
 from raysearch.strategies.samplers import NAMES, Sampler, Source, make_sampler
 from raysearch.strategies.seeds import fresh_seed
+from raysearch.strategies.transfer import Transfer, TransferSampler, transfer_setting
 from raysearch.tree import Config, Mode, Outcome, Segment, Status, score, segment_id
 
 GOLDEN = 0.6180339887498949
@@ -47,6 +48,8 @@ class Caviar:
         variant: promotion needs checkpoints, stopping does not; with auto a launcher chooses, and
             `start` takes promotion.
         sampler: "model", "sobol", "random", or an object with `propose` and `observe`.
+        transfer: what is known already: `portfolio`, `box`, `tasks`, `priors`; a launcher makes it of memory,
+            known_good and priors.
         finish: how the best are trained again on fresh seeds beside the baseline; None for not at all.
     """
 
@@ -60,6 +63,7 @@ class Caviar:
     variant: Literal["auto", "promotion", "stopping"] = "auto"
     sampler: str | Sampler | Source = "model"
     finish: Finish | None = DEFAULT_FINISH
+    transfer: Transfer | None = None
 
     def __post_init__(self) -> None:
         for field in ("samples", "max_iterations", "eta", "brackets"):
@@ -75,6 +79,7 @@ class Caviar:
                 f"brackets = {self.brackets} but there are only {len(self.levels)} rungs: {self.levels}"
             )
         object.__setattr__(self, "finish", finish_setting(self.finish))
+        object.__setattr__(self, "transfer", transfer_setting(self.transfer))
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -119,6 +124,11 @@ class CaviarSearch:
         self._ladder = sorted(ladder, key=lambda rung: -rung.level)  # where trials wait, from the top down
         self._shares = bracket_shares(len(recipe.levels), recipe.brackets, recipe.eta)
         self._sampler = make_sampler(recipe.sampler, space, seed, recipe.max_iterations)
+        self._past: TransferSampler | None = None
+        if recipe.transfer is not None and not recipe.transfer.is_empty:
+            first = int(baseline is not None)
+            self._past = TransferSampler(recipe.transfer, self._sampler, space, seed, first)
+            self._sampler = self._past
         self._ledger = Ledger()
         self._configs: dict[int, Config] = {}  # of trials that wait or are to go on
         self._going: deque[tuple[int, str]] = deque()  # trials to train on at once, and why
@@ -147,6 +157,12 @@ class CaviarSearch:
         return segments
 
     @property
+    def leader(self) -> Config | None:
+        """The configuration of the best trial so far; None while none ended well."""
+        best = self._podium.best()
+        return best[0][1] if best else None
+
+    @property
     def finished(self) -> bool:
         """True when every trial has gone as far as it goes, and the finish is done."""
         if self._out or not self._search_is_over():
@@ -157,8 +173,15 @@ class CaviarSearch:
         if self._searching or self._lost or self._going:
             return False
         return self._all_began() and all(
-            r.promotable() is None for rungs in self._brackets for r in rungs[:-1]
+            self._promotable(r) is None for rungs in self._brackets for r in rungs[:-1]
         )
+
+    def _promotable(self, rung: Rung) -> tuple[int, int] | None:
+        """The next trial to promote from a rung: among the best 1/eta, and over the hurdle."""
+        found = rung.promotable()
+        if found is None or self._past is None:
+            return found
+        return found if self._ledger.score(found[0]) <= self._past.hurdle(rung.level) else None
 
     def _all_began(self) -> bool:
         while self._next < self._recipe.samples and self._ledger.has_begun(self._next):
@@ -177,7 +200,7 @@ class CaviarSearch:
 
     def _ask_promotions(self, free: int, segments: list[Segment]) -> None:
         for rung in self._ladder:
-            while len(segments) < free and (found := rung.promotable()):
+            while len(segments) < free and (found := self._promotable(rung)):
                 trial, rank = found
                 rung.leave(self._ledger.score(trial), trial)
                 reason = f"rung {rung.level}: rank {rank + 1} of {len(rung)}, promoted"
@@ -196,7 +219,10 @@ class CaviarSearch:
             return self._baseline, "the baseline"
         name = self._recipe.sampler
         what = name if isinstance(name, str) else type(name).__name__
-        return self._sampler.propose(trial), f"new trial from sampler {what}"
+        config = self._sampler.propose(trial)
+        if self._past is not None and (origin := self._past.origin(trial)):
+            return config, f"memory: {origin}"
+        return config, f"new trial from sampler {what}"
 
     def _first(self, trial: int, config: Config, reason: str) -> Segment:
         self._ledger.begin(trial)
@@ -319,9 +345,12 @@ class CaviarSearch:
                 self._configs[trial] = segment.config
             for given_up in rung.hopeless():
                 self._configs.pop(given_up, None)
-        elif rung.level <= segment.start or rung.goes_on(rank):
+        elif rung.level <= segment.start or (rung.goes_on(rank) and self._is_over_hurdle(rung, value)):
             self._configs[trial] = segment.config
             self._going.append((trial, f"rung {rung.level}: rank {rank + 1} of {len(rung)}, goes on"))
+
+    def _is_over_hurdle(self, rung: Rung, value: float) -> bool:
+        return self._past is None or value <= self._past.hurdle(rung.level)
 
     # ---- where things are
 

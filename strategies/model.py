@@ -12,6 +12,7 @@ number has grown by a share, so that a proposal costs microseconds in a search o
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
 
@@ -28,6 +29,7 @@ from raysearch.tree import Config
 Floats = npt.NDArray[np.float64]
 CAP = 300
 FIRST = 20
+INFORMED = 3  # scores that do where other tasks say what to expect
 TRIES = 4  # proposals that are looked at for one that is new and satisfies the constraints
 
 
@@ -52,11 +54,15 @@ class ModelSampler:
         self._conditioned_at = 0
         self._fitted_at = 0
         self._proposed: set[int] = set()  # hashes: the model must not repeat itself
+        self._trust = 1.0
+        self.expect: Callable[[Floats], Floats] | None = (
+            None  # what other tasks say of points, as normal scores
+        )
 
     def propose(self, trial: int) -> Config:
         """The configuration of a new trial."""
         dimension = self._space.dimension
-        is_early = self._scores.seen < max(FIRST, 3 * dimension)
+        is_early = self._scores.seen < (max(FIRST, 3 * dimension) if self.expect is None else INFORMED)
         if is_early or not dimension or chance(self._seed, trial) < self.share:
             return self._design.propose(trial)
         for _ in range(TRIES):
@@ -104,18 +110,37 @@ class ModelSampler:
         self._points, t, trial, y = self._scores.arrays()
         finite = np.isfinite(y)
         self._values = normal_scores(np.where(finite, y, y[finite].max() + 1.0 if finite.any() else 0.0))
+        leaders = self._points[np.argsort(self._values)[:8]]
+        self._leaders = leaders
+        if self.expect is not None:
+            self._values = self._values - self._expected(self._points, trial, t)
         improve = seen >= self._fitted_at * (1.25 if seen <= CAP else 2.0)
         if improve:
             self._fitted_at = seen
         self._process.fit(self._points, t, trial, self._values, steps=10 if improve else 0)
-        self._best = float(self._values.min())
+        self._best = float((self._values + self._trust_in(self._points)).min())
         self._conditioned_at = seen
+
+    def _expected(self, points: Floats, trial: npt.NDArray[np.int64], t: Floats) -> Floats:
+        """What other tasks would say of the scores, times how far they proved right so far, from 0 to 1."""
+        assert self.expect is not None
+        expected = self.expect(points)
+        level = np.median(t)
+        same = t <= level
+        a, b = expected[same] - expected[same].mean(), self._values[same] - self._values[same].mean()
+        prior = 5.0 * float(np.var(expected) + 1e-9)  # as much as five scores that agree
+        self._trust = float(np.clip(((a * b).sum() + prior) / ((a * a).sum() + prior), 0.0, 1.0))
+        return self._trust * expected
+
+    def _trust_in(self, x: Floats) -> Floats | float:
+        return 0.0 if self.expect is None else self._trust * self.expect(x)
 
     def _new_posterior(self, rng: np.random.Generator) -> Posterior:
         pool = self._candidates(rng)
         flying = list(self._flying.values())[-32:]
         x = np.concatenate([pool, np.array(flying).reshape(-1, self._space.dimension)])
         posterior = self._process.posterior(x, 1.0)
+        posterior.mean += self._trust_in(x)
         for index in range(len(pool), len(x)):
             posterior.try_point(index)
         return posterior
@@ -124,8 +149,7 @@ class ModelSampler:
         """Points anywhere, and as many around the best so far."""
         pool = self.pool if self._scores.seen <= CAP else self.pool // 2
         near, d = pool // 2, self._space.dimension
-        leaders = self._points[np.argsort(self._values)[:8]]
-        x = leaders[rng.integers(len(leaders), size=near)]
+        x = self._leaders[rng.integers(len(self._leaders), size=near)]
         size = np.exp(rng.uniform(math.log(0.03), math.log(0.3), size=(near, 1)))
         moved = rng.random((near, d)) < 0.6
         moved[np.arange(near), rng.integers(d, size=near)] = True  # or it would be a leader once more

@@ -17,6 +17,9 @@ OURS = {
     "caviar": "raysearch.strategies.caviar:Caviar",
     "panda": "raysearch.strategies.panda:Panda",
     "replay": "raysearch.strategies.replay:Replay",
+    "retest": "raysearch.strategies.retest:Retest",
+    "two_stage": "raysearch.strategies.two_stage:TwoStage",
+    "auto": "raysearch.strategies.auto:Auto",
 }
 
 

@@ -41,5 +41,8 @@ def test_the_readmes_links_lead_somewhere() -> None:
 def test_the_readmes_commands_and_their_options_exist(line: str) -> None:
     name, *words = line.partition(" #")[0].split()[1:]
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    options = {option for parameter in commands[name].params for option in parameter.opts}
+    command = commands[name]
+    while hasattr(command, "commands"):  # a group, such as memory
+        command = command.commands[words.pop(0)]
+    options = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("-")} <= options

@@ -13,7 +13,18 @@ from typing import Annotated
 import typer
 
 import raysearch
-from raysearch.cli import lineage, listing, reading, replaying, searching, steering, watching
+from raysearch.cli import (
+    lineage,
+    listing,
+    planning,
+    reading,
+    remembering,
+    replaying,
+    retesting,
+    searching,
+    steering,
+    watching,
+)
 from raysearch.errors import RaysearchError
 
 app = typer.Typer(
@@ -45,17 +56,21 @@ def _root(
 
 
 _SEARCH, _LOOK, _MORE = "Search", "Look", "More"
+app.command(rich_help_panel=_SEARCH)(planning.plan)
 app.command(rich_help_panel=_SEARCH)(searching.launch)
 app.command(rich_help_panel=_SEARCH)(searching.resume)
 app.command(rich_help_panel=_SEARCH)(steering.nudge)
 app.command(rich_help_panel=_SEARCH)(steering.rollback)
 app.command(rich_help_panel=_SEARCH)(replaying.replay)
+app.command(rich_help_panel=_SEARCH)(retesting.retest)
 app.command(rich_help_panel=_LOOK)(watching.status)
 app.command(rich_help_panel=_LOOK)(reading.best)
 app.command(rich_help_panel=_LOOK)(reading.trials)
 app.command(rich_help_panel=_LOOK)(lineage.lineage)
 app.command(rich_help_panel=_LOOK)(reading.export)
 app.command(rich_help_panel=_LOOK)(reading.report)
+app.command(rich_help_panel=_LOOK)(retesting.due)
+app.add_typer(remembering.app, name="memory", rich_help_panel=_SEARCH)
 app.command(rich_help_panel=_MORE)(listing.examples)
 app.command(rich_help_panel=_MORE)(listing.strategies)
 app.command(rich_help_panel=_MORE, add_help_option=False, context_settings=listing.PASS_ON)(listing.bench)

@@ -21,7 +21,11 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "fork": "what it takes to fork a checkpoint, beside copying its file",
     "fused": "many models in one step, beside one process a trial",
     "panda": "one model or four raised live, beside schedules and Ray Tune's populations",
+    "plan": "how good the advice of raysearch plan is, on simulated situations",
+    "retest": "how often a retest of stored settings errs",
     "schedules": "FILE: how well strategies choose among recorded schedules",
+    "timing": "hours that a plan predicts, beside those of small real searches",
+    "transfer": "FILE: what remembered searches are worth to a new one",
     "tables": "FILE: how well strategies search recorded learning curves",
 }
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

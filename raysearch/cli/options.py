@@ -52,6 +52,10 @@ MoreSamples = Annotated[str | None, Option(metavar="N|+N", help="Make it larger:
 MaxIterations = Annotated[int | None, Option(metavar="N", min=1, help="Train the best for longer.")]
 SpaceFile = Annotated[Path | None, Option(metavar="FILE", help="A YAML with another space.")]
 
+Memory = Annotated[
+    str | None, Option(metavar="DIR", help="Folder or URL of remembered searches to begin from.")
+]
+
 # stepping in, replaying
 Values = Annotated[list[str], Argument(metavar="NAME=VALUE...", help="Such as lr=3e-4.")]
 SegmentName = Annotated[str, Argument(metavar="SEGMENT", help="Such as 12.3.")]

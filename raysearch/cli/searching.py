@@ -36,13 +36,14 @@ def launch(
     address: options.Address = None,
     from_checkpoint: options.FromCheckpoint = None,
     at_iteration: options.AtIteration = None,
+    memory: options.Memory = None,
     dry_run: options.DryRun = False,
     seconds_per_iteration: options.Seconds = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Start a search from its spec and follow it to its end."""
     how = how_of(executor, local, address)
-    search = _load(spec, name, storage, workers, samples, sets or [])
+    search = _load(spec, name, storage, workers, samples, sets or [], memory)
     for note in search.notes:
         say(f"note: {note}")
     if dry_run:
@@ -125,10 +126,11 @@ def _load(
     workers: int | None,
     samples: int | None,
     sets: Sequence[str],
+    memory: str | None = None,
 ) -> SearchSpec:
     from raysearch.spec import load_spec
 
-    given = {"name": name, "storage": storage, "strategy.samples": samples}
+    given = {"name": name, "storage": storage, "strategy.samples": samples, "memory": memory}
     given_sets = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     return _with_workers(load_spec(spec_file(spec), [*given_sets, *sets]), workers)
 

@@ -89,7 +89,7 @@ class RowsOf:
 
     def __init__(self, table: Table, sampler: Sampler) -> None:
         self._table = table
-        self._sampler = sampler
+        self._sampler = self.sampler = sampler
         self._unused = np.ones(len(table.configs), dtype=bool)
 
     def propose(self, trial: int) -> Config | None:

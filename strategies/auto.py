@@ -1,0 +1,58 @@
+"""Auto: the strategy is chosen when the search is launched, by what was measured (see `planning`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from raysearch.errors import SpecError
+from raysearch.space import Space
+from raysearch.strategies.base import Strategy
+from raysearch.strategies.caviar import Caviar
+from raysearch.strategies.planning import advise
+from raysearch.strategies.situation import Situation
+from raysearch.tree import Config, Mode
+
+
+@dataclass(frozen=True)
+class Auto:
+    """The settings of a strategy that is still to be chosen.
+
+    Attributes:
+        max_iterations: how long a training is at most.
+        hours: until the model is needed; the spec's budget if None.
+        gpu_hours: of all workers together; the spec's budget if None.
+        eta: of the trials at a rung the best 1/eta go on, if there are rungs.
+    """
+
+    name: ClassVar[str] = "auto"
+
+    max_iterations: int
+    hours: float | None = None
+    gpu_hours: float | None = None
+    eta: int = 3
+
+    def __post_init__(self) -> None:
+        Caviar(1, self.max_iterations, self.eta)
+        for field in ("hours", "gpu_hours"):
+            value = getattr(self, field)
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (is_number and value > 0):
+                raise SpecError(f"{field} = {value!r} must be a number above 0")
+
+    def start(
+        self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None
+    ) -> Strategy:
+        """A search as for a training of which nothing was measured: four workers, time for 40 trainings.
+
+        `launch` chooses before it starts; this is for those that start a recipe themselves.
+        """
+        situation = Situation(self.max_iterations, 1.0, 4, hours=10 * self.max_iterations / 3600)
+        recipe: Any = advise(situation, self.eta).recipe(self.max_iterations)
+        strategy: Strategy = recipe.start(space, metric=metric, mode=mode, seed=seed, baseline=baseline)
+        return strategy
+
+    @classmethod
+    def examples(cls) -> dict[str, Auto]:
+        """A small recipe, for the suite of the contract."""
+        return {"small": cls(max_iterations=9)}

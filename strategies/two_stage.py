@@ -1,0 +1,164 @@
+"""Caviar, then panda: many configurations tried a little, and the best of them raised anew with care.
+
+One tree and one journal. The second stage begins when the first has ended, from a fresh model and the
+configuration of its leader; its trials have numbers of their own, from PANDA on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from raysearch.space import Space
+from raysearch.strategies.caviar import Caviar, CaviarSearch
+from raysearch.strategies.line import LineSearch
+from raysearch.strategies.nudges import nudged_names
+from raysearch.strategies.panda import Panda
+from raysearch.strategies.seeds import fresh_seed
+from raysearch.strategies.transfer import Transfer
+from raysearch.tree import Config, Mode, Outcome, Segment
+
+PANDA = 1 << 34  # number of the first trial of the second stage
+SALT = 0x25AE
+
+
+@dataclass(frozen=True)
+class TwoStage:
+    """The settings of caviar followed by panda; those of each mean what they mean there.
+
+    Attributes:
+        samples: how many configurations the first stage tries.
+        max_iterations: how long a trial, and then the model, is trained at most.
+        eta: of the trials at a rung the best 1/eta go on.
+        min_iterations: the first rung.
+        sampler: "model", "sobol" or "random".
+        transfer: what is known already.
+        budget: iterations of the second stage, probes included, are at most so many times max_iterations.
+        nudge: the hyper-parameters that may change while the model trains; every real-valued one if None.
+    """
+
+    name: ClassVar[str] = "two_stage"
+    needs_checkpoints: ClassVar[bool] = True
+
+    samples: int
+    max_iterations: int
+    eta: int = 3
+    min_iterations: int | None = None
+    sampler: str = "model"
+    transfer: Transfer | None = None
+    budget: float = 1.25
+    nudge: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "transfer", self.first.transfer)
+        _ = self.second
+
+    @property
+    def first(self) -> Caviar:
+        """The first stage; its best is not trained again on fresh seeds, the second stage does that."""
+        return Caviar(
+            self.samples,
+            self.max_iterations,
+            self.eta,
+            self.min_iterations,
+            sampler=self.sampler,
+            finish=None,
+            transfer=self.transfer,
+        )
+
+    @property
+    def second(self) -> Panda:
+        """The second stage."""
+        return Panda(self.max_iterations, nudge=self.nudge, budget=self.budget)
+
+    def extended(self, samples: int | None = None, max_iterations: int | None = None) -> TwoStage:
+        """The same search made larger; a leader that changes is raised again."""
+        wider = self.first.extended(samples, max_iterations)
+        return replace(
+            self,
+            samples=wider.samples,
+            max_iterations=wider.max_iterations,
+            min_iterations=wider.min_iterations,
+        )
+
+    def start(
+        self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None
+    ) -> TwoStageSearch:
+        """The search at its beginning; trial 0 is the baseline if there is one.
+
+        Raises:
+            SpecError: a nudged name is not in the space, or there is nothing to nudge.
+        """
+        nudged_names(space, self.nudge)
+        return TwoStageSearch(self, space, metric, mode, seed, baseline)
+
+    @classmethod
+    def examples(cls) -> dict[str, TwoStage]:
+        """A small recipe, for the suite of the contract."""
+        return {"small": cls(samples=12, max_iterations=18)}
+
+
+class TwoStageSearch:
+    """A running two-stage search; see `raysearch.strategies.base` for its contract."""
+
+    def __init__(
+        self, recipe: TwoStage, space: Space, metric: str, mode: Mode, seed: int, baseline: Config | None
+    ) -> None:
+        self._recipe, self._space, self._metric, self._mode, self._seed = recipe, space, metric, mode, seed
+        self._caviar: CaviarSearch = recipe.first.start(
+            space, metric=metric, mode=mode, seed=seed, baseline=baseline
+        )
+        self._line: LineSearch | None = None
+        self._raised: Config | None = None
+        self._early: list[Outcome] = []  # of the second stage, told before the first had ended
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the second stage has to say."""
+        return self._line.notes if self._line is not None else ()
+
+    def ask(self, free: int) -> list[Segment]:
+        """At most `free` segments: of the first stage, and when that is over of the second."""
+        segments = self._caviar.ask(free)
+        line = self._second()
+        if line is not None and len(segments) < free:
+            segments += line.ask(free - len(segments))
+        return segments
+
+    def tell(self, outcome: Outcome) -> None:
+        """Passes an outcome to its stage."""
+        if outcome.segment.trial < PANDA:
+            self._caviar.tell(outcome)
+            return
+        line = self._second()
+        if line is None:
+            self._early.append(outcome)
+        else:
+            line.tell(outcome)
+
+    @property
+    def finished(self) -> bool:
+        """True when both stages are over, or the first ended without a leader."""
+        if not self._caviar.finished:
+            return False
+        line = self._second()
+        return line is None or line.finished
+
+    def kept(self) -> Set[int]:
+        """What either stage may still need."""
+        line = self._second()
+        return set(self._caviar.kept()) | set(line.kept() if line is not None else ())
+
+    def _second(self) -> LineSearch | None:
+        """The second stage, begun when the first has ended; None before, and without a leader."""
+        if self._line is None and self._caviar.finished and (leader := self._caviar.leader) is not None:
+            seed = fresh_seed(self._seed, SALT)
+            self._line = LineSearch(
+                self._recipe.second, self._space, self._metric, self._mode, seed, leader, (PANDA, 1)
+            )
+            self._line.why = "start: the leader of the first stage"
+            for outcome in self._early:
+                self._line.tell(outcome)
+            self._early = []
+        return self._line

@@ -1,0 +1,63 @@
+"""What is left of memory, read off the machine and off a container's limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import learners
+import pytest
+import torch
+from test_pack import Group
+
+from raysearch.fused import memory, pack
+
+
+def machine(folder: Path, available_kb: int, limit: str | None, used: int = 0) -> tuple[Path, Path]:
+    (folder / "meminfo").write_text(f"MemTotal: 9 kB\nMemAvailable:   {available_kb} kB\n")
+    if limit is not None:
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+    return folder / "meminfo", folder
+
+
+@pytest.mark.parametrize(
+    ("available_kb", "limit", "used", "free"),
+    [
+        (100, None, 0, 102400),
+        (100, "max", 5, 102400),
+        (100, "50000", 20000, 30000),
+        (10, "50000", 20000, 10240),
+    ],
+)
+def test_the_tighter_of_machine_and_container_counts(
+    available_kb: int,
+    limit: str | None,
+    used: int,
+    free: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meminfo, group = machine(tmp_path, available_kb, limit, used)
+    monkeypatch.setattr(memory, "MEMINFO", meminfo)
+    monkeypatch.setattr(memory, "CGROUP", group)
+    assert memory.free_bytes(torch.device("cpu")) == free
+
+
+def test_where_nothing_is_said_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "a")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path / "b")
+    assert memory.free_bytes(torch.device("cpu")) is None
+
+
+def test_a_pack_takes_no_more_models_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = Group(learners.Perceptron, learners.CONFIG)
+    for seed in range(8):
+        group.join(learners.CONFIG, seed)
+    monkeypatch.setattr(pack, "free_bytes", lambda device: 1000)
+    assert not group.pack.fits(16)
+    with pytest.raises(MemoryError, match="no memory for more than 8 models"):
+        group.join(learners.CONFIG, 8)
+    monkeypatch.setattr(pack, "free_bytes", lambda device: 1 << 40)
+    assert group.pack.fits(16)
+    group.join(learners.CONFIG, 8)
+    assert len(group.pack) == 9
