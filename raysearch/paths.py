@@ -2,6 +2,7 @@
 
 RUN/
   spec.yaml               the resolved spec
+  report.html             what `raysearch report` writes
   run.json                what the run is doing, rewritten by the coordinator
   journal/                the one source of truth (journal.py)
     lock                  held by the process that appends; names it
@@ -44,6 +45,10 @@ class RunPaths:
     @property
     def spec(self) -> Path:
         return self.root / "spec.yaml"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
 
     @property
     def journal(self) -> Path:

@@ -71,6 +71,7 @@ Trial = Annotated[int | None, Option(metavar="N", help="Of this trial instead of
 Config = Annotated[bool, Option("--config", help="The configuration; also if nothing else is asked for.")]
 Schedule = Annotated[bool, Option("--schedule", help="Which values held when, on the way to the model.")]
 Output = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="YAML; JSON if it ends so.")]
+ReportFile = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="Not RUN/report.html.")]
 Checkpoint = Annotated[Path | None, Option(metavar="DIR", help="Copy the checkpoint into this new folder.")]
 
 Bench = Annotated[str, Argument(metavar="NAME", show_default=False)]

@@ -12,6 +12,7 @@ from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json
 from raysearch.errors import CheckpointError, RunError, SpecError
 from raysearch.figures import column, number, settings
+from raysearch.paths import RunPaths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,12 +100,12 @@ def export(
     print(f"{what} of trial {number_} written to {output}")
 
 
-def report(run: options.Run, output: options.Output = None) -> None:
-    """Write a report in Markdown: verdict, finish, rungs, best trials, failures, how to repeat it."""
-    from raysearch.report import write_report
+def report(run: options.Run, output: options.ReportFile = None) -> None:
+    """Write a report as one HTML file: verdict, figures, trials, failures, how to repeat it, decision."""
+    from raysearch.tracking.report import write_report
 
     results = _results(run)
-    path = output or results.path / "report.md"
+    path = output or RunPaths(results.path).report
     _write(path, write_report(results))
     print(f"report written to {path}")
 
@@ -257,7 +258,6 @@ def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Pa
         return winner.trial, dict(winner.config), winner.checkpoint
     from raysearch.checkpoints import Checkpoints
     from raysearch.journal import read_outcomes
-    from raysearch.paths import RunPaths
     from raysearch.tree import Status
 
     paths = RunPaths(results.path)
