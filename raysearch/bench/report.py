@@ -116,7 +116,9 @@ def outcomes(trials: int, workers: int = WORKERS) -> Iterator[Any]:
             curve = [float(floor + 2.0 / (i + 1) + rng.normal(0, 0.01)) for i in range(begin, RUNGS[at])]
             status = Status.COMPLETED
             if at == depth and bad < 0.02:
-                status, curve = (Status.FAILED, curve[:-1]) if bad < 0.01 else (Status.DIVERGED, [*curve[:-1], np.nan])
+                status, curve = (
+                    (Status.FAILED, curve[:-1]) if bad < 0.01 else (Status.DIVERGED, [*curve[:-1], np.nan])
+                )
             yield outcome(trial, at, config, curve, status)
             if at == 4 and status is Status.COMPLETED and curve[-1] < best[0]:
                 best = (curve[-1], trial, config)
@@ -130,7 +132,17 @@ def outcomes(trials: int, workers: int = WORKERS) -> Iterator[Any]:
                 segment_id(trial, 0), trial, None, config, 0, 81, k, "the finish", role=role, source=source
             )
             end = 1_700_000_000.0 + float(clock.max()) + 40.0
-            yield Outcome(segment, Status.COMPLETED, {"loss": curve}, None, 40.0, f"worker-{k % len(clock)}", "", True, end)
+            yield Outcome(
+                segment,
+                Status.COMPLETED,
+                {"loss": curve},
+                None,
+                40.0,
+                f"worker-{trial % len(clock)}",
+                "",
+                True,
+                end,
+            )
 
 
 def _config(rng: np.random.Generator) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import raysearch
-from raysearch.cli import lineage, listing, reading, replaying, searching, steering, watching
+from raysearch.cli import comparing, lineage, listing, reading, replaying, searching, steering, watching
 from raysearch.errors import RaysearchError
 
 app = typer.Typer(
@@ -56,6 +56,7 @@ app.command(rich_help_panel=_LOOK)(reading.trials)
 app.command(rich_help_panel=_LOOK)(lineage.lineage)
 app.command(rich_help_panel=_LOOK)(reading.export)
 app.command(rich_help_panel=_LOOK)(reading.report)
+app.command(rich_help_panel=_LOOK)(comparing.compare)
 app.command(rich_help_panel=_MORE)(listing.examples)
 app.command(rich_help_panel=_MORE)(listing.strategies)
 app.command(rich_help_panel=_MORE, add_help_option=False, context_settings=listing.PASS_ON)(listing.bench)

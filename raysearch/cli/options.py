@@ -19,6 +19,7 @@ class Executor(str, Enum):
 Run = Annotated[
     str, Argument(metavar="RUN", show_default=False, help="The run's folder, such as runs/digits.")
 ]
+Runs = Annotated[list[str], Argument(metavar="RUN...", show_default=False, help="Folders of runs.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON, for scripts.")]
 
 # launch and resume
@@ -72,6 +73,7 @@ Config = Annotated[bool, Option("--config", help="The configuration; also if not
 Schedule = Annotated[bool, Option("--schedule", help="Which values held when, on the way to the model.")]
 Output = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="YAML; JSON if it ends so.")]
 ReportFile = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="Not RUN/report.html.")]
+PageFile = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="Write an HTML page.")]
 Checkpoint = Annotated[Path | None, Option(metavar="DIR", help="Copy the checkpoint into this new folder.")]
 
 Bench = Annotated[str, Argument(metavar="NAME", show_default=False)]

@@ -55,7 +55,8 @@ def _bars(digest: Digest, rows: Integers, codes: Integers, names: list[str]) -> 
     segments = digest.segments
     scale, unit = time_scale(digest)
     used = sorted({int(c) for c in codes[rows]}, key=lambda c: _natural(names[c]))
-    figure = blank(100 + 34 * len(used), _words(digest), barmode="overlay", bargap=0.25)
+    words = "A bar is a segment; between two bars the worker had nothing to train."
+    figure = blank(100 + 34 * len(used), f"{words} {_words(digest)}", barmode="overlay", bargap=0.25)
     for status, colour in STATUS_COLOURS.items():
         here = rows[segments.having("status", status)[rows]]
         if not len(here):
@@ -69,7 +70,11 @@ def _bars(digest: Digest, rows: Integers, codes: Integers, names: list[str]) -> 
             x=seconds / 3600 * scale,
             orientation="h",
             name=status,
-            marker={"color": colour, "opacity": 0.8, "line": {"color": "rgba(255,255,255,0.6)", "width": 0.6}},
+            marker={
+                "color": colour,
+                "opacity": 0.8,
+                "line": {"color": "rgba(255,255,255,0.6)", "width": 0.6},
+            },
             hovertext=[
                 f"trial {t:,}, iterations {a:,} to {b:,}, {duration(s)}<br>{wrapped(why)}"
                 for t, a, b, s, why in zip(

@@ -115,7 +115,9 @@ class Digest:
 
 def as_floats(values: Any) -> Floats | None:
     """A column as floats, NaN where there is nothing; None if it holds anything but numbers."""
-    array = np.asarray(values.to_numpy(dtype=object, na_value=None) if hasattr(values, "to_numpy") else values)
+    array = np.asarray(
+        values.to_numpy(dtype=object, na_value=None) if hasattr(values, "to_numpy") else values
+    )
     if array.dtype != object:
         return np.asarray(array, np.float64)
     listed = [float("nan") if v is None else v for v in array.tolist()]

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from raysearch.plots import cluster, importance, lineage, progress, space, training
+from raysearch.plots import cluster, lineage, progress, space, training
+from raysearch.plots import importance as ranking
 from raysearch.plots.digest import Digest
+from raysearch.plots.importance import Importance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -33,7 +35,7 @@ class Gallery:
 
     def importance(self) -> go.Figure:
         """Which hyper-parameters matter: permutation importance of a forest."""
-        return importance.figure(self.digest, self.importances)
+        return ranking.figure(self.digest, self.importances)
 
     def slices(self) -> go.Figure:
         """Each hyper-parameter's value against the metric."""
@@ -56,9 +58,9 @@ class Gallery:
         return lineage.tree(self.digest)
 
     @cached_property
-    def importances(self) -> importance.Importance | None:
+    def importances(self) -> Importance | None:
         """The importances as numbers; None where there are too few trials."""
-        return importance.importance(self.digest)
+        return ranking.importance(self.digest)
 
     @property
     def _order(self) -> tuple[str, ...]:

@@ -87,13 +87,19 @@ def figure(digest: Digest, found: Importance | None = None) -> go.Figure:
         hovertemplate="%{y}: %{x:.1%}<extra></extra>",
     )
     drawn.update_yaxes(autorange="reversed", type="category", showgrid=False)
-    drawn.update_xaxes(title_text="share of importance", tickformat=".0%", range=[0, max(0.05, 1.15 * max(found.shares.values()))])
+    drawn.update_xaxes(
+        title_text="share of importance",
+        tickformat=".0%",
+        range=[0, max(0.05, 1.15 * max(found.shares.values()))],
+    )
     return drawn
 
 
 def words(found: Importance) -> str:
     """What the importances rest on, and how far they can be trusted."""
-    text = f"Permutation importance over {found.trials:,} trials, compared after {found.iteration:,} iterations."
+    text = (
+        f"Permutation importance over {found.trials:,} trials, compared after {found.iteration:,} iterations."
+    )
     if found.explained < FITS:
         return f"{text} The configuration hardly predicts the result here ({max(0.0, found.explained):.0%} of its variance), so read nothing into the order."
     return f"{text} The configuration predicts {found.explained:.0%} of the variance of the ranks."

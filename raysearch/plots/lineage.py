@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 NODES = 1200  # segments that a tree shows
 MEMBERS = 8  # other lines beside the winner's schedule
-EVENT_COLOURS = {"accept": BEST, "rollback": BAD, "order": "#b05fd0", "clone": "#2ba3b8", "reject": QUIET, "decay": WARN}
+EVENT_COLOURS = {
+    "accept": BEST,
+    "rollback": BAD,
+    "order": "#b05fd0",
+    "clone": "#2ba3b8",
+    "reject": QUIET,
+    "decay": WARN,
+}
 
 
 def is_raised(digest: Digest) -> bool:
@@ -59,11 +66,21 @@ def schedules(digest: Digest) -> go.Figure:
     for at, rows in reversed([*enumerate(lines)]):
         _schedule(figure, digest, rows, names, at == 0 and bool(len(digest.path)))
     for k, name in enumerate(names):
-        figure.update_yaxes(title_text=escape(name), type="log" if digest.is_log(name) else None, row=k + 1, col=1)
+        figure.update_yaxes(
+            title_text=escape(name), type="log" if digest.is_log(name) else None, row=k + 1, col=1
+        )
     figure.update_yaxes(title_text=escape(digest.metric), row=len(names) + 1, col=1)
     figure.update_xaxes(title_text="iteration", row=len(names) + 1, col=1)
     for k in range(len(names) + 1):
-        figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True, exponentformat="power", nticks=6, row=k + 1, col=1)
+        figure.update_yaxes(
+            gridcolor=GRID,
+            zeroline=False,
+            automargin=True,
+            exponentformat="power",
+            nticks=6,
+            row=k + 1,
+            col=1,
+        )
         figure.update_xaxes(gridcolor=GRID, zeroline=False, row=k + 1, col=1)
     return figure
 
@@ -81,7 +98,9 @@ def tree(digest: Digest) -> go.Figure:
     starts, reached = segments.integers("start"), segments.reached
     figure = blank(
         int(min(760, max(260, 120 + 16 * (max(lanes, default=0) + 1)))),
-        f"{len(rows):,} of {len(digest.search_rows):,} segments are drawn: those that led to the winner, and the latest others." if dropped else "",
+        f"{len(rows):,} of {len(digest.search_rows):,} segments are drawn: those that led to the winner, and the latest others."
+        if dropped
+        else "",
     )
     for on_path in (False, True):
         x: list[Any] = []
@@ -106,7 +125,10 @@ def tree(digest: Digest) -> go.Figure:
         showlegend=False,
         marker={
             "size": [9 if int(r) in path else 6 for r in rows],
-            "color": [EVENT_COLOURS.get(event_of(w), BEST if int(r) in path else ACCENT) for r, w in zip(rows, reasons, strict=True)],
+            "color": [
+                EVENT_COLOURS.get(event_of(w), BEST if int(r) in path else ACCENT)
+                for r, w in zip(rows, reasons, strict=True)
+            ],
         },
         hovertext=_hovers(digest, rows, reasons, errors),
         hoverinfo="text",
@@ -183,7 +205,9 @@ def _schedule(figure: go.Figure, digest: Digest, rows: Integers, names: list[str
             showlegend=k == 0 and not any(t.name == label for t in figure.data),
             hovertext=[
                 f"iteration {a:,}: {escape(name)} {setting(float(v))}<br>{wrapped(w)}"
-                for a, v, w in zip([*starts, reached[-1]], [*numbers, numbers[-1]], [*reasons, ""], strict=True)
+                for a, v, w in zip(
+                    [*starts, reached[-1]], [*numbers, numbers[-1]], [*reasons, ""], strict=True
+                )
             ],
             hoverinfo="text",
             row=k + 1,
@@ -232,14 +256,19 @@ def _lanes(digest: Digest, rows: Integers, parents: Integers) -> list[int]:
 
 def _hovers(digest: Digest, rows: Integers, reasons: list[str], errors: list[str]) -> list[str]:
     segments = digest.segments
-    columns = {n: as_labels(v) for n, v in digest.columns(rows).items() if not digest.free or n in digest.free}
+    columns = {
+        n: as_labels(v) for n, v in digest.columns(rows).items() if not digest.free or n in digest.free
+    }
     names = digest.texts("status", rows)
     said = []
     for i, r in enumerate(rows.tolist()):
         config = ", ".join(f"{n} {v[i]}" for n, v in columns.items() if v[i])
         head = f"<b>trial {int(segments.integers('trial')[r]):,}</b>, iterations {int(segments.integers('start')[r]):,} to {int(segments.reached[r]):,}, {names[i]}"
-        lines = [head, f"{escape(digest.metric)} {number(float(segments.last[r]), 5)}", wrapped(config, 60, 3), wrapped(reasons[i])]
+        lines = [
+            head,
+            f"{escape(digest.metric)} {number(float(segments.last[r]), 5)}",
+            wrapped(config, 60, 3),
+            wrapped(reasons[i]),
+        ]
         said.append("<br>".join(line for line in (*lines, wrapped(errors[i])) if line))
     return said
-
-

@@ -44,7 +44,11 @@ def progress(digest: Digest) -> go.Figure:
     scale, unit = time_scale(digest)
     trials = digest.trials
     ends = (digest.segments.floats("finished_at")[trials.leaves[positions]] - digest.zero) / 3600 * scale
-    note = f"{len(positions):,} of {len(digest.ranking):,} trials are drawn: the best {POINTS // 3:,}, and others at random." if sampled else ""
+    note = (
+        f"{len(positions):,} of {len(digest.ranking):,} trials are drawn: the best {POINTS // 3:,}, and others at random."
+        if sampled
+        else ""
+    )
     figure = blank(400, note)
     figure.add_scatter(
         x=ends,
@@ -54,7 +58,9 @@ def progress(digest: Digest) -> go.Figure:
         marker={"color": QUIET, "size": 5, "opacity": 0.55},
         text=[
             f"trial {n:,}, {i:,} iterations"
-            for n, i in zip(trials.numbers[positions].tolist(), trials.iterations[positions].tolist(), strict=True)
+            for n, i in zip(
+                trials.numbers[positions].tolist(), trials.iterations[positions].tolist(), strict=True
+            )
         ],
         hovertemplate="%{text}<br>%{y:.5g}<extra></extra>",
     )
@@ -70,7 +76,10 @@ def progress(digest: Digest) -> go.Figure:
     )
     _baseline(figure, digest)
     figure.update_xaxes(title_text=f"{unit} since the start")
-    figure.update_yaxes(title_text=f"{escape(digest.metric)} ({digest.better})", **metric_axis([*trials.values[positions], *steps], digest.mode))
+    figure.update_yaxes(
+        title_text=f"{escape(digest.metric)} ({digest.better})",
+        **metric_axis([*trials.values[positions], *steps], digest.mode),
+    )
     return figure
 
 
@@ -108,14 +117,14 @@ def rungs(digest: Digest) -> go.Figure:
                 marker={"color": colour},
                 hovertemplate="to iteration %{y}: %{x:,} " + status + "<extra></extra>",
             )
-    labels = [
-        f"{n:,}" + (f" · {n / totals[0]:.0%}" if totals[0] and i else "") for i, n in enumerate(totals)
-    ]
+    labels = [f"{n:,}" + (f" · {n / totals[0]:.0%}" if totals[0] and i else "") for i, n in enumerate(totals)]
     figure.add_scatter(
         x=totals, y=names, mode="text", text=labels, textposition="middle right", showlegend=False,
         cliponaxis=False, hoverinfo="skip",
     )  # fmt: skip
-    figure.update_yaxes(type="category", autorange="reversed", title_text="trained to iteration", showgrid=False)
+    figure.update_yaxes(
+        type="category", autorange="reversed", title_text="trained to iteration", showgrid=False
+    )
     figure.update_xaxes(title_text="trials", range=[0, max(totals) * 1.18])
     return figure
 

@@ -11,7 +11,18 @@ import numpy as np
 
 from raysearch.figures import number, setting
 from raysearch.plots.digest import Digest, as_floats, as_labels
-from raysearch.plots.style import BEST, GOOD_TO_POOR, GRID, INK, QUIET, blank, empty, escape, hex_mix, metric_axis
+from raysearch.plots.style import (
+    BEST,
+    GOOD_TO_POOR,
+    GRID,
+    INK,
+    QUIET,
+    blank,
+    empty,
+    escape,
+    hex_mix,
+    metric_axis,
+)
 from raysearch.tables import Floats, Integers
 
 if TYPE_CHECKING:
@@ -45,7 +56,9 @@ def parallel(digest: Digest, order: Sequence[str] = ()) -> go.Figure:
         return empty("Parallel coordinates need two trials with values, and a hyper-parameter that varies.")
     axes = [*axes, _metric_axis(digest, positions)]
     figure = blank(430, _lines_note(digest, positions, sampled), showlegend=False)
-    ranks = np.argsort(np.argsort(digest.worse[positions], kind="stable"), kind="stable") / max(1, len(positions) - 1)
+    ranks = np.argsort(np.argsort(digest.worse[positions], kind="stable"), kind="stable") / max(
+        1, len(positions) - 1
+    )
     best = digest.best
     for i in np.argsort(-ranks, kind="stable").tolist():
         is_best = best is not None and positions[i] == best
@@ -116,7 +129,11 @@ def _line(
         x=x,
         y=[heights[k] for k in x],
         mode="lines",
-        line={"color": BEST if is_best else hex_mix(rank), "width": 3.5 if is_best else 1.2, "shape": "linear"},
+        line={
+            "color": BEST if is_best else hex_mix(rank),
+            "width": 3.5 if is_best else 1.2,
+            "shape": "linear",
+        },
         opacity=1.0 if is_best else 0.75 - 0.5 * rank,
         hovertext="<br>".join(said),
         hoverinfo="text",
@@ -161,18 +178,29 @@ def slices(digest: Digest, order: Sequence[str] = ()) -> go.Figure:
     note = f"{len(positions):,} of {len(digest.ranking):,} trials are drawn." if sampled else ""
     if left_out:
         note += f" The {len(left_out)} least important hyper-parameters are left out."
-    figure = make_subplots(down, across, shared_yaxes=True, horizontal_spacing=0.05, vertical_spacing=0.32 / down)
+    figure = make_subplots(
+        down, across, shared_yaxes=True, horizontal_spacing=0.05, vertical_spacing=0.32 / down
+    )
     figure.update_layout(blank(80 + 230 * down, note.strip(), showlegend=False).layout)
     values = digest.trials.values[positions]
     for k, name in enumerate(names):
         _slice(figure, digest, positions, values, name, columns[name], k // across + 1, k % across + 1)
-    figure.update_yaxes(**metric_axis(values.tolist(), digest.mode), gridcolor=GRID, zeroline=False, automargin=True)
+    figure.update_yaxes(
+        **metric_axis(values.tolist(), digest.mode), gridcolor=GRID, zeroline=False, automargin=True
+    )
     figure.update_yaxes(title_text=escape(digest.metric), col=1)
     return figure
 
 
 def _slice(
-    figure: go.Figure, digest: Digest, at: Integers, values: Floats, name: str, column: Any, row: int, col: int
+    figure: go.Figure,
+    digest: Digest,
+    at: Integers,
+    values: Floats,
+    name: str,
+    column: Any,
+    row: int,
+    col: int,
 ) -> None:
     numbers = as_floats(column)
     x = [escape(t) for t in as_labels(column)] if numbers is None else numbers
@@ -208,4 +236,9 @@ def _slice(
         gridcolor=GRID, zeroline=False, nticks=5, tickfont={"color": QUIET}, automargin=True, row=row, col=col,
     )  # fmt: skip
     if numbers is not None and digest.is_log(name):
-        figure.update_xaxes(exponentformat="power", dtick=1 if np.nanmax(numbers) / np.nanmin(numbers) < 1e5 else 2, row=row, col=col)
+        figure.update_xaxes(
+            exponentformat="power",
+            dtick=1 if np.nanmax(numbers) / np.nanmin(numbers) < 1e5 else 2,
+            row=row,
+            col=col,
+        )

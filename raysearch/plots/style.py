@@ -20,7 +20,7 @@ INK, GRID = "#7a8394", "rgba(128,138,155,0.22)"
 PALETTE = (ACCENT, WARN, BEST, "#b05fd0", "#d9568c", "#2ba3b8", "#8c7b5a", QUIET)
 STATUS_COLOURS = {"completed": ACCENT, "diverged": WARN, "failed": BAD, "lost": QUIET}
 # From good to poor; both ends keep their distance from white and from black.
-GOOD_TO_POOR = [[0.0, "#12a37a"], [0.35, "#4f7fe8"], [1.0, "#a9b2c4"]]
+GOOD_TO_POOR: list[tuple[float, str]] = [(0.0, "#12a37a"), (0.35, "#4f7fe8"), (1.0, "#a9b2c4")]
 
 
 def blank(height: int = 380, note: str = "", **layout: Any) -> go.Figure:
@@ -89,7 +89,13 @@ def metric_axis(values: Sequence[float], mode: str) -> dict[str, Any]:
         top = float(np.quantile(known, 0.995)) if len(known) > 50 else float(known.max())
         low, high = np.log10(float(known.min())), np.log10(top)
         pad = 0.06 * (high - low)
-        return {"type": "log", "range": [low - pad, high + pad], "exponentformat": "power", "minor": {"ticks": ""}, "dtick": "D2" if high - low < 2.2 else 1}
+        return {
+            "type": "log",
+            "range": [low - pad, high + pad],
+            "exponentformat": "power",
+            "minor": {"ticks": ""},
+            "dtick": "D2" if high - low < 2.2 else 1,
+        }
     if mode == "min":
         return {"range": metric_range(known.tolist())}
     turned = metric_range((-known).tolist())
@@ -109,7 +115,7 @@ def metric_range(values: Sequence[float], log: bool = False) -> list[float] | No
 
 def hex_mix(share: float) -> str:
     """A colour between good (0) and poor (1)."""
-    stops = [(float(at), str(colour)) for at, colour in GOOD_TO_POOR]
+    stops = GOOD_TO_POOR
     for (a, one), (b, two) in zip(stops, stops[1:], strict=False):
         if share <= b:
             t = (share - a) / (b - a)

@@ -22,13 +22,21 @@ def curves(digest: Digest) -> go.Figure:
     positions, sampled = digest.sample(TOP, OTHERS)
     if not len(positions):
         return empty("No trial has reported a value yet.")
-    note = f"The best {TOP} trials and {OTHERS} others at random, of {len(digest.trials):,}." if sampled else ""
+    note = (
+        f"The best {TOP} trials and {OTHERS} others at random, of {len(digest.trials):,}." if sampled else ""
+    )
     figure = blank(430, note)
     shown = {"other trials", "best trials", "winner", "baseline, fresh seeds", "finalists, fresh seeds"}
     values: list[Floats] = []
     best = digest.best
     for rank, at in reversed([*enumerate(positions.tolist())]):
-        kind = "winner" if at == best else "best trials" if rank < TOP and len(positions) > TOP else "other trials"
+        kind = (
+            "winner"
+            if at == best
+            else "best trials"
+            if rank < TOP and len(positions) > TOP
+            else "other trials"
+        )
         trial = int(digest.trials.numbers[at])
         rows = digest.trials.order[digest.trials.bounds[at] : digest.trials.ends[at]]
         if kind == "winner":

@@ -33,6 +33,15 @@ def page(content: Content, about: str) -> str:
     return shell(content.name, body, POLICY)
 
 
+def plain_page(title: str, sections: Sequence[Section], policy: str) -> str:
+    """A page of sections under a heading, without tiles and decision."""
+    head = (
+        f'<header><div class="top"><p class="kind">raysearch</p><button id="theme" type="button" '
+        f'aria-label="light or dark">◐</button></div><h1>{_text(title)}</h1></header>'
+    )
+    return shell(title, "\n".join([head, *(_section(section) for section in sections)]), policy)
+
+
 def shell(title: str, body: str, policy: str, scripts: str = "") -> str:
     """A page around a body, with plotly and our own style and script in it."""
     return "\n".join(
@@ -49,7 +58,7 @@ def shell(title: str, body: str, policy: str, scripts: str = "") -> str:
             f"<style>{asset('report.css')}</style>",
             "</head>",
             "<body>",
-            f'<main>{body}</main>',
+            f"<main>{body}</main>",
             f"<script>{_plotly()}</script>",
             f"<script>{asset('report.js')}</script>",
             scripts,
@@ -102,14 +111,16 @@ def _section(section: Section) -> str:
     parts += [picture(one) for one in section.pictures]
     parts += [_table(table) for table in section.tables]
     if section.code:
-        parts.append(f"<details open><summary>search.yaml</summary><pre>{_text(section.code)}</pre></details>")
+        parts.append(
+            f"<details open><summary>search.yaml</summary><pre>{_text(section.code)}</pre></details>"
+        )
     return "\n".join([*parts, "</section>"])
 
 
 def picture(one: Picture) -> str:
     """A figure with its heading and note; wide ones scroll sideways on a phone."""
     heading = f"<h3>{_text(one.title)}</h3>" if one.title else ""
-    note = f'<figcaption>{_text(one.note)}</figcaption>' if one.note else ""
+    note = f"<figcaption>{_text(one.note)}</figcaption>" if one.note else ""
     wide = " wide" if one.name == "parallel" else ""
     height = int(one.figure.layout.height or 400)
     return (
@@ -127,7 +138,8 @@ def figure_json(figure: go.Figure) -> str:
 def _table(table: Table) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
         return "".join(
-            f'<{tag}{" class=n" if i in table.numeric else ""}>{_text(cell)}</{tag}>' for i, cell in enumerate(cells)
+            f"<{tag}{' class=n' if i in table.numeric else ''}>{_text(cell)}</{tag}>"
+            for i, cell in enumerate(cells)
         )
 
     rows = "".join(f"<tr>{row(cells, 'td')}</tr>" for cells in table.rows)

@@ -131,7 +131,10 @@ def _headline(results: Results, winner: Best | None) -> tuple[str, str]:
         return "No trial ended well.", "bad"
     verdict = results.verdict()
     if verdict.gain is None:
-        return f"Best {results.metric} {number(winner.value, DIGITS)}; its gain over a baseline is not known.", ""
+        return (
+            f"Best {results.metric} {number(winner.value, DIGITS)}; its gain over a baseline is not known.",
+            "",
+        )
     gain = number(abs(verdict.gain.mean), 4)
     if verdict.significant:
         return f"Better than the baseline by {gain}, and seeds do not explain it.", "good"
@@ -148,7 +151,9 @@ def _tiles(results: Results, winner: Best | None) -> list[Tile]:
     tiles: list[Tile] = []
     if winner is not None:
         mean = winner.mean if winner.mean is not None else winner.value
-        below = f"mean of {winner.seeds} fresh seeds" if winner.mean is not None else "as searched, so optimistic"
+        below = (
+            f"mean of {winner.seeds} fresh seeds" if winner.mean is not None else "as searched, so optimistic"
+        )
         tiles.append(Tile(f"best {results.metric}", number(mean, DIGITS), below, "good"))
     if verdict.baseline is not None:
         e = verdict.baseline.estimate
@@ -230,7 +235,9 @@ def _progress(results: Results, winner: Best | None) -> Section:
 
 def _space(results: Results, winner: Best | None) -> Section | None:
     plot = results.plot
-    if len(results.digest.ranking) < 3 or is_raised(results.digest):  # what a raised model ends with says little
+    if len(results.digest.ranking) < 3 or is_raised(
+        results.digest
+    ):  # what a raised model ends with says little
         return None
     pictures = [
         Picture(
@@ -266,8 +273,14 @@ def _trials(results: Results, winner: Best | None) -> Section | None:
     for i, position in enumerate(at.tolist()):
         cells = [_cell(columns[n][i]) for n in names]
         value = number(float(trials.values[position]), DIGITS)
-        rows.append((f"{int(trials.numbers[position]):,}", f"{int(trials.iterations[position]):,}", value, *cells))
-    title = f"The best {len(rows)} of {len(trials):,} trials" if len(rows) < len(trials) else f"All {len(rows)} trials"
+        rows.append(
+            (f"{int(trials.numbers[position]):,}", f"{int(trials.iterations[position]):,}", value, *cells)
+        )
+    title = (
+        f"The best {len(rows)} of {len(trials):,} trials"
+        if len(rows) < len(trials)
+        else f"All {len(rows)} trials"
+    )
     more = f"All of them: raysearch trials {results.path} --csv trials.csv" if len(rows) < len(trials) else ""
     numeric = frozenset(range(len(header)))
     words = ["Those trained the longest come first."] + ([more] if more else [])
@@ -289,8 +302,7 @@ def _curves(results: Results, winner: Best | None) -> Section | None:
 def _cluster(results: Results, winner: Best | None) -> Section | None:
     if not len(results.digest.segments):
         return None
-    words = "A bar is a segment; what lies between two bars is time in which the worker had nothing to train."
-    return Section("cluster", "Who trained what when", (), [Picture("timeline", "", results.plot.timeline(), words)])
+    return Section("cluster", "Who trained what when", (), [Picture("timeline", "", results.plot.timeline())])
 
 
 def _raised(results: Results, winner: Best | None) -> Section | None:
@@ -327,12 +339,18 @@ def _failures(results: Results, winner: Best | None) -> Section | None:
         found = causes.setdefault((str(status), without_numbers(first)), [0, trial, first])
         found[0] += 1
     ranked = sorted(causes.items(), key=lambda item: -item[1][0])
-    rows = [(status, first, f"{n:,}", f"{trial:,}") for (status, _), (n, trial, first) in ranked[:CAUSES_SHOWN]]
-    words = [f"{len(bad):,} of {len(segments):,} segments did not end well. Causes that differ only in numbers are counted together, and the first is quoted."]
+    rows = [
+        (status, first, f"{n:,}", f"{trial:,}") for (status, _), (n, trial, first) in ranked[:CAUSES_SHOWN]
+    ]
+    words = [
+        f"{len(bad):,} of {len(segments):,} segments did not end well. Causes that differ only in numbers are counted together, and the first is quoted."
+    ]
     if len(read) < len(bad):
         words.append(f"Counted among the first {len(read):,} of them.")
     if len(ranked) > CAUSES_SHOWN:
-        words.append(f"{len(ranked) - CAUSES_SHOWN:,} rarer causes are left out: raysearch trials {results.path}")
+        words.append(
+            f"{len(ranked) - CAUSES_SHOWN:,} rarer causes are left out: raysearch trials {results.path}"
+        )
     table = Table(("status", "cause", "segments", "first trial"), rows, frozenset({2, 3}))
     return Section("failures", "What went wrong", words, (), [table])
 
@@ -347,9 +365,14 @@ def _reproduce(results: Results, winner: Best | None) -> Section:
 
     starts = [event.detail for event in results.events() if event.kind == "start"]
     versions = ", ".join(f"{k} {v}" for k, v in starts[-1].items()) if starts else "not noted"
-    words = [f"Written by: {versions}.", "Save what follows as search.yaml, then: raysearch launch search.yaml"]
+    words = [
+        f"Written by: {versions}.",
+        "Save what follows as search.yaml, then: raysearch launch search.yaml",
+    ]
     if winner is not None:
-        words.append(f"The winner alone: raysearch export {results.path} --config -o best.yaml --checkpoint best")
+        words.append(
+            f"The winner alone: raysearch export {results.path} --config -o best.yaml --checkpoint best"
+        )
     return Section("reproduce", "To do it again", words, code=write_yaml(results.spec).rstrip())
 
 
