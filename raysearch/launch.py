@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class How:
         local: start a cluster for this search alone, whatever else runs here.
         callbacks: Ray Tune callbacks for the experiment of workers.
         on_status: gets a snapshot (Search.status) about twice a second.
+        say: gets a line where there is one to say of W&B.
     """
 
     executor: Executor = "tune"
@@ -50,6 +52,7 @@ class How:
     local: bool = False
     callbacks: Sequence[Any] = ()
     on_status: OnStatus = lambda status: None
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
 
 
 def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Results:
@@ -302,6 +305,7 @@ def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
 
 def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
     from raysearch.executors.protocol import Job
+    from raysearch.tracking.companion import tracked
 
     setup = Setup(str(root.absolute()), dataclasses.replace(spec, trainable="raysearch:shipped"))
     job = Job(
@@ -314,7 +318,8 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
         isolate=spec.isolate,
     )
     run = _run_inline if how.executor == "inline" else _run_tune
-    last = run(setup, job, spec, how)
+    with tracked(root.absolute(), spec.wandb, how.say):
+        last = run(setup, job, spec, how)
     if last["failed"]:
         raise RunError(last["failed"])
     moved = root.absolute() != Path(setup.run)  # the trainable changed the working directory
