@@ -65,6 +65,10 @@ class RunPaths:
         return self.tracking / "wandb.json"
 
     @property
+    def wandb_report(self) -> Path:
+        return self.tracking / "wandb-report.json"
+
+    @property
     def journal(self) -> Path:
         return self.root / "journal"
 

@@ -98,6 +98,24 @@ class StandIn:
         run = self.op_Run(v)["project"]["run"]
         return {"project": {"run": run and {"historyKeys": run["historyKeys"]}}}
 
+    # ---- reports
+
+    def op_Projects(self, v: dict[str, Any]) -> Any:
+        return self.op_GetProjects(v)
+
+    def op_GetProjects(self, v: dict[str, Any]) -> Any:
+        names = {run["project"] for run in self.runs.values()}
+        nodes = [{"node": {"id": n, "name": n, "entityName": "team", "createdAt": "", "isBenchmark": False}, "cursor": n} for n in names]
+        return {"models": {"edges": nodes, "pageInfo": {"endCursor": None, "hasNextPage": False}}}
+
+    def op_upsertView(self, v: dict[str, Any]) -> Any:
+        identity = v.get("id") or f"view{len(self.views)}"
+        self.views[identity] = dict(v)
+        view = {"id": identity, "type": v["type"], "name": v["name"], "displayName": v["displayName"], "description": v["description"]}
+        project = {"id": "p", "name": v["projectName"], "entityName": v["entityName"]}
+        more = {"project": project, "spec": v["spec"], "user": None, "createdAt": None, "updatedAt": None, "previewUrl": None}
+        return {"upsertView": {"view": {**view, **more}, "inserted": v.get("id") is None}}
+
     # ---- artifacts
 
     def op_ArtifactType(self, v: dict[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import raysearch
-from raysearch.cli import comparing, lineage, listing, pushing, reading, replaying, searching, steering, watching
+from raysearch.cli import comparing, lineage, listing, pushing, reading, replaying, searching, showing, steering, watching
 from raysearch.errors import RaysearchError
 
 app = typer.Typer(
@@ -57,6 +57,7 @@ app.command(rich_help_panel=_LOOK)(lineage.lineage)
 app.command(rich_help_panel=_LOOK)(reading.export)
 app.command(rich_help_panel=_LOOK)(reading.report)
 app.command(rich_help_panel=_LOOK)(comparing.compare)
+app.command(rich_help_panel=_LOOK)(showing.board)
 app.add_typer(pushing.wandb, name="wandb", rich_help_panel=_MORE)
 app.command(rich_help_panel=_MORE)(listing.examples)
 app.command(rich_help_panel=_MORE)(listing.strategies)

@@ -72,6 +72,8 @@ Trial = Annotated[int | None, Option(metavar="N", help="Of this trial instead of
 Config = Annotated[bool, Option("--config", help="The configuration; also if nothing else is asked for.")]
 Schedule = Annotated[bool, Option("--schedule", help="Which values held when, on the way to the model.")]
 Output = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="YAML; JSON if it ends so.")]
+Port = Annotated[int, Option(metavar="N", min=0, max=65535, help="Where it listens; 0 takes a free one.")]
+ToWandb = Annotated[bool, Option("--wandb", help="Save it at W&B too; again updates it.")]
 ReportFile = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="Not RUN/report.html.")]
 PageFile = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="Write an HTML page.")]
 Checkpoint = Annotated[Path | None, Option(metavar="DIR", help="Copy the checkpoint into this new folder.")]

@@ -100,11 +100,13 @@ def export(
     print(f"{what} of trial {number_} written to {output}")
 
 
-def report(run: options.Run, output: options.ReportFile = None) -> None:
+def report(run: options.Run, output: options.ReportFile = None, wandb: options.ToWandb = False) -> None:
     """Write a report as one HTML file: verdict, figures, trials, failures, how to repeat it, decision."""
     from raysearch.tracking.report import write_report
 
     results = _results(run)
+    if wandb:
+        _save_at_wandb(results.path)
     path = output or RunPaths(results.path).report
     _write(path, write_report(results))
     print(f"report written to {path}")
@@ -179,6 +181,16 @@ def show_best(out: Console, results: Results, winner: Best) -> None:
 
 
 # ---- inside
+
+
+def _save_at_wandb(run: Path) -> None:
+    from raysearch.tracking import companion
+    from raysearch.tracking.keys import VARIABLE, base_url, find_key
+
+    key = find_key()
+    if key is None:
+        raise RunError(f"--wandb: there is no key for {base_url()}: set {VARIABLE}, or run `wandb login`")
+    print(f"W&B report: {companion.report(run, key)}")
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -12,11 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from raysearch.errors import RunError
 from raysearch.paths import RunPaths
 from raysearch.tracking import settings
 from raysearch.tracking.keys import find_key, taken_out
 
 RESTARTS = 3
+REPORT_S = 60.0
 PATIENCE_S = 45.0  # at the end of a search, for the rest to be sent; a push at any time sends what is missing
 
 
@@ -38,11 +41,13 @@ def tracked(run: Path, wandb: Mapping[str, Any], say: Callable[[str], None]) -> 
     key = find_key()
     with taken_out():
         companion = Companion(run, key) if decision.send and key else None
+        sent = False
         try:
             yield
         finally:
-            if companion is not None and not companion.close():
+            if companion is not None and not (sent := companion.close()):
                 say(f"W&B: not everything is there yet; send the rest: raysearch wandb push {run}")
+        _report(run, key if sent else None, say)
 
 
 class Companion:
@@ -108,6 +113,39 @@ def end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def report(run: Path, key: str | None, timeout_s: float = REPORT_S) -> str:
+    """Builds the W&B report beside the run, and with a key saves it at W&B; returns its address there.
+
+    Raises:
+        RunError: it cannot be built or saved; says why.
+    """
+    if importlib.util.find_spec("wandb_workspaces") is None:
+        raise RunError("the W&B report needs an extra: pip install 'raysearch[wandb-report]'")
+    command = [sys.executable, "-m", "raysearch.tracking.wandb_report", str(run), *(["--save"] if key else [])]
+    try:
+        with taken_out():
+            done = subprocess.run(
+                command, input=f"{key or ''}\n", capture_output=True, text=True, timeout=timeout_s, check=False
+            )
+    except subprocess.TimeoutExpired:
+        raise RunError(f"the W&B report of {run} was not saved within {timeout_s:g} s") from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise RunError(f"the W&B report of {run} could not be saved: {said[-1] if said else 'no reason given'}")
+    return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
+
+
+def _report(run: Path, key: str | None, say: Callable[[str], None]) -> None:
+    """The report of a search that has ended, where the extra is installed; a failure is said, not raised."""
+    if importlib.util.find_spec("wandb_workspaces") is None:
+        return
+    try:
+        if url := report(run, key):
+            say(f"W&B report: {url}")
+    except RunError as error:
+        say(f"W&B: {error}; save it later: raysearch report {run} --wandb")
 
 
 def push(run: Path, key: str, patience_s: float = 30.0) -> int:
