@@ -103,6 +103,7 @@ def launch(
     _check_executor(how)
     shipped = ship(trainable)
     _check_strategy(spec, trainable)
+    _check_sinks(spec)
     adoption = None
     if from_checkpoint is not None:
         adoption = make_adoption(spec, os.fspath(from_checkpoint), at_iteration)
@@ -253,6 +254,15 @@ def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
     )
 
 
+def _check_sinks(spec: SearchSpec) -> None:
+    """Raises SpecError for a sink that cannot be loaded, before anything starts."""
+    if spec.sinks:
+        from raysearch.tracking.sinks import find
+
+        for name in spec.sinks:
+            find(name)
+
+
 def _check_edit(old: SearchSpec, new: SearchSpec) -> None:
     """Raises SpecError for changes under which old outcomes would mean something else."""
     for field in ("metric", "mode"):
@@ -305,7 +315,7 @@ def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
 
 def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
     from raysearch.executors.protocol import Job
-    from raysearch.tracking.companion import tracked
+    from raysearch.tracking.companion import sinking, tracked
 
     setup = Setup(str(root.absolute()), dataclasses.replace(spec, trainable="raysearch:shipped"))
     job = Job(
@@ -318,7 +328,7 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How) -> Results:
         isolate=spec.isolate,
     )
     run = _run_inline if how.executor == "inline" else _run_tune
-    with tracked(root.absolute(), spec.wandb, how.say):
+    with sinking(root.absolute(), spec.sinks, how.say), tracked(root.absolute(), spec.wandb, how.say):
         last = run(setup, job, spec, how)
     if last["failed"]:
         raise RunError(last["failed"])

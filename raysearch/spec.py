@@ -54,6 +54,7 @@ class SearchSpec:
         seed: of every random choice.
         baseline: the configuration used today; trained too, and compared with.
         wandb: mode (auto, online, offline, off), project, entity, group, tags; empty sends nothing.
+        sinks: where else it is written while it runs: tensorboard, mlflow, module:attribute.
         isolate: a fresh process for each trial.
         stall_timeout_s: a trial that has not reported for so long has failed.
         retries: how often a failed trial is tried again.
@@ -75,6 +76,7 @@ class SearchSpec:
     seed: int = 0
     baseline: Mapping[str, Any] | None = None
     wandb: Mapping[str, Any] = field(default_factory=dict)
+    sinks: Sequence[str] = ()
     isolate: bool = False
     stall_timeout_s: float | None = None
     retries: int = 1
@@ -113,6 +115,7 @@ class SearchSpec:
             "seed": self.seed,
             "baseline": None if self.baseline is None else plain(self.baseline),
             "wandb": plain(self.wandb),
+            "sinks": [*self.sinks],
             "isolate": self.isolate,
             "stall_timeout": self.stall_timeout_s,
             "retries": self.retries,

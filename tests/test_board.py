@@ -43,7 +43,9 @@ def port(run: Path) -> Iterator[int]:
         process.wait()
 
 
-def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+def ask(
+    port: int, path: str, method: str = "GET", **headers: str
+) -> tuple[int, http.client.HTTPMessage, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
@@ -81,7 +83,9 @@ def test_the_page_follows_the_journal_and_runs_nothing_that_a_user_typed(
     late = next(iter(outcomes(1)))
     moved = Segment(segment_id(500, 0), 500, None, late.segment.config, 0, 1, 0, "late")
     with Journal.open(run / "journal") as journal:
-        journal.append([Outcome(moved, late.status, late.curve, None, 1.0, "worker-0", "", False, 1_700_000_300.0)])
+        journal.append(
+            [Outcome(moved, late.status, late.curve, None, 1.0, "worker-0", "", False, 1_700_000_300.0)]
+        )
     page.wait_for_selector("html[data-version='2']", state="attached", timeout=60_000)
     assert "41" in page.locator(".tile", has_text="trials").first.inner_text()
     assert page.evaluate("window.hit === undefined")

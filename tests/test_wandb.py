@@ -150,7 +150,9 @@ def test_a_server_that_is_away_at_the_start_gets_everything_later(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rows", "fault"), [(1, "500"), (100, "down"), (100, "401"), (100, "429"), (10**6, "hang")])
+@pytest.mark.parametrize(
+    ("rows", "fault"), [(1, "500"), (100, "down"), (100, "401"), (100, "429"), (10**6, "hang")]
+)
 def test_a_server_that_goes_away_on_the_way_or_at_the_end_gets_the_rest_later(
     server: StandIn, tmp_path: Path, rows: int, fault: str
 ) -> None:
@@ -251,14 +253,17 @@ def test_the_key_is_in_no_file_no_listing_and_no_worker(server: StandIn, tmp_pat
         "strategy: {name: caviar, samples: 6, max_iterations: 3, min_iterations: 3, finish: null}\n"
     )
     (tmp_path / "spy.yaml").write_text(spec)
-    code = (
-        "import sys\nfrom raysearch.cli import main\nsys.exit(main(['launch', 'spy.yaml', '--local', '--workers', '1']))\n"
-    )
+    code = "import sys\nfrom raysearch.cli import main\nsys.exit(main(['launch', 'spy.yaml', '--local', '--workers', '1']))\n"
     ray_folder = Path(f"/tmp/rs{os.getpid()}")
     ray_folder.mkdir(exist_ok=True)
     environment = {**os.environ, "RAY_TMPDIR": str(ray_folder), "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert sum(there(server).values()) == 18

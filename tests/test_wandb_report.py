@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 pytest.importorskip("wandb_workspaces", reason="the extra wandb-report is not installed")
-from test_wandb import CANARY, StandIn, server, written  # noqa: E402
+from test_wandb import CANARY, StandIn, written
 
-import raysearch  # noqa: E402
-from raysearch.cli import main  # noqa: E402
-from raysearch.tracking import wandb_report  # noqa: E402
-from raysearch.tracking.sections import content_of  # noqa: E402
+import raysearch
+from raysearch.cli import main
+from raysearch.tracking import wandb_report
+from raysearch.tracking.sections import content_of
 
 GOLDEN = Path(__file__).parent / "golden" / "wandb-report.json"
 
@@ -23,7 +23,10 @@ GOLDEN = Path(__file__).parent / "golden" / "wandb-report.json"
 def normalised(value: Any) -> Any:
     """Without the ids that the client draws at random, and without times and versions."""
     if isinstance(value, dict):
-        return {k: "ID" if k in ("id", "key", "__id__", "ref", "refId") else normalised(v) for k, v in sorted(value.items())}
+        return {
+            k: "ID" if k in ("id", "key", "__id__", "ref", "refId") else normalised(v)
+            for k, v in sorted(value.items())
+        }
     if isinstance(value, list):
         return [normalised(v) for v in value]
     if isinstance(value, str):

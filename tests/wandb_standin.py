@@ -27,6 +27,7 @@ class StandIn:
         self.files: dict[str, bytes] = {}
         self.artifacts: dict[str, dict[str, Any]] = {}
         self.views: dict[str, dict[str, Any]] = {}
+        self.projects: set[str] = set()
         self.unknown: list[str] = []
         self.keys: set[str] = set()
         self.calls: list[str] = []
@@ -61,11 +62,26 @@ class StandIn:
             return getattr(self, f"op_{operation}")(v)
 
     def op_Viewer(self, v: dict[str, Any]) -> Any:
-        viewer = {"id": "u", "entity": "team", "username": "ada", "email": "", "flags": "{}", "admin": False, "name": "ada"}
-        return {"viewer": {**viewer, "teams": {"edges": [{"node": {"name": "team"}}]}, "apiKeys": {"edges": []}}, "serverInfo": self._info()}
+        viewer = {
+            "id": "u",
+            "entity": "team",
+            "username": "ada",
+            "email": "",
+            "flags": "{}",
+            "admin": False,
+            "name": "ada",
+        }
+        return {
+            "viewer": {**viewer, "teams": {"edges": [{"node": {"name": "team"}}]}, "apiKeys": {"edges": []}},
+            "serverInfo": self._info(),
+        }
 
     def _info(self) -> Any:
-        return {"cliVersionInfo": {"max_cli_version": "9.9.9", "min_cli_version": "0.1.0"}, "latestLocalVersionInfo": None, "features": []}
+        return {
+            "cliVersionInfo": {"max_cli_version": "9.9.9", "min_cli_version": "0.1.0"},
+            "latestLocalVersionInfo": None,
+            "features": [],
+        }
 
     def op_ServerFeaturesQuery(self, v: dict[str, Any]) -> Any:
         return {"serverInfo": {"features": []}}
@@ -100,20 +116,48 @@ class StandIn:
 
     # ---- reports
 
-    def op_Projects(self, v: dict[str, Any]) -> Any:
-        return self.op_GetProjects(v)
+    def op_CreateProject(self, v: dict[str, Any]) -> Any:
+        self.projects.add(v["input"]["name"])
+        project = {"id": "p", "name": v["input"]["name"], "entityName": v["input"]["entityName"]}
+        made = {**project, "description": None, "access": "PRIVATE", "views": None}
+        return {"result": {"project": made, "model": made, "inserted": True}}
 
     def op_GetProjects(self, v: dict[str, Any]) -> Any:
-        names = {run["project"] for run in self.runs.values()}
-        nodes = [{"node": {"id": n, "name": n, "entityName": "team", "createdAt": "", "isBenchmark": False}, "cursor": n} for n in names]
+        names = self.projects | {run["project"] for run in self.runs.values()}
+        nodes = [
+            {
+                "node": {
+                    "id": n,
+                    "name": n,
+                    "entityName": "team",
+                    "createdAt": "2026-01-01T00:00:00",
+                    "isBenchmark": False,
+                    "user": None,
+                }
+            }
+            for n in names
+        ]
         return {"models": {"edges": nodes, "pageInfo": {"endCursor": None, "hasNextPage": False}}}
 
     def op_upsertView(self, v: dict[str, Any]) -> Any:
         identity = v.get("id") or f"view{len(self.views)}"
         self.views[identity] = dict(v)
-        view = {"id": identity, "type": v["type"], "name": v["name"], "displayName": v["displayName"], "description": v["description"]}
+        view = {
+            "id": identity,
+            "type": v["type"],
+            "name": v["name"],
+            "displayName": v["displayName"],
+            "description": v["description"],
+        }
         project = {"id": "p", "name": v["projectName"], "entityName": v["entityName"]}
-        more = {"project": project, "spec": v["spec"], "user": None, "createdAt": None, "updatedAt": None, "previewUrl": None}
+        more = {
+            "project": project,
+            "spec": v["spec"],
+            "user": None,
+            "createdAt": None,
+            "updatedAt": None,
+            "previewUrl": None,
+        }
         return {"upsertView": {"view": {**view, **more}, "inserted": v.get("id") is None}}
 
     # ---- artifacts
@@ -125,20 +169,38 @@ class StandIn:
     def op_CreateArtifact(self, v: dict[str, Any]) -> Any:
         given = v.get("input") or v
         name = given["artifactCollectionName"] or given["artifactCollectionNames"][0]
-        known = self.artifacts.setdefault(name, {"type": given["artifactTypeName"], "versions": [], "files": set()})
+        known = self.artifacts.setdefault(
+            name, {"type": given["artifactTypeName"], "versions": [], "files": set()}
+        )
         again = [a for a in known["versions"] if a["digest"] == given["digest"]]
         if not again:
-            version = {"digest": given["digest"], "state": "PENDING", "id": f"{name}:{len(known['versions'])}"}
+            version = {
+                "digest": given["digest"],
+                "state": "PENDING",
+                "id": f"{name}:{len(known['versions'])}",
+            }
             known["versions"].append(version)
             again = [version]
         sequence = {"id": name, "latestArtifact": None}
-        return {"createArtifact": {"artifact": {"id": again[-1]["id"], "state": again[-1]["state"], "artifactSequence": sequence}}}
+        return {
+            "createArtifact": {
+                "artifact": {"id": again[-1]["id"], "state": again[-1]["state"], "artifactSequence": sequence}
+            }
+        }
 
     def op_CreateArtifactManifest(self, v: dict[str, Any]) -> Any:
-        return {"createArtifactManifest": {"artifactManifest": {"id": "manifest", "file": self._upload("manifest", v)}}}
+        return {
+            "createArtifactManifest": {
+                "artifactManifest": {"id": "manifest", "file": self._upload("manifest", v)}
+            }
+        }
 
     def op_UpdateArtifactManifest(self, v: dict[str, Any]) -> Any:
-        return {"updateArtifactManifest": {"artifactManifest": {"id": "manifest", "file": self._upload("manifest", v)}}}
+        return {
+            "updateArtifactManifest": {
+                "artifactManifest": {"id": "manifest", "file": self._upload("manifest", v)}
+            }
+        }
 
     def _upload(self, name: str, v: dict[str, Any]) -> Any:
         url = f"{self.url}/upload/artifact/{name}"
@@ -150,8 +212,18 @@ class StandIn:
             artifact = asked["artifactID"]
             self.artifacts[artifact.rpartition(":")[0]]["files"].add(asked["name"])
             url = f"{self.url}/upload/artifact/{artifact}/{asked['name']}"
-            node = {"id": asked["name"], "name": asked["name"], "displayName": asked["name"], "uploadUrl": url}
-            more = {"uploadHeaders": [], "uploadMultipartUrls": None, "storagePath": "x", "artifact": {"id": artifact}}
+            node = {
+                "id": asked["name"],
+                "name": asked["name"],
+                "displayName": asked["name"],
+                "uploadUrl": url,
+            }
+            more = {
+                "uploadHeaders": [],
+                "uploadMultipartUrls": None,
+                "storagePath": "x",
+                "artifact": {"id": artifact},
+            }
             nodes.append({"node": {**node, **more}})
         return {"createArtifactFiles": {"files": {"edges": nodes}}}
 
@@ -165,11 +237,26 @@ class StandIn:
 
     def op_RunResumeStatus(self, v: dict[str, Any]) -> Any:
         run = self.runs.get(v["name"])
-        return {"model": {"id": "m", "name": v["project"], "entity": {"id": "e", "name": v.get("entity") or "team"}, "bucket": run and self._bucket(run)}}
+        return {
+            "model": {
+                "id": "m",
+                "name": v["project"],
+                "entity": {"id": "e", "name": v.get("entity") or "team"},
+                "bucket": run and self._bucket(run),
+            }
+        }
 
     def op_UpsertBucket(self, v: dict[str, Any]) -> Any:
         new = v["name"] not in self.runs
-        run = self.runs.setdefault(v["name"], {"name": v["name"], "project": v["project"], "entity": v.get("entity") or "team", "state": "running"})
+        run = self.runs.setdefault(
+            v["name"],
+            {
+                "name": v["name"],
+                "project": v["project"],
+                "entity": v.get("entity") or "team",
+                "state": "running",
+            },
+        )
         run.update({k: value for k, value in v.items() if value is not None and k != "id"})
         return {"upsertBucket": {"bucket": self._bucket(run), "inserted": new}}
 
@@ -277,7 +364,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._route(body)
         except Exception as error:  # noqa: BLE001  (a test's server: the test sees it in `unknown`)
-            self.standin.unknown.append(f"{type(error).__name__}: {error}: {self.command} {self.path} {body[:3000]!r}")
+            self.standin.unknown.append(
+                f"{type(error).__name__}: {error}: {self.command} {self.path} {body[:3000]!r}"
+            )
             self._send(500, {"errors": [{"message": str(error)}]})
 
     def _route(self, body: bytes) -> None:
@@ -285,7 +374,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/graphql" and self.command == "POST":
             asked = json.loads(body)
             found = asked.get("operationName") or re.search(r"(?:query|mutation)\s+(\w+)", asked["query"])[1]  # type: ignore[index]
-            self._send(200, {"data": self.standin.answer(found, asked["query"], asked.get("variables") or {})})
+            self._send(
+                200, {"data": self.standin.answer(found, asked["query"], asked.get("variables") or {})}
+            )
         elif stream := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", path):
             self.standin.stream(stream[1], json.loads(body))
             self._send(200, {})

@@ -13,7 +13,18 @@ from typing import Annotated
 import typer
 
 import raysearch
-from raysearch.cli import comparing, lineage, listing, pushing, reading, replaying, searching, showing, steering, watching
+from raysearch.cli import (
+    comparing,
+    lineage,
+    listing,
+    pushing,
+    reading,
+    replaying,
+    searching,
+    showing,
+    steering,
+    watching,
+)
 from raysearch.errors import RaysearchError
 
 app = typer.Typer(
@@ -59,6 +70,7 @@ app.command(rich_help_panel=_LOOK)(reading.report)
 app.command(rich_help_panel=_LOOK)(comparing.compare)
 app.command(rich_help_panel=_LOOK)(showing.board)
 app.add_typer(pushing.wandb, name="wandb", rich_help_panel=_MORE)
+app.command(rich_help_panel=_MORE)(pushing.sink)
 app.command(rich_help_panel=_MORE)(listing.examples)
 app.command(rich_help_panel=_MORE)(listing.strategies)
 app.command(rich_help_panel=_MORE, add_help_option=False, context_settings=listing.PASS_ON)(listing.bench)

@@ -74,6 +74,7 @@ Schedule = Annotated[bool, Option("--schedule", help="Which values held when, on
 Output = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="YAML; JSON if it ends so.")]
 Port = Annotated[int, Option(metavar="N", min=0, max=65535, help="Where it listens; 0 takes a free one.")]
 ToWandb = Annotated[bool, Option("--wandb", help="Save it at W&B too; again updates it.")]
+Sinks = Annotated[list[str], Argument(metavar="NAME...", help="tensorboard, mlflow, or module:attribute.")]
 ReportFile = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="Not RUN/report.html.")]
 PageFile = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="Write an HTML page.")]
 Checkpoint = Annotated[Path | None, Option(metavar="DIR", help="Copy the checkpoint into this new folder.")]

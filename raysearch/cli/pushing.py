@@ -16,6 +16,18 @@ def _group() -> None:
     """Send a run to Weights & Biases from its journal."""
 
 
+def sink(run: options.Run, names: options.Sinks, follow: options.Watch = False) -> None:
+    """Write a run to TensorBoard, MLflow, or a sink of your own; `--watch` follows it to its end."""
+    from raysearch.launch import existing_run
+    from raysearch.paths import RunPaths
+    from raysearch.tracking.sending import ended
+    from raysearch.tracking.sinks import send
+
+    root = existing_run(run)
+    rows = send(root, names, follow, lambda: ended(RunPaths(root)) is not None)
+    print(f"{rows:,} rows of {root} written to {', '.join(names)}")
+
+
 @wandb.command()
 def push(run: options.Run, as_json: options.AsJson = False) -> None:
     """Send a run, or what W&B lacks of it; sending it again changes nothing."""
@@ -36,6 +48,8 @@ def push(run: options.Run, as_json: options.AsJson = False) -> None:
         print_json(state)
     if code:
         why = state.get("trouble") or "the tracking process ended early"
-        raise RunError(f"not everything is at {base_url()} yet: {why}. Send it again; see {root}/tracking/process.log")
+        raise RunError(
+            f"not everything is at {base_url()} yet: {why}. Send it again; see {root}/tracking/process.log"
+        )
     if not as_json:
         print(f"{state['rows']:,} rows of {state['runs']:,} runs are at {state['url'] or base_url()}")

@@ -76,7 +76,12 @@ def snapshot(run: Path) -> dict[str, Any]:
         "tone": content.tone,
         "tiles": "".join(map(tile, content.tiles)),
         "figures": [
-            {"name": p.name, "title": p.title or p.name.capitalize(), "note": p.note, "figure": json.loads(figure_json(p.figure))}
+            {
+                "name": p.name,
+                "title": p.title or p.name.capitalize(),
+                "note": p.note,
+                "figure": json.loads(figure_json(p.figure)),
+            }
             for p in pictures
             if p.name in FIGURES
         ],
@@ -118,7 +123,9 @@ def app(runs: Sequence[Path]) -> Starlette:
 
     return Starlette(
         routes=[Route("/", page), Route("/runs/{number:int}", state)],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)],
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
+        ],
     )
 
 
@@ -134,7 +141,8 @@ def _headers(policy: str = "default-src 'none'") -> dict[str, str]:
 
 def _body(runs: Sequence[Path]) -> str:
     tabs = "".join(
-        f'<button type="button" class="tab" data-run="{i}">{html.escape(run.name)}</button>' for i, run in enumerate(runs)
+        f'<button type="button" class="tab" data-run="{i}">{html.escape(run.name)}</button>'
+        for i, run in enumerate(runs)
     )
     return (
         '<header><div class="top"><p class="kind">Board <span id="live" role="status"></span></p>'

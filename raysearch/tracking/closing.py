@@ -21,7 +21,17 @@ from raysearch.tables import storable
 if TYPE_CHECKING:
     from raysearch.results import Results
 
-FIGURES = ("progress", "rungs", "parallel", "importance", "slices", "curves", "timeline", "schedules", "lineage")
+FIGURES = (
+    "progress",
+    "rungs",
+    "parallel",
+    "importance",
+    "slices",
+    "curves",
+    "timeline",
+    "schedules",
+    "lineage",
+)
 LINEAGE_ROWS = 10_000
 
 
@@ -49,7 +59,18 @@ def write(results: Results, folder: Path, rows: int) -> None:
     if raised:
         lineage = results.lineage()
         _parquet(lineage, folder / "lineage.parquet")
-        columns = ["segment", "trial", "parent", "start", "reached", "value", "status", "event", "words", "on_path"]
+        columns = [
+            "segment",
+            "trial",
+            "parent",
+            "start",
+            "reached",
+            "value",
+            "status",
+            "event",
+            "words",
+            "on_path",
+        ]
         (folder / "lineage.json").write_text(json.dumps(_plain(lineage[columns].tail(LINEAGE_ROWS))))
     found = results.plot.importances
     if found is not None:
@@ -82,7 +103,11 @@ def _facts(results: Results) -> dict[str, Any]:
     if verdict.baseline is not None:
         facts["baseline/mean"] = verdict.baseline.estimate.mean
     if verdict.gain is not None:
-        facts |= {"gain/mean": verdict.gain.mean, "gain/low": verdict.gain.low, "gain/high": verdict.gain.high}
+        facts |= {
+            "gain/mean": verdict.gain.mean,
+            "gain/low": verdict.gain.low,
+            "gain/high": verdict.gain.high,
+        }
         facts["gain/significant"] = verdict.significant
     return facts
 
@@ -101,12 +126,13 @@ def _table(results: Results, frame: Any, rows: int) -> dict[str, Any]:
 
 def _plain(frame: Any) -> dict[str, Any]:
     values = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
-    cells = [[v if isinstance(v, (int, float, str, bool, type(None))) else str(v) for v in row] for row in values]
+    cells = [
+        [v if isinstance(v, (int, float, str, bool, type(None))) else str(v) for v in row] for row in values
+    ]
     return {"columns": [str(name) for name in frame.columns], "data": cells}
 
 
 def _parquet(frame: Any, path: Path) -> None:
-    from raysearch.cli.selection import write_parquet
     storable(frame).to_parquet(path, index=False)
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,36 @@ def tracked(run: Path, wandb: Mapping[str, Any], say: Callable[[str], None]) -> 
             if companion is not None and not (sent := companion.close()):
                 say(f"W&B: not everything is there yet; send the rest: raysearch wandb push {run}")
         _report(run, key if sent else None, say)
+
+
+@contextlib.contextmanager
+def sinking(run: Path, names: Sequence[str], say: Callable[[str], None]) -> Iterator[None]:
+    """Writes the run to its sinks for the length of the block, in a process of their own."""
+    if not names:
+        yield
+        return
+    paths = RunPaths(run)
+    paths.tracking.mkdir(parents=True, exist_ok=True)
+    with (paths.tracking / "sinks.log").open("ab") as log:
+        command = [sys.executable, "-m", "raysearch.tracking.sinks", str(run), *names]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            code = process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            code = -1
+        end(process)
+        if code:
+            again = f"raysearch sink {run} {' '.join(names)}"
+            say(
+                f"{', '.join(names)}: not everything is written ({paths.tracking / 'sinks.log'}); again: {again}"
+            )
 
 
 class Companion:
@@ -123,17 +153,30 @@ def report(run: Path, key: str | None, timeout_s: float = REPORT_S) -> str:
     """
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise RunError("the W&B report needs an extra: pip install 'raysearch[wandb-report]'")
-    command = [sys.executable, "-m", "raysearch.tracking.wandb_report", str(run), *(["--save"] if key else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "raysearch.tracking.wandb_report",
+        str(run),
+        *(["--save"] if key else []),
+    ]
     try:
         with taken_out():
             done = subprocess.run(
-                command, input=f"{key or ''}\n", capture_output=True, text=True, timeout=timeout_s, check=False
+                command,
+                input=f"{key or ''}\n",
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
             )
     except subprocess.TimeoutExpired:
         raise RunError(f"the W&B report of {run} was not saved within {timeout_s:g} s") from None
     if done.returncode:
         said = done.stderr.strip().splitlines()
-        raise RunError(f"the W&B report of {run} could not be saved: {said[-1] if said else 'no reason given'}")
+        raise RunError(
+            f"the W&B report of {run} could not be saved: {said[-1] if said else 'no reason given'}"
+        )
     return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
 
 

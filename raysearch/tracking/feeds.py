@@ -78,7 +78,9 @@ class SearchFeed:
 
     def summary(self) -> Row:
         """Where the search stands now."""
-        return {k: v for k, v in self._row(self._began).items() if k != "search/hours"} if self._trials else {}
+        return (
+            {k: v for k, v in self._row(self._began).items() if k != "search/hours"} if self._trials else {}
+        )
 
     def _row(self, at: float) -> Row:
         row: Row = {
@@ -122,7 +124,11 @@ class TrialFeeds:
         for i, values in enumerate(zip(*outcome.curve.values(), strict=True)):
             row = dict(zip(names, values, strict=True))
             feed.rows.append({**row, **extra, "training_iteration": segment.start + i + 1})
-        feed.summary = {"status": outcome.status.value, "iterations": outcome.reached, "reason": segment.reason}
+        feed.summary = {
+            "status": outcome.status.value,
+            "iterations": outcome.reached,
+            "reason": segment.reason,
+        }
         if outcome.error:
             feed.summary["error"] = outcome.error
 

@@ -46,14 +46,18 @@ def _media(folder: Path) -> dict[str, Any]:
             )
     if (file := folder / "importance.json").exists():
         shares = json.loads(file.read_text())
-        found["tables/importance"] = wandb.Table(columns=["hyper-parameter", "share"], data=[[*row] for row in shares.items()])
+        found["tables/importance"] = wandb.Table(
+            columns=["hyper-parameter", "share"], data=[[*row] for row in shares.items()]
+        )
     for file in sorted(folder.glob("*.plotly.json")):
         found[f"figures/{file.name.partition('.')[0]}"] = wandb.Plotly(plotly.io.from_json(file.read_text()))
     return found
 
 
 def _tables(sender: Sender, folder: Path) -> Any:
-    artifact = wandb.Artifact(_name(sender, "search"), "search", description="every trial and segment of the search")
+    artifact = wandb.Artifact(
+        _name(sender, "search"), "search", description="every trial and segment of the search"
+    )
     for file in sorted(folder.glob("*.parquet")):
         artifact.add_file(str(file), name=file.name)
     artifact.add_file(str(sender.paths.spec), name="spec.yaml")

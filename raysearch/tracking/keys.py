@@ -20,7 +20,14 @@ VARIABLE = "WANDB_API_KEY"
 FILE_VARIABLE = "WANDB_API_KEY_FILE"
 PUBLIC = "https://api.wandb.ai"
 # A child that inherits these would join a run or a process of its parent.
-INHERITED = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RUN_NAME", "WANDB_RESUME", "WANDB_RUN_GROUP", "WANDB_SWEEP_ID")
+INHERITED = (
+    "WANDB_SERVICE",
+    "WANDB_RUN_ID",
+    "WANDB_RUN_NAME",
+    "WANDB_RESUME",
+    "WANDB_RUN_GROUP",
+    "WANDB_SWEEP_ID",
+)
 
 
 def base_url() -> str:

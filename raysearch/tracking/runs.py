@@ -67,7 +67,9 @@ class Runs:
                 resume="allow",
                 reinit="create_new",
                 dir=str(self._scratch),
-                settings=wandb.Settings(**LEAN, init_timeout=self._patience_s, finish_timeout=self._patience_s),
+                settings=wandb.Settings(
+                    **LEAN, init_timeout=self._patience_s, finish_timeout=self._patience_s
+                ),
                 **self._where,
             )
         except Exception as error:  # the client raises many kinds: none may end the process

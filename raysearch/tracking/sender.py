@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from raysearch.durable import replace_text
 from raysearch.journal import START, Position, batches_since, read_events
@@ -23,7 +22,9 @@ ATTEMPTS = 3  # at the end, until the server has every row
 class Sender:
     """One search on its way to W&B. Any number of lives: each asks the server what it has and sends the rest."""
 
-    def __init__(self, run: Path, patience_s: float = PATIENCE_S, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, run: Path, patience_s: float = PATIENCE_S, now: Callable[[], float] = time.time
+    ) -> None:
         self.paths = RunPaths(run)
         self.results = load(run)
         spec = self.results.spec

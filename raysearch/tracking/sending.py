@@ -15,7 +15,13 @@ def ended(paths: RunPaths) -> str | None:
     """Why the run's last life ended; None while it goes on, or was ended from outside."""
     last: str | None = None
     for event in read_events(paths.journal):
-        last = None if event.kind == "start" else str(event.detail.get("ending", "")) if event.kind == "end" else last
+        last = (
+            None
+            if event.kind == "start"
+            else str(event.detail.get("ending", ""))
+            if event.kind == "end"
+            else last
+        )
     return last
 
 

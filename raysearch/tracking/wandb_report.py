@@ -21,6 +21,7 @@ from raysearch.results import Results, load
 from raysearch.tracking.keys import VARIABLE
 from raysearch.tracking.sections import Content, Section, content_of
 
+UNKNOWN = "entity"  # stands in a report that was not saved yet
 TITLE = 128  # characters that W&B takes
 FIGURES = {
     "progress": ("progress", "rungs"),
@@ -36,7 +37,10 @@ def build(results: Results, entity: str) -> Any:
     content = content_of(results)
     wandb = results.spec.get("wandb") or {}
     project = str(wandb.get("project") or "raysearch")
-    blocks: list[Any] = [wr.TableOfContents(), wr.P(f"{content.headline} {content.metric}, {content.better}.")]
+    blocks: list[Any] = [
+        wr.TableOfContents(),
+        wr.P(f"{content.headline} {content.metric}, {content.better}."),
+    ]
     for section in content.sections:
         blocks += _blocks(section, results, content)
     blocks += _decision(content)
@@ -55,11 +59,15 @@ def _blocks(section: Section, results: Results, content: Content) -> list[Any]:
     blocks: list[Any] = [wr.H2(section.title), *(wr.P(words) for words in section.words)]
     for table in section.tables:
         blocks.append(wr.MarkdownBlock(text=_markdown(table.header, table.rows)))
-    panels = [wr.MediaBrowser(title=name, media_keys=[f"figures/{name}"]) for name in FIGURES.get(section.key, ())]
+    panels = [
+        wr.MediaBrowser(title=name, media_keys=[f"figures/{name}"]) for name in FIGURES.get(section.key, ())
+    ]
     panels += _native(section.key, results)
     if panels:
         # No entity and project here: with them the client would ask the server.
-        blocks.append(wr.PanelGrid(runsets=[wr.Runset(name=content.name, query=_group(results))], panels=panels))
+        blocks.append(
+            wr.PanelGrid(runsets=[wr.Runset(name=content.name, query=_group(results))], panels=panels)
+        )
     if section.code:
         blocks.append(wr.CodeBlock(code=section.code, language="yaml"))
     return blocks
@@ -131,12 +139,13 @@ def write(run: Path, save: bool) -> dict[str, Any]:
     """Writes the report's JSON beside the run; saves it at W&B too if asked. Returns what was written."""
     results, paths = load(run), RunPaths(run)
     before = json.loads(paths.wandb_report.read_text()) if paths.wandb_report.exists() else {}
-    entity = str((results.spec.get("wandb") or {}).get("entity") or before.get("entity") or "")
+    known = before.get("entity") if before.get("id") else None
+    entity = str((results.spec.get("wandb") or {}).get("entity") or known or "")
     if save and not entity:
         import wandb
 
         entity = str(wandb.Api().default_entity)
-    report = build(results, entity or "me")
+    report = build(results, entity or UNKNOWN)
     made = {**spec_of(report), "id": before.get("id", ""), "url": before.get("url", "")}
     if save:
         report.id = made["id"]
