@@ -64,7 +64,7 @@ def colours(page: Any, selectors: Sequence[str]) -> list[list[int]]:
     script = """names => names.map(name => {
         const style = getComputedStyle(document.querySelector(name));
         const paint = name.includes('text') ? style.fill : name === 'body' ? style.backgroundColor : style.color;
-        return paint.match(/\\d+/g).slice(0, 3).map(Number); })"""
+        return paint.match(/\\d+/g).slice(0, 3).map(Number); })"""  # noqa: E501
     return page.evaluate(script, list(selectors))
 
 

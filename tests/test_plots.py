@@ -39,7 +39,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> raysearch.Results:
 
 
 def raised(folder: Path) -> raysearch.Results:
-    """Ten iterations of a model whose learning rate was halved after five; a probe of another was rejected."""
+    """Ten iterations of a model whose learning rate was halved after five; a probe of another was rejected."""  # noqa: E501
     folder.mkdir()
     (folder / "spec.yaml").write_text("metric: loss\nmode: min\nspace: {lr: {loguniform: [1.0e-4, 1.0]}}\n")
     first = Segment(segment_id(0, 0), 0, None, {"lr": 0.1}, 0, 5, 0, "start: from the baseline")
@@ -84,7 +84,7 @@ def test_rungs_count_every_trial_at_each_rung_it_was_trained_to(results: raysear
 def test_what_matters_is_found_and_what_does_not_is_not(results: raysearch.Results) -> None:
     found = results.plot.importances
     assert found is not None
-    assert [*found.shares][0] == "lr", "the made-up loss depends on the learning rate the most"
+    assert next(iter(found.shares)) == "lr", "the made-up loss depends on the learning rate the most"
     assert found.shares["lr"] > 0.6 > 0.1 > found.shares["width"]
     assert found.explained > 0.5
     assert sum(found.shares.values()) == pytest.approx(1.0)

@@ -1,4 +1,4 @@
-"""The report says what the journal says, also when there is little to say; nothing in it is taken for markup."""
+"""The report says what the journal says, also when there is little to say; nothing in it is taken for markup."""  # noqa: E501
 
 from __future__ import annotations
 

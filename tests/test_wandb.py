@@ -67,7 +67,7 @@ def expected(made: Sequence[Outcome]) -> dict[str, int]:
 
 
 def there(server: StandIn) -> dict[str, int]:
-    """What the server has, by the key of the run; the search's own run left out. Each row must be there once."""
+    """What the server has, by the key of the run; the search's own run left out. Each row must be there once."""  # noqa: E501
     found = {}
     for name in server.runs:
         rows = server.rows(name)
@@ -253,7 +253,7 @@ def test_the_key_is_in_no_file_no_listing_and_no_worker(server: StandIn, tmp_pat
         "strategy: {name: caviar, samples: 6, max_iterations: 3, min_iterations: 3, finish: null}\n"
     )
     (tmp_path / "spy.yaml").write_text(spec)
-    code = "import sys\nfrom raysearch.cli import main\nsys.exit(main(['launch', 'spy.yaml', '--local', '--workers', '1']))\n"
+    code = "import sys\nfrom raysearch.cli import main\nsys.exit(main(['launch', 'spy.yaml', '--local', '--workers', '1']))\n"  # noqa: E501
     ray_folder = Path(f"/tmp/rs{os.getpid()}")
     ray_folder.mkdir(exist_ok=True)
     environment = {**os.environ, "RAY_TMPDIR": str(ray_folder), "RAY_USAGE_STATS_ENABLED": "0"}

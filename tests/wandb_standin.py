@@ -289,7 +289,7 @@ class StandIn:
     # ---- HTTP
 
     def stream(self, run: str, body: dict[str, Any]) -> None:
-        """Takes in what a file stream sends: lines are put at their offset, so that a repeat changes nothing."""
+        """Takes in what a file stream sends: lines are put at their offset, so that a repeat changes nothing."""  # noqa: E501
         with self._lock:
             for name, part in body.get("files", {}).items():
                 if name == "wandb-history.jsonl":

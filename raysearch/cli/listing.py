@@ -21,6 +21,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "fork": "what it takes to fork a checkpoint, beside copying its file",
     "panda": "one model or four raised live, beside schedules and Ray Tune's populations",
     "report": "the HTML report of 10, 10,000 and 1,000,000 trials: time, memory, size",
+    "tracking": "what W&B costs a search, and how long sending takes",
     "schedules": "FILE: how well strategies choose among recorded schedules",
     "tables": "FILE: how well strategies search recorded learning curves",
 }

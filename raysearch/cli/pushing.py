@@ -40,7 +40,7 @@ def push(run: options.Run, as_json: options.AsJson = False) -> None:
     key = find_key()
     if key is None:
         raise RunError(
-            f"there is no key for {base_url()}: set {VARIABLE}, name a file in {FILE_VARIABLE}, or run `wandb login`"
+            f"there is no key for {base_url()}: set {VARIABLE}, name a file in {FILE_VARIABLE}, or run `wandb login`"  # noqa: E501
         )
     code = send(root, key)
     state = state_of(root)

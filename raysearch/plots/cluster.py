@@ -36,7 +36,7 @@ def utilisation(digest: Digest) -> tuple[float, float, int]:
     """(share of the workers' time in which they trained, hours trained, workers), from first start to last end.
 
     A worker counts from its first segment's start to the end of the run, so that waiting at the end shows.
-    """
+    """  # noqa: E501
     segments = digest.segments
     rows = np.flatnonzero(segments.floats("finished_at") > 0)
     if not len(rows):
@@ -142,7 +142,7 @@ def _words(digest: Digest) -> str:
     share, hours, workers = utilisation(digest)
     count = "1 worker" if workers == 1 else f"{workers:,} workers"
     trained = duration(hours * 3600)
-    return f"{count} trained for {trained} together, {share:.0%} of the time they were there; the rest they were idle."
+    return f"{count} trained for {trained} together, {share:.0%} of the time they were there; the rest they were idle."  # noqa: E501
 
 
 def _natural(name: str) -> tuple[str, int]:

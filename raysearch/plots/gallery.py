@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The figures of a run, each a `plotly.graph_objects.Figure`; nothing is computed before it is asked for."""
+    """The figures of a run, each a `plotly.graph_objects.Figure`; nothing is computed before it is asked for."""  # noqa: E501
 
     digest: Digest
 

@@ -101,7 +101,7 @@ def words(found: Importance) -> str:
         f"Permutation importance over {found.trials:,} trials, compared after {found.iteration:,} iterations."
     )
     if found.explained < FITS:
-        return f"{text} The configuration hardly predicts the result here ({max(0.0, found.explained):.0%} of its variance), so read nothing into the order."
+        return f"{text} The configuration hardly predicts the result here ({max(0.0, found.explained):.0%} of its variance), so read nothing into the order."  # noqa: E501
     return f"{text} The configuration predicts {found.explained:.0%} of the variance of the ranks."
 
 

@@ -98,7 +98,7 @@ def tree(digest: Digest) -> go.Figure:
     starts, reached = segments.integers("start"), segments.reached
     figure = blank(
         int(min(760, max(260, 120 + 16 * (max(lanes, default=0) + 1)))),
-        f"{len(rows):,} of {len(digest.search_rows):,} segments are drawn: those that led to the winner, and the latest others."
+        f"{len(rows):,} of {len(digest.search_rows):,} segments are drawn: those that led to the winner, and the latest others."  # noqa: E501
         if dropped
         else "",
     )
@@ -263,7 +263,7 @@ def _hovers(digest: Digest, rows: Integers, reasons: list[str], errors: list[str
     said = []
     for i, r in enumerate(rows.tolist()):
         config = ", ".join(f"{n} {v[i]}" for n, v in columns.items() if v[i])
-        head = f"<b>trial {int(segments.integers('trial')[r]):,}</b>, iterations {int(segments.integers('start')[r]):,} to {int(segments.reached[r]):,}, {names[i]}"
+        head = f"<b>trial {int(segments.integers('trial')[r]):,}</b>, iterations {int(segments.integers('start')[r]):,} to {int(segments.reached[r]):,}, {names[i]}"  # noqa: E501
         lines = [
             head,
             f"{escape(digest.metric)} {number(float(segments.last[r]), 5)}",

@@ -45,7 +45,7 @@ def progress(digest: Digest) -> go.Figure:
     trials = digest.trials
     ends = (digest.segments.floats("finished_at")[trials.leaves[positions]] - digest.zero) / 3600 * scale
     note = (
-        f"{len(positions):,} of {len(digest.ranking):,} trials are drawn: the best {POINTS // 3:,}, and others at random."
+        f"{len(positions):,} of {len(digest.ranking):,} trials are drawn: the best {POINTS // 3:,}, and others at random."  # noqa: E501
         if sampled
         else ""
     )

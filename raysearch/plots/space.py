@@ -220,7 +220,7 @@ def _slice(
             "line": {"width": 0},
         },
         customdata=np.column_stack((digest.trials.numbers[at], iterations)),
-        hovertemplate="trial %{customdata[0]:,}, %{customdata[1]:,} iterations<br>%{x}<br>%{y:.5g}<extra></extra>",
+        hovertemplate="trial %{customdata[0]:,}, %{customdata[1]:,} iterations<br>%{x}<br>%{y:.5g}<extra></extra>",  # noqa: E501
         row=row,
         col=col,
     )
@@ -233,7 +233,7 @@ def _slice(
     figure.update_xaxes(
         title={"text": escape(name), "font": {"color": INK, "size": 12}, "standoff": 4},
         type="category" if numbers is None else "log" if digest.is_log(name) else "linear",
-        gridcolor=GRID, zeroline=False, nticks=5, tickfont={"color": QUIET}, automargin=True, row=row, col=col,
+        gridcolor=GRID, zeroline=False, nticks=5, tickfont={"color": QUIET}, automargin=True, row=row, col=col,  # noqa: E501
     )  # fmt: skip
     if numbers is not None and digest.is_log(name):
         figure.update_xaxes(

@@ -7,6 +7,7 @@ paints them with its own colours by CSS.
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,7 @@ def metric_axis(values: Sequence[float], mode: str) -> dict[str, Any]:
 
 
 def metric_range(values: Sequence[float], log: bool = False) -> list[float] | None:
-    """An axis range in which a few very poor values do not flatten all others; None where it need not be cut."""
+    """An axis range in which a few very poor values do not flatten all others; None where it need not be cut."""  # noqa: E501
     known = np.asarray([v for v in values if np.isfinite(v)], np.float64)
     if len(known) < 8 or log:
         return None
@@ -116,7 +117,7 @@ def metric_range(values: Sequence[float], log: bool = False) -> list[float] | No
 def hex_mix(share: float) -> str:
     """A colour between good (0) and poor (1)."""
     stops = GOOD_TO_POOR
-    for (a, one), (b, two) in zip(stops, stops[1:], strict=False):
+    for (a, one), (b, two) in itertools.pairwise(stops):
         if share <= b:
             t = (share - a) / (b - a)
             parts = [

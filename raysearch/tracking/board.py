@@ -57,8 +57,8 @@ class Watched:
     def _refresh(self) -> None:
         began = time.monotonic()
         new = 0
-        for outcomes, self._position in batches_since(RunPaths(self.run).journal, self._position):
-            new += len(outcomes)
+        for outcomes, behind in batches_since(RunPaths(self.run).journal, self._position):
+            new, self._position = new + len(outcomes), behind
         if new or not self._version:
             self._state, self._version = snapshot(self.run), self._version + 1
         self._next = time.monotonic() + max(LEAST_S, 4 * (time.monotonic() - began))
@@ -101,7 +101,7 @@ def app(runs: Sequence[Path]) -> Starlette:
     async def page(request: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
         policy = (
-            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data: blob:; "
+            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data: blob:; "  # noqa: E501
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         text = shell("Board", _body(runs), policy.replace("; frame-ancestors 'none'", ""), _follow_script())
@@ -147,7 +147,7 @@ def _body(runs: Sequence[Path]) -> str:
     return (
         '<header><div class="top"><p class="kind">Board <span id="live" role="status"></span></p>'
         '<button id="theme" type="button" aria-label="light or dark">◐</button></div>'
-        f'<div class="tabs">{tabs}</div><h1 id="name"></h1><p class="headline" id="headline">reading the journal</p>'
+        f'<div class="tabs">{tabs}</div><h1 id="name"></h1><p class="headline" id="headline">reading the journal</p>'  # noqa: E501
         '<div class="tiles" id="tiles"></div></header><section id="figures"></section>'
     )
 

@@ -113,7 +113,7 @@ def _facts(results: Results) -> dict[str, Any]:
 
 
 def _table(results: Results, frame: Any, rows: int) -> dict[str, Any]:
-    """The table of trials, the best first; of more than `rows` the best half, and others at random, labelled."""
+    """The table of trials, the best first; of more than `rows` the best half, and others at random, labelled."""  # noqa: E501
     if len(frame) <= rows:
         return _plain(frame.assign(sample="all"))
     ranking = results.digest.ranking

@@ -1,4 +1,4 @@
-"""The driver's side of the tracking process: started before Ray, started again when it dies, waited for briefly."""
+"""The driver's side of the tracking process: started before Ray, started again when it dies, waited for briefly."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from raysearch.tracking import settings
 from raysearch.tracking.keys import find_key, taken_out
 
 RESTARTS = 3
+OK, INCOMPLETE, AGAIN = 0, 3, 5  # exit codes of the tracking process
 REPORT_S = 60.0
 PATIENCE_S = 45.0  # at the end of a search, for the rest to be sent; a push at any time sends what is missing
 
@@ -76,7 +77,7 @@ def sinking(run: Path, names: Sequence[str], say: Callable[[str], None]) -> Iter
         if code:
             again = f"raysearch sink {run} {' '.join(names)}"
             say(
-                f"{', '.join(names)}: not everything is written ({paths.tracking / 'sinks.log'}); again: {again}"
+                f"{', '.join(names)}: not everything is written ({paths.tracking / 'sinks.log'}); again: {again}"  # noqa: E501
             )
 
 
@@ -110,11 +111,13 @@ class Companion:
         return start(self._run, self._key)
 
     def _watch(self) -> None:
-        for _ in range(RESTARTS + 1):
+        deaths = 0
+        while deaths <= RESTARTS:
             code = self._process.wait()
-            if self._closing.is_set() or code in (0, 3):
-                self._complete = code == 0
+            if self._closing.is_set() or code in (OK, INCOMPLETE):
+                self._complete = code == OK
                 return
+            deaths += code != AGAIN  # an outage may last as long as it likes
             end(self._process)  # what it started: the client's own process
             self._process = self._start()
 

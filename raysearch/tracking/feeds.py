@@ -45,7 +45,7 @@ def run_id(name: str, began: float, key: str) -> str:
 
 
 class SearchFeed:
-    """The search's own run: a row for each tick of the journal's clock, and one for what came after the last."""
+    """The search's own run: a row for each tick of the journal's clock, and one for what came after the last."""  # noqa: E501
 
     def __init__(self, metric: str, mode: Mode) -> None:
         self.feed = Feed("search", "search")
@@ -96,7 +96,7 @@ class SearchFeed:
 
 
 class TrialFeeds:
-    """A run for each trial, or for each member where models are raised: a member is all that grew from one root."""
+    """A run for each trial, or for each member where models are raised: a member is all that grew from one root."""  # noqa: E501
 
     def __init__(self, metric: str, members: bool, only: Iterable[int] | None = None) -> None:
         """`only`: the trials that are wanted; None is all of them."""

@@ -53,7 +53,7 @@ def find_key() -> str | None:
 
 @contextlib.contextmanager
 def taken_out() -> Iterator[None]:
-    """The environment without the key, and without what a child would join a W&B process by; put back after."""
+    """The environment without the key, and without what a child would join a W&B process by; put back after."""  # noqa: E501
     names = (VARIABLE, *INHERITED)
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:

@@ -2,7 +2,7 @@
 
 Where to is MLflow's own MLFLOW_TRACKING_URI. Runs carry the tag `raysearch.run`; those that an earlier sending
 of the same run left are deleted first, so that it is there once.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MLflow:
         self._forget()
 
     def log(self, feed: Feed, row: Mapping[str, Any], number: int) -> None:
-        """Every number of a row as a metric, at its training iteration, or its number in the search's own run."""
+        """Every number of a row as a metric, at its training iteration, or its number in the search's own run."""  # noqa: E501
         step = int(row.get("training_iteration", number))
         at = int(self._began * 1000) + number
         waiting = self._waiting.setdefault(self._run(feed), [])

@@ -93,7 +93,7 @@ def _header(content: Content, about: str) -> str:
 <p class="about">{_text(content.metric)}, {_text(content.better)}</p>
 <div class="tiles">{"".join(map(tile, content.tiles))}</div>
 <nav>{links}<a href="#decision">Decision</a></nav>
-</header>"""
+</header>"""  # noqa: E501
 
 
 def tile(one: Tile) -> str:
@@ -125,7 +125,7 @@ def picture(one: Picture) -> str:
     height = int(one.figure.layout.height or 400)
     return (
         f'<figure id="figure-{one.name}">{heading}<div class="scroll"><div class="plot{wide}" '
-        f'style="height:{height}px"><script type="application/json">{figure_json(one.figure)}</script></div></div>'
+        f'style="height:{height}px"><script type="application/json">{figure_json(one.figure)}</script></div></div>'  # noqa: E501
         f"{note}</figure>"
     )
 
@@ -143,7 +143,7 @@ def _table(table: Table) -> str:
         )
 
     rows = "".join(f"<tr>{row(cells, 'td')}</tr>" for cells in table.rows)
-    return f'<div class="scroll"><table><thead><tr>{row(table.header, "th")}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'<div class="scroll"><table><thead><tr>{row(table.header, "th")}</tr></thead><tbody>{rows}</tbody></table></div>'  # noqa: E501
 
 
 def _decision(checks: Iterable[str]) -> str:
@@ -155,7 +155,7 @@ def _decision(checks: Iterable[str]) -> str:
 <label>Date<input type="text" name="date" placeholder="YYYY-MM-DD"></label></div>
 <label class="why">Why<textarea name="why" rows="3"></textarea></label>
 <button type="button" id="copy">Copy as text</button><span id="copied" role="status"></span>
-<p class="hint">Nothing typed here is saved in the file: copy it, or print the page.</p></div></section>"""
+<p class="hint">Nothing typed here is saved in the file: copy it, or print the page.</p></div></section>"""  # noqa: E501
 
 
 def _text(text: str) -> str:

@@ -15,14 +15,15 @@ import threading
 import time
 from pathlib import Path
 
+from raysearch.tracking.companion import AGAIN, INCOMPLETE, OK
 from raysearch.tracking.keys import INHERITED, VARIABLE
 
 POLL_S = 2.0
-OK, INCOMPLETE = 0, 3
+PAUSE_S = 20.0  # after an outage, before another process tries
 
 
 def main(argv: list[str]) -> int:
-    """Sends a run; 0 if the server has every row of it at the end, 3 if not."""
+    """Sends a run; 0 if the server has every row of it at the end, 3 if not, 5 to be started again."""
     parser = argparse.ArgumentParser(prog="raysearch.tracking.process")
     parser.add_argument("run", type=Path)
     parser.add_argument("--push", action="store_true", help="send what there is, and end")
@@ -43,6 +44,9 @@ def main(argv: list[str]) -> int:
             break
         sender.send()
         sender.note()
+        if sender.is_stuck:
+            print(f"{time.strftime('%F %T')} to be started again: {sender.trouble}")
+            return AGAIN if not driver_left.wait(PAUSE_S) else INCOMPLETE
         driver_left.wait(POLL_S)
     complete = sender.close(send_finals)
     sender.note()

@@ -74,7 +74,7 @@ class Runs:
             )
         except Exception as error:  # the client raises many kinds: none may end the process
             raise Unreachable(_words(error)) from error
-        # Rows that step back, as after a restored checkpoint, are dropped unless they have an axis of their own.
+        # Rows that step back, as after a restored checkpoint, are dropped unless they have an axis of their own.  # noqa: E501
         step = "search/hours" if feed.kind == "search" else "training_iteration"
         run.define_metric(step)
         run.define_metric("*", step_metric=step)

@@ -244,7 +244,7 @@ def _space(results: Results, winner: Best | None) -> Section | None:
             "parallel",
             "Parallel coordinates",
             plot.parallel(),
-            "A line a trial, green the best and grey the poorest; the hyper-parameters that matter most stand "
+            "A line a trial, green the best and grey the poorest; the hyper-parameters that matter most stand "  # noqa: E501
             "nearest to the metric, and its better end is up.",
         ),
         Picture("importance", "Importance", plot.importance()),
@@ -343,7 +343,7 @@ def _failures(results: Results, winner: Best | None) -> Section | None:
         (status, first, f"{n:,}", f"{trial:,}") for (status, _), (n, trial, first) in ranked[:CAUSES_SHOWN]
     ]
     words = [
-        f"{len(bad):,} of {len(segments):,} segments did not end well. Causes that differ only in numbers are counted together, and the first is quoted."
+        f"{len(bad):,} of {len(segments):,} segments did not end well. Causes that differ only in numbers are counted together, and the first is quoted."  # noqa: E501
     ]
     if len(read) < len(bad):
         words.append(f"Counted among the first {len(read):,} of them.")

@@ -1,4 +1,4 @@
-"""What the tracking process does: reads the journal, keeps the rows of every run, and brings the server up to them."""
+"""What the tracking process does: reads the journal, keeps the rows of every run, and brings the server up to them."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ATTEMPTS = 3  # at the end, until the server has every row
 
 
 class Sender:
-    """One search on its way to W&B. Any number of lives: each asks the server what it has and sends the rest."""
+    """One search on its way to W&B. Any number of lives: each asks the server what it has and sends the rest."""  # noqa: E501
 
     def __init__(
         self, run: Path, patience_s: float = PATIENCE_S, now: Callable[[], float] = time.time
@@ -56,8 +56,8 @@ class Sender:
     def read(self) -> int:
         """Takes in what is new in the journal; returns how many outcomes there were."""
         new = 0
-        for outcomes, self._position in batches_since(self.paths.journal, self._position):
-            new += len(outcomes)
+        for outcomes, behind in batches_since(self.paths.journal, self._position):
+            new, self._position = new + len(outcomes), behind
             for outcome in outcomes:
                 self.search.take(outcome)
                 if self.level.live:
@@ -66,13 +66,13 @@ class Sender:
         return new
 
     def send(self) -> None:
-        """Logs what the open runs lack; opens those that have something new. Trouble is noted, never raised."""
+        """Logs what the open runs lack; opens those that have something new. Trouble is noted, never raised."""  # noqa: E501
         try:
             for feed in self._feeds():
                 self._send(feed)
             self.trouble = ""
         except Unreachable as error:
-            self.trouble = str(error)
+            self.trouble, self.is_stuck = str(error), True
 
     def close(self, finals: Callable[[Sender], None]) -> bool:
         """Sends everything, tables too, and checks it; True if the server has every row.
@@ -91,10 +91,9 @@ class Sender:
                 self.runs.finish_all()
                 missing = self._missing()
             except Unreachable as error:
-                self.trouble = str(error)
+                self.trouble, self.is_stuck = str(error), True
                 self.runs.finish_all()
-                self._sent.clear()
-                continue
+                return False
             if not missing:
                 self.trouble, self.complete = "", True
                 return True
@@ -104,6 +103,7 @@ class Sender:
         return False
 
     complete = False
+    is_stuck = False  # the client has given a run up, and would not open it again in this process
 
     def note(self) -> None:
         """Writes down how far it is, for `raysearch wandb push` and for people."""

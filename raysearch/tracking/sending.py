@@ -1,4 +1,4 @@
-"""What is known of a run's way to W&B without asking W&B: whether the run has ended, and what was noted last."""
+"""What is known of a run's way to W&B without asking W&B: whether the run has ended, and what was noted last."""  # noqa: E501
 
 from __future__ import annotations
 

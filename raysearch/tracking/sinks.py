@@ -37,7 +37,7 @@ class Sink(Protocol):
     """A place that takes runs: the search's own, and one for each trial or member that is sent."""
 
     def log(self, feed: Feed, row: Mapping[str, Any], number: int) -> None:
-        """Takes a row of a run; `number` counts the rows of the run from 0. `feed.config` is its configuration."""
+        """Takes a row of a run; `number` counts the rows of the run from 0. `feed.config` is its configuration."""  # noqa: E501
 
     def end(self, feeds: Sequence[Feed]) -> None:
         """Takes what stands at the end, and closes what is open. No row comes after it."""
@@ -65,7 +65,7 @@ def find(name: str) -> Callable[[RunPaths], Sink]:
 def send(
     run: Path, names: Sequence[str], follow: bool = False, left: Callable[[], bool] = lambda: True
 ) -> int:
-    """Sends a run to sinks; returns the number of rows. With `follow`, until the run ends or `left()` is true."""
+    """Sends a run to sinks; returns the number of rows. With `follow`, until the run ends or `left()` is true."""  # noqa: E501
     paths = RunPaths(run)
     sinks = [find(name)(paths) for name in names]
     results = load(run)
@@ -78,7 +78,8 @@ def send(
     position = START
     while True:
         over = not follow or left() or ended(paths) is not None
-        for outcomes, position in batches_since(paths.journal, position):
+        for outcomes, behind in batches_since(paths.journal, position):
+            position = behind
             for outcome in outcomes:
                 search.take(outcome)
                 if level.live:

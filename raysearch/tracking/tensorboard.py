@@ -21,7 +21,7 @@ class TensorBoard:
         self._writers: dict[str, Any] = {}
 
     def log(self, feed: Feed, row: Mapping[str, Any], number: int) -> None:
-        """Every number of a row as a scalar, at its training iteration, or its number in the search's own run."""
+        """Every number of a row as a scalar, at its training iteration, or its number in the search's own run."""  # noqa: E501
         writer = self._writer(feed)
         step = int(row.get("training_iteration", number))
         for name, value in row.items():

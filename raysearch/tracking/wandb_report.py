@@ -3,7 +3,7 @@
 Built without a network; saving asks for one. Run as `python -m raysearch.tracking.wandb_report RUN [--save]`
 with the key on stdin: it writes `tracking/wandb-report.json`, and with --save saves it at W&B under the id that
 it had before, so that saving again updates it.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
