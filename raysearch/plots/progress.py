@@ -74,7 +74,7 @@ def progress(digest: Digest) -> go.Figure:
         text=[*(f"trial {n:,}" for n in numbers.tolist()), f"trial {int(numbers[-1]):,}"],
         hovertemplate="%{text}<br>best so far %{y:.5g}<extra></extra>",
     )
-    _baseline(figure, digest)
+    _baseline(figure, digest, last * scale)
     figure.update_xaxes(title_text=f"{unit} since the start")
     figure.update_yaxes(
         title_text=f"{escape(digest.metric)} ({digest.better})",
@@ -151,14 +151,17 @@ def reached(digest: Digest) -> go.Figure:
     return figure
 
 
-def _baseline(figure: go.Figure, digest: Digest) -> None:
+def _baseline(figure: go.Figure, digest: Digest, last: float) -> None:
+    """A line at the baseline's mean; a trace, since plotly sets labels of lines wrongly on a log axis."""
     baseline = digest.verdict.baseline
     if baseline is None:
         return
     mean = baseline.estimate.mean
-    figure.add_hline(
-        y=mean,
+    figure.add_scatter(
+        x=[0, last],
+        y=[mean, mean],
+        mode="lines",
+        name=f"baseline {number(mean)}",
         line={"color": STATUS_COLOURS["diverged"], "dash": "dot", "width": 1.5},
-        annotation={"text": f"baseline {number(mean)}", "font": {"color": STATUS_COLOURS["diverged"]}},
-        annotation_position="top right",
+        hovertemplate="baseline, fresh seeds<br>%{y:.5g}<extra></extra>",
     )

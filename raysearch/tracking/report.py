@@ -27,7 +27,7 @@ def write_report(results: Results) -> str:
 def write_comparison(runs: Sequence[Results], found: Sequence[compare.Compared]) -> str:
     """A page that puts searches side by side."""
     rows = compare.rows_of(runs, found)
-    table = Table(("", *(one.run for one in found)), rows, frozenset(range(1, len(found) + 1)))
+    table = Table(("", *(run.path.name for run in runs)), rows, frozenset(range(1, len(found) + 1)))
     words = "Each over the time since its own start; segments count when they end, whatever their iteration."
     sections = [
         Section("table", "Side by side", (), (), [table]),
