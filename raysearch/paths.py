@@ -65,6 +65,10 @@ class RunPaths:
         return self.tracking / "wandb.json"
 
     @property
+    def tracking_tables(self) -> Path:
+        return self.tracking / "tables"
+
+    @property
     def wandb_report(self) -> Path:
         return self.tracking / "wandb-report.json"
 

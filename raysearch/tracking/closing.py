@@ -17,6 +17,7 @@ import numpy as np
 
 from raysearch.errors import RunError
 from raysearch.tables import storable
+from raysearch.tracking.granularity import FINALISTS
 
 if TYPE_CHECKING:
     from raysearch.results import Results
@@ -76,6 +77,15 @@ def write(results: Results, folder: Path, rows: int) -> None:
     if found is not None:
         (folder / "importance.json").write_text(json.dumps(found.shares))
     (folder / "facts.json").write_text(json.dumps(_facts(results)))
+    (folder / "finalists.json").write_text(json.dumps(finalists(results, FINALISTS)))
+
+
+def finalists(results: Results, count: int) -> list[int]:
+    """Numbers of the best trials of the search and of all trainings of the finish."""
+    digest = results.digest
+    best = digest.trials.numbers[digest.ranking[:count]].tolist()
+    finals = digest.segments.integers("trial")[digest.segments.having("role", "finalist", "baseline")]
+    return sorted({*best, *finals.tolist()})
 
 
 def _figures(results: Results, folder: Path) -> bool:

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import wandb
 
-from raysearch.tracking import closing
-
 if TYPE_CHECKING:
     from raysearch.tracking.sender import Sender
 
-TABLES = "tables"
 COPIED_BYTES = 2 << 30  # a larger checkpoint is referred to, not copied
 
 
@@ -23,8 +20,7 @@ def send_finals(sender: Sender) -> None:
     All of it goes into the summary and into artifacts, which are replaced when it is sent again, and not
     into the history, whose rows are counted.
     """
-    folder = sender.paths.tracking / TABLES
-    closing.make(sender.paths.root, folder, sender.level.rows)
+    folder = sender.paths.tracking_tables
     run = sender.runs.handle(sender.id_of(sender.search.feed))
     facts = json.loads((folder / "facts.json").read_text())
     run.summary.update({**facts, **_media(folder)})

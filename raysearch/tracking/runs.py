@@ -41,6 +41,7 @@ class Runs:
     def __init__(self, where: Mapping[str, Any], scratch: Path, patience_s: float = PATIENCE_S) -> None:
         """`where`: project, entity, group, tags. `scratch`: the client's own files."""
         self._patience_s = patience_s
+        self._api: Any = None
         self._where = dict(where)
         self._scratch = scratch
         self._open: OrderedDict[str, Any] = OrderedDict()
@@ -117,7 +118,9 @@ class Runs:
         """
         path = "/".join(p for p in (self._where.get("entity"), self._where["project"], run_id) if p)
         try:
-            return int(wandb.Api(timeout=max(1, round(self._patience_s))).run(path).lastHistoryStep) + 1
+            if self._api is None:
+                self._api = wandb.Api(timeout=max(1, round(self._patience_s)))
+            return int(self._api.run(path).lastHistoryStep) + 1
         except ValueError:
             return 0
         except Exception as error:

@@ -12,6 +12,7 @@ from raysearch.durable import replace_text
 from raysearch.journal import START, Position, batches_since, read_events
 from raysearch.paths import RunPaths
 from raysearch.results import load
+from raysearch.tracking import closing
 from raysearch.tracking.feeds import Feed, SearchFeed, TrialFeeds, run_id
 from raysearch.tracking.granularity import Level, level_of
 from raysearch.tracking.runs import PATIENCE_S, Runs, Unreachable
@@ -79,6 +80,7 @@ class Sender:
 
         `finals` adds what is made of the whole search, to its open run.
         """
+        closing.make(self.paths.root, self.paths.tracking_tables, self.level.rows)
         if not self.level.live:
             self._pick_finalists()
         for attempt in range(ATTEMPTS):
@@ -156,11 +158,8 @@ class Sender:
 
     def _pick_finalists(self) -> None:
         """The best trials of a large search, and its finish, as runs of their own."""
-        results = load(self.paths.root)
-        digest = results.digest
-        best = digest.trials.numbers[digest.ranking[: self.level.finalists]].tolist()
-        finals = digest.segments.integers("trial")[digest.segments.having("role", "finalist", "baseline")]
-        self.trials = TrialFeeds(results.metric, self.members, {*best, *finals.tolist()})
+        chosen = json.loads((self.paths.tracking_tables / "finalists.json").read_text())
+        self.trials = TrialFeeds(self.results.metric, self.members, chosen)
         for outcomes, _ in batches_since(self.paths.journal):
             for outcome in outcomes:
                 self.trials.take(outcome)

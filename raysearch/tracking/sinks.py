@@ -21,6 +21,7 @@ from raysearch.errors import SpecError, unknown
 from raysearch.journal import START, batches_since
 from raysearch.paths import RunPaths
 from raysearch.results import load
+from raysearch.tracking.closing import finalists
 from raysearch.tracking.feeds import Feed, SearchFeed, TrialFeeds
 from raysearch.tracking.granularity import level_of
 from raysearch.tracking.sending import ended
@@ -109,10 +110,7 @@ def _log(sinks: Sequence[Sink], feeds: Sequence[Feed], sent: dict[str, int]) -> 
 def _finalists(run: Path, count: int, members: bool) -> TrialFeeds:
     """The best trials and the finish of a large search; the journal is read once more for them."""
     results = load(run)
-    digest = results.digest
-    best = digest.trials.numbers[digest.ranking[:count]].tolist()
-    finals = digest.segments.integers("trial")[digest.segments.having("role", "finalist", "baseline")]
-    feeds = TrialFeeds(results.metric, members, {*best, *finals.tolist()})
+    feeds = TrialFeeds(results.metric, members, finalists(results, count))
     for outcomes, _ in batches_since(RunPaths(run).journal):
         for outcome in outcomes:
             feeds.take(outcome)
