@@ -255,7 +255,11 @@ def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
 
 
 def _check_sinks(spec: SearchSpec) -> None:
-    """Raises SpecError for a sink that cannot be loaded, before anything starts."""
+    """Raises for a sink that cannot be loaded, or W&B without a key, before anything starts."""
+    if spec.wandb:
+        from raysearch.tracking.settings import check
+
+        check(spec.wandb)
     if spec.sinks:
         from raysearch.tracking.sinks import find
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import trainables
 from wandb_standin import StandIn, wait_for
 
 import raysearch
@@ -228,6 +229,33 @@ def test_without_a_server_a_search_runs_and_says_how_to_send_it_later(
     decision = settings.decide({"mode": mode}, "runs/x")
     assert not decision.send
     assert decision.why.endswith("raysearch wandb push runs/x") is (mode != "off")
+
+
+def test_wandbs_own_switch_is_heeded_where_the_spec_leaves_it_open(
+    server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings.decide({"mode": "auto"}, "runs/x").send
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert settings.decide({"project": "p"}, "runs/x").why.startswith("W&B: WANDB_MODE is disabled")
+    assert settings.decide({"mode": "online"}, "runs/x").send
+
+
+def test_online_without_a_key_leaves_no_run_behind(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(storage / "none"))
+    with pytest.raises(RunError, match="there is no key"):
+        raysearch.search(
+            trainables.Moody,
+            executor="inline",
+            space={"rate": {"uniform": [0.0, 1.0]}},
+            metric="loss",
+            mode="min",
+            strategy=raysearch.Caviar(samples=2, max_iterations=1, min_iterations=1, finish=None),
+            storage=str(storage),
+            name="x",
+            wandb={"mode": "online"},
+        )
+    assert not (storage / "x").exists()
 
 
 def test_online_without_a_key_is_an_error_before_anything_starts(

@@ -380,7 +380,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif stream := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", path):
             self.standin.stream(stream[1], json.loads(body))
             self._send(200, {})
-        elif path == "/sdk/otel/v1/metrics":
+        elif path in ("/sdk/otel/v1/metrics", "/healthz"):
             self._send(200, b"")
         elif path.startswith("/upload/") and self.command == "PUT":
             self.standin.put(path, body)

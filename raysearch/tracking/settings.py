@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from raysearch.errors import RunError
 from raysearch.tracking.keys import FILE_VARIABLE, VARIABLE, base_url, find_key
 
 PROBE_S = 3.0
+WHERE = f"{VARIABLE}, the file that {FILE_VARIABLE} names, and netrc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +37,25 @@ def decide(wandb: Mapping[str, Any], run: str) -> Decision:
         return Decision(False, "")
     if mode == "offline":
         return Decision(False, f"W&B: offline, nothing is sent; {later}")
+    if mode == "auto" and (said := os.environ.get("WANDB_MODE", "")) in ("offline", "disabled", "dryrun"):
+        return Decision(False, f"W&B: WANDB_MODE is {said}, nothing is sent; {later}")
+    check(wandb)
     key, server = find_key(), base_url()
     if key is None:
-        where = f"a key is looked for in {VARIABLE}, the file that {FILE_VARIABLE} names, and netrc"
-        if mode == "online":
-            raise RunError(f"wandb.mode: online, and there is no key for {server}: {where} (wandb login)")
+        where = f"a key is looked for in {WHERE}"
         return Decision(False, f"W&B: no key for {server}, nothing is sent ({where}); {later}")
     if mode == "auto" and not answers(server):
         return Decision(False, f"W&B: {server} did not answer within {PROBE_S:g} s, nothing is sent; {later}")
     return Decision(True, f"W&B: sending to {server}")
+
+
+def check(wandb: Mapping[str, Any]) -> None:
+    """Raises RunError if the mode is online and there is no key; to be asked before anything starts."""
+    if wandb.get("mode") == "online" and find_key() is None:
+        raise RunError(
+            f"wandb.mode: online, and there is no key for {base_url()}; one is looked for in {WHERE} "
+            "(wandb login). Or write mode: auto"
+        )
 
 
 def answers(server: str, timeout_s: float = PROBE_S) -> bool:
