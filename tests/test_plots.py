@@ -14,20 +14,9 @@ from raysearch.journal import Journal
 from raysearch.plots import cluster
 from raysearch.plots.lineage import changes
 from raysearch.plots.style import escape, metric_axis, note_of
+from raysearch.tracking.closing import FIGURES
 from raysearch.tracking.compare import compare
 from raysearch.tree import Outcome, Segment, Status, segment_id
-
-FIGURES = (
-    "progress",
-    "rungs",
-    "parallel",
-    "importance",
-    "slices",
-    "curves",
-    "timeline",
-    "schedules",
-    "lineage",
-)
 
 
 @pytest.fixture(scope="module")

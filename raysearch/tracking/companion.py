@@ -100,12 +100,16 @@ class Companion:
     def close(self, patience_s: float = PATIENCE_S) -> bool:
         """Lets it send the rest; ends it when that takes too long. True if the server has everything."""
         self._closing.set()
-        with contextlib.suppress(OSError):
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+        self._leave()
         self._thread.join(patience_s)
         end(self._process)
         return self._complete
+
+    def _leave(self) -> None:
+        """Closes our end of its stdin: it sends the rest, and ends."""
+        with contextlib.suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
         return start(self._run, self._key)
@@ -120,6 +124,8 @@ class Companion:
             deaths += code != AGAIN  # an outage may last as long as it likes
             end(self._process)  # what it started: the client's own process
             self._process = self._start()
+            if self._closing.is_set():  # the search ended while it was being started again
+                self._leave()
 
 
 def start(run: Path, key: str, *arguments: str) -> subprocess.Popen[bytes]:
