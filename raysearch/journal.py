@@ -40,6 +40,7 @@ __all__ = [
     "Event",
     "Journal",
     "Position",
+    "batches_since",
     "check_config",
     "read_events",
     "read_outcomes",
@@ -361,6 +362,15 @@ def tail(root: str | os.PathLike[str], position: Position = START) -> tuple[list
             raise
         # An append that we saw and that then failed was cut, and what came after is not where we stopped.
         return _tail(Path(root), Position(position.row))
+
+
+def batches_since(
+    root: str | os.PathLike[str], position: Position = START
+) -> Iterator[tuple[list[Outcome], Position]]:
+    """As `tail`, some thousand outcomes at a time, so that a long journal needs little memory."""
+    decoder = Decoder()
+    for batch in parts.read_batches(Path(root), position=position):
+        yield [*decoder.outcomes(batch.rows)], batch.behind
 
 
 def _tail(root: Path, at: Position) -> tuple[list[Outcome], Position]:

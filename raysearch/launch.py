@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class How:
         local: start a cluster for this search alone, whatever else runs here.
         callbacks: Ray Tune callbacks for the experiment of workers.
         on_status: gets a snapshot (Search.status) about twice a second.
+        say: gets a line where there is one to say of W&B.
     """
 
     executor: Executor = "tune"
@@ -54,6 +56,7 @@ class How:
     local: bool = False
     callbacks: Sequence[Any] = ()
     on_status: OnStatus = lambda status: None
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
 
 
 def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Results:
@@ -104,6 +107,7 @@ def launch(
     spec = _informed(_resolved(_planned(spec, how), trainable))
     shipped = ship(trainable)
     _check_strategy(spec, trainable)
+    _check_sinks(spec)
     adoption = None
     if from_checkpoint is not None:
         adoption = make_adoption(spec, os.fspath(from_checkpoint), at_iteration)
@@ -277,6 +281,19 @@ def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
     )
 
 
+def _check_sinks(spec: SearchSpec) -> None:
+    """Raises for a sink that cannot be loaded, or W&B without a key, before anything starts."""
+    if spec.wandb:
+        from raysearch.tracking.settings import check
+
+        check(spec.wandb)
+    if spec.sinks:
+        from raysearch.tracking.sinks import find
+
+        for name in spec.sinks:
+            find(name)
+
+
 def _check_edit(old: SearchSpec, new: SearchSpec) -> None:
     """Raises SpecError for changes under which old outcomes would mean something else."""
     for field in ("metric", "mode"):
@@ -329,6 +346,7 @@ def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
 
 def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: Mapping[str, Any]) -> Results:
     from raysearch.executors.protocol import Job
+    from raysearch.tracking.companion import sinking, tracked
 
     is_fused = spec.fuse and shipped.is_learner and not spec.isolate
     shown = dataclasses.replace(spec, trainable="raysearch:shipped")
@@ -345,7 +363,8 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: M
         samples=_samples(spec) if is_fused else (),
     )
     run = _run_inline if how.executor == "inline" else _run_tune
-    last = run(setup, job, spec, how)
+    with sinking(root.absolute(), spec.sinks, how.say), tracked(root.absolute(), spec.wandb, how.say):
+        last = run(setup, job, spec, how)
     if last["failed"]:
         raise RunError(last["failed"])
     moved = root.absolute() != Path(setup.run)  # the trainable changed the working directory

@@ -2,6 +2,7 @@
 
 RUN/
   spec.yaml               the resolved spec
+  report.html             what `raysearch report` writes
   run.json                what the run is doing, rewritten by the coordinator
   journal/                the one source of truth (journal.py)
     lock                  held by the process that appends; names it
@@ -11,6 +12,12 @@ RUN/
     tmp/                  being written or being deleted
     3f/12.3-TOKEN/        256 folders, chosen by the name's hash
   logs/                   what trials print, a file a worker
+  tracking/               what goes to W&B (raysearch.tracking)
+    wandb.json            what it has and what not
+    wandb-report.json     the report as W&B takes it
+    tables/               trials.parquet, segments.parquet, lineage.parquet, as they were last sent
+    wandb/                the client's own scratch
+    process.log           what the tracking process said
   orders/                 what people order while the run goes on (orders.py)
     NAME.json             waits; answered by NAME.answer
   tune/                   what Ray Tune itself writes
@@ -44,6 +51,26 @@ class RunPaths:
     @property
     def spec(self) -> Path:
         return self.root / "spec.yaml"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def tracking(self) -> Path:
+        return self.root / "tracking"
+
+    @property
+    def tracking_state(self) -> Path:
+        return self.tracking / "wandb.json"
+
+    @property
+    def tracking_tables(self) -> Path:
+        return self.tracking / "tables"
+
+    @property
+    def wandb_report(self) -> Path:
+        return self.tracking / "wandb-report.json"
 
     @property
     def journal(self) -> Path:

@@ -26,6 +26,8 @@ from raysearch.checkpoints import Checkpoints
 from raysearch.errors import RunError, unknown
 from raysearch.journal import Event, read_events
 from raysearch.paths import RunPaths
+from raysearch.plots.digest import Digest
+from raysearch.plots.gallery import Gallery
 from raysearch.space import Space
 from raysearch.tables import (
     Integers,
@@ -277,6 +279,33 @@ class Results:
     def events(self) -> Iterator[Event]:
         """What happened to the run besides outcomes: started, resumed, edited."""
         return read_events(RunPaths(self.path).journal)
+
+    # ------------------------------------------------------------------ figures
+
+    @cached_property
+    def digest(self) -> Digest:
+        """The run as the figures see it: its columns, its ranking, the way to its best trial."""
+        best, path = None, []
+        try:
+            number = self.best.trial
+        except RunError:
+            number = -1
+        at = np.flatnonzero(self._search.numbers == number)
+        if len(at):
+            best, path = int(at[0]), self._path_to(number)
+        name = str(self.spec.get("name", self.path.name))
+        return Digest(
+            name, self.metric, self.mode, self._segments, self._search, best, path, self.verdict(), self.spec
+        )
+
+    @property
+    def plot(self) -> Gallery:
+        """The figures, for a notebook: `results.plot.progress()`, `.curves()`, `.parallel()`, ..."""
+        return self._gallery
+
+    @cached_property
+    def _gallery(self) -> Gallery:
+        return Gallery(self.digest)
 
     # ------------------------------------------------------------------ parts
 

@@ -215,6 +215,13 @@ def _wandb_mode(value: Any) -> str:
     return str(mode)
 
 
+def _sinks(value: Any) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple)):
+        raise SpecError(f"must be a list such as [tensorboard, mlflow], not {value!r}")
+    return tuple(_text(name) for name in listed)
+
+
 def _tags(value: Any) -> list[str]:
     if not isinstance(value, (list, tuple)):
         raise SpecError(f"must be a list of texts, not {value!r}")
@@ -254,6 +261,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "seed": _whole(0),
     "baseline": _mapping,
     "wandb": _wandb,
+    "sinks": _sinks,
     "isolate": _flag,
     "fuse": _flag,
     "stall_timeout": quantities.seconds,

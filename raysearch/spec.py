@@ -30,9 +30,6 @@ from raysearch.yamltext import read_yaml, write_yaml
 
 __all__ = ["Budget", "SearchSpec", "Workers", "apply_overrides", "load_spec", "make_spec", "trainable_name"]
 
-NO_WANDB = (
-    "wandb: this version keeps the setting and sends nothing to Weights & Biases; see `raysearch report`"
-)
 _FIELDS = {"stall_timeout": "stall_timeout_s"}
 _REQUIRED = {
     "trainable": "the class or function that trains, as module:attribute or path/to/file.py:attribute",
@@ -56,7 +53,8 @@ class SearchSpec:
         storage: folder or URL in which runs are kept.
         seed: of every random choice.
         baseline: the configuration used today; trained too, and compared with.
-        wandb: mode, project, entity, group, tags; kept with the run, and nothing is sent yet.
+        wandb: mode (auto, online, offline, off), project, entity, group, tags; empty sends nothing.
+        sinks: where else it is written while it runs: tensorboard, mlflow, module:attribute.
         isolate: a fresh process for each trial.
         fuse: a worker trains many models of a Learner at once where they allow it.
         stall_timeout_s: a trial that has not reported for so long has failed.
@@ -84,6 +82,7 @@ class SearchSpec:
     seed: int = 0
     baseline: Mapping[str, Any] | None = None
     wandb: Mapping[str, Any] = field(default_factory=dict)
+    sinks: Sequence[str] = ()
     isolate: bool = False
     fuse: bool = True
     stall_timeout_s: float | None = None
@@ -130,6 +129,7 @@ class SearchSpec:
             "seed": self.seed,
             "baseline": None if self.baseline is None else plain(self.baseline),
             "wandb": plain(self.wandb),
+            "sinks": [*self.sinks],
             "isolate": self.isolate,
             "fuse": self.fuse,
             "stall_timeout": self.stall_timeout_s,
@@ -176,8 +176,6 @@ def make_spec(**settings: Any) -> SearchSpec:
                 fields[key] = _space(value, constraints, notes)
             elif value is not None:
                 fields[_FIELDS.get(key, key)] = READERS[key](value)
-    if fields.get("wandb") and fields["wandb"].get("mode") != "off":
-        notes.append(NO_WANDB)
     return SearchSpec(**fields, notes=tuple(notes))
 
 

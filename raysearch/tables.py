@@ -323,6 +323,17 @@ def curve_frame(segments: Segments, rows: Integers) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
+def storable(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy that Parquet can hold: a column that mixes numbers and text becomes text."""
+    frame = frame.copy()
+    for name in frame.select_dtypes(object).columns:
+        try:
+            pa.array(frame[name], from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            frame[name] = frame[name].map(lambda value: None if value is None else str(value))
+    return frame
+
+
 def config_columns(table: pa.Table) -> dict[str, Any]:
     """`config.NAME` columns of rows with `shape` and `numbers`; a nested entry is `config.OUTER/INNER`.
 

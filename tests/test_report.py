@@ -1,7 +1,9 @@
-"""The report says what the journal says, also when there is little to say."""
+"""The report says what the journal says, also when there is little to say; nothing in it is taken for markup."""  # noqa: E501
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ import trainables
 import raysearch
 from raysearch.cli import main
 from raysearch.errors import RunError
-from raysearch.report import write_report
 from raysearch.strategies.finish import Finish
+from raysearch.tracking.report import write_report
+from raysearch.tracking.sections import content_of, without_numbers
 
 
 def searched(storage: Path, trainable: object, finish: Finish | None, **options: object) -> raysearch.Results:
@@ -35,29 +38,83 @@ def test_every_section_is_there_and_its_figures_are_those_of_the_run(
 ) -> None:
     results = searched(storage, trainables.Moody, Finish(top=2, seeds=2), baseline={"rate": 0.75})
     assert main(["report", str(results.path)]) == 0
-    assert capsys.readouterr().out == f"report written to {results.path / 'report.md'}\n"
-    text = (results.path / "report.md").read_text()
-    assert text.startswith("# Search a\\_b\n")
-    headings = [line for line in text.splitlines() if line.startswith("## ")]
-    assert headings == [
-        "## The finish",
-        "## How far the trials came",
-        "## The best 10 of 30 trials",
-        "## What went wrong",
-        "## To do it again",
+    assert capsys.readouterr().out == f"report written to {results.path / 'report.html'}\n"
+    text = (results.path / "report.html").read_text()
+    assert len(text.encode()) < 10_000_000
+    titles = [html.unescape(t) for t in re.findall(r"<h2>(.*?)</h2>", text)]
+    assert titles == [
+        "Outcome",
+        "Progress",
+        "What matters",
+        "The best 15 of 30 trials",
+        "Learning curves",
+        "Who trained what when",
+        "What went wrong",
+        "To do it again",
+        "Decision",
     ]
-    assert str(results.verdict()).splitlines()[0] in text
-    assert f"| {results.best.trial} | {results.best.iteration} |" in text
+    for line in str(results.verdict()).splitlines():
+        assert f"<p>{html.escape(line)}</p>" in text
+    content = content_of(results)
+    (best, *_) = next(s for s in content.sections if s.key == "trials").tables[0].rows
+    assert best[:2] == (
+        f"{results.trials().sort_values(['iterations', 'value'], ascending=[False, True])['trial'].iloc[0]}",
+        "9",
+    )
     failed = results.segments().query("status == 'failed'")
-    assert f"no luck with rate {failed['config.rate'].iloc[0]:.3f}" in text
+    causes = next(s for s in content.sections if s.key == "failures").tables[0].rows
+    row = next(r for r in causes if r[0] == "failed")
+    assert row[1] == failed["error"].iloc[0].split("\n")[0]
+    assert row[2] == str(len(failed)), "causes that differ in a number only are counted together"
 
 
 def test_a_run_in_which_nothing_ended_well_has_a_report_too(storage: Path) -> None:
     with pytest.raises(RunError):
         searched(storage, trainables.silent, None, retries=0)
-    text = write_report(raysearch.load(storage / "a_b"))
-    assert "10 segments failed" in text or "never reported" in text
-    assert (
-        "| failed | TrainableError: metric 'loss' was never reported; nothing was reported | 10 | 0 |" in text
+    content = content_of(raysearch.load(storage / "a_b"))
+    assert (content.headline, content.tone) == ("No trial ended well.", "bad")
+    (table,) = next(s for s in content.sections if s.key == "failures").tables
+    assert table.rows == [
+        ("failed", "TrainableError: metric 'loss' was never reported; nothing was reported", "10", "0")
+    ]
+    assert "No trial ended well." in write_report(raysearch.load(storage / "a_b"))
+
+
+def test_a_run_that_has_only_begun_has_a_report(storage: Path) -> None:
+    results = searched(storage, trainables.Moody, None)
+    for part in (results.path / "journal").iterdir():
+        part.unlink()
+    from raysearch.journal import Journal
+
+    Journal.create(results.path / "journal").close()
+    content = content_of(raysearch.load(results.path))
+    assert [s.key for s in content.sections] == ["outcome", "progress", "reproduce"]
+    assert [p.figure.layout.annotations[0].text for p in content.sections[1].pictures] == [
+        "No trial has a value yet.",
+        "No segment has ended yet.",
+    ]
+
+
+def test_what_a_user_typed_is_never_markup(storage: Path) -> None:
+    evil = "<img src=x onerror=alert(1)><script>alert(2)"
+    raysearch.search(
+        trainables.Moody,
+        executor="inline",
+        space={evil: {"uniform": [0.0, 1.0]}, "rate": {"uniform": [0.0, 1.0]}},
+        metric="loss",
+        mode="min",
+        strategy=raysearch.Caviar(
+            samples=20, max_iterations=3, min_iterations=1, sampler="sobol", finish=None
+        ),
+        storage=str(storage),
+        name="evil",
     )
-    assert "## The finish" not in text
+    text = write_report(raysearch.load(storage / "evil"))
+    assert evil not in text
+    assert "<img" not in re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert html.escape(evil) in text
+
+
+def test_numbers_in_a_cause_do_not_make_it_another() -> None:
+    assert without_numbers("no luck with rate 0.123 at 1e-5") == without_numbers("no luck with rate 0.9 at 3")
+    assert without_numbers("out of memory") != without_numbers("no luck")

@@ -14,14 +14,17 @@ import typer
 
 import raysearch
 from raysearch.cli import (
+    comparing,
     lineage,
     listing,
     planning,
+    pushing,
     reading,
     remembering,
     replaying,
     retesting,
     searching,
+    showing,
     steering,
     watching,
 )
@@ -71,6 +74,10 @@ app.command(rich_help_panel=_LOOK)(reading.export)
 app.command(rich_help_panel=_LOOK)(reading.report)
 app.command(rich_help_panel=_LOOK)(retesting.due)
 app.add_typer(remembering.app, name="memory", rich_help_panel=_SEARCH)
+app.command(rich_help_panel=_LOOK)(comparing.compare)
+app.command(rich_help_panel=_LOOK)(showing.board)
+app.add_typer(pushing.wandb, name="wandb", rich_help_panel=_MORE)
+app.command(rich_help_panel=_MORE)(pushing.sink)
 app.command(rich_help_panel=_MORE)(listing.examples)
 app.command(rich_help_panel=_MORE)(listing.strategies)
 app.command(rich_help_panel=_MORE, add_help_option=False, context_settings=listing.PASS_ON)(listing.bench)

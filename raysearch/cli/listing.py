@@ -14,19 +14,21 @@ from raysearch.cli.output import console, print_json
 from raysearch.errors import SpecError, unknown
 
 BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit code
-    "throughput": "trials a second, beside Ray Tune and Optuna",
     "bookkeeping": "what the search costs beside trials that only wait",
     "digits": "a real model, beside Ray Tune",
-    "startup": "from the command to the first outcome, beside Tuner.fit",
     "fork": "what it takes to fork a checkpoint, beside copying its file",
     "fused": "many models in one step, beside one process a trial",
     "panda": "one model or four raised live, beside schedules and Ray Tune's populations",
     "plan": "how good the advice of raysearch plan is, on simulated situations",
+    "report": "the HTML report of 10, 10,000 and 1,000,000 trials: time, memory, size",
     "retest": "how often a retest of stored settings errs",
     "schedules": "FILE: how well strategies choose among recorded schedules",
-    "timing": "hours that a plan predicts, beside those of small real searches",
-    "transfer": "FILE: what remembered searches are worth to a new one",
+    "startup": "from the command to the first outcome, beside Tuner.fit",
     "tables": "FILE: how well strategies search recorded learning curves",
+    "throughput": "trials a second, beside Ray Tune and Optuna",
+    "timing": "hours that a plan predicts, beside those of small real searches",
+    "tracking": "what W&B costs a search, and how long sending takes",
+    "transfer": "FILE: what remembered searches are worth to a new one",
 }
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -19,6 +19,7 @@ class Executor(str, Enum):
 Run = Annotated[
     str, Argument(metavar="RUN", show_default=False, help="The run's folder, such as runs/digits.")
 ]
+Runs = Annotated[list[str], Argument(metavar="RUN...", show_default=False, help="Folders of runs.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON, for scripts.")]
 
 # launch and resume
@@ -75,6 +76,11 @@ Trial = Annotated[int | None, Option(metavar="N", help="Of this trial instead of
 Config = Annotated[bool, Option("--config", help="The configuration; also if nothing else is asked for.")]
 Schedule = Annotated[bool, Option("--schedule", help="Which values held when, on the way to the model.")]
 Output = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="YAML; JSON if it ends so.")]
+Port = Annotated[int, Option(metavar="N", min=0, max=65535, help="Where it listens; 0 takes a free one.")]
+ToWandb = Annotated[bool, Option("--wandb", help="Save it at W&B too; again updates it.")]
+Sinks = Annotated[list[str], Argument(metavar="NAME...", help="tensorboard, mlflow, or module:attribute.")]
+ReportFile = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="Not RUN/report.html.")]
+PageFile = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="Write an HTML page.")]
 Checkpoint = Annotated[Path | None, Option(metavar="DIR", help="Copy the checkpoint into this new folder.")]
 
 Bench = Annotated[str, Argument(metavar="NAME", show_default=False)]

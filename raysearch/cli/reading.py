@@ -12,6 +12,7 @@ from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json
 from raysearch.errors import CheckpointError, RunError, SpecError
 from raysearch.figures import column, number, settings
+from raysearch.paths import RunPaths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,12 +100,14 @@ def export(
     print(f"{what} of trial {number_} written to {output}")
 
 
-def report(run: options.Run, output: options.Output = None) -> None:
-    """Write a report in Markdown: verdict, finish, rungs, best trials, failures, how to repeat it."""
-    from raysearch.report import write_report
+def report(run: options.Run, output: options.ReportFile = None, wandb: options.ToWandb = False) -> None:
+    """Write a report as one HTML file: verdict, figures, trials, failures, how to repeat it, decision."""
+    from raysearch.tracking.report import write_report
 
     results = _results(run)
-    path = output or results.path / "report.md"
+    if wandb:
+        _save_at_wandb(results.path)
+    path = output or RunPaths(results.path).report
     _write(path, write_report(results))
     print(f"report written to {path}")
 
@@ -178,6 +181,16 @@ def show_best(out: Console, results: Results, winner: Best) -> None:
 
 
 # ---- inside
+
+
+def _save_at_wandb(run: Path) -> None:
+    from raysearch.tracking import companion
+    from raysearch.tracking.keys import VARIABLE, base_url, find_key
+
+    key = find_key()
+    if key is None:
+        raise RunError(f"--wandb: there is no key for {base_url()}: set {VARIABLE}, or run `wandb login`")
+    print(f"W&B report: {companion.report(run, key)}")
 
 
 def _write(path: Path, text: str) -> None:
@@ -260,7 +273,6 @@ def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Pa
         return winner.trial, dict(winner.config), winner.checkpoint
     from raysearch.checkpoints import Checkpoints
     from raysearch.journal import read_outcomes
-    from raysearch.paths import RunPaths
     from raysearch.tree import Status
 
     paths = RunPaths(results.path)

@@ -96,16 +96,10 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Parquet; a column that mixes numbers and text, which it cannot hold, becomes text."""
-    import pyarrow as pa
+    from raysearch.tables import storable
 
-    frame = frame.copy()
-    for name in frame.select_dtypes(object).columns:
-        try:
-            pa.array(frame[name], from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            frame[name] = frame[name].map(lambda value: None if value is None else str(value))
     try:
-        frame.to_parquet(path, index=False)
+        storable(frame).to_parquet(path, index=False)
     except OSError as error:
         raise RunError(f"--parquet {path}: cannot be written: {error.strerror or error}") from None
 

@@ -1,0 +1,186 @@
+"""`raysearch bench report`: how long the HTML report of a large run takes, its size, and the memory of it.
+
+The journal is written directly, as a search by successive halving would have left it; nothing is trained.
+Each size is reported on in a fresh process, so that the memory is the report's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raysearch.bench.contest import peak_mb
+
+RUNGS = (1, 3, 9, 27, 81)
+WORKERS = 64
+BATCH = 20_000
+SPEC = """name: huge
+trainable: "nowhere:Nothing"
+metric: loss
+mode: min
+space:
+  lr: {loguniform: [1.0e-5, 1.0]}
+  width: {lograndint: [16, 1024]}
+  dropout: {uniform: [0.0, 0.6]}
+  optimizer: {choice: [adamw, sgd, lion]}
+  momentum: {uniform: [0.0, 0.99], when: {optimizer: sgd}}
+baseline: {lr: 1.0e-3, width: 128, dropout: 0.1, optimizer: adamw}
+strategy: {name: caviar, samples: 1000, max_iterations: 81}
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Prints a line for each size."""
+    parser = argparse.ArgumentParser(prog="raysearch bench report", description=__doc__)
+    parser.add_argument("--trials", type=int, nargs="*", default=[10, 10_000, 1_000_000])
+    parser.add_argument("--keep", help="folder to leave the runs in")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(argv)
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for trials in options.trials:
+            run = Path(options.keep or scratch) / f"huge-{trials}"
+            write_run(run, trials)
+            rows.append(_measured(run, trials))
+            if not options.json:
+                print(" ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    return 0
+
+
+def write_run(run: Path, trials: int, workers: int = WORKERS) -> None:
+    """A run's folder with a spec and a journal of so many trials, a finish included."""
+    from raysearch.journal import Journal
+    from raysearch.paths import RunPaths
+
+    run.mkdir(parents=True)
+    RunPaths(run).spec.write_text(SPEC)
+    with Journal.create(RunPaths(run).journal) as journal:
+        journal.append_event("start", {"raysearch": "bench"}, 1_700_000_000.0)
+        batch: list[Any] = []
+        for outcome in outcomes(trials, workers):
+            batch.append(outcome)
+            if len(batch) == BATCH:
+                journal.append(batch)
+                batch = []
+        journal.append(batch)
+        journal.append_event("end", {"ending": "complete"}, 1_700_000_000.0 + trials)
+
+
+def outcomes(trials: int, workers: int = WORKERS) -> Iterator[Any]:
+    """Outcomes of a halving by thirds over random configurations, some failed or diverged, and a finish."""
+    from raysearch.tree import Outcome, Segment, Status, segment_id
+
+    rng = np.random.default_rng(0)
+    clock = np.zeros(min(workers, max(1, trials)))
+    best: tuple[float, int, dict[str, Any]] = (np.inf, 0, {})
+
+    def outcome(trial: int, at: int, config: Any, curve: list[float], status: Status, **more: Any) -> Any:
+        worker = int(clock.argmin())
+        seconds = 0.5 * (RUNGS[at] - (RUNGS[at - 1] if at else 0)) * float(rng.uniform(0.7, 1.3))
+        clock[worker] += seconds + 0.05
+        begin = RUNGS[at - 1] if at else 0
+        segment = Segment(
+            segment_id(trial, at),
+            trial,
+            segment_id(trial, at - 1) if at else None,
+            config,
+            begin,
+            RUNGS[at],
+            trial % 2**31,
+            f"rung {RUNGS[at]}: promoted" if at else "a new sample",
+            **more,
+        )
+        error = f"RuntimeError: out of memory at batch {trial}" if status is Status.FAILED else ""
+        now = 1_700_000_000.0 + float(clock[worker])
+        return Outcome(segment, status, {"loss": curve}, None, seconds, f"worker-{worker}", error, False, now)
+
+    for trial in range(trials):
+        config = _config(rng)
+        floor = 0.05 + (np.log10(config["lr"]) + 2.7) ** 2 * 0.1 + config["dropout"] * 0.2
+        floor = float(floor + rng.normal(0, 0.03) ** 2)
+        depth = int(min(4, rng.geometric(2 / 3) - 1)) if trial else 4
+        bad = rng.random()
+        for at in range(depth + 1):
+            begin = RUNGS[at - 1] if at else 0
+            curve = [float(floor + 2.0 / (i + 1) + rng.normal(0, 0.01)) for i in range(begin, RUNGS[at])]
+            status = Status.COMPLETED
+            if at == depth and bad < 0.02:
+                status, curve = (
+                    (Status.FAILED, curve[:-1]) if bad < 0.01 else (Status.DIVERGED, [*curve[:-1], np.nan])
+                )
+            yield outcome(trial, at, config, curve, status)
+            if at == 4 and status is Status.COMPLETED and curve[-1] < best[0]:
+                best = (curve[-1], trial, config)
+    baseline = {"lr": 1.0e-3, "width": 128, "dropout": 0.1, "optimizer": "adamw"}
+    for k in range(8):
+        for role, config, source in (("finalist", best[2], best[1]), ("baseline", baseline, None)):
+            level = (best[0] if role == "finalist" else best[0] + 0.05) + float(rng.normal(0, 0.01))
+            curve = [level + 2.0 / (i + 1) - 2.0 / 81 for i in range(81)]
+            trial = (1 << 42) + 2 * k + (role == "baseline")
+            segment = Segment(
+                segment_id(trial, 0), trial, None, config, 0, 81, k, "the finish", role=role, source=source
+            )
+            end = 1_700_000_000.0 + float(clock.max()) + 40.0
+            yield Outcome(
+                segment,
+                Status.COMPLETED,
+                {"loss": curve},
+                None,
+                40.0,
+                f"worker-{trial % len(clock)}",
+                "",
+                True,
+                end,
+            )
+
+
+def _config(rng: np.random.Generator) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "lr": float(10 ** rng.uniform(-5, 0)),
+        "width": int(2 ** rng.uniform(4, 10)),
+        "dropout": float(rng.uniform(0, 0.6)),
+        "optimizer": ("adamw", "sgd", "lion")[int(rng.integers(3))],
+    }
+    if config["optimizer"] == "sgd":
+        config["momentum"] = float(rng.uniform(0, 0.99))
+    return config
+
+
+def _measured(run: Path, trials: int) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "raysearch.bench.report", str(run)], check=True, capture_output=True, text=True
+    )
+    return {"trials": trials, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def report_on(run: str) -> dict[str, Any]:
+    """Writes one report and says what it took; the start of Python and its imports are counted."""
+    began = time.perf_counter()
+    from raysearch.paths import RunPaths
+    from raysearch.results import load
+    from raysearch.tracking.report import write_report
+
+    results = load(run)
+    path = RunPaths(run).report
+    path.write_text(write_report(results), encoding="utf-8")
+    return {
+        "segments": len(results.digest.segments),
+        "seconds": round(time.perf_counter() - began, 2),
+        "peak_mb": round(peak_mb()),
+        "file_mb": round(path.stat().st_size / 1e6, 2),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(report_on(sys.argv[1])))

@@ -1,0 +1,39 @@
+"""What of a search becomes a run of its own at W&B, by the number of its trials.
+
+Parallel coordinates, importance and scatter panels read runs, never rows of a table, and a project takes
+fewer than 100,000 runs (10,000 on dedicated servers). So small searches send every trial, large ones
+their best, and the rest is in a table and in Parquet artifacts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EVERY_UP_TO = 200
+TABLE_UP_TO = 50_000
+FINALISTS = 50
+BEST_ROWS, RANDOM_ROWS = 5_000, 5_000  # of a table that does not hold all
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How fine a search is sent.
+
+    Attributes:
+        live: every trial is a run from its first segment on.
+        finalists: so many of the best trials become runs at the end; 0 where all are runs already.
+        rows: at most so many rows of the table of trials.
+    """
+
+    live: bool
+    finalists: int
+    rows: int
+
+
+def level_of(trials: int) -> Level:
+    """The level for a search of so many trials, planned or counted."""
+    if trials <= EVERY_UP_TO:
+        return Level(True, 0, TABLE_UP_TO)
+    if trials <= TABLE_UP_TO:
+        return Level(False, FINALISTS, TABLE_UP_TO)
+    return Level(False, FINALISTS, BEST_ROWS + RANDOM_ROWS)

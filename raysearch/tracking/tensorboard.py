@@ -1,0 +1,57 @@
+"""TensorBoard, through tensorboardX: RUN/tensorboard/KEY, a folder a run. See with `tensorboard --logdir`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+from raysearch.paths import RunPaths
+from raysearch.tracking.feeds import Feed
+
+
+class TensorBoard:
+    """A sink; see raysearch.tracking.sinks."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._folder = paths.root / "tensorboard"
+        shutil.rmtree(self._folder, ignore_errors=True)  # it is written anew
+        self._writers: dict[str, Any] = {}
+
+    def log(self, feed: Feed, row: Mapping[str, Any], number: int) -> None:
+        """Every number of a row as a scalar, at its training iteration, or its number in the search's own run."""  # noqa: E501
+        writer = self._writer(feed)
+        step = int(row.get("training_iteration", number))
+        for name, value in row.items():
+            if (
+                isinstance(value, (int, float))
+                and not isinstance(value, bool)
+                and name != "training_iteration"
+            ):
+                writer.add_scalar(name, value, step)
+
+    def end(self, feeds: Sequence[Feed]) -> None:
+        """Configurations with what became of them, for TensorBoard's HPARAMS page; closes the files."""
+        for feed in feeds:
+            last = {n: v for n, v in (feed.rows[-1] if feed.rows else {}).items() if isinstance(v, float)}
+            if feed.config and last:
+                plain = {
+                    n: v if isinstance(v, (int, float, str, bool)) else str(v) for n, v in feed.config.items()
+                }
+                metrics = {f"final/{name}": value for name, value in last.items()}
+                self._writer(feed).add_hparams(plain, metrics, name=".")
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+    def _writer(self, feed: Feed) -> Any:
+        if feed.key not in self._writers:
+            self._writers[feed.key] = SummaryWriter(str(self._folder / feed.key), write_to_disk=True)
+        return self._writers[feed.key]
+
+
+def make(paths: RunPaths) -> TensorBoard:
+    """The sink of a run."""
+    return TensorBoard(paths)

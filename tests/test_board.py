@@ -1,0 +1,98 @@
+"""The board follows a run while it grows, shows what users typed as text, and answers this machine alone."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raysearch.bench.report import outcomes, write_run
+from raysearch.cli import main
+from raysearch.journal import Journal
+from raysearch.tree import Outcome, Segment, segment_id
+
+EVIL = '<img src=x onerror="window.hit=1">'
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    write_run(tmp_path / "run", 40)
+    spec = (tmp_path / "run/spec.yaml").read_text()
+    (tmp_path / "run/spec.yaml").write_text(spec.replace("name: huge", f"name: '{EVIL}'"))
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def port(run: Path) -> Iterator[int]:
+    """The board of the run, as the command starts it."""
+    command = [sys.executable, "-m", "raysearch.cli", "board", str(run), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.match(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+        assert found is not None
+        yield int(found[1])
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def ask(
+    port: int, path: str, method: str = "GET", **headers: str
+) -> tuple[int, http.client.HTTPMessage, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, headers=headers)
+    answer = connection.getresponse()
+    return answer.status, answer.headers, answer.read()
+
+
+def test_the_board_answers_this_machine_alone_and_is_read_only(port: int) -> None:
+    status, headers, body = ask(port, "/")
+    assert status == 200
+    assert EVIL.encode() not in body
+    assert "connect-src 'self'" in headers["Content-Security-Policy"]
+    assert "Access-Control-Allow-Origin" not in headers
+    for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example"):
+        assert ask(port, "/", Host=host)[0] == 400, host
+        assert ask(port, "/runs/0", Host=host)[0] == 400, host
+    assert ask(port, "/", Host=f"localhost:{port}")[0] == 200
+    for method in ("POST", "PUT", "DELETE"):
+        assert ask(port, "/runs/0", method)[0] == 405
+    assert ask(port, "/runs/1")[0] == 404
+    assert ask(port, "/runs/0?known=x")[0] == 400
+    assert ask(port, "/../../etc/passwd")[0] == 404
+
+
+def test_the_page_follows_the_journal_and_runs_nothing_that_a_user_typed(
+    browser: Any, port: int, run: Path
+) -> None:
+    page, wrong = browser.new_page(), []
+    page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(f"http://127.0.0.1:{port}/")
+    page.wait_for_selector("html[data-version='1']", state="attached")
+    assert page.locator("h1").inner_text() == EVIL
+    assert "40" in page.locator(".tile", has_text="trials").first.inner_text()
+    assert page.locator(".plot .main-svg").count() >= 5
+    late = next(iter(outcomes(1)))
+    moved = Segment(segment_id(500, 0), 500, None, late.segment.config, 0, 1, 0, "late")
+    with Journal.open(run / "journal") as journal:
+        journal.append(
+            [Outcome(moved, late.status, late.curve, None, 1.0, "worker-0", "", False, 1_700_000_300.0)]
+        )
+    page.wait_for_selector("html[data-version='2']", state="attached", timeout=60_000)
+    assert "41" in page.locator(".tile", has_text="trials").first.inner_text()
+    assert page.evaluate("window.hit === undefined")
+    assert wrong == []
+    page.close()
+
+
+def test_a_port_that_is_taken_is_said(port: int, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["board", str(run), "--port", str(port)]) == 2
+    assert "already in use" in capsys.readouterr().err

@@ -1,0 +1,154 @@
+"""The figures show what the run's tables say, and never more marks than a page can hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import raysearch
+from raysearch.bench.report import write_run
+from raysearch.errors import RunError
+from raysearch.journal import Journal
+from raysearch.plots import cluster
+from raysearch.plots.lineage import changes
+from raysearch.plots.style import escape, metric_axis, note_of
+from raysearch.tracking.closing import FIGURES
+from raysearch.tracking.compare import compare
+from raysearch.tree import Outcome, Segment, Status, segment_id
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> raysearch.Results:
+    """A run of 3,000 trials with a finish; only to be read."""
+    run = tmp_path_factory.mktemp("plots") / "run"
+    write_run(run, 3000)
+    return raysearch.load(run)
+
+
+def raised(folder: Path) -> raysearch.Results:
+    """Ten iterations of a model whose learning rate was halved after five; a probe of another was rejected."""  # noqa: E501
+    folder.mkdir()
+    (folder / "spec.yaml").write_text("metric: loss\nmode: min\nspace: {lr: {loguniform: [1.0e-4, 1.0]}}\n")
+    first = Segment(segment_id(0, 0), 0, None, {"lr": 0.1}, 0, 5, 0, "start: from the baseline")
+    probe = Segment(segment_id(1, 0), 1, first.id, {"lr": 0.2}, 5, 8, 0, "nudge: lr x2 beside <b>trial 0</b>")
+    second = Segment(
+        segment_id(0, 1), 0, first.id, {"lr": 0.05}, 5, 10, 0, "accept: lr x0.5, gain 0.1 > noise"
+    )
+    curves = ([1.0, 0.9, 0.8, 0.7, 0.6], [0.7, 0.8, 0.9], [0.5, 0.4, 0.3, 0.2, 0.1])
+    with Journal.create(folder / "journal") as journal:
+        journal.append(
+            [
+                Outcome(s, Status.COMPLETED, {"loss": c}, None, 2.0, "worker-0", "", False, 1000.0 + 3 * i)
+                for i, (s, c) in enumerate(zip((first, probe, second), curves, strict=True))
+            ]
+        )
+    return raysearch.load(folder)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_of_a_large_run_stays_small(results: raysearch.Results, name: str) -> None:
+    figure = getattr(results.plot, name)()
+    assert len(figure.to_json()) < 600_000
+    assert sum(len(trace.x) for trace in figure.data if trace.x is not None) < 20_000
+
+
+def test_best_so_far_ends_with_the_best_value_of_the_run(results: raysearch.Results) -> None:
+    line = next(t for t in results.plot.progress().data if t.name == "best so far")
+    searched = results.segments().query("role == 'search'")
+    assert line.y[-1] == searched["value"].min()
+    assert list(line.y) == sorted(line.y, reverse=True)
+
+
+def test_rungs_count_every_trial_at_each_rung_it_was_trained_to(results: raysearch.Results) -> None:
+    figure = results.plot.rungs()
+    segments = results.segments().query("role == 'search'")
+    at_one = sum(trace.x[0] for trace in figure.data if trace.type == "bar")
+    assert at_one == segments.query("stop == 1")["trial"].nunique() == 3000
+    failed = next(t for t in figure.data if t.name == "failed")
+    assert sum(failed.x) == len(segments.query("status == 'failed'"))
+
+
+def test_what_matters_is_found_and_what_does_not_is_not(results: raysearch.Results) -> None:
+    found = results.plot.importances
+    assert found is not None
+    assert next(iter(found.shares)) == "lr", "the made-up loss depends on the learning rate the most"
+    assert found.shares["lr"] > 0.6 > 0.1 > found.shares["width"]
+    assert found.explained > 0.5
+    assert sum(found.shares.values()) == pytest.approx(1.0)
+
+
+def test_the_best_trial_stands_out_in_parallel_coordinates_and_a_sample_is_called_one(
+    results: raysearch.Results,
+) -> None:
+    figure = results.plot.parallel()
+    thick = [t for t in figure.data if t.line.width > 3]
+    assert [t.hovertext.split("<br>")[0] for t in thick] == [f"<b>trial {results.best.trial:,}</b>"]
+    assert note_of(figure).startswith(
+        f"{len(figure.data):,} of {len(results.digest.ranking):,} trials are drawn"
+    )
+
+
+def test_a_worker_is_busy_for_the_seconds_it_trained(results: raysearch.Results) -> None:
+    share, hours, workers = cluster.utilisation(results.digest)
+    segments = results.segments()
+    assert workers == segments["worker"].nunique() == 64
+    assert hours == pytest.approx(segments["seconds"].sum() / 3600)
+    assert 0.5 < share < 1.0
+    heat = results.plot.timeline().data[0]
+    assert heat.type == "heatmap"
+    length = segments["finished_at"].max() - (segments["finished_at"] - segments["seconds"]).min()
+    drawn = np.asarray(heat.z).sum() / 120 * length * 64 / len(heat.y)
+    assert drawn == pytest.approx(segments["seconds"].sum(), rel=0.02)
+
+
+def test_a_schedule_has_the_values_that_held_and_the_tree_its_reasons(tmp_path: Path) -> None:
+    results = raised(tmp_path / "run")
+    assert len(changes(results.digest)) == 2
+    figure = results.plot.schedules()
+    winner = next(t for t in figure.data if t.name == "winner")
+    assert list(winner.x) == [0, 5, 10]
+    assert list(winner.y) == [0.1, 0.05, 0.05]
+    assert winner.hovertext[1] == "iteration 5: lr 0.05<br>accept: lr x0.5, gain 0.1 &gt; noise"
+    nodes = results.plot.lineage().data[-1]
+    assert [round(float(x)) for x in nodes.x] == [5, 8, 10]
+    assert "nudge: lr x2 beside &lt;b&gt;trial 0&lt;/b&gt;" in nodes.hovertext[1], (
+        "a reason is text, not markup"
+    )
+
+
+def test_a_run_by_halving_has_no_schedule(results: raysearch.Results) -> None:
+    assert len(changes(results.digest)) == 0
+    assert results.plot.schedules().layout.annotations[0].text.startswith("No hyper-parameter changed")
+
+
+def test_a_metric_that_spans_decades_is_drawn_on_a_log_scale_and_others_are_not() -> None:
+    assert metric_axis([0.01, 0.1, 1.0, 2.0], "min")["type"] == "log"
+    assert "type" not in metric_axis([-0.1, 0.1, 1.0, 2.0], "min")
+    assert "type" not in metric_axis([0.01, 0.5, 0.99], "max")
+
+
+def test_users_text_is_escaped_for_plotly() -> None:
+    assert escape("<a href='x'>&\nb") == "&lt;a href='x'&gt;&amp;<br>b"
+
+
+def test_runs_side_by_side_say_what_each_found_and_how_soon(
+    results: raysearch.Results, tmp_path: Path
+) -> None:
+    write_run(tmp_path / "small", 50)
+    small = raysearch.load(tmp_path / "small")
+    one, other = compare([results, small])
+    assert (one.trials, other.trials) == (3000, 50)
+    assert one.best == results.best.value < other.best
+    assert one.reached_s is not None
+    assert other.reached_s is not None
+    assert 0 < one.reached_s <= one.wall_s
+
+
+def test_runs_with_another_metric_are_not_compared(results: raysearch.Results, tmp_path: Path) -> None:
+    write_run(tmp_path / "other", 20)
+    with pytest.raises(RunError, match="search for different things"):
+        compare([results, raysearch.Results(tmp_path / "other", metric="acc", mode="max")])
+    with pytest.raises(RunError, match="two runs"):
+        compare([results])
