@@ -274,7 +274,7 @@ def test_a_search_begins_from_memory_and_its_report_says_what_the_past_did(
     assert reasons[0] == "memory: known good, number 1"
     assert any(r.startswith("memory: the best of ") for r in reasons)
     assert main(["report", "runs/new"]) == 0
-    assert "## What the past did" in Path("runs/new/report.md").read_text()
+    assert "What the past did" in Path("runs/new/report.html").read_text()
     for file in Path("m").glob("*.parquet"):
         file.unlink()
     before = len(reasons)

@@ -98,7 +98,7 @@ def test_from_fresh_to_stale_over_the_months(run: Path, capsys: pytest.CaptureFi
     assert picture.count("<circle") == 2
     assert ">stale</text>" in picture
     assert main(["report", "runs/first"]) == 0
-    assert "## These settings over the months" in (run / "report.md").read_text()
+    assert "These settings over the months" in (run / "report.html").read_text()
     third = retest_spec(load(run), day=dt.date(2027, 1, 1))
     assert third.baseline == second["config"]
     assert third.name == "first-retest-20270101"

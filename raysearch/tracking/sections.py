@@ -99,6 +99,8 @@ def content_of(results: Results) -> Content:
         winner = None
     makers: Sequence[Callable[[Results, Best | None], Section | None]] = (
         _outcome,
+        _past,
+        _history,
         _progress,
         _space,
         _trials,
@@ -120,6 +122,37 @@ def content_of(results: Results) -> Content:
         sections=[section for section in made if section is not None],
         checks=_checks(results, winner),
     )
+
+
+# ---- the past, and the months after
+
+
+def _past(results: Results, winner: Best | None) -> Section | None:
+    from raysearch.helped import helped
+
+    if winner is None or not (results.spec.get("strategy") or {}).get("transfer"):
+        return None
+    found = helped(results)
+    if found is None:
+        return None
+    rows = [[str(v) if isinstance(v, str) else number(v, DIGITS) for v in row.values()] for row in found.rows]
+    header = [name.replace("_", " ") for name in found.rows[0]]
+    table = Table(header, rows, frozenset(range(1, len(header))))
+    return Section("past", "What the past did", [str(found)], tables=[table])
+
+
+def _history(results: Results, winner: Best | None) -> Section | None:
+    from raysearch.histories import history_frame
+    from raysearch.plots.history import history
+
+    retests = history_frame(results.path)
+    if not len(retests):
+        return None
+    picture = Picture("history", "Re-tests of these settings", history(retests, results.metric))
+    told: list[dict[str, Any]] = retests.to_dict("records")  # type: ignore[assignment]
+    rows = [[str(r["day"]), r["verdict"], r["text"].splitlines()[0], str(r["due"] or "")] for r in told]
+    table = Table(["day", "verdict", "in words", "next"], rows)
+    return Section("history", "These settings over the months", [], [picture], [table])
 
 
 # ---- the outcome
