@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from wandb_standin import CANARY, StandIn
 
 settings.register_profile("calm", deadline=None)  # a busy machine is slow: only tests of speed time things
 settings.load_profile("calm")
@@ -34,6 +35,18 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A stand-in for the W&B server, which the client finds through the environment."""
+    standin = StandIn()
+    monkeypatch.setenv("WANDB_BASE_URL", standin.url)
+    monkeypatch.setenv("WANDB_API_KEY", CANARY)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    yield standin
+    standin.close()
+    assert standin.unknown == [], "the client asked for something that the stand-in does not know"
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import trainables
-from wandb_standin import StandIn, wait_for
+from wandb_standin import CANARY, StandIn, wait_for
 
 import raysearch
 from raysearch.bench.report import outcomes
@@ -28,20 +28,8 @@ from raysearch.tracking.granularity import level_of
 from raysearch.tracking.keys import find_key, taken_out
 from raysearch.tree import Outcome, Segment, Status, segment_id
 
-CANARY = "0123456789canary" + "ab" * 12
 WANDB = "wandb: {mode: online, project: demo, entity: team, tags: [nightly]}\n"
 PATIENCE_S = 2.0
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    standin = StandIn()
-    monkeypatch.setenv("WANDB_BASE_URL", standin.url)
-    monkeypatch.setenv("WANDB_API_KEY", CANARY)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    yield standin
-    standin.close()
-    assert standin.unknown == [], "the client asked for something that the stand-in does not know"
 
 
 def written(run: Path, trials: int, samples: int | None = None) -> dict[str, int]:

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 HANG_S = 120.0
+CANARY = "0123456789canary" + "ab" * 12  # the key of the tests, looked for everywhere afterwards
 
 
 class StandIn:
