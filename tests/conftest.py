@@ -23,9 +23,12 @@ BENCH = Path(__file__).parents[2] / "shared" / "bench"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium for all tests; skips where none is installed."""
+    """A headless Chromium for the tests of a file; skips where none is installed.
+
+    Not for the session: while it is there, an event loop runs in this thread, and no other can.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
