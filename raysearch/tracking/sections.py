@@ -397,7 +397,9 @@ def _reproduce(results: Results, winner: Best | None) -> Section:
     from raysearch.yamltext import write_yaml
 
     starts = [event.detail for event in results.events() if event.kind == "start"]
-    versions = ", ".join(f"{k} {v}" for k, v in starts[-1].items()) if starts else "not noted"
+    versions = (
+        ", ".join(f"{k} {v}" for k, v in starts[-1].items() if isinstance(v, str)) if starts else "not noted"
+    )
     words = [
         f"Written by: {versions}.",
         "Save what follows as search.yaml, then: raysearch launch search.yaml",
