@@ -6,41 +6,22 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
+from raysearch.examples.classifier import Classifier
 from raysearch.examples.training import Config, Problem
-from raysearch.torch import Data
-from raysearch.torch.learner import Learner
 
 VALIDATION = 500
 
 
-class Digits(Learner):
+class Digits(Classifier):
     """See digits.yaml for its hyper-parameters."""
 
-    def data(self) -> Data:
-        """Images and their labels."""
-        return Data(train=problem().train, validation=problem().validation)
-
-    def model(self, config: Config) -> nn.Module:
-        """A fresh perceptron."""
-        return perceptron(config)
-
-    def loss(self, model: nn.Module, batch: Any, config: Config) -> Tensor:
-        """Mean cross-entropy in nats."""
-        images, labels = batch
-        return cross_entropy(model(images), labels)
-
-    def metrics(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """Cross-entropy in nats, and whether the answer is right, of each example."""
-        images, labels = batch
-        logits = model(images)
-        losses = cross_entropy(logits, labels, reduction="none")
-        return {"val_loss": losses, "val_accuracy": logits.argmax(-1) == labels}
+    def problem(self) -> Problem:
+        """The images."""
+        return problem()
 
 
 @cache

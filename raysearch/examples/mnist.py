@@ -6,43 +6,24 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
+from raysearch.examples.classifier import Classifier
 from raysearch.examples.training import Config, Problem
-from raysearch.torch import Data
-from raysearch.torch.learner import Learner
 
 VALIDATION = 1000
 
 
-class Mnist(Learner):
+class Mnist(Classifier):
     """See mnist.yaml for its hyper-parameters."""
 
     evaluate_at_once = 250
 
-    def data(self) -> Data:
-        """Images and their labels."""
-        return Data(train=problem().train, validation=problem().validation)
-
-    def model(self, config: Config) -> nn.Module:
-        """A fresh network."""
-        return convolutions(config)
-
-    def loss(self, model: nn.Module, batch: Any, config: Config) -> Tensor:
-        """Mean cross-entropy in nats."""
-        images, labels = batch
-        return cross_entropy(model(images), labels)
-
-    def metrics(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """Cross-entropy in nats, and whether the answer is right, of each example."""
-        images, labels = batch
-        logits = model(images)
-        losses = cross_entropy(logits, labels, reduction="none")
-        return {"val_loss": losses, "val_accuracy": logits.argmax(-1) == labels}
+    def problem(self) -> Problem:
+        """The images."""
+        return problem()
 
 
 @cache
