@@ -321,13 +321,13 @@ def test_panda_raises_a_learner_with_its_forks_copied_in_memory(ray_cluster: Non
         "panda",
         space={"lr": {"loguniform": [1e-4, 1e-1]}},
         config={"batch_size": 16, "dropout": 0.1},
-        baseline={"lr": 1e-3},
+        baseline={"lr": 1e-4},
         strategy=raysearch.Panda(max_iterations=60, population=1),
     )
     told = outcomes(storage, "panda")
     assert {o.status for o in told} == {Status.COMPLETED}
     assert max(o.segment.stop for o in told) == 60
-    assert results.best.value < alone_to_the_end({"lr": 1e-3, "dropout": 0.1}, told[0].segment.seed, 60)
+    assert results.best.value < alone_to_the_end({"lr": 1e-4, "dropout": 0.1}, told[0].segment.seed, 60)
 
 
 def test_fuse_off_trains_one_at_a_time_and_the_note_of_a_checkpoint_says_the_model(
