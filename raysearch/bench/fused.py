@@ -225,26 +225,32 @@ def learner(kind: str) -> type[Any]:
 
 def plain(kind: str) -> type[Any]:
     """A trainable of the same model and data in ordinary torch, for one process a trial."""
-    from raysearch.examples import digits, mnist, transformer
-    from raysearch.examples.chars import Chars
+    from raysearch.examples import digits, mnist
     from raysearch.examples.trainable import Example
-    from raysearch.examples.training import Problem
 
-    def text() -> Problem:
-        windows = Chars.problem()
-        return Problem(
-            build=transformer.Transformer.plain().model,
-            train=windows.train,
-            validation=tuple(part[: transformer.VALIDATION] for part in windows.validation),  # type: ignore[arg-type]
-            examples_per_iteration=transformer.Transformer.steps * MODELS["transformer"]["batch_size"],
-        )
-
-    made: Any = {"mlp": digits.problem, "cnn": mnist.problem, "transformer": cache(text)}[kind]
+    made: Any = {"mlp": digits.problem, "cnn": mnist.problem, "transformer": windows}[kind]
 
     class Plain(Example):
         problem = staticmethod(made)
 
     return Plain
+
+
+@cache
+def windows() -> Any:
+    """What the transformer learns, for ordinary torch."""
+    from raysearch.examples import transformer
+    from raysearch.examples.chars import Chars
+    from raysearch.examples.training import Problem
+
+    text = Chars.problem()
+    inputs, labels = text.validation
+    return Problem(
+        build=transformer.Transformer.plain().model,
+        train=text.train,
+        validation=(inputs[: transformer.VALIDATION], labels[: transformer.VALIDATION]),
+        examples_per_iteration=transformer.Transformer.steps * MODELS["transformer"]["batch_size"],
+    )
 
 
 def share_of_gpu(processes: int) -> float:
