@@ -16,7 +16,6 @@ import argparse
 import math
 import time
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from raysearch.bench.contest import cluster, contend, serve, show
@@ -225,32 +224,15 @@ def learner(kind: str) -> type[Any]:
 
 def plain(kind: str) -> type[Any]:
     """A trainable of the same model and data in ordinary torch, for one process a trial."""
-    from raysearch.examples import digits, mnist
+    from raysearch.examples import digits, mnist, transformer
     from raysearch.examples.trainable import Example
 
-    made: Any = {"mlp": digits.problem, "cnn": mnist.problem, "transformer": windows}[kind]
+    made: Any = {"mlp": digits.problem, "cnn": mnist.problem, "transformer": transformer.problem}[kind]
 
     class Plain(Example):
         problem = staticmethod(made)
 
     return Plain
-
-
-@cache
-def windows() -> Any:
-    """What the transformer learns, for ordinary torch."""
-    from raysearch.examples import transformer
-    from raysearch.examples.chars import Chars
-    from raysearch.examples.training import Problem
-
-    text = Chars.problem()
-    inputs, labels = text.validation
-    return Problem(
-        build=transformer.Transformer.plain().model,
-        train=text.train,
-        validation=(inputs[: transformer.VALIDATION], labels[: transformer.VALIDATION]),
-        examples_per_iteration=transformer.Transformer.steps * MODELS["transformer"]["batch_size"],
-    )
 
 
 def share_of_gpu(processes: int) -> float:

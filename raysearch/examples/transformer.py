@@ -5,6 +5,7 @@ The text and its windows are those of chars.py. An iteration is 20 steps.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,29 +13,28 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 from raysearch.examples.chars import UNKNOWN, WINDOW, Chars
-from raysearch.examples.training import Config
+from raysearch.examples.training import Config, Problem
 from raysearch.torch import Data
 from raysearch.torch.learner import Learner
 
 HEAD = 16  # width of a head of attention
 VALIDATION = 200  # windows
+STEPS, BATCH = 20, 16
 
 
 class Transformer(Learner):
     """See transformer.yaml for its hyper-parameters."""
 
-    steps = 20
+    steps = STEPS
     evaluate_at_once = 50
 
     def data(self) -> Data:
         """Windows of text, and the same windows one character on."""
-        problem = Chars.problem()
-        texts, nexts = problem.validation
-        return Data(train=problem.train, validation=(texts[:VALIDATION], nexts[:VALIDATION]))
+        return Data(train=problem().train, validation=problem().validation)
 
     def model(self, config: Config) -> nn.Module:
         """A fresh transformer."""
-        return CharTransformer(int(config["width"]), int(config["layers"]), float(config["dropout"]))
+        return problem().build(config)
 
     def loss(self, model: nn.Module, batch: Any, config: Config) -> Tensor:
         """Mean cross-entropy in nats a character."""
@@ -48,6 +48,21 @@ class Transformer(Learner):
         logits = model(text)
         losses = cross_entropy(logits.flatten(0, 1), following.flatten(), reduction="none")
         return {"val_loss": losses.view_as(following), "val_accuracy": logits.argmax(-1) == following}
+
+
+@cache
+def problem() -> Problem:
+    """The windows of chars.py, fewer of them to validate on."""
+    text = Chars.problem()
+    inputs, following = text.validation
+    return Problem(
+        build=lambda config: CharTransformer(
+            int(config["width"]), int(config["layers"]), float(config["dropout"])
+        ),
+        train=text.train,
+        validation=(inputs[:VALIDATION], following[:VALIDATION]),
+        examples_per_iteration=STEPS * BATCH,
+    )
 
 
 class CharTransformer(nn.Module):
