@@ -239,10 +239,12 @@ def test_a_model_that_diverges_or_cannot_be_made_ends_alone(tmp_path: Path) -> N
             return super().model(config)
 
     todo = [segment(t, 0, 2, bad=bad) for t, bad in enumerate((0.0, 1.0, -1.0, 0.0))]
+    todo.append(segment(4, 0, 2, bad=0.0, warmup_steps=3, schedule="cosine"))
     samples = tuple({**s, "bad": 0.0} for s in SAMPLES)
     told = worker(Scripted(todo), tmp_path, Picky, samples=samples).run()
     statuses = [told[s.id].status for s in todo]
-    assert statuses == [Status.COMPLETED, Status.DIVERGED, Status.FAILED, Status.COMPLETED]
+    assert statuses == [Status.COMPLETED, Status.DIVERGED, Status.FAILED, Status.COMPLETED, Status.FAILED]
+    assert "schedule: cosine needs total_steps" in told[todo[4].id].error
     assert told[todo[1].id].error == "val_loss was nan at iteration 1"
     assert told[todo[2].id].error == "ValueError: bad must not be negative"
     assert len(told[todo[3].id].curve["val_loss"]) == 2

@@ -197,9 +197,9 @@ class Crew:
             trainee.member = self._member(trainee.model)
         structure, segment = trainee.model.structure, trainee.lease.segment.id
         if trainee.lease.alone:
-            self._reserved = segment
             self._teams[segment] = self._team(trainee)
             self._teams[segment].waiting.append(trainee)
+            self._reserved = segment
             return
         if structure not in self._teams:
             self._teams[structure] = self._team(trainee)

@@ -68,13 +68,16 @@ class Member:
 def member(learner: Describes, config: Config, seed: int, at: int = 0) -> Member:
     """A member for this configuration.
 
+    Its schedule is asked once, so that what is wrong with it is this model's fault and not its pack's.
+
     Raises:
         SpecError: the configuration names no optimizer that there is.
-        TrainableError: a batch size below 1.
+        TrainableError: a batch size below 1, or a schedule that there is not.
     """
     size = learner.batch_size_of(config)
     if size < 1:
         raise TrainableError(f"batch_size: {size} must be at least 1")
+    _scales(learner, np.zeros(1, dtype=np.int64), config)
     return Member(
         seed, config, at, learner.optimizer(config), size, learner.clip(config), learner.ema(config)
     )
