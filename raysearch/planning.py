@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import inspect
 import re
 from dataclasses import dataclass
@@ -155,12 +154,9 @@ def has_schedule(spec: SearchSpec) -> bool | None:
 
 def _fuses(spec: SearchSpec) -> bool:
     """Whether the trainable is a Learner, which trains by the hundred in one process."""
-    if importlib.util.find_spec("raysearch.fused") is None:
-        return False
-    from raysearch.executors.loading import load_trainable
+    from raysearch.executors.loading import is_learner, load_trainable
 
-    bases = getattr(load_trainable(spec.trainable), "__mro__", ())
-    return any(base.__name__ == "Learner" and base.__module__.startswith("raysearch") for base in bases)
+    return is_learner(load_trainable(spec.trainable))
 
 
 def _per_gpu(measured: Measured) -> int | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from test_cli import PATIENCE_S, Shell, working_in
+from waiting import wait_for
 
 import raysearch
 from raysearch.cli import main
@@ -187,7 +187,7 @@ def running(*options: str) -> Iterator[Path]:
     )
     try:
         folder = Path("runs/raised")
-        wait_until(lambda: done(folder) >= 6)
+        wait_for(lambda: done(folder) >= 6, PATIENCE_S)
         yield folder
         _, errors = child.communicate(timeout=PATIENCE_S)
         assert child.returncode == 0, errors
@@ -202,13 +202,6 @@ def done(folder: Path) -> int:
         return 0
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_nudge_and_a_rollback_are_taken_in_by_a_run_that_goes_on(shell: Shell) -> None:
     with running() as folder:
         taken = shell("nudge", str(folder), "lr=3e-1", "--json").json
@@ -216,7 +209,7 @@ def test_a_nudge_and_a_rollback_are_taken_in_by_a_run_that_goes_on(shell: Shell)
         assert taken["words"].endswith("-> 0.3, from the next decision on")
         wrong = shell("nudge", str(folder), "lr=30")
         assert (wrong.code, wrong.err) == (2, "error: lr=30: is outside [1e-4, 1.0]\n")
-        wait_until(lambda: "order" in set(raysearch.load(folder).lineage()["event"]))
+        wait_for(lambda: "order" in set(raysearch.load(folder).lineage()["event"]), PATIENCE_S)
         lineage = raysearch.load(folder).lineage()
         target = lineage.loc[lineage["event"] == "order", "segment"].iloc[0]
         back = shell("rollback", str(folder), target)

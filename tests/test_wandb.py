@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 import trainables
-from wandb_standin import CANARY, StandIn, wait_for
+from waiting import wait_for
+from wandb_standin import CANARY, StandIn
 
 import raysearch
 from raysearch.bench.report import outcomes

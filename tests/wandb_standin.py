@@ -10,7 +10,6 @@ import gzip
 import json
 import re
 import threading
-import time
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -392,11 +391,3 @@ class _Handler(BaseHTTPRequestHandler):
             raise ValueError("unknown path")
 
     do_GET = do_POST = do_PUT = _handle
-
-
-def wait_for(condition: Any, seconds: float = 30.0) -> None:
-    """Returns when `condition()` is true; AssertionError when it never becomes so."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "never came true"
-        time.sleep(0.05)

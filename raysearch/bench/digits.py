@@ -12,12 +12,8 @@ import time
 from typing import Any
 
 from raysearch.bench.contest import cluster, contend, serve, show
+from raysearch.bench.fused import SPACE, asha_tuner, plain
 
-SPACE = {
-    "lr": {"loguniform": [1e-4, 1.0]},
-    "momentum": {"uniform": [0.0, 0.99]},
-    "weight_decay": {"loguniform": [1e-6, 1e-1]},
-}
 FIXED = {"optimizer": "sgd", "dropout": 0.0}
 
 
@@ -51,12 +47,11 @@ def main(argv: list[str]) -> int:
 def run_raysearch(trials: int, horizon: int, workers: int, model: dict[str, int]) -> dict[str, Any]:
     """Caviar through the Tune executor."""
     import raysearch
-    from raysearch.examples.digits import Digits
 
     with cluster(workers) as folder:
         began = time.perf_counter()
         results = raysearch.search(
-            Digits,
+            plain("mlp"),
             space=SPACE,
             config={**FIXED, **model},
             metric="val_loss",
@@ -76,39 +71,8 @@ def run_raysearch(trials: int, horizon: int, workers: int, model: dict[str, int]
 
 def run_ray_tune(trials: int, horizon: int, workers: int, model: dict[str, int]) -> dict[str, Any]:
     """Ray Tune with reused actors and ASHA."""
-    import os
-
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
-
-    from raysearch.examples.digits import Digits
-
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     with cluster(workers) as folder:
-        tuner = tune.Tuner(
-            Digits,
-            param_space={
-                "lr": tune.loguniform(1e-4, 1.0),
-                "momentum": tune.uniform(0.0, 0.99),
-                "weight_decay": tune.loguniform(1e-6, 1e-1),
-                "seed": tune.randint(0, 2**31),
-                **FIXED,
-                **model,
-            },
-            tune_config=tune.TuneConfig(
-                metric="val_loss",
-                mode="min",
-                num_samples=trials,
-                max_concurrent_trials=workers,
-                reuse_actors=True,
-                scheduler=ASHAScheduler(max_t=horizon, grace_period=1, reduction_factor=3),
-            ),
-            run_config=tune.RunConfig(
-                storage_path=str(folder),
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        )
+        tuner = asha_tuner(plain("mlp"), {**FIXED, **model}, trials, horizon, workers, folder)
         began = time.perf_counter()
         results = tuner.fit()
         seconds = time.perf_counter() - began

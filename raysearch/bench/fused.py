@@ -15,7 +15,8 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from raysearch.bench.contest import cluster, contend, serve, show
@@ -144,10 +145,7 @@ def run_ray_tune(
     kind: str, model: dict[str, Any], trials: int, horizon: int, workers: int, processes: int
 ) -> dict[str, Any]:
     """Ray Tune with reused actors and ASHA."""
-    import os
-
     from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
 
     seen: list[tuple[float, float]] = []
 
@@ -155,38 +153,57 @@ def run_ray_tune(
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
             seen.append((time.perf_counter() - began, result["val_loss"]))
 
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     with cluster(workers) as folder:
         resources = {"cpu": workers / processes, "gpu": share_of_gpu(processes)}
-        tuner = tune.Tuner(
-            tune.with_resources(plain(kind), resources),
-            param_space={
-                "lr": tune.loguniform(1e-4, 1.0),
-                "momentum": tune.uniform(0.0, 0.99),
-                "weight_decay": tune.loguniform(1e-6, 1e-1),
-                "seed": tune.randint(0, 2**31),
-                **model,
-            },
-            tune_config=tune.TuneConfig(
-                metric="val_loss",
-                mode="min",
-                num_samples=trials,
-                max_concurrent_trials=processes,
-                reuse_actors=True,
-                scheduler=ASHAScheduler(max_t=horizon, grace_period=1, reduction_factor=3),
-            ),
-            run_config=tune.RunConfig(
-                storage_path=str(folder),
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Course()],
-            ),
-        )
+        trainable = tune.with_resources(plain(kind), resources)
+        tuner = asha_tuner(trainable, model, trials, horizon, processes, folder, [Course()])
         began = time.perf_counter()
         results = tuner.fit()
         seconds = time.perf_counter() - began
         busy = sum(r.metrics.get("time_total_s", 0.0) for r in results if r.metrics) / processes
         return _figures(len(results), seconds, len(seen), busy, _course(seen))
+
+
+def asha_tuner(
+    trainable: Any,
+    config: Mapping[str, Any],
+    trials: int,
+    horizon: int,
+    concurrent: int,
+    folder: Path,
+    callbacks: Sequence[Any] = (),
+) -> Any:
+    """Ray Tune over SPACE as one would use it for many small trials: reused actors, ASHA, no loggers."""
+    import os
+
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    return tune.Tuner(
+        trainable,
+        param_space={
+            "lr": tune.loguniform(1e-4, 1.0),
+            "momentum": tune.uniform(0.0, 0.99),
+            "weight_decay": tune.loguniform(1e-6, 1e-1),
+            "seed": tune.randint(0, 2**31),
+            **config,
+        },
+        tune_config=tune.TuneConfig(
+            metric="val_loss",
+            mode="min",
+            num_samples=trials,
+            max_concurrent_trials=concurrent,
+            reuse_actors=True,
+            scheduler=ASHAScheduler(max_t=horizon, grace_period=1, reduction_factor=3),
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(folder),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=list(callbacks),
+        ),
+    )
 
 
 def _course(values: Any) -> list[tuple[float, float]]:

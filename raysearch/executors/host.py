@@ -281,7 +281,7 @@ class Host:
         return True
 
     def _seed(self, segment: Segment) -> None:
-        seed_all(zlib.crc32(f"{segment.seed}:{segment.start}".encode()))
+        seed_all(seed_of(segment))
 
 
 def _as_json(config: Mapping[str, Any]) -> str:
@@ -359,6 +359,11 @@ def _wait_for_end(thread: threading.Thread) -> None:
             f"the trainable's function still runs {END_S:g} s after it was told to end. Ray ends it with "
             "SystemExit inside tune.report: let that pass (no bare `except:` around tune.report)"
         )
+
+
+def seed_of(segment: Segment) -> int:
+    """What the random generators are seeded with before a segment."""
+    return zlib.crc32(f"{segment.seed}:{segment.start}".encode())
 
 
 def seed_all(seed: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ import torch
 from raysearch.checkpoints import Checkpoints
 from raysearch.errors import CheckpointError
 from raysearch.exchange import Lease
-from raysearch.executors.host import in_words, read_meta
+from raysearch.executors.host import in_words, read_meta, seed_of
 from raysearch.executors.protocol import Job
 from raysearch.executors.recording import Trained, check_metric, record
 from raysearch.fused import files
@@ -110,6 +109,7 @@ class Crew:
         self._reserved: int | None = None
         self._pays = False  # a pack of another structure was much faster than single models
         self._layouts: dict[Structure, Layout] = {}
+        self._widths: dict[Structure, Width] = {}  # what was found, for packs that empty and fill again
         self.paused = Paused(scratch / "paused")
 
     # ---- who is here
@@ -211,8 +211,9 @@ class Crew:
         structure = trainee.model.structure
         args = (self._learner, self._data, self._device, form, structure, trainee.member, self._lifting)
         team = Team(Pack(*args))
+        if not trainee.lease.alone:
+            team.width = self._widths.setdefault(structure, Width(compared=self._pays))
         team.width.fits = team.pack.fits
-        team.width.compared = self._pays
         return team
 
     def _full_config(self, segment: Segment) -> dict[str, Any]:
@@ -222,7 +223,7 @@ class Crew:
     def _fresh(self, segment: Segment) -> Rested:
         config = self._full_config(segment)
         seed = config.get("seed")
-        chosen = int(seed) if seed is not None else zlib.crc32(f"{segment.seed}:{segment.start}".encode())
+        chosen = int(seed) if seed is not None else seed_of(segment)
         model = fresh(self._learner, config, chosen)
         structure, lifted = self._structure(model, config)
         return Rested(self._layout(structure, model).row_of(model), chosen, 0, config, structure, lifted, 0.0)

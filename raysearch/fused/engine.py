@@ -17,7 +17,8 @@ from raysearch.fused.functions import Replacing
 from raysearch.fused.randomness import drawing
 from raysearch.fused.rows import Layout
 from raysearch.fused.stepping import Config, Describes
-from raysearch.fused.structure import Structure, is_number
+from raysearch.fused.structure import Structure
+from raysearch.values import is_number
 
 
 class LiftedConfig(Mapping[str, Any]):

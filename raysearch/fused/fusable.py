@@ -15,7 +15,8 @@ from raysearch.fused.alone import Alone, fresh
 from raysearch.fused.batches import Data, part_of
 from raysearch.fused.pack import Pack
 from raysearch.fused.stepping import Config, Describes, member
-from raysearch.fused.structure import Attribute, Lifting, differing, is_number, lifted_values, structure_of
+from raysearch.fused.structure import Attribute, Lifting, differing, lifted_values, structure_of
+from raysearch.values import is_number
 
 EXAMPLES = 16  # of the training and the validation examples, for a trial of two iterations
 TOLERANCE = 1e-3  # largest relative difference between a model in a pack and the same alone

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from raysearch.errors import SpecError, unknown
+from raysearch.values import is_number
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ class Rule:
     @property
     def numbers(self) -> dict[str, float]:
         """The hyper-parameters that may differ from model to model."""
-        return {k: float(v) for k, v in self._fields() if _is_number(v)}
+        return {k: float(v) for k, v in self._fields() if is_number(v)}
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """What must be alike for two models to train together."""
-        return (type(self), *((k, v) for k, v in self._fields() if not _is_number(v)))
+        return (type(self), *((k, v) for k, v in self._fields() if not is_number(v)))
 
     def _fields(self) -> list[tuple[str, Any]]:
         return [(f.name, getattr(self, f.name)) for f in dataclasses.fields(self)]
@@ -184,7 +185,7 @@ def rule_of(config: Mapping[str, Any]) -> Rule:
         given.setdefault("beta2", given["betas"][1])
     settings = {key: value for key, value in given.items() if key in known}
     for key, value in settings.items():
-        if key != "nesterov" and not _is_number(value):
+        if key != "nesterov" and not is_number(value):
             raise SpecError(f"{key}: {value!r} must be a number for the optimizer {name}")
     if "nesterov" in settings:
         settings["nesterov"] = bool(settings["nesterov"])
@@ -205,7 +206,3 @@ def _adam(
 def _correction(beta: Tensor, step: Tensor) -> Tensor:
     """1 - beta^t, in double precision: at the first steps little is left of it in single."""
     return (1 - beta.double() ** step).to(beta.dtype)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from raysearch.fused.stepping import Member
+from raysearch.values import is_number
 
 Attribute = tuple[type, str]  # of a module: its class, and the attribute's name
 _INTERNAL = frozenset(vars(nn.Module())) | {"training"}
@@ -92,11 +93,6 @@ def differing(one: nn.Module, other: nn.Module) -> set[Attribute]:
         for name, value in _attributes(a)
         if isinstance(value, float) and getattr(b, name, value) != value
     }
-
-
-def is_number(value: Any) -> bool:
-    """True for what can be a tensor's entry: numbers, but not True and False."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_lifted(module: nn.Module, attribute: str, lifting: Lifting) -> bool:
