@@ -400,8 +400,9 @@ class Search:
         segment = outcome.segment.id
         self._done.add(segment)
         self.leases.clear(segment)
-        self._losses.pop(segment, None)
-        self._failures.pop(segment, None)
+        if self._losses or self._failures:
+            self._losses.pop(segment, None)
+            self._failures.pop(segment, None)
         if outcome.status is Status.COMPLETED:
             self.register.add(outcome)
             if outcome.error:

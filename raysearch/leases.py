@@ -146,8 +146,9 @@ class Leases:
 
     def clear(self, segment: int) -> None:
         """The segment has ended well or badly, and is suspected of nothing any more."""
-        self._suspects.discard(segment)
-        self._deaths.pop(segment, None)
+        if self._deaths:
+            self._suspects.discard(segment)
+            self._deaths.pop(segment, None)
 
     def is_suspect(self, segment: int) -> bool:
         """True if the segment is to be trained by itself, since it may be what kills its workers."""

@@ -21,6 +21,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "panda": "one model or four raised live, beside schedules and Ray Tune's populations",
     "plan": "how good the advice of raysearch plan is, on simulated situations",
     "report": "the HTML report of 10, 10,000 and 1,000,000 trials: time, memory, size",
+    "resume": "from a process's start to the first new lease of a run of 1,000,000 segments",
     "retest": "how often a retest of stored settings errs",
     "schedules": "FILE: how well strategies choose among recorded schedules",
     "startup": "from the command to the first outcome, beside Tuner.fit",
