@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.errors import RunError, SpecError
 from raysearch.journal import Event, read_events
+from raysearch.mirror import storage_of
 from raysearch.paths import RunPaths
 from raysearch.scores import Scores, scores_of
 from raysearch.settings import Budget
@@ -117,7 +118,7 @@ def retest_spec(
         strategy=recipe,
         baseline=dict(tested),
         seed=fresh_seed(spec.seed, len(past)),
-        storage=str(results.path.parent),
+        storage=storage_of(results.path),
         budget=Budget(),
         memory=None,
         known_good=(),

@@ -17,6 +17,7 @@ from raysearch.journal import Journal
 from raysearch.orders import Orders
 from raysearch.paths import RunPaths
 from raysearch.spec import SearchSpec
+from raysearch.stored import checkpoints_of
 from raysearch.tree import Outcome
 from raysearch.version import __version__
 
@@ -66,7 +67,7 @@ class Session:
         paths, spec = RunPaths(setup.run), setup.spec
         journal = open_journal(paths)
         try:
-            checkpoints = Checkpoints(paths.checkpoints)
+            checkpoints = checkpoints_of(paths.root)
             search = Search(
                 spec.strategy.start(
                     spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
@@ -133,6 +134,7 @@ class Session:
             self.search.warn(f"the end of the run could not be noted in its journal: {error}")
         finally:
             self.journal.close()
+            self._orders.close()
 
 
 def open_journal(paths: RunPaths, patience_s: float = PATIENCE_S) -> Journal:

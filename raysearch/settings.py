@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 from raysearch import quantities
 from raysearch.errors import SpecError, unknown
 from raysearch.notation import PlacedError, placed
+from raysearch.stores import is_address, parse_address
 from raysearch.strategies.base import Recipe
 from raysearch.tree import Mode
 from raysearch.values import as_integer, as_number, plain, show
@@ -114,12 +115,7 @@ def _flag(value: Any) -> bool:
 
 def _storage(value: Any) -> str:
     text = _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
-    if "://" in text:
-        raise SpecError(
-            f"{text!r} is not a folder: runs are kept on a file system that every node sees (a local disk "
-            "for one machine, NFS or the like for several)"
-        )
-    return text
+    return str(parse_address(text)) if is_address(text) else text
 
 
 def _whole(least: int) -> Callable[[Any], int]:

@@ -19,13 +19,14 @@ def _group() -> None:
 def sink(run: options.Run, names: options.Sinks, follow: options.Watch = False) -> None:
     """Write a run to TensorBoard, MLflow, or a sink of your own; `--watch` follows it to its end."""
     from raysearch.launch import existing_run
+    from raysearch.mirror import shown
     from raysearch.paths import RunPaths
     from raysearch.tracking.sending import ended
     from raysearch.tracking.sinks import send
 
     root = existing_run(run)
     rows = send(root, names, follow, lambda: ended(RunPaths(root)) is not None)
-    print(f"{rows:,} rows of {root} written to {', '.join(names)}")
+    print(f"{rows:,} rows of {shown(root)} written to {', '.join(names)}")
 
 
 @wandb.command()

@@ -151,11 +151,14 @@ def _edited(
     sets: Sequence[str],
 ) -> SearchSpec:
     from raysearch.launch import more_samples
+    from raysearch.mirror import shown
     from raysearch.spec import load_spec
 
     for text in sets:
         if (key := text.partition("=")[0].strip()) in ("name", "storage"):
-            raise SpecError(f"--set {key}: a run's name and storage are its folder; move the folder {root}")
+            raise SpecError(
+                f"--set {key}: a run's name and storage are its folder; move the folder {shown(root)}"
+            )
     new = load_spec(root / "spec.yaml", sets) if sets else old
     if space is not None:
         new = _with_space(root, new, space)
@@ -247,6 +250,7 @@ def follow(
 ) -> tuple[Results, str]:
     """Runs a search under a display; its results, and why it ended."""
     from raysearch.display import display_for
+    from raysearch.mirror import shown
 
     out = console(stderr=as_json)
     display = display_for(out, about(root, spec), shared=how.executor == "inline")
@@ -256,20 +260,23 @@ def follow(
             results = start(dataclasses.replace(how, on_status=display))
     except KeyboardInterrupt:
         count = f" ({display.last['trials']:,} trials)" if display.last else ""
-        out.print(f"\nInterrupted. Nothing acknowledged is lost: it is in {root}{count}.", soft_wrap=True)
-        out.print(f"go on  {command('resume', str(root), *flags)}", soft_wrap=True)
+        out.print(
+            f"\nInterrupted. Nothing acknowledged is lost: it is in {shown(root)}{count}.", soft_wrap=True
+        )
+        out.print(f"go on  {command('resume', shown(root), *flags)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     return results, str(display.last["ending"]) if display.last else ""
 
 
 def about(root: Path, spec: SearchSpec) -> About:
     """What the display says of a search from its start to its end."""
+    from raysearch.mirror import shown
     from raysearch.plan import plan_of
     from raysearch.wording import About
 
     variant = getattr(spec.strategy, "variant", "auto")
     return About(
-        run=str(root),
+        run=shown(root),
         strategy=spec.strategy.name if variant == "auto" else f"{spec.strategy.name} by {variant}",
         metric=spec.metric,
         mode=spec.mode,

@@ -24,6 +24,7 @@ GONE_S = 15.0  # a coordinator that died is started again; longer without a hold
 def status(run: options.Run, watch: options.Watch = False, as_json: options.AsJson = False) -> None:
     """Show how a run stands, whether it is being run now or not."""
     from raysearch.launch import existing_run
+    from raysearch.mirror import shown
 
     root = existing_run(run)
     follower = Follower(root)
@@ -32,7 +33,7 @@ def status(run: options.Run, watch: options.Watch = False, as_json: options.AsJs
         return
     snapshot, holder = follower.look(time.time())
     if as_json:
-        print_json({"run": str(root), "held_by": holder, **snapshot})
+        print_json({"run": shown(root), "held_by": holder, **snapshot})
         return
     from raysearch.display import Screen
 
@@ -91,8 +92,13 @@ def held_by(journal: Path) -> str | None:
     The lock is tried only where its last holder may be alive, so that a process that is about to take
     it does not find ours.
     """
+    from raysearch.fence import holder_of
+    from raysearch.mirror import mirror_at
     from raysearch.paths import JournalPaths
 
+    if (mirror := mirror_at(journal.parent)) is not None:
+        at_store = holder_of(mirror.store)
+        return str(at_store) if at_store is not None and at_store.is_alive(time.time()) else None
     lock = JournalPaths(journal).lock
     try:
         text = lock.read_text(encoding="utf-8", errors="replace")
@@ -107,18 +113,21 @@ def held_by(journal: Path) -> str | None:
 
 def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
     """Who runs it; or why nobody does, and how to go on."""
+    from raysearch.mirror import shown
+
     if holder is not None:
         return f"held by {holder}"
     ending = snapshot["ending"]
     if ending == "complete":
-        return f"complete; {command('best', str(root))}"
+        return f"complete; {command('best', shown(root))}"
     why = ending or "its process was ended from outside"
-    return f"no process is running it ({why}); go on: {command('resume', str(root))}"
+    return f"no process is running it ({why}); go on: {command('resume', shown(root))}"
 
 
 def about_run(root: Path) -> About:
     """What a run's spec says of it; less where a strategy of the spec is not installed here."""
     from raysearch.cli.searching import about
+    from raysearch.mirror import shown
     from raysearch.paths import RunPaths
     from raysearch.results import load
     from raysearch.spec import load_spec
@@ -129,7 +138,7 @@ def about_run(root: Path) -> About:
     except RaysearchError:
         results = load(root)
         name = results.spec.get("strategy", {}).get("name", "?")
-        return About(str(root), str(name), results.metric, results.mode)
+        return About(shown(root), str(name), results.metric, results.mode)
 
 
 def _watch(root: Path, follower: Follower) -> None:

@@ -27,7 +27,7 @@ IDLE_S = 1.0  # how long a worker without work is kept waiting before it asks ag
 GRACE_S = 4.0  # after a restart: time for workers to say what they hold before leases are given out
 PAUSE_S = 10.0  # a longer gap between two looks at the workers is the coordinator's own
 COLLECT_S = 20.0  # between two collections of checkpoints
-RETRIES_S = (0.2, 1.0, 3.0)  # waits between attempts to write the journal
+RETRIES_S = (0.2, 1.0, 3.0, 10.0, 20.0, 30.0)  # waits between attempts to write the journal
 
 
 class Coordinator:

@@ -161,7 +161,9 @@ class FusedLoop:
         began = time.perf_counter()
         try:
             for group in self._crew.by_layout(leavers):
-                names.update(self._write(group))
+                together = [group] if self._checkpoints.shares_files else [[leaver] for leaver in group]
+                for each in together:
+                    names.update(self._write(each))
         except Exception as error:  # noqa: BLE001  (a full disk, a storage that is away: told with the outcome)
             return names, f"checkpoint not written: {in_words(error)}"
         self._saving.took((time.perf_counter() - began) / len(leavers))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from raysearch.exchange import Reply
 from raysearch.executors.loading import Shipped
+from raysearch.mirror import mirror_of
+from raysearch.stores import parse_address
 from raysearch.tree import Config, Mode, Outcome
 
 
@@ -16,6 +19,8 @@ class Job:
     """What a worker needs to know of a search.
 
     Attributes:
+        run: its folder on the machine of the coordinator.
+        address: of the run at a store; each machine has a mirror of its own. Empty for a folder.
         is_fused: the trainable is a Learner, whose models are trained many at once if they can be.
         samples: some of the search's configurations, to find out whether they can be.
     """
@@ -29,6 +34,12 @@ class Job:
     isolate: bool = False
     is_fused: bool = False
     samples: tuple[Config, ...] = ()
+    address: str = ""
+
+    @property
+    def here(self) -> Path:
+        """The run's folder on this machine."""
+        return mirror_of(parse_address(self.address)).root if self.address else Path(self.run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ import ray
 from ray import tune
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTaskError
 
-from raysearch.checkpoints import Checkpoints
 from raysearch.cluster.connect import Resources
 from raysearch.errors import RaysearchError, RunError, TrainableError
 from raysearch.exchange import Reply
@@ -28,11 +27,12 @@ from raysearch.executors.coordinator import start_coordinator
 from raysearch.executors.environment import environment
 from raysearch.executors.host import in_words
 from raysearch.executors.inline import OnStatus, make_host
-from raysearch.executors.output import TrialOutput
+from raysearch.executors.output import LogCopy, TrialOutput
 from raysearch.executors.protocol import Job, Turn
 from raysearch.executors.worker import Loop
 from raysearch.paths import RunPaths
 from raysearch.session import Setup
+from raysearch.stored import checkpoints_of
 from raysearch.tree import segment_name
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._coordinator = ray.get_actor(config["coordinator"], namespace="raysearch")
         self._handle = ray.get_runtime_context().current_actor
         job, self._life = ray.get(self._coordinator.hello.remote(self._name, self._handle))
-        paths = RunPaths(job.run)
+        paths = RunPaths(job.here)
         log = paths.log_of(self._name)
         TrialOutput(log, self._heading).take_over()
         self._loop: Loop | FusedLoop | None = None
@@ -70,12 +70,13 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             self._complain(error)
             raise
         self._loop = loop
+        self._log = LogCopy(log)
         self._stopped = threading.Event()
         threading.Thread(target=self._beat, daemon=True, name="beat").start()
 
     def _make_loop(self, job: Job, paths: RunPaths, log: Path) -> Loop | FusedLoop:
         """Many models at once where the trainable is a Learner and its models allow it; else singly."""
-        checkpoints, link = Checkpoints(paths.checkpoints), RayLink(self._coordinator)
+        checkpoints, link = checkpoints_of(paths.root), RayLink(self._coordinator)
         scratch = Path(self.logdir) / "scratch"
         if job.is_fused:
             from raysearch.executors.fused import fused_loop
@@ -94,6 +95,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         except Exception as error:
             self._complain(error)
             raise
+        self._log.send(now=over)
         return {"segments": self._loop.segments, "done": over}
 
     def cleanup(self) -> None:
