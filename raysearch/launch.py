@@ -350,7 +350,7 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: M
 
     is_fused = spec.fuse and shipped.is_learner and not spec.isolate
     shown = dataclasses.replace(spec, trainable="raysearch:shipped")
-    setup = Setup(str(root.absolute()), shown, fingerprint=rests_on)
+    setup = Setup(str(root.absolute()), shown, fingerprint=rests_on, began=time.time())
     job = Job(
         run=setup.run,
         trainable=shipped,
@@ -384,9 +384,7 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
     setup = dataclasses.replace(setup, notes=_sharing(spec, 1))
     session = Session.open(setup, time.time())
     try:
-        run_inline(
-            session.search, job, session.checkpoints, how.on_status, lambda: session.take_orders(time.time())
-        )
+        run_inline(session.search, job, session.checkpoints, how.on_status, lambda: session.look(time.time()))
     finally:
         session.close(time.time())
     return session.search.status(time.time())

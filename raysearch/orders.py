@@ -22,6 +22,11 @@ from raysearch.durable import replace_text
 from raysearch.errors import RunError, SpecError
 
 
+def given_at(name: str) -> float:
+    """Unix time at which an order of this name was given."""
+    return int(name.partition("-")[0]) / 1e9
+
+
 class Orders:
     """The orders in a folder, which is made when the first is given."""
 

@@ -15,12 +15,15 @@ from raysearch.cli.output import command, console, print_json, say
 from raysearch.errors import SpecError, unknown
 
 if TYPE_CHECKING:
+    from raysearch.budget import Spent
     from raysearch.launch import How
     from raysearch.results import Results
     from raysearch.spec import SearchSpec
     from raysearch.wording import About
 
 INTERRUPTED = 130
+PAUSED = 75
+BUDGETS = ("hours", "gpu_hours", "cpu_hours", "money")
 UNFIT_SHOWN = 5
 
 
@@ -65,6 +68,10 @@ def resume(
     samples: options.MoreSamples = None,
     max_iterations: options.MaxIterations = None,
     space: options.SpaceFile = None,
+    hours: options.Hours = None,
+    gpu_hours: options.GpuHours = None,
+    cpu_hours: options.CpuHours = None,
+    money: options.Money = None,
     workers: options.Workers = None,
     sets: options.Sets = None,
     executor: options.By = options.Executor.tune,
@@ -74,16 +81,27 @@ def resume(
 ) -> None:
     """Go on with a run, whatever ended it, as it was or made larger."""
     how = how_of(executor, local, address)
+    from raysearch.cli.pausing import taken_back
     from raysearch.launch import existing_run, unfit
     from raysearch.launch import resume as go_on
+    from raysearch.session import spent_on
     from raysearch.spec import load_spec
 
     root = existing_run(run)
     old = load_spec(root / "spec.yaml")
     new = _edited(root, old, samples, max_iterations, space, workers, sets or [])
+    spent = spent_on(root)
+    new = _with_budget(new, spent, dict(zip(BUDGETS, (hours, gpu_hours, cpu_hours, money), strict=True)))
+    if new.to_yaml() == old.to_yaml() and (words := taken_back(root)) is not None:
+        if as_json:
+            print_json({"run": str(root), "words": words})
+        else:
+            print(words)
+        return
     if new.to_yaml() == old.to_yaml() and is_complete(root):
         _say_complete(root, how, as_json)
         return
+    _check_budget(root, new, spent)
     if new.space != old.space:
         _say_unfit(unfit(root, new.space))
     _follow(root, new, how, lambda how: go_on(root, how, edits=lambda _: new), as_json)
@@ -164,6 +182,26 @@ def _edited(
     return _with_workers(new, workers)
 
 
+def _with_budget(spec: SearchSpec, spent: Spent, amounts: dict[str, str | None]) -> SearchSpec:
+    """`spec` with those limits of its budget that were given, `+N` on top of what there was."""
+    budget = spec.budget
+    for name, text in amounts.items():
+        if text is not None:
+            budget = budget.extended(name, text, spent)
+    return dataclasses.replace(spec, budget=budget)
+
+
+def _check_budget(root: Path, spec: SearchSpec, spent: Spent) -> None:
+    """Raises SpecError if there is nothing left to go on with; says how to give it more."""
+    if (name := spec.budget.exhausted(spent)) is None:
+        return
+    option = f"--{name.replace('_', '-')}"
+    raise SpecError(
+        f"{root}: {spec.budget.used_up(spent)} (spent: {spec.budget.in_words(spent)}); give it more with: "
+        f"{command('resume', str(root), option, '+N')}"
+    )
+
+
 def _with_space(root: Path, spec: SearchSpec, file: Path) -> SearchSpec:
     """`spec` with the space in a YAML file: under `space:`, or all that is in it."""
     from raysearch.notation import PlacedError
@@ -234,11 +272,17 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
     from raysearch.cli.reading import show_end, summary
 
     results, ending = follow(root, spec, how, start, as_json)
+    from raysearch.session import spent_on
+
+    spent = spent_on(results.path)
     if as_json:
-        print_json(summary(results, ending))
+        print_json({**summary(results, ending), "spent": dataclasses.asdict(spent)})
     else:
-        show_end(console(), results, ending, _flags(how))
-    if ending.startswith("stopped by"):
+        words = spec.budget.in_words(spent) if spec.budget.is_set else ""
+        show_end(console(), results, ending, _flags(how), words)
+    if ending.startswith("paused"):
+        raise typer.Exit(PAUSED)
+    if ending.startswith("stopped"):
         raise typer.Exit(INTERRUPTED)
 
 

@@ -31,6 +31,7 @@ def status(run: options.Run, watch: options.Watch = False, as_json: options.AsJs
         _watch(root, follower)
         return
     snapshot, holder = follower.look(time.time())
+    snapshot["spent"] = _spent(root)
     if as_json:
         print_json({"run": str(root), "held_by": holder, **snapshot})
         return
@@ -85,6 +86,18 @@ class Follower:
                 self._ended, self._ending = event.at, str(event.detail.get("ending", ""))
 
 
+def _spent(root: Path) -> str:
+    """What the run has cost, in words; empty where its spec sets no budget and no prices."""
+    from raysearch.session import spent_on
+    from raysearch.spec import load_spec
+
+    try:
+        budget = load_spec(root / "spec.yaml").budget
+    except RaysearchError:  # a strategy that is not installed here
+        return ""
+    return budget.in_words(spent_on(root)) if budget.is_set else ""
+
+
 def held_by(journal: Path) -> str | None:
     """`process 12 on host` if a process has the journal open for writing; None if nobody does.
 
@@ -105,13 +118,27 @@ def held_by(journal: Path) -> str | None:
     return f"process {pid} on {host}" if _is_locked(lock) else None
 
 
+def last_ending(journal: Path) -> str:
+    """Why the run's last life ended; empty if it did not say, or has not."""
+    from raysearch.journal import read_events
+
+    last = ""
+    for event in read_events(journal):
+        if event.kind in ("start", "end"):
+            last = str(event.detail.get("ending", ""))
+    return last
+
+
 def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
     """Who runs it; or why nobody does, and how to go on."""
     if holder is not None:
-        return f"held by {holder}"
+        phase = snapshot.get("phase")
+        return f"{phase}, held by {holder}" if phase else f"held by {holder}"
     ending = snapshot["ending"]
     if ending == "complete":
         return f"complete; {command('best', str(root))}"
+    if ending.startswith(("paused", "stopped")):
+        return f"{ending}; go on with: {command('resume', str(root))}"
     why = ending or "its process was ended from outside"
     return f"no process is running it ({why}); go on: {command('resume', str(root))}"
 

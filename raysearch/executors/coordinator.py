@@ -207,7 +207,7 @@ class Coordinator:
                 self._search.leases.excuse(now - looked_at)
             looked_at = now
             try:
-                if self._session.take_orders(now):
+                if self._session.look(now):
                     self._changed.set()
                 for overdue in self._search.overdue(now):
                     await self._replace(overdue)
