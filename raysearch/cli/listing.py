@@ -15,6 +15,7 @@ from raysearch.errors import SpecError, unknown
 
 BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit code
     "bookkeeping": "what the search costs beside trials that only wait",
+    "coordinator": "exchanges a second, and how long one takes, with 256 simulated workers",
     "digits": "a real model, beside Ray Tune",
     "fork": "what it takes to fork a checkpoint, beside copying its file",
     "fused": "many models in one step, beside one process a trial",

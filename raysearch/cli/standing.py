@@ -74,7 +74,8 @@ class Standing:
         return {
             "ending": "",
             "failed": "",
-            "phase": self._phase,
+            "winding": self._phase,
+            "spent": "",
             "seconds": 0.0,
             "trials": self._trials,
             "finals": self._finals,

@@ -132,7 +132,7 @@ def last_ending(journal: Path) -> str:
 def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
     """Who runs it; or why nobody does, and how to go on."""
     if holder is not None:
-        phase = snapshot.get("phase")
+        phase = snapshot["winding"]
         return f"{phase}, held by {holder}" if phase else f"held by {holder}"
     ending = snapshot["ending"]
     if ending == "complete":
