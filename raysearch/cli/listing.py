@@ -23,6 +23,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "plan": "how good the advice of raysearch plan is, on simulated situations",
     "report": "the HTML report of 10, 10,000 and 1,000,000 trials: time, memory, size",
     "retest": "how often a retest of stored settings errs",
+    "scale": "10,000 workers under a virtual clock: cost of the coordinator, spot losses, stragglers",
     "schedules": "FILE: how well strategies choose among recorded schedules",
     "startup": "from the command to the first outcome, beside Tuner.fit",
     "tables": "FILE: how well strategies search recorded learning curves",
