@@ -13,17 +13,19 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from raysearch.budget import Budget, Spent
 from raysearch.errors import SpecError
 from raysearch.exchange import NO_CHECKPOINT, Lease, Reply
 from raysearch.idset import IdSet
 from raysearch.leases import Leases, Overdue
 from raysearch.register import Register
-from raysearch.standings import Best, Standings
+from raysearch.standings import FINALS, Best, Standings
 from raysearch.strategies.base import Strategy
 from raysearch.tree import Mode, Outcome, Segment, Status, segment_name
+from raysearch.winding import Winding
 
 LOSS_LIMIT = 3  # a segment that was in training when its worker died this often kills its workers
 GIVE_UP_AFTER = 10  # failures with nothing else before them that end a search
@@ -52,13 +54,13 @@ class Limits:
     """When a search ends before its strategy does, and how patient it is; None is no limit.
 
     Attributes:
+        cpus_per_worker, gpus_per_worker: what each holds, for the account.
         retries: how often a segment that raised is tried again; one that stalled is not.
         quota_bytes: what checkpoints may take.
     """
 
-    hours: float | None = None
-    gpu_hours: float | None = None
-    trials: int | None = None
+    budget: Budget = field(default_factory=Budget)
+    cpus_per_worker: float = 1.0
     gpus_per_worker: float = 0.0
     quota_bytes: int | None = None
     retries: int = 1
@@ -79,13 +81,13 @@ class Search:
         checkpoints: CheckpointStore | None = None,
         limits: Limits | None = None,
         now: float = 0.0,
-        seconds_before: float = 0.0,
+        spent_before: Spent | None = None,
         prefers_home: bool = False,
     ) -> None:
         """A search at its beginning.
 
         Args:
-            seconds_before: spent on it in earlier lives.
+            spent_before: on it in earlier lives.
             prefers_home: workers train many models at once and keep them in memory: who trained a parent is
                 asked first to go on, and where there is little work, everyone gets a share of it.
         """
@@ -94,7 +96,9 @@ class Search:
         self.checkpoints = checkpoints
         self.limits = limits or Limits()
         self.started_at = now
-        self.seconds_before = seconds_before
+        self.spent_before = spent_before or Spent()
+        self.winding: Winding | None = None
+        self.settled_from = now  # after a restart workers first say what they hold
         self.stopping = ""
         self.failed = ""
         self.warnings: dict[str, int] = {}
@@ -184,11 +188,11 @@ class Search:
         state = self.leases.see(worker, now)
         missing = state.leases.keys() - set(holding) - self._committing
         self.leases.take_back(worker, [segment for segment in state.leases if segment in missing])
-        self._check_limits(now)
-        if self.over:
+        self.check(now)
+        if self.over or (self.winding is not None and not state.leases):
             return Reply(stop=True, keep=self._keep)
         leases = []
-        for segment in self._next(want, worker):
+        for segment in self._next(self._room(want), worker):
             self.leases.hand(worker, segment)
             lease = self.register.route(segment)
             suspect = self.leases.is_suspect(segment.id)
@@ -227,7 +231,7 @@ class Search:
         state = self.leases.see(worker, now)
         if current is not None and (current, iteration) != (state.current, state.iteration):
             state.follow(current, iteration, now)
-        self._check_limits(now)
+        self.check(now)
         return self.over
 
     def overdue(self, now: float) -> list[Overdue]:
@@ -327,6 +331,41 @@ class Search:
         """Ends the search: workers are told to stop at their next turn."""
         self.stopping = self.stopping or why
 
+    def wind_down(self, winding: Winding) -> None:
+        """Hands out nothing new; the search ends when what is in training has ended, or at the cut."""
+        self.winding = winding.after(self.winding)
+
+    def go_on(self) -> bool:
+        """Takes a `wind_down` back that a person ordered; False if there is none."""
+        if self.over or self.winding is None or not self.winding.ordered:
+            return False
+        self.winding = None
+        return True
+
+    def check(self, now: float) -> None:
+        """Looks whether a budget is used up, or a search that winds down is at its end."""
+        if self.winding is None and (why := self._used_up(now)):
+            self.wind_down(Winding(why, now + self.limits.budget.grace))
+        if self.winding is None or self.over:
+            return
+        busy = sum(1 for state in self.leases.workers.values() if state.leases)
+        if not len(self.leases) and not self._committing and now >= self.settled_from:
+            self.stop(self.winding.why)
+        elif now >= self.winding.cut_at:
+            who = "1 worker" if busy == 1 else f"{busy} workers"
+            self.stop(f"{self.winding.why}; what {who} had in training was cut")
+
+    def spent(self, now: float) -> Spent:
+        """On the search so far, in all its lives."""
+        return self.spent_before + self.spent_now(now)
+
+    def spent_now(self, now: float) -> Spent:
+        """In this life."""
+        held, limits = self.leases.held_s, self.limits
+        return Spent(
+            now - self.started_at, held, held * limits.cpus_per_worker, held * limits.gpus_per_worker
+        )
+
     def fail(self, why: str) -> None:
         """Ends the search with an error."""
         self.failed = self.failed or why
@@ -342,6 +381,8 @@ class Search:
         return {
             "ending": self.ending,
             "failed": self.failed,
+            "winding": self.winding.why if self.winding is not None else "",
+            "spent": self.limits.budget.in_words(self.spent(now)) if self.limits.budget.is_set else "",
             "seconds": now - self.started_at,
             **self.standings.snapshot(),
             "running": sum(1 for state in self.leases.workers.values() if state.leases),
@@ -476,16 +517,23 @@ class Search:
                 "are grown again from earlier ones where needed (raise `quota`)"
             )
 
-    def _check_limits(self, now: float) -> None:
-        limits = self.limits
-        hours = (now - self.started_at + self.seconds_before) / 3600
-        if limits.hours is not None and hours >= limits.hours:
-            self.stop(f"the budget of {limits.hours:g} hours is used up")
-        gpu_hours = self.standings.busy_s * limits.gpus_per_worker / 3600
-        if limits.gpu_hours is not None and gpu_hours >= limits.gpu_hours:
-            self.stop(f"the budget of {limits.gpu_hours:g} GPU-hours is used up")
-        if limits.trials is not None and self.standings.trials >= limits.trials:
-            self.stop(f"the budget of {limits.trials} trials is used up")
+    def _used_up(self, now: float) -> str:
+        budget = self.limits.budget
+        if budget.trials is not None and self._trials_left(budget.trials) <= 0:
+            return f"the budget of {budget.trials:g} trials is used up"
+        return budget.used_up(self.spent(now))
+
+    def _trials_left(self, trials: int) -> int:
+        """How many of so many may still begin."""
+        held = (segment for state in self.leases.workers.values() for segment in state.leases.values())
+        return trials - self.standings.trials - sum(s.start == 0 and s.role not in FINALS for s in held)
+
+    def _room(self, want: int) -> int:
+        """How many may be leased: none while it winds down, and no more trials than the budget allows."""
+        if self.winding is not None:
+            return 0
+        trials = self.limits.budget.trials
+        return want if trials is None else min(want, self._trials_left(trials))
 
 
 def _same_work(asked: Segment, done: Segment) -> bool:

@@ -379,7 +379,7 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: M
 
     is_fused = spec.fuse and shipped.is_learner and not spec.isolate
     bare = dataclasses.replace(spec, trainable="raysearch:shipped")
-    setup = Setup(str(root.absolute()), bare, fingerprint=rests_on)
+    setup = Setup(str(root.absolute()), bare, fingerprint=rests_on, began=time.time())
     job = Job(
         run=setup.run,
         address=shown(root) if mirror_at(root) is not None else "",
@@ -414,9 +414,7 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
     setup = dataclasses.replace(setup, notes=_sharing(spec, 1))
     session = Session.open(setup, time.time())
     try:
-        run_inline(
-            session.search, job, session.checkpoints, how.on_status, lambda: session.take_orders(time.time())
-        )
+        run_inline(session.search, job, session.checkpoints, how.on_status, lambda: session.look(time.time()))
     finally:
         session.close(time.time())
     return session.search.status(time.time())

@@ -9,6 +9,7 @@ from typing import Any
 
 from raysearch.tree import Segment, segment_name
 
+SILENT_S = 30.0  # a worker without work that says nothing for longer is taken to have been away
 PATIENCE = 3  # how often a segment is passed over for the worker that has its model in memory
 
 
@@ -46,10 +47,15 @@ class Overdue:
 
 
 class Leases:
-    """Segments in the hands of workers, and those waiting to be handed out."""
+    """Segments in the hands of workers, and those waiting to be handed out.
+
+    Attributes:
+        held_s: seconds that workers were there, waiting or training, as far as they were heard of.
+    """
 
     def __init__(self) -> None:
         self.workers: dict[str, WorkerState] = {}
+        self.held_s = 0.0
         self._queue: deque[Segment] = deque()
         self._holder: dict[int, str] = {}
         self._suspects: set[int] = set()
@@ -75,7 +81,12 @@ class Leases:
 
     def see(self, worker: str, now: float) -> WorkerState:
         """Notes a sign of life; returns the worker's state."""
-        state = self.workers.setdefault(worker, WorkerState(now, now))
+        state = self.workers.get(worker)
+        if state is None:
+            state = self.workers[worker] = WorkerState(now, now)
+        away = now - state.seen
+        # One that held nothing may have been gone in between, its node with it.
+        self.held_s += away if state.leases else min(away, SILENT_S)
         state.seen = now
         return state
 

@@ -24,6 +24,11 @@ from raysearch.mirror import mirror_at
 from raysearch.post import Post
 
 
+def given_at(name: str) -> float:
+    """Unix time at which an order of this name was given."""
+    return int(name.partition("-")[0]) / 1e9
+
+
 class Orders:
     """The orders in a folder, which is made when the first is given."""
 

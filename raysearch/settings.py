@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from raysearch import quantities
+from raysearch.budget import PRICES, Budget
 from raysearch.errors import SpecError, unknown
 from raysearch.notation import PlacedError, placed
 from raysearch.stores import is_address, parse_address
@@ -40,21 +41,6 @@ class Workers:
     cpu: float = 1.0
     gpu: float = 0.0
     resources: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """When to stop though the strategy would go on; None is no limit.
-
-    Attributes:
-        hours: of wall time.
-        gpu_hours: of all workers together.
-        trials: begun.
-    """
-
-    hours: float | None = None
-    gpu_hours: float | None = None
-    trials: int | None = None
 
 
 def _strategy(value: Any) -> Recipe:
@@ -195,8 +181,23 @@ def _resources(value: Any) -> dict[str, float]:
 def _budget(value: Any) -> Budget:
     if isinstance(value, Budget):
         value = dataclasses.asdict(value)
-    members = {"hours": _positive, "gpu_hours": _positive, "trials": _whole(1)}
+    amounts = dict.fromkeys(("hours", "gpu_hours", "cpu_hours", "money"), _positive)
+    members = {**amounts, "trials": _whole(1), "prices": _prices, "grace": _grace}
     return Budget(**_members(value, "budget", members))
+
+
+def _prices(value: Any) -> dict[str, float]:
+    return _members(value, "budget.prices", dict.fromkeys(PRICES, _share))
+
+
+def _grace(value: Any) -> float:
+    return 0.0 if value == 0 else quantities.seconds(value)
+
+
+def _part(value: Any) -> float:
+    if not 0 < (number := as_number(value, "the value")) <= 1:
+        raise SpecError(f"must be above 0 and at most 1 (0.5 is half of the cluster), not {show(number)}")
+    return number
 
 
 def _wandb(value: Any) -> dict[str, Any]:
@@ -254,6 +255,8 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "workers": _workers,
     "storage": _storage,
     "budget": _budget,
+    "priority": _positive,
+    "max_share": _part,
     "seed": _whole(0),
     "baseline": _mapping,
     "wandb": _wandb,

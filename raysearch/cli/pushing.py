@@ -7,6 +7,7 @@ import typer
 from raysearch.cli import options
 from raysearch.cli.output import print_json
 from raysearch.errors import RunError
+from raysearch.mirror import shown
 
 wandb = typer.Typer(no_args_is_help=True, help="Send a run to Weights & Biases.")
 
@@ -19,7 +20,6 @@ def _group() -> None:
 def sink(run: options.Run, names: options.Sinks, follow: options.Watch = False) -> None:
     """Write a run to TensorBoard, MLflow, or a sink of your own; `--watch` follows it to its end."""
     from raysearch.launch import existing_run
-    from raysearch.mirror import shown
     from raysearch.paths import RunPaths
     from raysearch.tracking.sending import ended
     from raysearch.tracking.sinks import send

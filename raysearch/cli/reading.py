@@ -129,7 +129,7 @@ def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
     return {**said, "verdict": _verdict_values(results.verdict())}
 
 
-def show_end(out: Console, results: Results, ending: str, flags: Sequence[str]) -> None:
+def show_end(out: Console, results: Results, ending: str, flags: Sequence[str], spent: str = "") -> None:
     """What a search came to, where it lies, and what can be done next."""
     try:
         winner: Best | None = results.best
@@ -147,6 +147,8 @@ def show_end(out: Console, results: Results, ending: str, flags: Sequence[str]) 
             out.print(f"\n{trials} failed; the first: {first_error}", soft_wrap=True, markup=False)
     run = shown(results.path)
     rows = {"run": f"{run} ({ending})" if ending else run}
+    if spent:
+        rows["spent"] = spent
     if ending == "complete":
         rows["next"] = command("best", run)
         rows[""] = _larger(results, run, flags)

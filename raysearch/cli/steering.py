@@ -15,6 +15,7 @@ from raysearch.cli.output import command, print_json
 from raysearch.cli.searching import is_complete
 from raysearch.cli.watching import held_by
 from raysearch.errors import RunError, SpecError, unknown
+from raysearch.mirror import shown
 from raysearch.tree import segment_id
 
 if TYPE_CHECKING:
@@ -83,7 +84,6 @@ def _value(text: str) -> Any:
 
 def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:
     """Leaves the order, and waits for its answer if the run goes on."""
-    from raysearch.mirror import shown
     from raysearch.orders import Orders
     from raysearch.paths import RunPaths
 

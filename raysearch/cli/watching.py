@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json
 from raysearch.errors import RaysearchError
+from raysearch.mirror import shown
 
 if TYPE_CHECKING:
     from raysearch.wording import About
@@ -24,7 +25,6 @@ GONE_S = 15.0  # a coordinator that died is started again; longer without a hold
 def status(run: options.Run, watch: options.Watch = False, as_json: options.AsJson = False) -> None:
     """Show how a run stands, whether it is being run now or not."""
     from raysearch.launch import existing_run
-    from raysearch.mirror import shown
 
     root = existing_run(run)
     follower = Follower(root)
@@ -32,6 +32,7 @@ def status(run: options.Run, watch: options.Watch = False, as_json: options.AsJs
         _watch(root, follower)
         return
     snapshot, holder = follower.look(time.time())
+    snapshot["spent"] = _spent(root)
     if as_json:
         print_json({"run": shown(root), "held_by": holder, **snapshot})
         return
@@ -86,6 +87,18 @@ class Follower:
                 self._ended, self._ending = event.at, str(event.detail.get("ending", ""))
 
 
+def _spent(root: Path) -> str:
+    """What the run has cost, in words; empty where its spec sets no budget and no prices."""
+    from raysearch.session import spent_on
+    from raysearch.spec import load_spec
+
+    try:
+        budget = load_spec(root / "spec.yaml").budget
+    except RaysearchError:  # a strategy that is not installed here
+        return ""
+    return budget.in_words(spent_on(root)) if budget.is_set else ""
+
+
 def held_by(journal: Path) -> str | None:
     """`process 12 on host` if a process has the journal open for writing; None if nobody does.
 
@@ -111,15 +124,28 @@ def held_by(journal: Path) -> str | None:
     return f"process {pid} on {host}" if _is_locked(lock) else None
 
 
+def last_ending(journal: Path) -> str:
+    """Why the run's last life ended; empty if it did not say, or has not."""
+    from raysearch.journal import read_events
+
+    last = ""
+    for event in read_events(journal):
+        if event.kind in ("start", "end"):
+            last = str(event.detail.get("ending", ""))
+    return last
+
+
 def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
     """Who runs it; or why nobody does, and how to go on."""
-    from raysearch.mirror import shown
 
     if holder is not None:
-        return f"held by {holder}"
+        phase = snapshot["winding"]
+        return f"{phase}, held by {holder}" if phase else f"held by {holder}"
     ending = snapshot["ending"]
     if ending == "complete":
         return f"complete; {command('best', shown(root))}"
+    if ending.startswith(("paused", "stopped")):
+        return f"{ending}; go on with: {command('resume', shown(root))}"
     why = ending or "its process was ended from outside"
     return f"no process is running it ({why}); go on: {command('resume', shown(root))}"
 
@@ -127,7 +153,6 @@ def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
 def about_run(root: Path) -> About:
     """What a run's spec says of it; less where a strategy of the spec is not installed here."""
     from raysearch.cli.searching import about
-    from raysearch.mirror import shown
     from raysearch.paths import RunPaths
     from raysearch.results import load
     from raysearch.spec import load_spec

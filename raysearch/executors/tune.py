@@ -24,6 +24,7 @@ from raysearch.cluster.connect import Resources
 from raysearch.errors import RaysearchError, RunError, TrainableError
 from raysearch.exchange import Reply
 from raysearch.executors.coordinator import start_coordinator
+from raysearch.executors.door import DoorLink
 from raysearch.executors.environment import environment
 from raysearch.executors.host import in_words
 from raysearch.executors.inline import OnStatus, make_host
@@ -76,7 +77,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def _make_loop(self, job: Job, paths: RunPaths, log: Path) -> Loop | FusedLoop:
         """Many models at once where the trainable is a Learner and its models allow it; else singly."""
-        checkpoints, link = checkpoints_of(paths.root), RayLink(self._coordinator)
+        checkpoints = checkpoints_of(paths.root)
+        link = DoorLink(lambda: ray.get(self._coordinator.door.remote()), RayLink(self._coordinator))
         scratch = Path(self.logdir) / "scratch"
         if job.is_fused:
             from raysearch.executors.fused import fused_loop
