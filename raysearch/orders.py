@@ -82,6 +82,12 @@ class Orders:
         except OSError:
             return
 
+    def withdraw(self, name: str) -> None:
+        """Takes an order back that nobody answered; it is not taken in later."""
+        self.answer(name, False, "taken back: nobody answered")
+        if self._post is not None:
+            self._post.delete(self._order(name))
+
     def answered(self, name: str) -> tuple[bool, str] | None:
         """(was it accepted, in words); None while there is no answer."""
         if self._post is not None:

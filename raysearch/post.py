@@ -34,6 +34,10 @@ class Post:
         if not path.exists():
             self._store.fetch(path.name, path)
 
+    def delete(self, path: Path) -> None:
+        """Deletes a file at the store, if it is there. Raises StoreError."""
+        self._store.delete([path.name])
+
     def carry(self) -> None:
         """Begins to fetch orders and send answers, until `close`."""
         if self._thread is None:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from raysearch.cli import options
 from raysearch.cli.output import command, print_json
 from raysearch.cli.watching import held_by
 from raysearch.errors import RunError, SpecError
 from raysearch.mirror import shown
-
-if TYPE_CHECKING:
-    from raysearch.orders import Orders
 
 PATIENCE_S = 60.0  # for the answer of whoever runs it
 POLL_S = 0.1
@@ -59,9 +55,8 @@ def taken_back(root: Path) -> str | None:
         return None
     accepted, words = _answer(root, order(RESUME))
     if not accepted:
-        raise SpecError(
-            f"{shown(root)}: {holder} runs it, and {words} ({command('status', shown(root), '--watch')})"
-        )
+        look = command("status", shown(root), "--watch")
+        raise SpecError(f"{shown(root)}: {holder} runs it, and {words} ({look})")
     return words
 
 
@@ -97,22 +92,19 @@ def _answer(root: Path, order: dict[str, object]) -> tuple[bool, str]:
     until = time.monotonic() + PATIENCE_S
     while (answer := orders.answered(name)) is None:
         if time.monotonic() > until:
-            _take_back(orders, name)
+            orders.withdraw(name)
             raise RunError(
-                f"{shown(root)}: whoever runs it has not answered for {PATIENCE_S:g} s, and the order was taken back"
+                f"{shown(root)}: whoever runs it has not answered for {PATIENCE_S:g} s, and the order was "
+                "taken back"
             )
         if held_by(paths.journal) is None:
             time.sleep(POLL_S)  # its last act may be the answer
             if (answer := orders.answered(name)) is not None:
                 break
-            _take_back(orders, name)
+            orders.withdraw(name)
             _check_held(root, paths.journal)
         time.sleep(POLL_S)
     return answer
-
-
-def _take_back(orders: Orders, name: str) -> None:
-    orders.answer(name, False, "taken back: nobody answered")
 
 
 def _check_held(root: Path, journal: Path) -> None:
@@ -121,7 +113,7 @@ def _check_held(root: Path, journal: Path) -> None:
     if held_by(journal) is None:
         why = last_ending(journal) or "its process was ended from outside"
         hint = "" if why == "complete" else f"; go on with: {command('resume', shown(root))}"
-        raise RunError(f"no process is running {root} ({why}), so there is nothing to end{hint}")
+        raise RunError(f"no process is running {shown(root)} ({why}), so there is nothing to end{hint}")
 
 
 def _wait(root: Path) -> None:
