@@ -16,7 +16,7 @@ from typing import Any
 
 import ray
 
-from raysearch.errors import JournalError, RaysearchError
+from raysearch.errors import CheckpointError, JournalError, RaysearchError
 from raysearch.exchange import Lease, Reply
 from raysearch.executors.protocol import Job, Turn
 from raysearch.leases import Overdue
@@ -27,7 +27,7 @@ IDLE_S = 1.0  # how long a worker without work is kept waiting before it asks ag
 GRACE_S = 4.0  # after a restart: time for workers to say what they hold before leases are given out
 PAUSE_S = 10.0  # a longer gap between two looks at the workers is the coordinator's own
 COLLECT_S = 20.0  # between two collections of checkpoints
-RETRIES_S = (0.2, 1.0, 3.0)  # waits between attempts to write the journal
+RETRIES_S = (0.2, 1.0, 3.0, 5.0, *[10.0] * 5)  # waits between attempts at storage that fails
 
 
 class Coordinator:
@@ -35,7 +35,7 @@ class Coordinator:
 
     def __init__(self, setup: Setup, job: Job) -> None:
         self._job = job
-        self._session = Session.open(setup, time.time())
+        self._session = _opened_again(setup) if self._restarted() else Session.open(setup, time.time())
         self._search = self._session.search
         self._life = f"{os.getpid()}-{time.time_ns()}"
         self._ready_at = time.monotonic() + (GRACE_S if self._restarted() else 0.0)
@@ -224,6 +224,16 @@ class Coordinator:
         await self._durably(lambda: self._search.lose(late.worker, time.time(), late.cause, late.stalled))
         if handle is not None:
             ray.kill(handle, no_restart=True)
+
+
+def _opened_again(setup: Setup) -> Session:
+    """The run that this actor had open in an earlier life; waits a while for storage that fails just now."""
+    for wait in RETRIES_S:
+        try:
+            return Session.open(setup, time.time())
+        except (JournalError, CheckpointError, OSError):
+            time.sleep(wait)
+    return Session.open(setup, time.time())
 
 
 def start_coordinator(name: str, setup: Setup, job: Job) -> Any:

@@ -1,0 +1,320 @@
+"""`raysearch bench chaos`: searches on a cluster of several nodes in which things go wrong all the time.
+
+Three nodes in network namespaces (see `machines`), the run on a small disk of its own. At random moments
+something is killed, frozen, cut off or filled (see `faults`); a node that is gone is replaced, and a driver
+that was killed is followed by `raysearch resume`, as a batch system would. Afterwards an independent reader
+(see `audit`) compares the journal with what the workers saw acknowledged, and with the same search in peace.
+Needs Linux, root, iproute2 and util-linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raysearch.bench import audit
+from raysearch.bench.contest import BenchError, show
+from raysearch.bench.faults import FAULTS, Scene, Undo
+from raysearch.bench.machines import Machines, mounted, why_not
+
+CPUS = (1, 2, 2)  # logical ones of the head and of the other nodes
+PATIENCE_S = 120.0  # a search that has no fault any more and does not end in so long has got stuck
+GONE_S = 90.0  # the command says that the cluster is gone within so long
+TICK_S = 0.05
+ON_DISK = ("full disk", "disk out of reach")
+YOUNG_S = 20.0  # a command that ends sooner has not begun to search
+AGAIN_S = 1.0  # until a command that was refused is started again
+
+
+@dataclass(slots=True)
+class Tally:
+    """One search: what was done to it, and what came of it.
+
+    Attributes:
+        resumes: commands started again after a fault that ended the command.
+        refused: of those, commands that found the disk still full or away, said so, and were started again.
+        hands: times the command ended with no fault to it; each would have needed somebody.
+    """
+
+    seed: int
+    faults: Counter[str] = field(default_factory=Counter)
+    resumes: int = 0
+    refused: int = 0
+    hands: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    findings: audit.Findings = field(default_factory=audit.Findings)
+    is_complete: bool = False
+
+
+class Chaos:
+    """One search among faults."""
+
+    def __init__(self, scene_folder: Path, machines: Machines, disk: Path, seed: int, o: Any) -> None:
+        self.tally = Tally(seed)
+        self._folder, self._machines, self._disk, self._o = scene_folder, machines, disk, o
+        self._rng = random.Random(seed)
+        self._run = disk / f"run-{seed}"
+        self._log = scene_folder / f"driver-{seed}.log"
+        self._undo: list[tuple[float, str, Undo]] = []
+        self._started_at, self._said = 0.0, 0
+        self._scene: Scene
+
+    def play(self, faults: int) -> Tally:
+        """Runs the search with up to so many faults, and the audit."""
+        witnessed = self._folder / f"witnessed-{self.tally.seed}"
+        witnessed.mkdir()
+        spec = self._folder / f"spec-{self.tally.seed}.yaml"
+        spec.write_text(spec_of(self._run, self.tally.seed, witnessed, self._o))
+        calm = in_peace(spec, self._folder)
+        began = time.monotonic()
+        self._scene = Scene(self._machines, self._disk, self._rng, self._start("launch", str(spec)))
+        try:
+            self._suffer(faults)
+        finally:
+            self._mend(float("inf"))
+        self.tally.seconds = time.monotonic() - began
+        self.tally.findings = audit.audit(self._run / "journal", witnessed, calm / "journal")
+        return self.tally
+
+    def _suffer(self, faults: int) -> None:
+        fault_at = last = time.monotonic() + self._rng.uniform(*self._o.gap)
+        while True:
+            now = time.monotonic()
+            self._mend(now)
+            if self._tend():
+                return
+            if now >= fault_at and sum(self.tally.faults.values()) < faults:
+                self._hit()
+                last = time.monotonic()
+                fault_at = last + self._rng.uniform(*self._o.gap)
+            if now - last > PATIENCE_S + self._o.gap[1]:
+                raise BenchError(f"the search got stuck: see {self._log} and {self._run}")
+            time.sleep(TICK_S)
+
+    def _hit(self) -> None:
+        names = [name for name in FAULTS if self._o.only is None or name in self._o.only]
+        name = self._rng.choices(names, [FAULTS[name][0] for name in names])[0]
+        done = FAULTS[name][1](self._scene) if (self._run / "spec.yaml").exists() else None
+        if done is None:
+            return
+        self.tally.faults[name] += 1
+        self._say(f"{name}: {done.to}" + (f" for {done.seconds:.1f} s" if done.undo else ""))
+        if done.undo is not None:
+            self._undo.append((time.monotonic() + done.seconds, name, done.undo))
+
+    def _mend(self, now: float) -> None:
+        for entry in [entry for entry in self._undo if entry[0] <= now]:
+            self._undo.remove(entry)
+            entry[2]()
+
+    def _tend(self) -> bool:
+        """Replaces dead nodes, and resumes after a killed driver or head; True if the search is complete."""
+        scene = self._scene
+        if scene.head_is_dead:
+            self._new_cluster()
+        for node in self._machines.nodes[1:]:
+            if not node.is_alive:
+                self._machines.remove(node)
+                self._machines.start(CPUS[1])
+        if scene.driver.poll() is None:
+            return False
+        if scene.driver.returncode == 0:
+            self.tally.is_complete = True
+            return True
+        if not scene.driver_was_killed:
+            self._note_end()
+        self._resume()
+        return False
+
+    def _note_end(self) -> None:
+        """The command ended of itself: because it was just started on a bad disk, or because of a defect."""
+        said = self._log.read_text(errors="replace")[self._said :]
+        disk_is_bad = any(name in ON_DISK for _, name, _ in self._undo)
+        is_young = time.monotonic() - self._started_at < YOUNG_S
+        self._say(f"the command ended: {_last_line(self._log)}")
+        if disk_is_bad and is_young and "Traceback" not in said and "error:" in said:
+            self.tally.refused += 1
+            time.sleep(AGAIN_S)
+        else:
+            self.tally.hands.append(_last_line(self._log))
+            self._mend(float("inf"))
+
+    def _new_cluster(self) -> None:
+        """Waits for the command to say that the cluster is gone, and makes a new one."""
+        scene = self._scene
+        with contextlib.suppress(Exception):
+            scene.driver.wait(GONE_S)
+        said = _last_line(self._log)
+        if scene.driver.returncode is None or f"raysearch resume {self._run}" not in said:
+            self.tally.hands.append(f"the head was killed, and the command said: {said}")
+            scene.driver.kill()
+            scene.driver.wait()
+        self._mend(float("inf"))
+        self._machines.replace_head(CPUS[0])
+        for cpus in CPUS[1:]:
+            self._machines.start(cpus)
+        scene.head_is_dead, scene.driver_was_killed = False, True
+
+    def _resume(self) -> None:
+        self.tally.resumes += 1
+        self._scene.driver_was_killed = False
+        self._scene.driver = self._start("resume", str(self._run))
+
+    def _start(self, verb: str, what: str) -> Any:
+        self._started_at = time.monotonic()
+        self._said = len(self._log.read_text(errors="replace")) if self._log.exists() else 0
+        command = [sys.executable, "-m", "raysearch.cli", verb, what, "--address", self._machines.address]
+        return self._machines.popen(command, self._log)
+
+    def _say(self, text: str) -> None:
+        if self._o.verbose:
+            print(f"{time.strftime('%X')} [{self.tally.seed}] {text}", file=sys.stderr, flush=True)
+
+
+def main(argv: list[str]) -> int:
+    """Runs searches until so many faults were done, and prints the tally; 1 if anything was lost."""
+    o = parser().parse_args(argv)
+    if why := why_not():
+        raise BenchError(f"no cluster of several nodes can be made here: {why}")
+    tallies = run(o)
+    summary = summarise(tallies)
+    if o.keep:
+        rows = [dataclasses.asdict(tally) for tally in tallies]
+        Path(o.keep).write_text(json.dumps({"bench": "chaos", **summary, "searches": rows}, indent=1) + "\n")
+    show("chaos", [_row(tally) for tally in tallies], [json.dumps(summary)], o.json)
+    return 0 if summary["is_clean"] else 1
+
+
+def run(o: Any) -> list[Tally]:
+    """The tallies of as many searches as it takes, with seeds counted up from the first."""
+    tallies: list[Tally] = []
+    with stage(o) as (folder, machines, disk):
+        while (left := o.faults - sum(sum(t.faults.values()) for t in tallies)) > 0:
+            chaos = Chaos(folder, machines, disk, o.seed + len(tallies), o)
+            tallies.append(chaos.play(left))
+            print(f"{_row(tallies[-1])}", file=sys.stderr, flush=True)
+            shutil.rmtree(disk / f"run-{o.seed + len(tallies) - 1}", ignore_errors=not o.verbose)
+    return tallies
+
+
+@contextlib.contextmanager
+def stage(o: Any) -> Iterator[tuple[Path, Machines, Path]]:
+    """A cluster of three nodes, a folder for what is to be looked at afterwards, and a small disk."""
+    folder = Path(tempfile.mkdtemp(prefix="rs4-", dir="/tmp"))  # short: Ray's sockets are in it
+    try:
+        with mounted(folder / "disk", o.disk) as disk, Machines(folder) as machines:
+            for cpus in CPUS:
+                machines.add(cpus)
+            yield folder, machines, disk
+    finally:
+        if not o.verbose:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def summarise(tallies: list[Tally]) -> dict[str, Any]:
+    """The sum over all searches."""
+    found = [tally.findings for tally in tallies]
+    faults: Counter[str] = Counter()
+    for tally in tallies:
+        faults.update(tally.faults)
+    return {
+        "faults": sum(faults.values()),
+        "by_kind": dict(faults.most_common()),
+        "searches": len(tallies),
+        "complete": sum(tally.is_complete for tally in tallies),
+        "without_a_hand": sum(tally.is_complete and not tally.hands for tally in tallies),
+        "resumes": sum(tally.resumes for tally in tallies),
+        "refused": sum(tally.refused for tally in tallies),
+        "acknowledged": sum(f.acknowledged for f in found),
+        "tried_again": sum(f.lost_attempts for f in found),
+        "lost": sum(len(f.lost) for f in found),
+        "doubled": sum(len(f.doubled) for f in found),
+        "failed": sum(len(f.failed) for f in found),
+        "torn": sum(len(f.torn) for f in found),
+        "strayed": sum(len(f.strayed) for f in found),
+        "same_best": sum(f.best == f.calm_best for f in found),
+        "seconds": round(sum(tally.seconds for tally in tallies), 1),
+        "is_clean": all(t.is_complete and not t.hands and t.findings.is_clean for t in tallies),
+    }
+
+
+def _row(tally: Tally) -> dict[str, Any]:
+    found = tally.findings
+    return {
+        "contender": f"seed {tally.seed}",
+        "faults": sum(tally.faults.values()),
+        "seconds": round(tally.seconds, 1),
+        "acknowledged": found.acknowledged,
+        "tried_again": found.lost_attempts,
+        "lost": len(found.lost),
+        "doubled": len(found.doubled),
+        "failed": len(found.failed),
+        "torn": len(found.torn),
+        "strayed": len(found.strayed),
+        "same_best": found.best == found.calm_best,
+        "hands": len(tally.hands),
+    }
+
+
+def spec_of(run: Path, seed: int, witnessed: Path, o: Any) -> str:
+    """The YAML of a search by successive halving, whose workers leave notes in `witnessed`."""
+    strategy = {"name": "caviar", "samples": o.samples, "max_iterations": 9, "min_iterations": 1}
+    fields = {
+        "name": run.name,
+        "storage": str(run.parent),
+        "trainable": "raysearch.bench.witnessed:Witnessed",
+        "space": {"lr": {"uniform": [0.01, 0.9]}},
+        "config": {"seconds": o.seconds, "kilobytes": 50, "witness": str(witnessed)},
+        "metric": "loss",
+        "mode": "min",
+        "strategy": {**strategy, "sampler": "sobol", "finish": None},
+        "workers": sum(CPUS),
+        "seed": seed,
+        "wandb": "off",
+    }
+    return yaml.safe_dump(fields)
+
+
+def in_peace(spec: Path, folder: Path) -> Path:
+    """The folder of the same search, in this process and undisturbed."""
+    from raysearch.launch import How, launch
+    from raysearch.spec import load_spec
+
+    sets = [f"name=calm-{spec.stem}", f"storage={folder}", "config.seconds=0", "config.witness=null"]
+    launch(load_spec(spec, sets), How(executor="inline"))
+    return folder / f"calm-{spec.stem}"
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "(nothing)"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options, and what they are if not said."""
+    made = argparse.ArgumentParser(prog="raysearch bench chaos", description=__doc__)
+    made.add_argument("--seed", type=int, default=0, help="of the first search; the next ones count up")
+    made.add_argument("--faults", type=int, default=200)
+    made.add_argument("--samples", type=int, default=60, help="trials of a search")
+    made.add_argument("--seconds", type=float, default=0.5, help="an iteration")
+    made.add_argument("--gap", type=float, nargs=2, default=(2.0, 5.0), help="seconds between two faults")
+    made.add_argument("--disk", type=int, default=64, help="MB of the disk that the run lies on")
+    made.add_argument("--only", nargs="*", choices=sorted(FAULTS), help="some kinds of faults")
+    made.add_argument("--keep", help="a file for the whole tally, as JSON")
+    made.add_argument("--verbose", action="store_true", help="say each fault, and leave logs and runs there")
+    made.add_argument("--json", action="store_true")
+    return made
