@@ -15,7 +15,7 @@ from waiting import wait_for
 
 from raysearch.bench import chaos, faults
 from raysearch.bench.audit import Findings, audit, read
-from raysearch.bench.chaos import in_peace, spec_of, stage
+from raysearch.bench.chaos import Chaos, in_peace, spec_of, stage
 from raysearch.bench.machines import Machines, thaw, why_not
 
 pytestmark = [pytest.mark.own_cluster, pytest.mark.slow]
@@ -107,6 +107,19 @@ def test_nodes_are_killed_frozen_cut_off_and_added_and_every_outcome_counts_once
 
 
 @needs_namespaces
+def test_a_search_among_faults_of_every_kind_loses_and_doubles_nothing_and_ends_by_itself(
+    cluster: tuple[Path, Machines, Path],
+) -> None:
+    folder, machines, disk = cluster
+    kinds = [kind for kind in faults.FAULTS if kind != "kill head"]  # which has a test of its own
+    tally = Chaos(folder, machines, disk, 8, options(samples=20, gap=(1.0, 2.0), only=kinds)).play(6)
+    assert tally.is_complete
+    assert tally.hands == []
+    assert tally.findings.is_clean, tally
+    assert tally.findings.acknowledged > 20
+
+
+@needs_namespaces
 def test_a_search_whose_head_dies_says_how_to_go_on_and_does_on_a_new_cluster(
     cluster: tuple[Path, Machines, Path],
 ) -> None:
@@ -124,3 +137,26 @@ def test_a_search_whose_head_dies_says_how_to_go_on_and_does_on_a_new_cluster(
     found = story.end()
     assert story.outcomes()[: len(before)] == before
     assert found.is_clean, found
+
+
+@pytest.mark.skipif(not NO_NAMESPACES, reason="the nodes with addresses of their own say more")
+def test_without_namespaces_nodes_of_one_address_are_killed_and_added(tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    driver = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("driver.py")), str(tmp_path), "tune", cluster.address]
+    )
+    try:
+        node = cluster.add_node(num_cpus=2)
+        journal = tmp_path / "run" / "journal"
+        wait_for(lambda: (tmp_path / "run" / "spec.yaml").exists() and len(read(journal)) > 10, 90.0)
+        cluster.remove_node(node, allow_graceful=False)
+        cluster.add_node(num_cpus=2)
+        assert driver.wait(120) == 0
+    finally:
+        driver.kill()
+        cluster.shutdown()
+    finals = [(row["trial"], row["ordinal"]) for row in read(journal) if row["status"] == "completed"]
+    assert len(finals) == len(set(finals))
+    assert {trial for trial, _ in finals} == set(range(60))

@@ -46,6 +46,7 @@ TUNE_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 ANSWER_S = 10.0  # without an answer for so long, the driver looks whether there still is a cluster
+LASTED_S = 60.0  # a Tune that ran for so long is given all its attempts again
 POLL_S = 0.5  # between two looks of the driver at the search
 
 
@@ -241,7 +242,7 @@ class _Fit(threading.Thread):
                 self.error = error
                 return
             self._tuner = None
-            if time.monotonic() - began > sum(RETRIES_S):
+            if time.monotonic() - began > LASTED_S:
                 waits = iter(RETRIES_S)
             wait = next(waits, None)
             if wait is None or self._over.wait(wait):
