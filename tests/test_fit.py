@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from raysearch.errors import ClusterLostError, RunError
 from raysearch.executors import tune as module
-from raysearch.executors.tune import _answer, _Fit, _QuietFile, _room_for_tune
+from raysearch.executors.tune import _answer, _Fit, _Head, _QuietFile, _room_for_tune
 
 
 class Flaky:
@@ -92,3 +93,19 @@ def test_a_driver_without_answer_looks_whether_there_is_a_cluster_and_says_how_t
     with pytest.raises(ClusterLostError, match="go on with: raysearch resume runs/a"):
         _answer("status", "runs/a")
     assert next(asked, None) is None
+
+
+def test_a_head_is_lost_when_it_was_out_of_reach_for_long_and_not_when_it_came_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_there = True
+    monkeypatch.setattr(module, "is_reachable", lambda address: is_there)
+    head = _Head("10.0.0.1:6379")
+    now = time.monotonic()
+    for second in range(35):
+        is_there = second < 3
+        assert not head.is_lost(now + second)
+    is_there = True
+    assert not head.is_lost(now + 36)
+    is_there = False
+    assert next(second for second in range(37, 90) if head.is_lost(now + second)) == 77

@@ -70,7 +70,7 @@ class Chaos:
         self._run = disk / f"run-{seed}"
         self._log = scene_folder / f"driver-{seed}.log"
         self._undo: list[tuple[float, str, Undo]] = []
-        self._started_at, self._said = 0.0, 0
+        self._started_at = 0.0
         self._scene: Scene
 
     def play(self, faults: int) -> Tally:
@@ -142,15 +142,15 @@ class Chaos:
 
     def _note_end(self) -> None:
         """The command ended of itself: because it was just started on a bad disk, or because of a defect."""
-        said = self._log.read_text(errors="replace")[self._said :]
+        said = _last_line(self._log)
         disk_is_bad = any(name in ON_DISK for _, name, _ in self._undo)
         is_young = time.monotonic() - self._started_at < YOUNG_S
-        self._say(f"the command ended: {_last_line(self._log)}")
-        if disk_is_bad and is_young and "Traceback" not in said and "error:" in said:
+        self._say(f"the command ended: {said}")
+        if disk_is_bad and is_young and said.startswith("error:"):
             self.tally.refused += 1
             time.sleep(AGAIN_S)
         else:
-            self.tally.hands.append(_last_line(self._log))
+            self.tally.hands.append(said)
             self._mend(float("inf"))
 
     def _new_cluster(self) -> None:
@@ -176,7 +176,6 @@ class Chaos:
 
     def _start(self, verb: str, what: str) -> Any:
         self._started_at = time.monotonic()
-        self._said = len(self._log.read_text(errors="replace")) if self._log.exists() else 0
         command = [sys.executable, "-m", "raysearch.cli", verb, what, "--address", self._machines.address]
         return self._machines.popen(command, self._log)
 

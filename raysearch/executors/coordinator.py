@@ -16,7 +16,7 @@ from typing import Any
 
 import ray
 
-from raysearch.errors import CheckpointError, JournalError, RaysearchError
+from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RaysearchError
 from raysearch.exchange import Lease, Reply
 from raysearch.executors.protocol import Job, Turn
 from raysearch.leases import Overdue
@@ -35,7 +35,7 @@ class Coordinator:
 
     def __init__(self, setup: Setup, job: Job) -> None:
         self._job = job
-        self._session = _opened_again(setup) if self._restarted() else Session.open(setup, time.time())
+        self._session = _opened(setup)
         self._search = self._session.search
         self._life = f"{os.getpid()}-{time.time_ns()}"
         self._ready_at = time.monotonic() + (GRACE_S if self._restarted() else 0.0)
@@ -226,14 +226,22 @@ class Coordinator:
             ray.kill(handle, no_restart=True)
 
 
-def _opened_again(setup: Setup) -> Session:
-    """The run that this actor had open in an earlier life; waits a while for storage that fails just now."""
+def _opened(setup: Setup) -> Session:
+    """The run, which was there a moment ago; waits a while for storage that fails just now."""
     for wait in RETRIES_S:
         try:
             return Session.open(setup, time.time())
-        except (JournalError, CheckpointError, OSError):
+        except (JournalError, CheckpointError, OSError) as error:
+            if not _is_of_storage(error):
+                raise
             time.sleep(wait)
     return Session.open(setup, time.time())
+
+
+def _is_of_storage(error: Exception) -> bool:
+    """True for what may pass; not for a journal that is damaged or that another process has open."""
+    causes = (error, error.__cause__)
+    return not isinstance(error, JournalBusyError) and any(isinstance(e, OSError) for e in causes)
 
 
 def start_coordinator(name: str, setup: Setup, job: Job) -> Any:

@@ -46,6 +46,8 @@ TUNE_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 ANSWER_S = 10.0  # without an answer for so long, the driver looks whether there still is a cluster
+LOOK_S = 5.0  # between two looks at the head while there are answers
+LOST_S = 40.0  # a head that is away for longer is lost; Ray ends its processes after 60 s
 LASTED_S = 60.0  # a Tune that ran for so long is given all its attempts again
 POLL_S = 0.5  # between two looks of the driver at the search
 
@@ -284,6 +286,7 @@ def _room_for_tune(run: str) -> Iterator[None]:
 
 def _follow(coordinator: Any, fit: _Fit, run: str, on_status: OnStatus) -> None:
     """Shows snapshots until the search is over."""
+    head = _Head(ray.get_runtime_context().gcs_address)
     while True:
         has_ended = not fit.is_alive()  # asked before the snapshot: after it both may end
         status = _answer(coordinator.status.remote(), run)
@@ -292,13 +295,35 @@ def _follow(coordinator: Any, fit: _Fit, run: str, on_status: OnStatus) -> None:
             return
         if has_ended:
             raise RunError(f"Ray Tune ended before the search did: {fit.error or 'no worker is left'}")
+        if head.is_lost(time.monotonic()):
+            raise ClusterLostError(_gone(run))
         fit.join(timeout=POLL_S)
 
 
-def _answer(reference: Any, run: str) -> Any:
-    """The coordinator's answer, however often it dies before it gives it; RunError when the cluster is gone.
+class _Head:
+    """The cluster's head, looked at now and then: workers train on without it, until Ray ends them all.
 
-    Ray itself would go on trying for a minute and then end this process without a word.
+    Ray itself would try for a minute, and then end this process without a word.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._looked_at = self._reached_at = time.monotonic()
+
+    def is_lost(self, now: float) -> bool:
+        """True if it could not be reached for so long that it will hardly come back."""
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            if is_reachable(self._address):
+                self._reached_at = now
+        return now - self._reached_at > LOST_S
+
+
+def _answer(reference: Any, run: str) -> Any:
+    """The coordinator's answer, however often it dies before it gives it.
+
+    Raises:
+        ClusterLostError: there is neither an answer nor a head.
     """
     while True:
         try:
