@@ -15,6 +15,7 @@ import dataclasses
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -189,6 +190,7 @@ def main(argv: list[str]) -> int:
     o = parser().parse_args(argv)
     if why := why_not():
         raise BenchError(f"no cluster of several nodes can be made here: {why}")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # nodes and mounts go
     tallies = run(o)
     summary = summarise(tallies)
     if o.keep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import signal
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from raysearch.bench.machines import Machines, Node, send, thaw
+from raysearch.bench.machines import PREFIX, Machines, Node, send, thaw
 
 WORKER, COORDINATOR = "ray::ResourceTrainable", "ray::Coordinator"  # as Ray names their processes
 LONG_S = 75.0  # longer than a silent worker is waited for
@@ -126,7 +127,7 @@ def cut_node(scene: Scene) -> Done | None:
         return None
     node = scene.rng.choice(scene.others)
     node.cut()
-    return Done(node.address, scene.rng.uniform(1.0, 15.0), node.heal)
+    return Done(node.address, scene.rng.uniform(1.0, 15.0), lambda: _heal(scene, node))
 
 
 def fill_disk(scene: Scene) -> Done | None:
@@ -147,7 +148,9 @@ def lose_disk(scene: Scene) -> Done | None:
     """The disk's files are out of reach for some seconds: another, empty and read-only, lies over it."""
     if _is_covered(scene.disk):
         return None
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "rs4-nothing", str(scene.disk)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "ro", f"{PREFIX}{os.getpid()}-nothing", str(scene.disk)], check=True
+    )
     uncover = ["umount", "--lazy", str(scene.disk)]
     return Done("disk", scene.rng.uniform(1.0, 8.0), lambda: subprocess.run(uncover, check=True))
 
@@ -196,6 +199,11 @@ def _freeze(scene: Scene, pids: list[int], seconds: float) -> Done | None:
         return None
     pid = scene.rng.choice(sorted(pids))
     return Done(f"pid {pid}", seconds, lambda: thaw([pid])) if send(pid, signal.SIGSTOP) else None
+
+
+def _heal(scene: Scene, node: Node) -> None:
+    if node in scene.machines.nodes:  # not taken out of the rack meanwhile
+        node.heal()
 
 
 def _is_covered(disk: Path) -> bool:

@@ -292,10 +292,20 @@ def namespaces() -> list[str]:
 
 
 def _sweep() -> None:
-    """Removes the namespaces and mounts of processes that were killed and could not."""
+    """Removes the namespaces and mounts of processes that were killed before they could."""
     for name in namespaces():
-        if (owner := re.match(PREFIX + r"(\d+)-", name)) and not Path("/proc", owner[1]).exists():
+        if _is_stray(name):
             _ip("netns", "del", name)
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        place, source = line.split()[4], line.partition(" - ")[2].split()[1]
+        if _is_stray(source):
+            _run("umount", "--lazy", place)
+
+
+def _is_stray(name: str) -> bool:
+    """True if the process that a name carries has ended."""
+    owner = re.match(PREFIX + r"(\d+)-", name)
+    return owner is not None and not Path("/proc", owner[1]).exists()
 
 
 def send(pid: int, number: int) -> bool:
@@ -317,7 +327,7 @@ def thaw(pids: Sequence[int]) -> None:
 def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
     """`folder` as a small file system of its own, which later mounts on it reach the nodes through."""
     folder.mkdir(parents=True, exist_ok=True)
-    _run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", PREFIX + "disk", str(folder))
+    _run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", f"{PREFIX}{os.getpid()}-disk", str(folder))
     try:
         _run("mount", "--make-shared", str(folder))
         yield folder
