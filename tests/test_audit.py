@@ -115,6 +115,11 @@ def test_a_value_that_differs_from_the_search_in_peace_has_strayed(tmp_path: Pat
     assert (found.best, found.calm_best) == (0.5, 1.0)
 
 
+def test_a_segment_with_another_seed_than_in_peace_has_strayed(tmp_path: Path) -> None:
+    reseeded = dataclasses.replace(OTHER, seed=7)
+    assert audited(tmp_path, [CALM[0], outcome(reseeded, 4.0), CALM[2]]).strayed == ["1.0: seed 7, not 0"]
+
+
 def test_a_segment_that_is_said_to_have_failed_is_found(tmp_path: Path) -> None:
     failed = Outcome(OTHER, Status.FAILED, error="this segment kills its worker")
     assert audited(tmp_path, [CALM[0], failed, CALM[2]], []).failed == ["1.0: this segment kills its worker"]

@@ -41,7 +41,9 @@ class Story:
         self.log = folder / f"{name}.log"
         self.spec = folder / f"{name}.yaml"
         self.calm = folder
-        self.spec.write_text(spec_of(self.run, 3, self.seen, options(samples=24, seconds=seconds)))
+        self.spec.write_text(
+            spec_of(self.run, 3, self.seen, options(strategy="caviar", samples=24, seconds=seconds))
+        )
         self.driver = self.begin("launch", self.spec)
 
     def begin(self, verb: str, what: Path) -> subprocess.Popen[bytes]:

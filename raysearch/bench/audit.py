@@ -65,7 +65,8 @@ class Findings:
         doubled: segments with more than one outcome that counts.
         failed: segments that are said to have failed or diverged; the training does neither.
         torn: segments whose lineage is not whole, and why.
-        strayed: (trial, iteration) whose value differs from the search that was left in peace.
+        strayed: what differs from the search that was left in peace: values by (trial, iteration), and
+            segments by start, stop, parent, seed and configuration.
         best: the best value, and `calm_best` that of the search in peace.
     """
 
@@ -89,8 +90,13 @@ class Findings:
         return not wrong and self.best == self.calm_best
 
 
-def audit(journal: Path, witnessed: Path, calm: Path, metric: str = "loss") -> Findings:
-    """Compares a journal with the workers' notes and with the journal of the same search left in peace."""
+def audit(
+    journal: Path, witnessed: Path, calm: Path, metric: str = "loss", trials_keep_configs: bool = True
+) -> Findings:
+    """Compares a journal with the workers' notes and with the journal of the same search left in peace.
+
+    `trials_keep_configs`: a trial goes on with its configuration, as everywhere but in panda's decay.
+    """
     rows = [row for row in read(journal) if row["event"] is None]
     finals = [row for row in rows if row["status"] != "lost"]
     notes = [note for note in _notes(witnessed) if note["status"] == "completed" and not note["stop"]]
@@ -99,9 +105,10 @@ def audit(journal: Path, witnessed: Path, calm: Path, metric: str = "loss") -> F
     found.doubled = [_name(segment) for segment, count in counts.items() if count > 1]
     found.lost = [*_lost(finals, notes, metric)]
     found.failed = [f"{_name(_id(row))}: {row['error']}" for row in finals if row["status"] != "completed"]
-    found.torn = [*_torn(finals)]
+    found.torn = [*_torn(finals, trials_keep_configs)]
     peace = [row for row in read(calm) if row["event"] is None and row["status"] != "lost"]
     _compare(found, _values(finals), _values(peace))
+    found.strayed += _moved(finals, peace)
     found.best, found.calm_best = _best(finals, metric), _best(peace, metric)
     return found
 
@@ -169,7 +176,7 @@ def _lost(finals: Sequence[Row], notes: Iterable[Mapping[str, Any]], metric: str
             yield f"{_name(note['segment'])}: another curve than {note['worker']} handed in"
 
 
-def _torn(finals: Sequence[Row]) -> Iterator[str]:
+def _torn(finals: Sequence[Row], trials_keep_configs: bool) -> Iterator[str]:
     """Segments whose parent is not there before them, ended elsewhere, or has another configuration."""
     before: dict[int, Row] = {}
     for row in finals:
@@ -183,7 +190,7 @@ def _torn(finals: Sequence[Row]) -> Iterator[str]:
                 yield f"{_name(segment)}: its parent {_name(segment - row['back'])} is not there"
             elif parent["stop"] != row["start"]:
                 yield f"{_name(segment)}: starts at {row['start']}, its parent ends at {parent['stop']}"
-            elif parent["trial"] == row["trial"] and _config(parent) != _config(row):
+            elif trials_keep_configs and parent["trial"] == row["trial"] and _config(parent) != _config(row):
                 yield f"{_name(segment)}: another configuration than its parent's"
         if (
             row["status"] == "completed"
@@ -201,6 +208,16 @@ def _compare(found: Findings, values: Mapping[Any, float], calm: Mapping[Any, fl
             found.strayed.append(
                 f"trial {key[0]} iteration {key[1]}: {key[2]} {values[key]!r}, not {calm[key]!r}"
             )
+
+
+def _moved(finals: Iterable[Row], peace: Iterable[Row]) -> Iterator[str]:
+    """Segments that train something else than in the search in peace."""
+    before = {_id(row): row for row in peace}
+    for row in finals:
+        if calm := before.get(_id(row)):
+            for name in ("back", "start", "stop", "seed", "shape", "numbers"):
+                if row[name] != calm[name]:
+                    yield f"{_name(_id(row))}: {name} {row[name]!r}, not {calm[name]!r}"
 
 
 def _values(finals: Iterable[Row]) -> dict[tuple[int, int, str], float]:

@@ -52,6 +52,7 @@ class Tally:
     """
 
     seed: int
+    strategy: str
     faults: Counter[str] = field(default_factory=Counter)
     resumes: int = 0
     refused: int = 0
@@ -65,7 +66,7 @@ class Chaos:
     """One search among faults."""
 
     def __init__(self, scene_folder: Path, machines: Machines, disk: Path, seed: int, o: Any) -> None:
-        self.tally = Tally(seed)
+        self.tally = Tally(seed, "caviar" if _is_halving(seed, o) else "panda")
         self._folder, self._machines, self._disk, self._o = scene_folder, machines, disk, o
         self._rng = random.Random(seed)
         self._run = disk / f"run-{seed}"
@@ -88,7 +89,9 @@ class Chaos:
         finally:
             self._mend(float("inf"))
         self.tally.seconds = time.monotonic() - began
-        self.tally.findings = audit.audit(self._run / "journal", witnessed, calm / "journal")
+        kept = _is_halving(self.tally.seed, self._o)
+        found = audit.audit(self._run / "journal", witnessed, calm / "journal", trials_keep_configs=kept)
+        self.tally.findings = found
         return self.tally
 
     def _suffer(self, faults: int) -> None:
@@ -257,6 +260,7 @@ def _row(tally: Tally) -> dict[str, Any]:
     found = tally.findings
     return {
         "contender": f"seed {tally.seed}",
+        "strategy": tally.strategy,
         "faults": sum(tally.faults.values()),
         "seconds": round(tally.seconds, 1),
         "acknowledged": found.acknowledged,
@@ -272,8 +276,11 @@ def _row(tally: Tally) -> dict[str, Any]:
 
 
 def spec_of(run: Path, seed: int, witnessed: Path, o: Any) -> str:
-    """The YAML of a search by successive halving, whose workers leave notes in `witnessed`."""
-    strategy = {"name": "caviar", "samples": o.samples, "max_iterations": 9, "min_iterations": 1}
+    """The YAML of a search whose workers leave notes in `witnessed`."""
+    halving = {"name": "caviar", "samples": o.samples, "max_iterations": 9, "min_iterations": 1}
+    raising = {"name": "panda", "max_iterations": 45, "population": 3, "nudge": ["lr"]}
+    is_halving = _is_halving(seed, o)
+    strategy = {**halving, "sampler": "sobol", "finish": None} if is_halving else raising
     fields = {
         "name": run.name,
         "storage": str(run.parent),
@@ -282,12 +289,18 @@ def spec_of(run: Path, seed: int, witnessed: Path, o: Any) -> str:
         "config": {"seconds": o.seconds, "kilobytes": 50, "witness": str(witnessed)},
         "metric": "loss",
         "mode": "min",
-        "strategy": {**strategy, "sampler": "sobol", "finish": None},
+        "strategy": strategy,
+        **({} if is_halving else {"baseline": {"lr": 0.02}}),
         "workers": sum(CPUS),
         "seed": seed,
         "wandb": "off",
     }
     return yaml.safe_dump(fields)
+
+
+def _is_halving(seed: int, o: Any) -> bool:
+    """Whether a search is one by successive halving; else it raises three models together."""
+    return bool({"caviar": True, "panda": False, "both": seed % 2 == 0}[o.strategy])
 
 
 def in_peace(spec: Path, folder: Path) -> Path:
@@ -311,6 +324,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=0, help="of the first search; the next ones count up")
     made.add_argument("--faults", type=int, default=200)
     made.add_argument("--samples", type=int, default=60, help="trials of a search")
+    made.add_argument(
+        "--strategy", choices=("both", "caviar", "panda"), default="both", help="by turns, or one of them"
+    )
     made.add_argument("--seconds", type=float, default=0.5, help="an iteration")
     made.add_argument("--gap", type=float, nargs=2, default=(2.0, 5.0), help="seconds between two faults")
     made.add_argument("--disk", type=int, default=64, help="MB of the disk that the run lies on")
