@@ -16,7 +16,8 @@ from waiting import wait_for
 from raysearch.bench import chaos, faults
 from raysearch.bench.audit import Findings, audit, read
 from raysearch.bench.chaos import Chaos, in_peace, spec_of, stage
-from raysearch.bench.machines import Machines, thaw, why_not
+from raysearch.bench.machines import Machines, why_not
+from raysearch.bench.processes import send, thaw
 
 pytestmark = [pytest.mark.own_cluster, pytest.mark.slow]
 NO_NAMESPACES = why_not()
@@ -129,7 +130,7 @@ def test_a_search_whose_head_dies_says_how_to_go_on_and_does_on_a_new_cluster(
     story = Story(folder, machines, disk, "head", 0.2)
     story.more_outcomes(3)
     for pid in faults.raylet(machines.head):
-        faults.send(pid, signal.SIGKILL)
+        send(pid, signal.SIGKILL)
     assert story.driver.wait(60) == 2
     assert story.said().rstrip().endswith(f"go on with: raysearch resume {story.run}")
     assert "Traceback" not in story.said()

@@ -19,9 +19,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from raysearch.bench import audit
 from raysearch.bench.contest import BenchError, show
 from raysearch.bench.faults import FAULTS, Scene, Undo
 from raysearch.bench.machines import Machines, mounted, why_not
+from raysearch.bench.tally import Tally, row, summarise
 
 CPUS = (1, 2, 2)  # logical ones of the head and of the other nodes
 PATIENCE_S = 120.0  # a search that has no fault any more and does not end in so long has got stuck
@@ -39,27 +38,6 @@ TICK_S = 0.05
 ON_DISK = ("full disk", "disk out of reach")
 YOUNG_S = 20.0  # a command that ends sooner has not begun to search
 AGAIN_S = 1.0  # until a command that was refused is started again
-
-
-@dataclass(slots=True)
-class Tally:
-    """One search: what was done to it, and what came of it.
-
-    Attributes:
-        resumes: commands started again after a fault that ended the command.
-        refused: of those, commands that found the disk still full or away, said so, and were started again.
-        hands: times the command ended with no fault to it; each would have needed somebody.
-    """
-
-    seed: int
-    strategy: str
-    faults: Counter[str] = field(default_factory=Counter)
-    resumes: int = 0
-    refused: int = 0
-    hands: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    findings: audit.Findings = field(default_factory=audit.Findings)
-    is_complete: bool = False
 
 
 class Chaos:
@@ -163,7 +141,7 @@ class Chaos:
         with contextlib.suppress(Exception):
             scene.driver.wait(GONE_S)
         said = _last_line(self._log)
-        if scene.driver.returncode is None or f"raysearch resume {self._run}" not in said:
+        if scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in said:
             self.tally.hands.append(f"the head was killed, and the command said: {said}")
             scene.driver.kill()
             scene.driver.wait()
@@ -199,7 +177,7 @@ def main(argv: list[str]) -> int:
     if o.keep:
         rows = [dataclasses.asdict(tally) for tally in tallies]
         Path(o.keep).write_text(json.dumps({"bench": "chaos", **summary, "searches": rows}, indent=1) + "\n")
-    show("chaos", [_row(tally) for tally in tallies], [json.dumps(summary)], o.json)
+    show("chaos", [row(tally) for tally in tallies], [json.dumps(summary)], o.json)
     return 0 if summary["is_clean"] else 1
 
 
@@ -210,7 +188,7 @@ def run(o: Any) -> list[Tally]:
         while (left := o.faults - sum(sum(t.faults.values()) for t in tallies)) > 0:
             chaos = Chaos(folder, machines, disk, o.seed + len(tallies), o)
             tallies.append(chaos.play(left))
-            print(f"{_row(tallies[-1])}", file=sys.stderr, flush=True)
+            print(f"{row(tallies[-1])}", file=sys.stderr, flush=True)
             shutil.rmtree(disk / f"run-{o.seed + len(tallies) - 1}", ignore_errors=not o.verbose)
     return tallies
 
@@ -227,52 +205,6 @@ def stage(o: Any) -> Iterator[tuple[Path, Machines, Path]]:
     finally:
         if not o.verbose:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def summarise(tallies: list[Tally]) -> dict[str, Any]:
-    """The sum over all searches."""
-    found = [tally.findings for tally in tallies]
-    faults: Counter[str] = Counter()
-    for tally in tallies:
-        faults.update(tally.faults)
-    return {
-        "faults": sum(faults.values()),
-        "by_kind": dict(faults.most_common()),
-        "searches": len(tallies),
-        "complete": sum(tally.is_complete for tally in tallies),
-        "without_a_hand": sum(tally.is_complete and not tally.hands for tally in tallies),
-        "resumes": sum(tally.resumes for tally in tallies),
-        "refused": sum(tally.refused for tally in tallies),
-        "acknowledged": sum(f.acknowledged for f in found),
-        "tried_again": sum(f.lost_attempts for f in found),
-        "lost": sum(len(f.lost) for f in found),
-        "doubled": sum(len(f.doubled) for f in found),
-        "failed": sum(len(f.failed) for f in found),
-        "torn": sum(len(f.torn) for f in found),
-        "strayed": sum(len(f.strayed) for f in found),
-        "same_best": sum(f.best == f.calm_best for f in found),
-        "seconds": round(sum(tally.seconds for tally in tallies), 1),
-        "is_clean": all(t.is_complete and not t.hands and t.findings.is_clean for t in tallies),
-    }
-
-
-def _row(tally: Tally) -> dict[str, Any]:
-    found = tally.findings
-    return {
-        "contender": f"seed {tally.seed}",
-        "strategy": tally.strategy,
-        "faults": sum(tally.faults.values()),
-        "seconds": round(tally.seconds, 1),
-        "acknowledged": found.acknowledged,
-        "tried_again": found.lost_attempts,
-        "lost": len(found.lost),
-        "doubled": len(found.doubled),
-        "failed": len(found.failed),
-        "torn": len(found.torn),
-        "strayed": len(found.strayed),
-        "same_best": found.best == found.calm_best,
-        "hands": len(tally.hands),
-    }
 
 
 def spec_of(run: Path, seed: int, witnessed: Path, o: Any) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from raysearch.bench.machines import PREFIX, Machines, Node, send, thaw
+from raysearch.bench.machines import PREFIX, Machines, Node
+from raysearch.bench.processes import send, thaw
 
 WORKER, COORDINATOR = "ray::ResourceTrainable", "ray::Coordinator"  # as Ray names their processes
 LONG_S = 75.0  # longer than a silent worker is waited for

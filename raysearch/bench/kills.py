@@ -18,7 +18,7 @@ from typing import Any
 from raysearch.bench import audit
 from raysearch.bench.contest import cluster, contend, serve, show
 from raysearch.bench.faults import WORKER
-from raysearch.bench.machines import descendants
+from raysearch.bench.processes import descendants
 
 ITERATIONS = 20
 ALLOWED = 0.10  # more wall time, at one kill a minute

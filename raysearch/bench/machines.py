@@ -21,13 +21,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from raysearch.bench.contest import BenchError
+from raysearch.bench.processes import Process, child_of, namespace_of, pids, send, title_of, wait_until
 
 PREFIX = "rs4-"
 PORT = 6379
@@ -41,16 +41,7 @@ RAY = {
 }
 TOOLS = ("ip", "unshare", "nsenter", "setpriv", "mount")
 START_S = 90.0
-POLL_S = 0.1
 STORE_BYTES = 80 * 2**20  # the least that Ray takes for its object store
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process of a node, as seen from outside."""
-
-    pid: int
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +80,11 @@ class Node:
 
     def processes(self) -> list[Process]:
         """Everything that runs there."""
-        init = _child_of(self._first.pid)
-        home = _namespace(init) if init is not None else None
+        init = child_of(self._first.pid)
+        home = namespace_of(init) if init is not None else None
         if home is None:
             return []
-        return [Process(pid, _title(pid)) for pid in _pids() if _namespace(pid) == home]
+        return [Process(pid, title_of(pid)) for pid in pids() if namespace_of(pid) == home]
 
     def find(self, words: str) -> list[int]:
         """The pids of its processes whose title begins with `words`."""
@@ -308,21 +299,6 @@ def _is_stray(name: str) -> bool:
     return owner is not None and not Path("/proc", owner[1]).exists()
 
 
-def send(pid: int, number: int) -> bool:
-    """Sends a signal; False if there is no such process any more."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def thaw(pids: Sequence[int]) -> None:
-    """Lets frozen processes go on, as far as they are still there."""
-    for pid in pids:
-        send(pid, signal.SIGCONT)
-
-
 @contextlib.contextmanager
 def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
     """`folder` as a small file system of its own, which later mounts on it reach the nodes through."""
@@ -335,22 +311,6 @@ def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
         _run("umount", "--lazy", str(folder))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether `condition()` became true within so many seconds."""
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            return False
-        time.sleep(POLL_S)
-    return True
-
-
-def descendants(pid: int) -> list[Process]:
-    """Everything that a process started, and what those started."""
-    found = [Process(child, _title(child)) for child in _children(pid)]
-    return [*found, *(process for child in found for process in descendants(child.pid))]
-
-
 def _ip(*arguments: str) -> str:
     return _run("ip", *arguments)
 
@@ -360,36 +320,3 @@ def _run(*command: str) -> str:
     if done.returncode:
         raise BenchError(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout
-
-
-def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _namespace(pid: int) -> str | None:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/pid")
-    except OSError:  # it has ended
-        return None
-
-
-def _title(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _child_of(pid: int) -> int | None:
-    """The only child: what `unshare` forked."""
-    return next(iter(_children(pid)), None)
-
-
-def _children(pid: int) -> list[int]:
-    """The children of all of a process's threads."""
-    try:
-        tasks = os.listdir(f"/proc/{pid}/task")
-        texts = [Path(f"/proc/{pid}/task/{task}/children").read_text() for task in tasks]
-    except OSError:  # it has ended
-        return []
-    return [int(child) for text in texts for child in text.split()]
