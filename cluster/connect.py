@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,8 @@ import ray
 from ray.tune import PlacementGroupFactory
 
 from raysearch.errors import ClusterError
+
+REACH_S = 3.0  # for a connection to the cluster's head
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,16 @@ def connected(address: str | None, local: bool, cpus: float | None = None) -> It
         yield
     finally:
         ray.shutdown()
+
+
+def is_reachable(address: str) -> bool:
+    """True if something listens at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def fitting(resources: Resources) -> int:

@@ -110,6 +110,8 @@ class Search:
         self._done = IdSet()
         self._committing: set[int] = set()
         self._losses: Counter[int] = Counter()
+        self._survivors = 0  # segments that were lost with a worker, and then completed
+        self._survivors_before: dict[int, int] = {}  # how many they were when a segment was lost first
         self._failures: Counter[int] = Counter()
         self._give_up_at = GIVE_UP_AFTER
         self.prefers_home = prefers_home
@@ -242,8 +244,9 @@ class Search:
         """Gives back what `worker` holds, and returns outcomes to `commit` for what that cost.
 
         The segment it was training is lost, or failed if it stalled or was being trained at LOSS_LIMIT
-        deaths. The others wait again. Suspects are leased by themselves from then on, so that the one that
-        kills its worker is found (see `Leases.strip`).
+        deaths, and one more for each segment that was lost meanwhile and then completed: where those die that
+        do no harm, machines are going away. The others wait again. Suspects are leased by themselves from
+        then on, so that the one that kills its worker is found (see `Leases.strip`).
         """
         since = self.leases.see(worker, now).progress_at
         held, current = self.leases.strip(worker, now)
@@ -255,6 +258,7 @@ class Search:
                 self.leases.enqueue([segment])
                 continue
             self._losses[segment.id] += 1
+            self._survivors_before.setdefault(segment.id, self._survivors)
             self._committing.add(segment.id)
             outcomes.append(self._loss(segment, worker, now, cause, stalled, now - since if stalled else 0.0))
         return outcomes
@@ -429,7 +433,7 @@ class Search:
         self, segment: Segment, worker: str, now: float, cause: str, stalled: bool, seconds: float
     ) -> Outcome:
         count = self._losses[segment.id]
-        dead = stalled or count >= LOSS_LIMIT
+        dead = stalled or count >= LOSS_LIMIT + self._survivors - self._survivors_before[segment.id]
         text = cause if stalled or not dead else f"{cause}, {count} times: this segment kills its worker"
         status = Status.FAILED if dead else Status.LOST
         return Outcome(segment, status, seconds=seconds, worker=worker, error=text, finished_at=now)
@@ -442,7 +446,9 @@ class Search:
         self._done.add(segment)
         self.leases.clear(segment)
         if self._losses or self._failures:
-            self._losses.pop(segment, None)
+            was_lost = self._losses.pop(segment, 0) > 0
+            self._survivors_before.pop(segment, None)
+            self._survivors += was_lost and outcome.status is Status.COMPLETED
             self._failures.pop(segment, None)
         if outcome.status is Status.COMPLETED:
             self.register.add(outcome)

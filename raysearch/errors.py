@@ -8,6 +8,7 @@ RaysearchError
 ├── StoreError        an object store cannot be reached, or refuses
 ├── CheckpointError   a checkpoint cannot be written, found or read
 ├── RunError          a run exists already, does not exist, or cannot go on
+│   └── ClusterLostError    the cluster that it ran on is gone
 └── ClusterError      the cluster cannot be reached or has too little for one worker
 
 The command line prints these without a traceback and exits with 2. Anything else is our bug.
@@ -49,6 +50,10 @@ class CheckpointError(RaysearchError):
 
 class RunError(RaysearchError):
     """A run exists already, is missing, or cannot go on as asked."""
+
+
+class ClusterLostError(RunError):
+    """The Ray cluster that the search ran on is gone; nothing can be asked of it any more."""
 
 
 class ClusterError(RaysearchError):

@@ -387,6 +387,24 @@ def test_a_segment_that_was_only_in_hand_when_workers_died_is_not_blamed() -> No
     assert waits.id not in {o.segment.id for o in log.rows}
 
 
+def test_where_machines_go_away_all_the_time_no_segment_is_blamed_for_it() -> None:
+    long, short = segment(0, stop=9), [segment(t) for t in range(1, LOSS_LIMIT + 1)]
+    search, _, log, _ = make(long, *short)
+    for n in range(LOSS_LIMIT):  # the long one is in training at every death, beside one that does no harm
+        for worker, held in (("v", long), ("w", short[n])):
+            search.adopt(worker, [Lease(held)], 0.0)
+            search.beat(worker, held.id, 0, 0.0)
+            search.commit(search.lose(worker, 1.0, "its worker died"))
+        search.exchange("w", [completed(short[n])], 0, 2.0, ())
+    assert {o.status for o in log.rows if o.segment.id == long.id} == {Status.LOST}
+    for _ in range(LOSS_LIMIT):  # and now it alone
+        search.adopt("v", [Lease(long)], 3.0)
+        search.beat("v", long.id, 0, 3.0)
+        search.commit(search.lose("v", 4.0, "its worker died"))
+    assert log.rows[-1].status is Status.FAILED
+    assert log.rows[-1].error == f"its worker died, {2 * LOSS_LIMIT} times: this segment kills its worker"
+
+
 def test_a_parent_that_a_restarted_search_forgot_is_found_in_the_journal() -> None:
     root, child = segment(0, 0, None, 0, 1), segment(0, 1, segment(0).id, 1, 3)
     search, _, _log, _ = make(root, child)

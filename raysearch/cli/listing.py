@@ -16,9 +16,11 @@ from raysearch.errors import SpecError, unknown
 BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit code
     "bookkeeping": "what the search costs beside trials that only wait",
     "coordinator": "exchanges a second, and how long one takes, with 256 simulated workers",
+    "chaos": "what is lost when workers, nodes, the coordinator, the driver and the disk fail all the time",
     "digits": "a real model, beside Ray Tune",
     "fork": "what it takes to fork a checkpoint, beside copying its file",
     "fused": "many models in one step, beside one process a trial",
+    "kills": "what a killed worker a minute costs a search of long segments",
     "panda": "one model or four raised live, beside schedules and Ray Tune's populations",
     "plan": "how good the advice of raysearch plan is, on simulated situations",
     "report": "the HTML report of 10, 10,000 and 1,000,000 trials: time, memory, size",

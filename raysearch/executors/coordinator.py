@@ -16,7 +16,7 @@ from typing import Any
 
 import ray
 
-from raysearch.errors import JournalError, RaysearchError
+from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RaysearchError, StoreError
 from raysearch.exchange import Lease, Reply
 from raysearch.executors.door import Address, is_allowed, open_door
 from raysearch.executors.protocol import Job, Turn
@@ -28,7 +28,7 @@ IDLE_S = 1.0  # how long a worker without work is kept waiting before it asks ag
 GRACE_S = 4.0  # after a restart: time for workers to say what they hold before leases are given out
 PAUSE_S = 10.0  # a longer gap between two looks at the workers is the coordinator's own
 COLLECT_S = 20.0  # between two collections of checkpoints
-RETRIES_S = (0.2, 1.0, 3.0, 10.0, 20.0, 30.0)  # waits between attempts to write the journal
+RETRIES_S = (0.2, 1.0, 3.0, 5.0, *[10.0] * 5)  # waits between attempts at storage that fails
 
 
 class Coordinator:
@@ -36,7 +36,7 @@ class Coordinator:
 
     def __init__(self, setup: Setup, job: Job) -> None:
         self._job = job
-        self._session = Session.open(setup, time.time())
+        self._session = _opened(setup)
         self._search = self._session.search
         self._life = f"{os.getpid()}-{time.time_ns()}"
         self._ready_at = time.monotonic() + (GRACE_S if self._restarted() else 0.0)
@@ -242,6 +242,26 @@ class Coordinator:
         await self._durably(lambda: self._search.lose(late.worker, time.time(), late.cause, late.stalled))
         if handle is not None:
             ray.kill(handle, no_restart=True)
+
+
+def _opened(setup: Setup) -> Session:
+    """The run, which was there a moment ago; waits a while for storage that fails just now."""
+    for wait in RETRIES_S:
+        try:
+            return Session.open(setup, time.time())
+        except (JournalError, CheckpointError, StoreError, OSError) as error:
+            if not _is_of_storage(error):
+                raise
+            time.sleep(wait)
+    return Session.open(setup, time.time())
+
+
+def _is_of_storage(error: Exception) -> bool:
+    """True for what may pass; not for a journal that is damaged or that another process has open."""
+    causes = (error, error.__cause__)
+    return not isinstance(error, JournalBusyError) and any(
+        isinstance(e, (OSError, StoreError)) for e in causes
+    )
 
 
 def start_coordinator(name: str, setup: Setup, job: Job) -> Any:

@@ -20,10 +20,10 @@ import ray
 from ray import tune
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTaskError
 
-from raysearch.cluster.connect import Resources
-from raysearch.errors import RaysearchError, RunError, TrainableError
+from raysearch.cluster.connect import Resources, is_reachable
+from raysearch.errors import ClusterLostError, RaysearchError, RunError, TrainableError
 from raysearch.exchange import Reply
-from raysearch.executors.coordinator import start_coordinator
+from raysearch.executors.coordinator import RETRIES_S, start_coordinator
 from raysearch.executors.door import DoorLink
 from raysearch.executors.environment import environment
 from raysearch.executors.host import in_words
@@ -46,6 +46,10 @@ TUNE_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+ANSWER_S = 10.0  # without an answer for so long, the driver looks whether there still is a cluster
+LOOK_S = 5.0  # between two looks at the head while there are answers
+LOST_S = 40.0  # a head that is away for longer is lost; Ray ends its processes after 60 s
+LASTED_S = 60.0  # a Tune that ran for so long is given all its attempts again
 POLL_S = 0.5  # between two looks of the driver at the search
 
 
@@ -192,42 +196,63 @@ def run_tune(
     coordinator = start_coordinator(name, setup, job)
     over = threading.Event()
     try:
-        fit = _Fit(_tuner(setup, name, workers, resources, over, callbacks))
+        with _room_for_tune(setup.run):
+            fit = _Fit(lambda: _tuner(setup, name, workers, resources, over, callbacks), over)
         with (
             environment(**TUNE_ENVIRONMENT),
             _logged(RunPaths(setup.run).logs / "tune.log"),
             _interrupts(lambda why: coordinator.stop.remote(f"stopped by {why}")),
         ):
             fit.start()
-            _follow(coordinator, fit, on_status)
+            _follow(coordinator, fit, setup.run, on_status)
             over.set()
             fit.join()
-            last: dict[str, Any] = ray.get(coordinator.close.remote())
+            last: dict[str, Any] = _answer(coordinator.close.remote(), setup.run)
     except RayTaskError as error:
         raise _cause(error) from error
     except ActorDiedError as error:
         raise _why_died(error, setup.run) from error
+    except ClusterLostError:
+        coordinator = None
+        raise
     finally:
         over.set()
-        with contextlib.suppress(RayActorError):
-            ray.kill(coordinator, no_restart=True)
+        if coordinator is not None:
+            with contextlib.suppress(RayActorError):
+                ray.kill(coordinator, no_restart=True)
     on_status(last)
     return last
 
 
 class _Fit(threading.Thread):
-    """`Tuner.fit` beside the driver's own loop."""
+    """`Tuner.fit` beside the driver's own loop; again, after a while, when storage failed under it."""
 
-    def __init__(self, tuner: tune.Tuner) -> None:
+    def __init__(self, make: Callable[[], tune.Tuner], over: threading.Event) -> None:
+        """The first tuner is made here and now: who makes it raises."""
         super().__init__(daemon=True, name="tuner")
-        self._tuner = tuner
+        self._make = make
+        self._over = over
+        self._tuner: tune.Tuner | None = make()
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        try:
-            self._tuner.fit()
-        except BaseException as error:  # noqa: BLE001  (handed to the driver's thread)
-            self.error = error
+        waits = iter(RETRIES_S)
+        while True:
+            began = time.monotonic()
+            try:
+                (self._tuner or self._make()).fit()
+                return
+            except OSError as error:
+                self.error = error.with_traceback(None)  # whose frames hold the workers
+            except BaseException as error:  # noqa: BLE001  (handed to the driver's thread)
+                self.error = error
+                return
+            self._tuner = None
+            if time.monotonic() - began > LASTED_S:
+                waits = iter(RETRIES_S)
+            wait = next(waits, None)
+            if wait is None or self._over.wait(wait):
+                return
 
 
 def _tuner(
@@ -252,21 +277,73 @@ def _tuner(
     )
 
 
-def _follow(coordinator: Any, fit: _Fit, on_status: OnStatus) -> None:
+@contextlib.contextmanager
+def _room_for_tune(run: str) -> Iterator[None]:
+    """Says in our words what Tune says of its own files in the run's folder."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"the run's folder cannot be written: {error}. Make room, and go on with: raysearch resume {run}"
+        ) from error
+
+
+def _follow(coordinator: Any, fit: _Fit, run: str, on_status: OnStatus) -> None:
     """Shows snapshots until the search is over."""
+    head = _Head(ray.get_runtime_context().gcs_address)
     while True:
         has_ended = not fit.is_alive()  # asked before the snapshot: after it both may end
-        status = ray.get(coordinator.status.remote())
+        status = _answer(coordinator.status.remote(), run)
         on_status(status)
         if status["ending"]:
             return
         if has_ended:
             raise RunError(f"Ray Tune ended before the search did: {fit.error or 'no worker is left'}")
+        if head.is_lost(time.monotonic()):
+            raise ClusterLostError(_gone(run))
         fit.join(timeout=POLL_S)
 
 
+class _Head:
+    """The cluster's head, looked at now and then: workers train on without it, until Ray ends them all.
+
+    Ray itself would try for a minute, and then end this process without a word.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._looked_at = self._reached_at = time.monotonic()
+
+    def is_lost(self, now: float) -> bool:
+        """True if it could not be reached for so long that it will hardly come back."""
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            if is_reachable(self._address):
+                self._reached_at = now
+        return now - self._reached_at > LOST_S
+
+
+def _answer(reference: Any, run: str) -> Any:
+    """The coordinator's answer, however often it dies before it gives it.
+
+    Raises:
+        ClusterLostError: there is neither an answer nor a head.
+    """
+    while True:
+        try:
+            return ray.get(reference, timeout=ANSWER_S)
+        except GetTimeoutError:
+            if not is_reachable(ray.get_runtime_context().gcs_address):
+                raise ClusterLostError(_gone(run)) from None
+
+
 class _QuietFile(logging.FileHandler):
-    """A log file that a full disk silences, rather than a traceback for every line."""
+    """A log file that a full disk or one out of reach silences, rather than a traceback for every line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Opens the file with the first line, which a handler's own care for errors does not cover."""
+        with contextlib.suppress(OSError):
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Drops the line."""
@@ -333,7 +410,11 @@ def _why_died(error: ActorDiedError, run: str) -> BaseException:
         return RunError(found[-1])
     if "creation task" in text:
         return RunError(f"the coordinator could not start: {text}")
-    return RunError(
+    return RunError(_gone(run))
+
+
+def _gone(run: str) -> str:
+    return (
         "the node on which the search ran is gone, or Ray on it was ended. Every acknowledged outcome is "
         f"in the journal; go on with: raysearch resume {run}"
     )
