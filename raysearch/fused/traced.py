@@ -2,8 +2,8 @@
 
 The first steps of some shape run as they are written. Then one is written down: every tensor operation
 that vectorising, the backward pass and the update rule come to. On a CPU torch's script interpreter runs
-that list, which takes a microsecond an operation where Python takes several; on other devices the list is
-run as it is, since the interpreter would fuse kernels there. Nothing is compiled.
+that list, which takes a microsecond an operation where Python takes several; on other devices, and for
+operations that the interpreter does not take, the list is run as it is. Nothing is compiled.
 
 A list is used only after it has given what the step as written gives, with several batches. Where it does
 not, or where a step cannot be written down, steps run as they are written.
@@ -12,12 +12,13 @@ not, or where a step cannot be written down, steps run as they are written.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 from torch.utils._pytree import tree_leaves
 
 from raysearch.fused.memory import is_out_of_memory
@@ -139,9 +140,19 @@ def traced(step: Step, block: Block, moment: Moment) -> Run:
     if block.rows.device.type != "cpu":
         return flat
     example = (*tree_leaves(block.tensors(block.rows.copied(block.first, block.stop))), *moment)
+    return _scripted(flat, example)
+
+
+def _scripted(flat: GraphModule, example: Sequence[Tensor]) -> Run:
+    """The list for the script interpreter, or as it is where an operation of it cannot be there."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)  # that of the script interpreter
-        run: Run = torch.jit.trace(flat, example, check_trace=False)
+        try:
+            run: Run = torch.jit.trace(flat, tuple(example), check_trace=False)
+        except RuntimeError as error:  # backward of a convolution, for one: sizes that are optional
+            if "JIT tracer" not in str(error):
+                raise
+            return flat
         return run
 
 
