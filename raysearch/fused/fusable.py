@@ -15,7 +15,7 @@ from raysearch.fused.alone import Alone, fresh
 from raysearch.fused.batches import Data, part_of
 from raysearch.fused.pack import Pack
 from raysearch.fused.stepping import Config, Describes, member
-from raysearch.fused.structure import Attribute, Lifting, differing, lifted_values, structure_of
+from raysearch.fused.structure import Attribute, Lifting, differing, lifted_values, parting, structure_of
 from raysearch.values import is_number
 
 EXAMPLES = 16  # of the training and the validation examples, for a trial of two iterations
@@ -66,14 +66,15 @@ def examine(learner: Describes, data: Data, configs: Sequence[Config]) -> Verdic
         try:
             for pair in pairs:
                 _try(learner, small, pair, lifting)
-            return Verdict(True, lifting, _remark(lifting, tries[0]))
+            return Verdict(True, lifting, _remark(lifting, tries[0], _parting(learner, pairs)))
         except _Failed as failed:
             first = first or failed
     return Verdict(False, why=f"models are trained one at a time: {first}")
 
 
-def _remark(found: Lifting, hoped: Lifting) -> str:
-    apart = sorted(f"{kind.__name__}.{name}" for kind, name in hoped.attributes - found.attributes)
+def _remark(found: Lifting, hoped: Lifting, parting: frozenset[Attribute]) -> str:
+    attributes = (hoped.attributes - found.attributes) | parting
+    apart = sorted(f"{kind.__name__}.{name}" for kind, name in attributes)
     apart += ["the configuration's numbers in loss"] if found.refused else []
     if not apart:
         return ""
@@ -93,6 +94,12 @@ def _pairs(learner: Describes, configs: Sequence[Config]) -> list[tuple[Config, 
 
 def _numbers_of(learner: Describes, pair: tuple[Config, Config]) -> frozenset[Attribute]:
     return frozenset(differing(*(fresh(learner, config, 0) for config in pair)))
+
+
+def _parting(learner: Describes, pairs: Sequence[tuple[Config, Config]]) -> frozenset[Attribute]:
+    """What modules keep of a configuration besides numbers, as one does that keeps all of it."""
+    models = [[fresh(learner, config, 0) for config in pair] for pair in pairs if pair[0] != pair[1]]
+    return frozenset().union(*(parting(*pair) for pair in models))
 
 
 def _few(data: Data) -> Data:

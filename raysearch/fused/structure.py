@@ -95,6 +95,17 @@ def differing(one: nn.Module, other: nn.Module) -> set[Attribute]:
     }
 
 
+def parting(one: nn.Module, other: nn.Module) -> set[Attribute]:
+    """Attributes that are no numbers and keep two models of the same make apart."""
+    return {
+        (type(a), name)
+        for a, b in zip(one.modules(), other.modules(), strict=False)
+        if type(a) is type(b)
+        for name, value in _attributes(a)
+        if not isinstance(value, float) and _frozen(value) != _frozen(getattr(b, name, None))
+    }
+
+
 def _is_lifted(module: nn.Module, attribute: str, lifting: Lifting) -> bool:
     is_rate = isinstance(module, _DROPOUTS) and attribute == "p" and module.p > 0  # without it no draws
     return is_rate or (type(module), attribute) in lifting.attributes
