@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -45,7 +46,7 @@ def connected(address: str | None, local: bool, cpus: float | None = None) -> It
     if address is not None and address.startswith("ray://"):
         raise ClusterError(
             f"--address {address}: a search runs on the cluster itself, not through Ray Client. Submit it "
-            "there: ray job submit --address http://HEAD:8265 --working-dir . -- raysearch launch search.yaml"
+            f"there: raysearch launch search.yaml --submit --address {address}"
         )
     if ray.is_initialized():
         yield
@@ -105,7 +106,21 @@ def _connect(address: str | None, local: bool, cpus: float | None) -> None:
             ray.init(include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = address or "this machine"
+        if "ersion mismatch" in str(error):
+            raise ClusterError(_other_versions(where, str(error))) from error
         raise ClusterError(
             f"no Ray cluster answers at {where}: {error}. Start one (ray start --head), give another "
             "--address, or use --local"
         ) from error
+
+
+def _other_versions(where: str, said: str) -> str:
+    """What Ray says of a cluster with other versions than ours, and what to do."""
+    found = re.findall(r"Ray: (\S+)\s+Python: (\S+)", said)
+    (ray_there, python_there), (ray_here, python_here) = found if len(found) == 2 else (("?", "?"),) * 2
+    return (
+        f"the cluster at {where} has Ray {ray_there} and Python {python_there}, this machine has Ray "
+        f"{ray_here} and Python {python_here}; both must be the same to join it. Install the cluster's, or "
+        "submit the search, for which they may differ: raysearch launch search.yaml --submit --address "
+        "http://HEAD:8265"
+    )

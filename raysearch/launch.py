@@ -46,6 +46,7 @@ class How:
         executor: "tune" for Ray Tune, "inline" for this process without Ray's cluster.
         address: of the Ray cluster; None finds one on this machine or starts one.
         local: start a cluster for this search alone, whatever else runs here.
+        checks: have a short look at the cluster first (`raysearch doctor` is the long one).
         callbacks: Ray Tune callbacks for the experiment of workers.
         on_status: gets a snapshot (Search.status) about twice a second.
         say: gets a line where there is one to say of W&B.
@@ -54,6 +55,7 @@ class How:
     executor: Executor = "tune"
     address: str | None = None
     local: bool = False
+    checks: bool = True
     callbacks: Sequence[Any] = ()
     on_status: OnStatus = lambda status: None
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
@@ -394,12 +396,15 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
 
 def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
     from raysearch.cluster.connect import Resources, connected, fitting, gpu_kinds
+    from raysearch.cluster.doctor import check_before_launch
     from raysearch.executors.tune import run_tune
 
     resources = Resources(spec.workers.cpu, spec.workers.gpu, spec.workers.resources)
     if not resources.bundle():
         raise SpecError("workers: cpu, gpu and resources are all 0; a worker needs a share of something")
     with connected(how.address, how.local):
+        if how.checks:
+            check_before_launch(setup.run, how.say)
         fit = fitting(resources)
         count = fit if spec.workers.count == "auto" else int(spec.workers.count)
         kinds = gpu_kinds() if spec.workers.gpu else None
