@@ -7,13 +7,11 @@ address_of("http://head:8265")    -> itself
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import urllib.error
-import urllib.request
 from urllib.parse import urlsplit
 
+from raysearch.cluster.authentication import use_own_token, with_token
 from raysearch.errors import ClusterError
 
 PORT = 8265
@@ -51,24 +49,17 @@ def address_of(address: str | None) -> str:
     return _asked(meant)
 
 
-def ray_version_at(url: str) -> str:
-    """The version of Ray of the cluster whose dashboard is at `url`.
-
-    Raises:
-        ClusterError: nothing answers there, or what answers is no Ray dashboard.
-    """
+def check_answers(url: str) -> None:
+    """Raises ClusterError unless something listens there; Ray itself asks without end."""
+    split = urlsplit(url)
     try:
-        with urllib.request.urlopen(f"{url}/api/version", timeout=TIMEOUT_S) as answer:
-            return str(json.load(answer)["ray_version"])
-    except urllib.error.HTTPError as error:
-        raise ClusterError(
-            f"{url}: answers with {error.code} {error.reason}; is that a Ray dashboard? {HINT}"
-        ) from error
-    except (OSError, TimeoutError) as error:
-        why = getattr(error, "reason", error)
-        raise ClusterError(f"no Ray dashboard answers at {url} ({why}); {HINT}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ClusterError(f"{url}: what answers there is no Ray dashboard; {HINT}") from error
+        port = split.port or (443 if split.scheme == "https" else 80)
+    except ValueError:
+        raise ClusterError(f"--address {url}: has no valid port; write http://HEAD:8265") from None
+    try:
+        socket.create_connection((split.hostname or "", port), timeout=TIMEOUT_S).close()
+    except OSError as error:
+        raise ClusterError(f"no Ray dashboard answers at {url} ({error}); {HINT}") from error
 
 
 def _asked(address: str) -> str:
@@ -76,6 +67,8 @@ def _asked(address: str) -> str:
     from ray._private.services import canonicalize_bootstrap_address
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
+    if address == "auto":
+        use_own_token()  # as ray.init() does for a cluster that it finds by itself
     try:
         place = canonicalize_bootstrap_address(address)
     except ValueError as error:
@@ -83,8 +76,15 @@ def _asked(address: str) -> str:
     if place is None:
         raise ClusterError(f"no Ray cluster runs on this machine; start one (ray start --head), or {HINT}")
     check_port(place)
+
+    def ask() -> bytes | None:
+        client = GcsClient(address=place)
+        return client.internal_kv_get(b"dashboard", b"dashboard", timeout=TIMEOUT_S)  # type: ignore[no-any-return]
+
     try:
-        found = GcsClient(address=place).internal_kv_get(b"dashboard", b"dashboard", timeout=TIMEOUT_S)
+        found = with_token(ask, place)
+    except ClusterError:
+        raise
     except Exception as error:  # Ray raises other kinds from release to release
         raise ClusterError(f"no Ray cluster answers at {place} ({type(error).__name__}); {HINT}") from error
     if not found:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
+import logging
 import os
 import shlex
 import time
@@ -20,11 +22,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysearch.cluster import dashboard
+from raysearch.cluster.authentication import with_token
 from raysearch.cluster.packing import Parcel
 from raysearch.cluster.versions import differences, versions
 from raysearch.errors import ClusterError
 
+NEEDED = ("aiohttp", "requests", "pydantic")  # that ray[tune] does not bring, or not always
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+LOOK = "raysearch-look"  # metadata of jobs that only read
 NOT_FOUND = 127  # the shell's code for a command that is not there
 POLL_S = 0.5
 AWAY_S = 300.0  # a dashboard that has not answered for so long is given up by who follows a job
@@ -63,41 +68,59 @@ def connect(address: str | None) -> Jobs:
     Raises:
         ClusterError: it does not answer, or what is needed to talk to it is not installed.
     """
+    check_installed()
     url = dashboard.address_of(address)
-    ray_there = dashboard.ray_version_at(url)
-    try:
-        from ray.job_submission import JobSubmissionClient
+    dashboard.check_answers(url)
+    from ray.job_submission import JobSubmissionClient
 
+    for name in (
+        "dashboard.modules.dashboard_sdk",
+        "dashboard.modules.job.sdk",
+        "_private.runtime_env.packaging",
+    ):
+        logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
+    try:
         with _without_addresses():
-            client = JobSubmissionClient(url)
-    except (ImportError, RuntimeError) as error:
-        if "ray[default]" not in str(error) and not isinstance(error, ImportError):
-            raise ClusterError(f"{url}: {error}") from error
+            client = with_token(lambda: JobSubmissionClient(url), url)
+    except (RuntimeError, ConnectionError, ValueError) as error:
+        raise ClusterError(f"{url} is no Ray dashboard ({_first_line(error)}); {dashboard.HINT}") from error
+    return Jobs(client, url, getattr(client, "_server_ray_version", None))
+
+
+def check_installed() -> None:
+    """Raises ClusterError unless all of ray[default] that submitting needs is here."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
         raise ClusterError(
-            "jobs are submitted by ray[default], of which a part is missing here: pip install "
-            "'raysearch[cluster]'"
-        ) from error
-    return Jobs(client, url, ray_there)
+            f"jobs are submitted through ray[default], of which {', '.join(missing)} is not installed here: "
+            "pip install 'raysearch[cluster]'"
+        )
 
 
 class Jobs:
     """The jobs of one cluster. Every error is a ClusterError."""
 
-    def __init__(self, client: Any, address: str, ray_there: str) -> None:
+    def __init__(self, client: Any, address: str, ray_there: str | None) -> None:
         self._client = client
         self.address = address
         self.notes = tuple(
             f"{text} ({address}). The job runs with the cluster's"
-            for text in differences({"ray": ray_there}, versions())
+            for text in differences({"ray": ray_there} if ray_there else {}, versions())
         )
 
-    def submit(self, command: Sequence[str], parcel: Parcel, run: str = "") -> str:
+    def submit(self, command: Sequence[str], parcel: Parcel, run: str = "", is_look: bool = False) -> str:
         """Packs, uploads and starts; returns the job's id.
+
+        Args:
+            run: the folder or address, on the cluster, of the run that it searches.
+            is_look: it only reads, and is not listed.
 
         Raises:
             ClusterError: what is to be sent is too large, or the cluster refuses it.
         """
         metadata = {"raysearch": versions()["raysearch"], **({"run": run} if run else {})}
+        if is_look:
+            metadata[LOOK] = "1"
         with _said(f"{self.address}: the job was not submitted"):
             return str(
                 self._client.submit_job(
@@ -124,6 +147,7 @@ class Jobs:
         """The jobs that were submitted to the cluster, the latest first."""
         with _said(f"{self.address}: its jobs cannot be listed"):
             found = [info for info in self._client.list_jobs() if info.submission_id]
+        found = [info for info in found if LOOK not in (info.metadata or {})]
         return sorted(map(self._state, found), key=lambda state: -(state.started_at or 0.0))
 
     def latest_of(self, run: str) -> str | None:
@@ -186,13 +210,15 @@ class Jobs:
         environment: dict[str, Any] = {}
         if like is not None:
             environment = dict(self._client.get_job_info(like).runtime_env or {})
-        job = self.submit(command, Parcel(environment))
-        try:
-            state = self.wait(job, LOOK_S)
-            return state.exit_code, self.log(job)
-        finally:
-            with contextlib.suppress(RuntimeError, OSError):
-                self._client.delete_job(job)
+        job = self.submit(command, Parcel(environment), is_look=True)
+        state = self.wait(job, LOOK_S)
+        return state.exit_code, self.printed(job)
+
+    def printed(self, job: str) -> str:
+        """What the job's own command has printed, without Ray's lines before it."""
+        text = self.log(job)
+        before, _, after = text.partition(f"Running entrypoint for job {job}")
+        return after.partition("\n")[2] if after else before
 
     def _tail(self, job: str, skip: int) -> Iterator[str]:
         """The output after its first `skip` characters, until the connection ends, however it ends."""

@@ -62,6 +62,22 @@ def pack(
     return Parcel(environment, tuple(notes))
 
 
+def check_relative(spec: Path) -> None:
+    """Raises SpecError for a trainable's file that is written as a path of this machine.
+
+    Args:
+        spec: the YAML file as it travels; reading it as a spec would make every such path absolute.
+    """
+    from raysearch.yamltext import read_yaml
+
+    written = read_yaml(spec.read_text("utf-8"), spec.name)
+    text = written.get("trainable") if isinstance(written, dict) else None
+    if isinstance(text, str) and text.startswith(("/", "~")) and ".py:" in text:
+        raise SpecError(
+            f"{spec.name} [trainable]: {text!r} is a path of this machine; write it relative to the spec"
+        )
+
+
 def check_storage(storage: str) -> None:
     """Raises SpecError for a folder that a job would write into its own, passing, working directory."""
     if "://" not in storage and not storage.startswith(("/", "~")):
@@ -110,12 +126,12 @@ def trainable_file(trainable: Any, working_dir: Path) -> str | None:
     if not where.endswith(".py"):
         return None
     file, folder = working_dir / Path(where).expanduser(), working_dir.resolve()
-    if not file.is_file() or Path(where).is_absolute() or not file.resolve().is_relative_to(folder):
-        raise SpecError(
-            f"trainable {trainable!r}: there is no such file in the working directory {folder}, which is "
-            "what the cluster gets: write it relative to that folder, or give another --working-dir"
-        )
-    return where
+    if file.is_file() and file.resolve().is_relative_to(folder):
+        return file.resolve().relative_to(folder).as_posix()
+    raise SpecError(
+        f"trainable {trainable!r}: there is no such file in the working directory {folder}, which is what "
+        "the cluster gets: put it there, or give another --working-dir"
+    )
 
 
 # ---- inside

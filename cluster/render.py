@@ -56,12 +56,13 @@ def local_files(layout: Layout) -> dict[str, str]:
     Raises:
         SpecError: one of them cannot be read, or lies outside the working directory.
     """
-    from raysearch.cluster.packing import trainable_file
+    from raysearch.cluster.packing import check_relative, trainable_file
     from raysearch.spec import load_spec
 
     path = layout.working_dir / layout.spec
     if not path.is_file():
         return {}
+    check_relative(path)
     names = [layout.spec]
     if file := trainable_file(load_spec(path).trainable, layout.working_dir):
         names.append(file)

@@ -7,6 +7,8 @@ ip=${RAYSEARCH_HEAD_IP:-$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hos
 port=${RAYSEARCH_PORT:-$((20000 + SLURM_JOB_ID % 10000))}
 ray=$ip:$port
 export RAY_USAGE_STATS_ENABLED=0
+RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))') # others of these nodes have none
+export RAY_AUTH_TOKEN RAY_AUTH_MODE=token
 
 start_ray() { # start_ray NODE OPTIONS...
   local node=$1

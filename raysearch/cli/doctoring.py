@@ -160,9 +160,9 @@ def _on_the_cluster(
         say(f"note: {note}")
     given: dict[str, Any] = {"--storage": storage, "--nodes": nodes, "--timeout": timeout_s}
     words += [word for name, value in given.items() if value is not None for word in (name, str(value))]
-    job = jobs.submit([*words, *(["--json"] if as_json else [])], parcel)
+    job = jobs.submit([*words, *(["--json"] if as_json else [])], parcel, is_look=True)
     state = jobs.wait(job, timeout_s + cluster.LOOK_S)
-    print(jobs.log(job).rstrip())
+    print(jobs.printed(job).rstrip())
     if state.exit_code == UNFIT:
         raise typer.Exit(UNFIT)
     if state.exit_code != 0:
