@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import ray
 from ray.tune import PlacementGroupFactory
 
-from raysearch.cluster.authentication import with_token
-from raysearch.cluster.dashboard import check_port
+from raysearch.cluster.dashboard import check_cluster
 from raysearch.errors import ClusterError
 
 
@@ -104,8 +103,8 @@ def _connect(address: str | None, local: bool, cpus: float | None) -> None:
             ray.init(address="local", **new, **quiet)
         elif address is not None:
             if ":" in address and "://" not in address:
-                check_port(address)  # Ray itself would go on trying for minutes
-            with_token(lambda: ray.init(address=address, **quiet), f"the cluster at {address}")
+                check_cluster(address)  # Ray itself would go on trying for minutes
+            ray.init(address=address, **quiet)
         else:  # RAY_ADDRESS, or a cluster made with `ray start`, or a new one
             ray.init(include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:

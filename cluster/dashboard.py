@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 from urllib.parse import urlsplit
 
 from raysearch.cluster.authentication import use_own_token, with_token
@@ -62,10 +63,27 @@ def check_answers(url: str) -> None:
         raise ClusterError(f"no Ray dashboard answers at {url} ({error}); {HINT}") from error
 
 
+def check_cluster(place: str) -> None:
+    """Raises ClusterError unless the cluster at HOST:PORT takes us in; turns its token on if needed."""
+    check_port(place)
+    _gcs(place)
+
+
+def _gcs(place: str) -> Any:
+    """A client of the cluster's own store."""
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
+    try:
+        return with_token(lambda: GcsClient(address=place), place)
+    except ClusterError:
+        raise
+    except Exception as error:  # Ray raises other kinds from release to release
+        raise ClusterError(f"no Ray cluster answers at {place} ({type(error).__name__}); {HINT}") from error
+
+
 def _asked(address: str) -> str:
     """The dashboard's address, as the cluster at HOST:PORT, or the one found here, knows it."""
     from ray._private.services import canonicalize_bootstrap_address
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     if address == "auto":
         use_own_token()  # as ray.init() does for a cluster that it finds by itself
@@ -76,17 +94,7 @@ def _asked(address: str) -> str:
     if place is None:
         raise ClusterError(f"no Ray cluster runs on this machine; start one (ray start --head), or {HINT}")
     check_port(place)
-
-    def ask() -> bytes | None:
-        client = GcsClient(address=place)
-        return client.internal_kv_get(b"dashboard", b"dashboard", timeout=TIMEOUT_S)  # type: ignore[no-any-return]
-
-    try:
-        found = with_token(ask, place)
-    except ClusterError:
-        raise
-    except Exception as error:  # Ray raises other kinds from release to release
-        raise ClusterError(f"no Ray cluster answers at {place} ({type(error).__name__}); {HINT}") from error
+    found = _gcs(place).internal_kv_get(b"dashboard", b"dashboard", timeout=TIMEOUT_S)
     if not found:
         raise ClusterError(
             f"the cluster at {place} has no dashboard, which takes jobs: start its head with ray[default] "
@@ -101,4 +109,7 @@ def check_port(place: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=TIMEOUT_S).close()
     except (OSError, ValueError) as error:
-        raise ClusterError(f"no Ray cluster answers at {place} ({error}); {HINT}") from error
+        raise ClusterError(
+            f"no Ray cluster answers at {place} ({error}). Is `ray start --head` running there, its port "
+            "open? Or give another --address, or use --local"
+        ) from error

@@ -71,8 +71,10 @@ def gather(
         "folder": _session_folder(),
         "expected": hashlib.sha256(DATA).hexdigest(),
     }
+    unwritable = place.write() if place is not None else ""
+    if place is not None and unwritable:
+        place = None
     if place is not None:
-        place.write()
         asked |= {"storage": place.storage, "token": token}
     try:
         nodes, silent = _ask_all(asked, patience_s, place)
@@ -86,6 +88,7 @@ def gather(
         waited_s=patience_s,
         expected=expected,
         storage=storage,
+        storage_error=unwritable,
         has_trainable=trainable is not None,
     )
 
@@ -185,25 +188,19 @@ class _Place:
         self.storage = storage if "://" in storage else str(Path(storage).expanduser().absolute())
         self._token = token
 
-    def write(self) -> None:
-        """Writes the driver's file.
-
-        Raises:
-            ClusterError: the storage cannot be written from here.
-        """
+    def write(self) -> str:
+        """Writes the driver's file; why it cannot be written, "" if it can."""
         try:
             if "://" in self.storage:
                 files, path = self._store()
                 with files.open_output_stream(f"{path}/{self._token}") as out:
                     out.write(b"driver")
-                return
-            Path(self.storage).mkdir(parents=True, exist_ok=True)
-            Path(self.storage, self._token).write_text("driver")
+            else:
+                Path(self.storage).mkdir(parents=True, exist_ok=True)
+                Path(self.storage, self._token).write_text("driver")
         except (OSError, ValueError) as error:
-            raise ClusterError(
-                f"storage: {self.storage} cannot be written from here: {error}. Make it writable, or "
-                "give another"
-            ) from error
+            return str(error)
+        return ""
 
     def has(self, name: str) -> bool:
         """Whether a node's file is found from here."""

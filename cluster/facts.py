@@ -69,6 +69,7 @@ class ClusterFacts:
         waited_s: how long they had.
         expected: how many nodes there should be; None for any number.
         storage: which was looked at; None if none was.
+        storage_error: why the driver cannot even write there; nodes were then not asked.
         has_trainable: it was asked for.
         worker: what one worker takes; empty without a spec.
         room: how many workers fit at once; 0 with `no_room` saying why not even one.
@@ -81,6 +82,7 @@ class ClusterFacts:
     waited_s: float = 0.0
     expected: int | None = None
     storage: str | None = None
+    storage_error: str = ""
     has_trainable: bool = False
     worker: Mapping[str, float] = field(default_factory=dict)
     room: int = 0

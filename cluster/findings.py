@@ -138,6 +138,10 @@ def _trainable(facts: ClusterFacts) -> Iterator[Finding]:
 def _storage(facts: ClusterFacts) -> Iterator[Finding]:
     if facts.storage is None:
         return
+    if facts.storage_error:
+        text = f"{facts.storage} cannot be written from here: {facts.storage_error}"
+        yield Finding(Level.fatal, "storage", text, "make it writable, or give another storage")
+        return
     seen = [(node, node.storage) for node in facts.nodes if node.storage is not None]
     broken = [(node, s) for node, s in seen if s.error is not None]
     for node, storage in broken:
