@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from raysearch.checkpoints import Checkpoints
 from raysearch.engine import Limits, Search
 from raysearch.errors import JournalBusyError, JournalError, SpecError
+from raysearch.growth import Growth
 from raysearch.journal import Journal
 from raysearch.orders import Orders
 from raysearch.paths import RunPaths
@@ -33,7 +35,8 @@ class Setup:
         run: where it is.
         spec: resolved, without the trainable.
         notes: what the user should be told.
-        prefers_home: see `engine.Search`.
+        prefers_home, growth: see `engine.Search`.
+        least_workers: see `engine.Limits`.
         fingerprint: what the run rests on (see `raysearch.fingerprint`); noted in the journal.
     """
 
@@ -42,6 +45,8 @@ class Setup:
     notes: tuple[str, ...] = ()
     prefers_home: bool = False
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    least_workers: int = 1
+    growth: Growth = field(default_factory=Growth)
 
 
 class Session:
@@ -75,9 +80,10 @@ class Session:
                 mode=spec.mode,
                 journal=journal,
                 checkpoints=Deleter(checkpoints),
-                limits=limits_of(spec),
+                limits=dataclasses.replace(limits_of(spec), least_workers=setup.least_workers),
                 now=now,
                 prefers_home=setup.prefers_home,
+                growth=setup.growth,
             )
             starts = [event.at for event in journal.events() if event.kind == "start"]
             clock = _Clock(starts)
