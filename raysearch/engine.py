@@ -192,6 +192,8 @@ class Search:
         missing = state.leases.keys() - set(holding) - self._committing
         self.leases.take_back(worker, [segment for segment in state.leases if segment in missing])
         self._check_limits(now)
+        if state.retiring and not holding:
+            self.leases.forget(worker)
         if self.over or (state.retiring and not holding):
             return Reply(stop=True, keep=self._keep)
         if state.retiring or not self._is_staffed():
@@ -255,6 +257,8 @@ class Search:
 
     def beat(self, worker: str, current: int | None, iteration: int, now: float) -> bool:
         """Notes a sign of life and progress; True if the worker should stop."""
+        if worker not in self.leases.workers:  # it is on its way out, or has not said hello in this life
+            return self.over
         state = self.leases.see(worker, now)
         if current is not None and (current, iteration) != (state.current, state.iteration):
             state.follow(current, iteration, now)

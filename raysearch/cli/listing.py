@@ -23,6 +23,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "report": "the HTML report of 10, 10,000 and 1,000,000 trials: time, memory, size",
     "retest": "how often a retest of stored settings errs",
     "schedules": "FILE: how well strategies choose among recorded schedules",
+    "join": "from the moment a node joins to its first segment",
     "startup": "from the command to the first outcome, beside Tuner.fit",
     "tables": "FILE: how well strategies search recorded learning curves",
     "throughput": "trials a second, beside Ray Tune and Optuna",

@@ -93,8 +93,7 @@ class Fleet:
         big = len(start) + sum(m.level > 0 and m.name not in gone for m in staying)
         more = self._target(left, big) - len(small)
         waiting = [m.name for m in reversed(small) if not m.node]
-        pending = [m for m in staying if m.level and not m.node]
-        unneeded = [m.name for m in pending if not self._is_needed(m.level, now)]
+        unneeded = [m.name for m in staying if m.level and not m.node and not work.get(m.level)]
         cancel = (*waiting[: max(0, -more)], *unneeded)
         return Orders((*start, *(0,) * max(0, more)), cancel, tuple(sorted(retire)))
 
@@ -136,7 +135,7 @@ class Fleet:
         work: Mapping[int, int],
         now: float,
     ) -> tuple[list[int], set[str]]:
-        """(levels to start, names to retire) of workers with a bigger share; takes those from what is left."""
+        """(levels to start, names to retire) for bigger shares; takes those from what is left."""
         start: list[int] = []
         retire: set[str] = set()
         for level in range(len(self.shares) - 1, 0, -1):

@@ -10,6 +10,7 @@ from typing import Any
 from ray import cloudpickle, tune
 from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -167,6 +168,13 @@ class Deaths(tune.Callback):  # type: ignore[misc]
         error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).exists() else None
         if isinstance(error, RayActorError):
             self._coordinator.died.remote(trial.config["worker"], *cause_of(error))
+
+
+class Silent(TrialProgressCallback):  # type: ignore[misc]
+    """In the place of Tune's own, which prints a line for a worker that is cancelled."""
+
+    def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
+        """Says nothing."""
 
 
 def cause_of(error: RayActorError) -> tuple[Death, str]:

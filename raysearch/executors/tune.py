@@ -32,7 +32,7 @@ from raysearch.executors.inline import OnStatus, make_host
 from raysearch.executors.notice import Left, Notice
 from raysearch.executors.output import TrialOutput
 from raysearch.executors.protocol import Job, Turn
-from raysearch.executors.roster import Asking, Cancelling, Deaths, Roster
+from raysearch.executors.roster import Asking, Cancelling, Deaths, Roster, Silent
 from raysearch.executors.worker import Loop
 from raysearch.paths import RunPaths
 from raysearch.session import Setup
@@ -212,7 +212,7 @@ def run_tune(
     roster.carry_out(fleet.orders((), alive(), {}, time.monotonic()))
     try:
         deaths = Deaths(coordinator)
-        fit = _Fit(_tuner(setup, name, roster, fleet.shares, over, [*callbacks, deaths]))
+        fit = _Fit(_tuner(setup, name, roster, fleet.shares, over, [*callbacks, deaths, Silent()]))
         with (
             environment(**TUNE_ENVIRONMENT),
             _logged(RunPaths(setup.run).logs / "tune.log"),
