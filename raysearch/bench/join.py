@@ -83,18 +83,25 @@ def run_rounds(rounds: int) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory(prefix="raysearch-bench-", ignore_cleanup_errors=True) as folder:
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        with _searching(Path(folder)):
-            for _ in range(rounds):
-                for imports, what in ((False, "bare actor"), (True, "actor that imports Ray Tune")):
-                    actor = (
-                        ray.remote(Bare).options(num_cpus=0, resources={"bare": 1}).remote(folder, imports)
-                    )
-                    found[what].append(_joined(cluster, Path(folder), num_cpus=0, resources={"bare": 1}))
-                    ray.kill(actor)
-                found["first segment"].append(_joined(cluster, Path(folder), num_cpus=1))
-        ray.shutdown()
-        cluster.shutdown()
+        try:
+            with _searching(Path(folder)):
+                for _ in range(rounds):
+                    _round(found, cluster, Path(folder))
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
     return found
+
+
+def _round(found: dict[str, list[float]], cluster: Any, folder: Path) -> None:
+    """One node for each kind of actor, and one for the search."""
+    import ray
+
+    for imports, what in ((False, "bare actor"), (True, "actor that imports Ray Tune")):
+        actor = ray.remote(Bare).options(num_cpus=0, resources={"bare": 1}).remote(str(folder), imports)
+        found[what].append(_joined(cluster, folder, num_cpus=0, resources={"bare": 1}))
+        ray.kill(actor)
+    found["first segment"].append(_joined(cluster, folder, num_cpus=1))
 
 
 def _joined(cluster: Any, folder: Path, **node: Any) -> float:
