@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raysearch.cluster.room import Resources
-from raysearch.executors.fleet import LINGER_S, SHORT_S, Bounds, Fleet, Member, Orders
+from raysearch.executors.fleet import AHEAD, LINGER_S, SHORT_S, Bounds, Fleet, Member, Orders
 
 ONE = Resources(({"CPU": 1.0},))
 QUARTERS = [Resources(({"GPU": share},)) for share in (0.25, 0.5, 1.0)]
@@ -41,11 +41,17 @@ def test_running_workers_are_never_taken_away_for_want_of_room() -> None:
 def test_min_waits_for_nodes_that_are_not_there_yet_and_max_is_not_exceeded() -> None:
     assert fleet(least=3).orders([], cpus(1), {}, 0.0) == Orders(start=(0, 0, 0))
     assert fleet(most=2).orders([], cpus(8), {}, 0.0) == Orders(start=(0, 0))
-    assert fleet(most=9).orders([], cpus(4), {}, 0.0) == Orders(start=(0,) * 4)
+    assert fleet(most=2).orders(running(2), cpus(2), {}, 0.0) == Orders()
     assert fleet().orders([], {}, {}, 0.0) == Orders(start=(0,))
 
 
-def test_an_autoscaler_is_asked_for_max_and_without_it_for_nothing_that_is_not_there() -> None:
+def test_with_max_some_wait_as_demand_and_without_it_nothing_is_asked_for_that_is_not_there() -> None:
+    assert fleet(most=9).orders([], cpus(4), {}, 0.0) == Orders(start=(0,) * 9)
+    assert fleet(most=10_000).orders([], cpus(4), {}, 0.0) == Orders(start=(0,) * (4 + AHEAD))
+    left = [*running(2), Member("worker-2"), Member("worker-3")]
+    assert fleet(most=4).orders(left, cpus(2), {}, 0.0) == Orders()
+    growing = fleet(most=9, shares=QUARTERS)
+    assert growing.orders([], {"a": {"GPU": 1.0}}, {}, 0.0) == Orders(start=(0,) * 4)
     assert fleet(most=9, can_grow=True).orders([], cpus(4), {}, 0.0) == Orders(start=(0,) * 9)
     assert fleet(can_grow=True).orders([], cpus(4), {}, 0.0) == Orders(start=(0,) * 4)
     assert fleet(least=2, can_grow=True).orders([], {}, {}, 0.0) == Orders(start=(0, 0))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from raysearch.cluster.room import Resources, beyond, resources_of, room, shares_of
+from raysearch.cluster import room as module
+from raysearch.cluster.room import Resources, beyond, brought, fitting, resources_of, room, shares_of
+from raysearch.errors import ClusterError
 from raysearch.spec import Workers
 
 NODE = {"CPU": 4.0, "GPU": 2.0}
@@ -73,3 +77,23 @@ def test_a_worker_may_take_nothing_but_its_bundles() -> None:
     assert not bundled.is_nothing
     assert room([NODE], bundled) == 2
     assert isinstance(bundled, Resources)
+
+
+def test_what_an_autoscaler_could_bring_is_read_from_the_file_that_the_launcher_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_cluster: None
+) -> None:
+    file = tmp_path / "ray_bootstrap_config.yaml"
+    monkeypatch.setattr(module, "BOOTSTRAP", file)
+    assert brought() == []
+    with pytest.raises(ClusterError, match=r"needs 64 CPU, and no node has that.*say so with `workers.min`"):
+        fitting(resources_of(Workers(cpu=64)))
+    assert fitting(resources_of(Workers(cpu=64)), may_come=True) == 0
+    file.write_text(
+        "available_node_types:\n"
+        "  head: {resources: {CPU: 128}, max_workers: 0}\n"
+        "  big: {resources: {CPU: 96, GPU: 8}, max_workers: 4}\n"
+    )
+    assert brought() == [{"CPU": 96.0, "GPU": 8.0}]
+    assert fitting(resources_of(Workers(cpu=64))) == 0
+    with pytest.raises(ClusterError, match="needs 100 CPU"):
+        fitting(resources_of(Workers(cpu=100)))

@@ -33,7 +33,7 @@ def muster(workers: Workers) -> tuple[Fleet, Growth, int]:
     if resources.is_nothing:
         raise SpecError("workers: cpu, gpu and resources are all 0; a worker needs a share of something")
     kinds = brought()
-    fitting_now = fitting(resources)
+    fitting_now = fitting(resources, may_come=workers.min is not None or workers.max is not None)
     nodes = [*alive().values(), *kinds]
     shares = shares_of(workers, nodes)
     growth = Growth()
@@ -41,7 +41,8 @@ def muster(workers: Workers) -> tuple[Fleet, Growth, int]:
         growing = {resource_name(key) for key in workers.on_oom}
         words = tuple(amounts({n: a for n, a in s.bundle().items() if n in growing}) for s in shares)
         growth = Growth(words, beyond(workers, shares, nodes))
-    count = max(1, fitting_now) if workers.most is None else workers.most
+    count = max(workers.least, fitting_now) if workers.count == "auto" else workers.count
+    count = min(count, workers.most or count)
     return Fleet(shares, Bounds(workers.least, workers.most, bool(kinds))), growth, count
 
 
