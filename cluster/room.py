@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
+import yaml
 from ray.tune import PlacementGroupFactory
 
 from raysearch.errors import ClusterError
 from raysearch.workers import Workers, resource_name
 
 Amounts = Mapping[str, float]
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 GROUPS_COUNTED = 4096  # placement groups of several bundles are tried out one by one, up to so many
 
 
@@ -97,29 +100,39 @@ def draining() -> set[str]:
 
 
 def brought() -> list[dict[str, float]]:
-    """Nodes that the cluster's autoscaler could start, one of each kind; empty where there is none."""
+    """Nodes that the cluster's autoscaler could start, one of each kind; empty where none is known.
+
+    It is known from what the autoscaler told Ray, or from the file that Ray's cluster launcher leaves on the
+    head. KubeRay's says nothing that could be read here.
+    """
     ask = getattr(ray._private.state.state, "get_cluster_config", None)
     config: Any = ask() if ask is not None else None
-    if config is None:
-        return []
-    groups = [g for g in config.node_group_configs if g.max_count != 0]
-    return [{name: float(amount) for name, amount in g.resources.items()} for g in groups]
+    if config is not None:
+        groups = [dict(group.resources) for group in config.node_group_configs if group.max_count != 0]
+        return [_floats(resources) for resources in groups]
+    file = BOOTSTRAP.expanduser()
+    said: Any = yaml.safe_load(file.read_text()) if file.is_file() else {}
+    kinds = said.get("available_node_types", {}).values()
+    return [_floats(kind.get("resources", {})) for kind in kinds if kind.get("max_workers", 1) != 0]
 
 
-def fitting(resources: Resources) -> int:
+def fitting(resources: Resources, may_come: bool = False) -> int:
     """How many workers fit into the whole cluster at once, whatever else runs there; 0 if nodes may come.
+
+    Args:
+        may_come: the user said so, by how many workers there are to be.
 
     Raises:
         ClusterError: not even one, now or later.
     """
     nodes = list(alive().values())
     fit = room(nodes, resources)
-    if fit == 0 and not room(brought(), resources, 1):
+    if fit == 0 and not may_come and not room(brought(), resources, 1):
         wanted = {name: 0.0 for bundle in (*resources.bundles, *resources.beside) for name in bundle}
         raise ClusterError(
             f"one worker needs {resources.words()}, and no node has that: the most on one node is "
             f"{amounts(_most(nodes, wanted))}. Lower `workers.cpu`, `workers.gpu` or `workers.resources`, or "
-            "add nodes"
+            "add nodes. Where they are still to come, say so with `workers.min`: the search waits for them"
         )
     return fit
 
@@ -175,6 +188,10 @@ def _take(left: list[dict[str, float]], bundles: Sequence[Amounts], strategy: st
         take(able[0], bundle)
         used.append(able[0])
     return True
+
+
+def _floats(resources: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(amount) for name, amount in resources.items()}
 
 
 def _holds(node: Amounts, bundles: Sequence[Amounts]) -> bool:

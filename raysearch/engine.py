@@ -196,7 +196,10 @@ class Search:
         missing = state.leases.keys() - set(holding) - self._committing
         self.leases.take_back(worker, [segment for segment in state.leases if segment in missing])
         self.check(now)
-        if self.over or (not holding and (state.retiring or self.winding is not None)):
+        leaves = not holding and (state.retiring or self.winding is not None)
+        if leaves:
+            self.leases.forget(worker)
+        if leaves or self.over:
             return Reply(stop=True, keep=self._keep)
         if state.retiring or not self._is_staffed():
             return Reply(keep=self._keep, bars=self.standings.bars)
@@ -259,6 +262,8 @@ class Search:
 
     def beat(self, worker: str, current: int | None, iteration: int, now: float) -> bool:
         """Notes a sign of life and progress; True if the worker should stop."""
+        if worker not in self.leases.workers:  # it is on its way out, or has not said hello in this life
+            return self.over
         state = self.leases.see(worker, now)
         if current is not None and (current, iteration) != (state.current, state.iteration):
             state.follow(current, iteration, now)

@@ -120,9 +120,10 @@ def _measure(spec: SearchSpec, how: How, limit_s: float, horizon: int) -> tuple[
 
     resources = resources_of(spec.workers)
     with connected(how.address, how.local):
-        fit = fitting(resources)
-        workers = max(1, fit) if spec.workers.most is None else spec.workers.most
-        share = [_configs(spec, i) for i in range(max(1, min(workers, fit)))]
+        fit = max(1, fitting(resources))
+        workers = fit if spec.workers.count == "auto" else int(spec.workers.count)
+        workers = min(workers, spec.workers.max or workers)
+        share = [_configs(spec, i) for i in range(min(workers, fit))]
         found = measure_on_ray(job, share, resources, limit_s, horizon)
     return together(found), workers, can_pause(trainable)
 

@@ -123,8 +123,9 @@ class Coordinator:
     async def beat(self, worker: str, current: int | None, iteration: int) -> tuple[bool, str, str]:
         """(should the worker stop, which life of the coordinator this is, why it has to go or nothing)."""
         stop = self._search.beat(worker, current, iteration, time.time())
-        state = self._search.leases.workers[worker]
-        return stop, self._life, DRAINED if state.node in self._draining else ""
+        state = self._search.leases.workers.get(worker)
+        is_drained = state is not None and state.node in self._draining
+        return stop, self._life, DRAINED if is_drained else ""
 
     async def adopt(
         self, worker: str, handle: Any, leases: Sequence[Lease], node: str = "", level: int = 0

@@ -12,6 +12,7 @@ from raysearch.cluster.room import Amounts, Resources, fit, room, take
 
 SHORT_S = 2.0  # how long nodes may be missing before it is said
 BUSY_S = 60.0  # how long workers for which there is room may take to come before it is said
+AHEAD = 32  # workers that wait beyond those for which there is room
 LINGER_S = 30.0  # how long bigger workers stay after the last segment that needed one
 
 
@@ -37,8 +38,9 @@ class Bounds:
     """How many workers there may be.
 
     Attributes:
-        most: None is as many as the nodes have room for.
-        can_grow: an autoscaler brings nodes to those that wait; it is asked for `most`, if that is said.
+        most: None is as many as the nodes have room for; else so many are asked for, since what waits is
+            what an autoscaler looks at.
+        can_grow: an autoscaler is known to bring nodes.
     """
 
     least: int = 1
@@ -93,8 +95,7 @@ class Fleet:
         big = len(start) + sum(m.level > 0 and m.name not in gone for m in staying)
         more = self._target(left, big) - len(small)
         waiting = [m.name for m in reversed(small) if not m.node]
-        pending = [m for m in staying if m.level and not m.node]
-        unneeded = [m.name for m in pending if not self._is_needed(m.level, now)]
+        unneeded = [m.name for m in staying if m.level and not m.node and not work.get(m.level)]
         cancel = (*waiting[: max(0, -more)], *unneeded)
         return Orders((*start, *(0,) * max(0, more)), cancel, tuple(sorted(retire)))
 
@@ -119,11 +120,12 @@ class Fleet:
     def _target(self, left: Mapping[str, Amounts], big: int) -> int:
         """How many ordinary workers there should be, beside so many bigger ones."""
         bounds = self.bounds
-        if bounds.can_grow and bounds.most is not None:
-            return max(0, bounds.most - big)
-        fitting = room(list(left.values()), self.shares[0])
-        wanted = max(fitting, bounds.least - big)
-        return wanted if bounds.most is None else max(0, min(wanted, bounds.most - big))
+        wanted = max(room(list(left.values()), self.shares[0]), bounds.least - big)
+        if bounds.most is None:
+            return wanted
+        if bounds.can_grow or len(self.shares) == 1:  # else those that wait would take what bigger ones need
+            wanted += AHEAD
+        return max(0, min(wanted, bounds.most - big))
 
     def _is_needed(self, level: int, now: float) -> bool:
         return now - self._needed_at.get(level, float("-inf")) < LINGER_S
@@ -136,7 +138,7 @@ class Fleet:
         work: Mapping[int, int],
         now: float,
     ) -> tuple[list[int], set[str]]:
-        """(levels to start, names to retire) of workers with a bigger share; takes those from what is left."""
+        """(levels to start, names to retire) for bigger shares; takes those from what is left."""
         start: list[int] = []
         retire: set[str] = set()
         for level in range(len(self.shares) - 1, 0, -1):

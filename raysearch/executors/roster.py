@@ -10,6 +10,7 @@ from typing import Any
 from ray import cloudpickle, tune
 from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -32,7 +33,7 @@ def muster(workers: Workers) -> tuple[Fleet, Growth, int]:
     if resources.is_nothing:
         raise SpecError("workers: cpu, gpu and resources are all 0; a worker needs a share of something")
     kinds = brought()
-    fitting_now = fitting(resources)
+    fitting_now = fitting(resources, may_come=workers.min is not None or workers.max is not None)
     nodes = [*alive().values(), *kinds]
     shares = shares_of(workers, nodes)
     growth = Growth()
@@ -40,7 +41,8 @@ def muster(workers: Workers) -> tuple[Fleet, Growth, int]:
         growing = {resource_name(key) for key in workers.on_oom}
         words = tuple(amounts({n: a for n, a in s.bundle().items() if n in growing}) for s in shares)
         growth = Growth(words, beyond(workers, shares, nodes))
-    count = max(1, fitting_now) if workers.most is None else workers.most
+    count = max(workers.least, fitting_now) if workers.count == "auto" else workers.count
+    count = min(count, workers.most or count)
     return Fleet(shares, Bounds(workers.least, workers.most, bool(kinds))), growth, count
 
 
@@ -189,6 +191,13 @@ class Deaths(tune.Callback):  # type: ignore[misc]
         error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).exists() else None
         if isinstance(error, RayActorError):
             self._coordinator.died.remote(trial.config["worker"], *cause_of(error))
+
+
+class Silent(TrialProgressCallback):  # type: ignore[misc]
+    """In the place of Tune's own, which prints a line for a worker that is cancelled."""
+
+    def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
+        """Says nothing."""
 
 
 def cause_of(error: RayActorError) -> tuple[Death, str]:

@@ -35,7 +35,7 @@ from raysearch.executors.neighbours import Neighbours, claim_of, within
 from raysearch.executors.notice import Left, Notice
 from raysearch.executors.output import TrialOutput
 from raysearch.executors.protocol import Job, Turn
-from raysearch.executors.roster import Asking, Cancelling, Deaths, Roster
+from raysearch.executors.roster import Asking, Cancelling, Deaths, Roster, Silent
 from raysearch.executors.worker import Loop
 from raysearch.paths import RunPaths
 from raysearch.session import Setup
@@ -221,7 +221,7 @@ def run_tune(
     roster.carry_out(within(fleet.orders((), alive(), {}, time.monotonic()), (), part))
     try:
         deaths = Deaths(coordinator)
-        fit = _Fit(_tuner(setup, name, roster, fleet.shares, over, [*callbacks, deaths]))
+        fit = _Fit(_tuner(setup, name, roster, fleet.shares, over, [*callbacks, deaths, Silent()]))
         with (
             environment(**TUNE_ENVIRONMENT),
             _logged(RunPaths(setup.run).logs / "tune.log"),
