@@ -391,6 +391,7 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: M
         isolate=spec.isolate,
         is_fused=is_fused,
         samples=_samples(spec) if is_fused else (),
+        grace_s=spec.workers.grace_s,
     )
     run = _run_inline if how.executor == "inline" else _run_tune
     with sinking(root.absolute(), spec.sinks, how.say), tracked(root.absolute(), spec.wandb, how.say):
@@ -421,20 +422,24 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
 
 
 def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
-    from raysearch.cluster.connect import Resources, connected, fitting, gpu_kinds
+    from raysearch.cluster.connect import connected, gpu_kinds
+    from raysearch.executors.roster import muster
     from raysearch.executors.tune import run_tune
 
-    resources = Resources(spec.workers.cpu, spec.workers.gpu, spec.workers.resources)
-    if not resources.bundle():
-        raise SpecError("workers: cpu, gpu and resources are all 0; a worker needs a share of something")
     with connected(how.address, how.local):
-        fit = fitting(resources)
-        count = fit if spec.workers.count == "auto" else int(spec.workers.count)
+        fleet, growth, count = muster(spec.workers)
         kinds = gpu_kinds() if spec.workers.gpu else None
         rests_on = {**setup.fingerprint, "gpu": kinds or setup.fingerprint.get("gpu")}
         notes = _sharing(spec, count)
-        setup = dataclasses.replace(setup, notes=notes, prefers_home=job.is_fused, fingerprint=rests_on)
-        return run_tune(setup, job, count, resources, how.on_status, list(how.callbacks))
+        setup = dataclasses.replace(
+            setup,
+            notes=notes,
+            prefers_home=job.is_fused,
+            fingerprint=rests_on,
+            least_workers=spec.workers.least,
+            growth=growth,
+        )
+        return run_tune(setup, job, fleet, how.on_status, list(how.callbacks))
 
 
 def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:

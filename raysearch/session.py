@@ -15,10 +15,12 @@ from raysearch.budget import Account, Spent
 from raysearch.checkpoints import Checkpoints
 from raysearch.engine import Limits, Search
 from raysearch.errors import JournalBusyError, JournalError, SpecError
+from raysearch.growth import Growth
 from raysearch.journal import Journal, read_events, read_table
 from raysearch.orders import Orders, given_at
 from raysearch.paths import RunPaths
 from raysearch.pausing import RUN_ORDERS, begin
+from raysearch.sharing import Claim
 from raysearch.spec import SearchSpec
 from raysearch.stored import checkpoints_of
 from raysearch.tree import Outcome
@@ -39,8 +41,10 @@ class Setup:
         run: where it is.
         spec: resolved, without the trainable.
         notes: what the user should be told.
-        prefers_home: see `engine.Search`.
+        prefers_home, growth: see `engine.Search`.
+        least_workers: see `engine.Limits`.
         fingerprint: what the run rests on (see `raysearch.fingerprint`); noted in the journal.
+        claim: on the cluster's workers, beside those of other searches.
         began: when this life was asked for; earlier orders to pause or stop were meant for an earlier life.
     """
 
@@ -50,6 +54,9 @@ class Setup:
     prefers_home: bool = False
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     began: float = 0.0
+    claim: Claim | None = None
+    least_workers: int = 1
+    growth: Growth = field(default_factory=Growth)
 
 
 class Session:
@@ -91,9 +98,10 @@ class Session:
                 mode=spec.mode,
                 journal=journal,
                 checkpoints=Deleter(checkpoints),
-                limits=limits_of(spec),
+                limits=dataclasses.replace(limits_of(spec), least_workers=setup.least_workers),
                 now=now,
                 prefers_home=setup.prefers_home,
+                growth=setup.growth,
             )
             account = Account(journal.events())
             taken = set()

@@ -157,7 +157,7 @@ def _load(
 def _with_workers(spec: SearchSpec, count: int | None) -> SearchSpec:
     if count is None:
         return spec
-    return dataclasses.replace(spec, workers=dataclasses.replace(spec.workers, count=count))
+    return dataclasses.replace(spec, workers=spec.workers.with_count(count))
 
 
 def _edited(
