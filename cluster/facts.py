@@ -71,7 +71,7 @@ class ClusterFacts:
         storage: which was looked at; None if none was.
         storage_error: why the driver cannot even write there; nodes were then not asked.
         has_trainable: it was asked for.
-        worker: what one worker takes; empty without a spec.
+        worker: what one worker takes, in words; empty without a spec.
         room: how many workers fit at once; 0 with `no_room` saying why not even one.
         wandb: what is said of sending to W&B, and whether something is wrong with it; None without `wandb:`.
     """
@@ -84,7 +84,7 @@ class ClusterFacts:
     storage: str | None = None
     storage_error: str = ""
     has_trainable: bool = False
-    worker: Mapping[str, float] = field(default_factory=dict)
+    worker: str = ""
     room: int = 0
     no_room: str = ""
     wandb: tuple[str, bool] | None = None

@@ -83,8 +83,8 @@ def _room(facts: ClusterFacts) -> Iterator[Finding]:
     if facts.no_room:
         yield Finding(Level.fatal, "room", facts.no_room)
     elif facts.worker:
-        each = ", ".join(f"{amount:g} {name}" for name, amount in facts.worker.items())
-        yield Finding(Level.good, "room", f"{_count(facts.room, 'worker')} at once, each with {each}")
+        text = f"{_count(facts.room, 'worker')} at once, each with {facts.worker}"
+        yield Finding(Level.good, "room", text)
 
 
 def _versions(facts: ClusterFacts) -> Iterator[Finding]:

@@ -5,8 +5,10 @@ RaysearchError
 ├── TrainableError    the user's trainable cannot be imported or does not keep the contract
 ├── JournalError      a journal is torn in the middle, or foreign
 │   └── JournalBusyError    another process has it open
+├── StoreError        an object store cannot be reached, or refuses
 ├── CheckpointError   a checkpoint cannot be written, found or read
 ├── RunError          a run exists already, does not exist, or cannot go on
+│   └── ClusterLostError    the cluster that it ran on is gone
 └── ClusterError      the cluster cannot be reached or has too little for one worker
 
 The command line prints these without a traceback and exits with 2. Anything else is our bug.
@@ -38,12 +40,20 @@ class JournalBusyError(JournalError):
     """A journal is open in another process."""
 
 
+class StoreError(RaysearchError):
+    """An object store cannot be reached, or refuses what was asked."""
+
+
 class CheckpointError(RaysearchError):
     """A checkpoint cannot be written, found or read."""
 
 
 class RunError(RaysearchError):
     """A run exists already, is missing, or cannot go on as asked."""
+
+
+class ClusterLostError(RunError):
+    """The Ray cluster that the search ran on is gone; nothing can be asked of it any more."""
 
 
 class ClusterError(RaysearchError):

@@ -20,7 +20,7 @@ from raysearch.executors.protocol import Job, Turn
 from raysearch.journal import Journal, read_outcomes
 from raysearch.leases import Overdue
 from raysearch.paths import RunPaths
-from raysearch.session import Setup
+from raysearch.session import Session, Setup
 from raysearch.spec import make_spec
 from raysearch.tree import Outcome, Status
 
@@ -124,6 +124,46 @@ def test_outcomes_that_cannot_be_written_are_asked_for_again_and_the_search_ends
     assert "no space left on device. Every acknowledged outcome is in it" in failed
     assert f"raysearch resume {tmp_path}" in failed
     assert list(read_outcomes(tmp_path / "journal")) == []
+
+
+def test_a_coordinator_waits_for_storage_that_is_out_of_reach_just_now(
+    play: Callable[[Story], Coordinator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, tries = Session.open, []
+
+    def open_later(setup: Setup, now: float) -> Session:
+        tries.append(now)
+        if len(tries) == 1:
+            raise OSError(5, "Input/output error")
+        if len(tries) == 2:
+            Journal.open(tmp_path / "away")
+        return opened(setup, now)
+
+    monkeypatch.setattr(Session, "open", open_later)
+
+    async def story(c: Coordinator) -> None:
+        lease = (await c.exchange(Turn("w", want=1))).leases[0]
+        await c.exchange(Turn("w", [completed(lease)], 0))
+
+    monkeypatch.setattr(module, "RETRIES_S", (0.0, 0.0))
+    play(story)
+    assert len(tries) == 3
+    assert len(list(read_outcomes(tmp_path / "journal"))) == 1
+
+
+def test_a_coordinator_does_not_wait_for_a_damaged_journal(
+    play: Callable[[Story], Coordinator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def damaged(setup: Setup, now: float) -> Session:
+        tries.append(now)
+        raise JournalError("broken at byte 24, with whole rows behind it")
+
+    monkeypatch.setattr(Session, "open", damaged)
+    with pytest.raises(JournalError, match="broken at byte 24"):
+        play(lambda c: asyncio.sleep(0))
+    assert len(tries) == 1
 
 
 def test_a_failing_look_at_the_workers_is_not_the_last(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scripted, completed, segment
 
+from raysearch.budget import Budget
 from raysearch.engine import GIVE_UP_AFTER, LOSS_LIMIT, Limits, Search
 from raysearch.errors import JournalError
 from raysearch.exchange import Lease
@@ -50,9 +52,7 @@ class Store:
         return self.bytes
 
 
-def make(
-    *segments: Segment, keep: Iterable[int] = (), **limits: float
-) -> tuple[Search, Scripted, Log, Store]:
+def make(*segments: Segment, keep: Iterable[int] = (), **limits: Any) -> tuple[Search, Scripted, Log, Store]:
     strategy, log, store = Scripted(segments, keep), Log(), Store()
     search = Search(
         strategy,
@@ -60,7 +60,7 @@ def make(
         mode="min",
         journal=log,
         checkpoints=store,
-        limits=Limits(**limits),  # type: ignore[arg-type]
+        limits=Limits(**limits),
     )
     return search, strategy, log, store
 
@@ -321,12 +321,20 @@ def test_over_the_quota_workers_are_told_to_write_no_more_and_the_user_is_told_w
 @pytest.mark.parametrize(
     ("limits", "ending"),
     [
-        ({"hours": 1.0}, "the budget of 1 hours is used up"),
-        ({"gpu_hours": 0.5, "gpus_per_worker": 0.5}, "the budget of 0.5 GPU-hours is used up"),
-        ({"trials": 1}, "the budget of 1 trials is used up"),
+        ({"budget": Budget(hours=1.0)}, "the budget of 1 hours is used up"),
+        (
+            {"budget": Budget(gpu_hours=0.5), "gpus_per_worker": 0.5},
+            "the budget of 0.5 GPU-hours is used up",
+        ),
+        ({"budget": Budget(cpu_hours=2.0), "cpus_per_worker": 2.0}, "the budget of 2 CPU-hours is used up"),
+        (
+            {"budget": Budget(money=3.0, prices={"hour": 1.0, "worker_hour": 2.0})},
+            "the budget of 3 in money is used up",
+        ),
+        ({"budget": Budget(trials=1)}, "the budget of 1 trials is used up"),
     ],
 )
-def test_a_budget_ends_the_search_with_its_reason(limits: dict[str, float], ending: str) -> None:
+def test_a_budget_ends_the_search_with_its_reason(limits: dict[str, Any], ending: str) -> None:
     search, *_ = make(segment(0), segment(1), **limits)
     search.lease("w", 1, 0.0)
     done = dataclasses.replace(completed(segment(0)), seconds=3600.0)
@@ -377,6 +385,24 @@ def test_a_segment_that_was_only_in_hand_when_workers_died_is_not_blamed() -> No
         search.commit(search.lose(f"w{n}", 1.0, "its worker died"))
     assert {o.status for o in log.rows} == {Status.LOST}
     assert waits.id not in {o.segment.id for o in log.rows}
+
+
+def test_where_machines_go_away_all_the_time_no_segment_is_blamed_for_it() -> None:
+    long, short = segment(0, stop=9), [segment(t) for t in range(1, LOSS_LIMIT + 1)]
+    search, _, log, _ = make(long, *short)
+    for n in range(LOSS_LIMIT):  # the long one is in training at every death, beside one that does no harm
+        for worker, held in (("v", long), ("w", short[n])):
+            search.adopt(worker, [Lease(held)], 0.0)
+            search.beat(worker, held.id, 0, 0.0)
+            search.commit(search.lose(worker, 1.0, "its worker died"))
+        search.exchange("w", [completed(short[n])], 0, 2.0, ())
+    assert {o.status for o in log.rows if o.segment.id == long.id} == {Status.LOST}
+    for _ in range(LOSS_LIMIT):  # and now it alone
+        search.adopt("v", [Lease(long)], 3.0)
+        search.beat("v", long.id, 0, 3.0)
+        search.commit(search.lose("v", 4.0, "its worker died"))
+    assert log.rows[-1].status is Status.FAILED
+    assert log.rows[-1].error == f"its worker died, {2 * LOSS_LIMIT} times: this segment kills its worker"
 
 
 def test_a_parent_that_a_restarted_search_forgot_is_found_in_the_journal() -> None:

@@ -127,9 +127,9 @@ def test_fatal_findings_come_first() -> None:
 
 
 def test_room_says_how_many_workers_fit_or_why_none_does() -> None:
-    texts = [f.text for f in judge(cluster(worker={"CPU": 2.0}, room=8))]
+    texts = [f.text for f in judge(cluster(worker="2 CPU", room=8))]
     assert "8 workers at once, each with 2 CPU" in texts
-    (found,) = bad(cluster(worker={"GPU": 4.0}, no_room="one worker needs 4 GPU"))
+    (found,) = bad(cluster(worker="4 GPU", no_room="one worker needs 4 GPU"))
     assert (found.level, found.about) == (Level.fatal, "room")
 
 

@@ -1,4 +1,4 @@
-"""Searches as jobs of a real Ray cluster with a dashboard, two nodes and a token, driven by the real command."""
+"""Searches as jobs of a real Ray cluster: a dashboard, two nodes, a token; driven by the real command."""
 
 from __future__ import annotations
 
@@ -60,7 +60,6 @@ class Cluster:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
         )
 
 
@@ -88,18 +87,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     port, board = free_port(), free_port()
     start = [str(BIN / "ray"), "start", "--block", "--num-cpus=2", "--object-store-memory=100000000"]
     start += ["--min-worker-port=0", "--max-worker-port=0", "--node-ip-address=127.0.0.1"]
-    head = [
-        "--head",
-        f"--port={port}",
-        f"--dashboard-port={board}",
-        f"--ray-client-server-port={free_port()}",
-    ]
+    head = ["--head", f"--port={port}", f"--dashboard-port={board}", f"--temp-dir={short}"]
+    head.append(f"--ray-client-server-port={free_port()}")
     log = (home / "ray.log").open("w")
 
     def begin(*more: str, **extra: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([*start, *more], env={**environment, **extra}, stdout=log, stderr=log)
 
-    processes = [begin(*head, f"--temp-dir={short}")]
+    processes = [begin(*head)]
     try:
         wait_for(lambda: _listens(board), 120)
         processes.append(begin(f"--address=127.0.0.1:{port}", RAY_AUTH_MODE="token"))
@@ -134,19 +129,11 @@ def test_a_submitted_search_is_followed_to_its_end_and_then_seen_by_its_job_or_i
     assert "6 of 6" in done.stdout
     assert len(load(tmp_path / "runs" / "first").trials()) == 6
 
-    status = cluster.run("status", job)
-    assert re.match(rf"{job}  SUCCEEDED", status.stdout)
-    assert "trials   6 of 6" in status.stdout
     values = json.loads(cluster.run("status", "first", "--json").stdout)
-    assert (values["job"]["job"], values["run"]["trials"]) == (job, 6)
+    assert (values["job"]["status"], values["run"]["trials"]) == ("SUCCEEDED", 6)
     assert "6 of 6" in cluster.run("logs", job, "-n", "0").stdout
     listed = json.loads(cluster.run("cluster", "jobs", "--address", cluster.gcs, "--json").stdout)
     assert [entry["job"] for entry in listed] == [job], "the small jobs that only read are not listed"
-
-    again = cluster.run("launch", "search.yaml", "--submit", "--address", cluster.url)
-    assert again.returncode == 2
-    assert "a run exists at" in again.stdout
-    assert "failed with exit code 2" in again.stderr
 
 
 @pytest.mark.slow
@@ -158,19 +145,21 @@ def test_a_job_that_is_stopped_ends_cleanly_and_its_run_goes_on(cluster: Cluster
     job = submitted.stdout.strip()
     run = tmp_path / "runs" / "long"
     wait_for(lambda: (run / "spec.yaml").exists() and len(load(run).trials()) > 0, 120)
+    refused = cluster.run("stop", job, "--grace", "soon")
+    assert "--grace" in refused.stderr
     stopped = cluster.run("cluster", "stop", job)
     assert re.match(rf"{job}  STOPPED", stopped.stdout), stopped.stdout + stopped.stderr
     assert f"-- resume {run}" in stopped.stdout
     assert "stopped by SIGTERM" in cluster.run("logs", job, "-n", "0").stdout
     trials = len(load(run).trials())
-    words = ["best", str(run), "--json"]
-    asked = cluster.run("cluster", "submit", "--address", cluster.url, "--", *words)
-    assert asked.returncode == 0, asked.stdout + asked.stderr
-    assert '"value":' in asked.stdout
+    asked = cluster.run("cluster", "submit", "--address", cluster.url, "--", "best", "/nowhere")
+    assert asked.returncode == 2, asked.stdout + asked.stderr
+    assert "no run at '/nowhere'" in asked.stdout, "what the cluster printed"
+    assert "failed with exit code 2" in asked.stderr
     assert len(load(run).trials()) == trials, "nothing is running it any more"
 
 
-def test_the_doctor_looks_at_both_nodes_from_within_and_from_outside(
+def test_the_doctor_looks_at_every_node_from_within_and_from_outside(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     write_spec(cluster, tmp_path / "runs")
@@ -228,7 +217,7 @@ def test_what_cannot_be_submitted_is_refused_before_anything_is_sent(
 ) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     assert "which Ray deletes after the job" in run_here(capsys, "launch", spec, "--address", nowhere)
-    assert "there is no file" in run_here(capsys, "launch", "none.yaml", "--submit")
+    assert "there is no such file" in run_here(capsys, "launch", "none.yaml", "--submit")
     assert "add --submit" in run_here(capsys, "launch", spec, "--pip", "timm")
     local = run_here(capsys, "launch", spec, "--submit", "--local", "--storage", "/tmp/x")
     assert "leave out --local" in local

@@ -95,7 +95,7 @@ def render(
 def submit(
     words: options.JobCommand,
     address: options.Address = None,
-    wait: options.Wait = True,
+    wait: options.FollowJob = True,
     working_dir: options.WorkingDir = None,
     exclude: options.Exclude = None,
     pip: options.Pip = None,

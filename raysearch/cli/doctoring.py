@@ -116,14 +116,14 @@ def _shipped(search: SearchSpec) -> bytes:
 
 def _with_spec(facts: ClusterFacts, search: SearchSpec) -> ClusterFacts:
     """The facts with how many workers fit, and what becomes of W&B."""
-    from raysearch.cluster.connect import Resources, fitting
+    from raysearch.cluster.room import fitting, resources_of
     from raysearch.errors import RunError
     from raysearch.tracking.settings import decide
 
-    worker = Resources(search.workers.cpu, search.workers.gpu, search.workers.resources)
-    room, no_room = 0, ""
+    workers = search.workers
+    worker, room, no_room = resources_of(workers), 0, ""
     try:
-        room = fitting(worker)
+        room = fitting(worker, may_come=workers.min is not None or workers.max is not None)
     except ClusterError as error:
         no_room = str(error)
     wandb = None
@@ -134,7 +134,7 @@ def _with_spec(facts: ClusterFacts, search: SearchSpec) -> ClusterFacts:
             wandb = (decision.why or "W&B: off", not decision.send and not is_off)
         except RunError as error:
             wandb = (str(error), True)
-    return dataclasses.replace(facts, worker=worker.bundle(), room=room, no_room=no_room, wandb=wandb)
+    return dataclasses.replace(facts, worker=worker.words(), room=room, no_room=no_room, wandb=wandb)
 
 
 def _on_the_cluster(

@@ -22,7 +22,9 @@ def logs(
     """Show what the workers of a run printed, or the output of a submitted job."""
     place = elsewhere(run, address)
     if place is None:
-        _show_files(Path(run).expanduser(), lines, follow_it)
+        from raysearch.launch import existing_run
+
+        _show_files(existing_run(run), lines, follow_it)
     elif follow_it:
         follow(place)
     else:

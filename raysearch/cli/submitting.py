@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from raysearch.cli.output import command, print_json, say
-from raysearch.errors import ClusterError, RunError, SpecError
+from raysearch.errors import ClusterError, RunError, SpecError, StoreError
 
 if TYPE_CHECKING:
     from raysearch.cluster.jobs import Jobs, JobState
@@ -153,7 +153,7 @@ def elsewhere(target: str, address: str | None) -> Place | None:
     if address is None:
         try:
             existing_run(target)
-        except RunError as error:
+        except (RunError, StoreError) as error:
             if (known := find(target)) is None:
                 hint = "a job of another machine is found by --address http://HEAD:8265"
                 raise RunError(f"{error}; nor was a job {target!r} submitted from here ({hint})") from None
@@ -180,6 +180,23 @@ def show_job(place: Place, as_json: bool) -> None:
         return
     print(f"{state.run} cannot be read yet; the last that the job printed:")
     print("\n".join(place.jobs.log(state.job).rstrip().splitlines()[-10:]))
+
+
+def order_there(place: Place, words: Sequence[str]) -> None:
+    """Gives an order (pause, stop) to a job's run, by a small job on the cluster; prints its answer.
+
+    Raises:
+        ClusterError: the job has no run, or the order was refused.
+    """
+    state = place.jobs.state(place.job)
+    if not state.run:
+        raise ClusterError(f"{place.job} searches no run; end it: {command('cluster', 'stop', place.job)}")
+    code, text = place.jobs.ask(["raysearch", words[0], state.run, *words[1:]], like=place.job)
+    if code != 0:
+        raise ClusterError(
+            text.strip().splitlines()[-1].removeprefix("error: ") if text.strip() else "refused"
+        )
+    print(text.rstrip())
 
 
 def list_jobs(jobs: Jobs, as_json: bool) -> None:

@@ -1,0 +1,269 @@
+"""`raysearch bench chaos`: searches on a cluster of several nodes in which things go wrong all the time.
+
+Three nodes in network namespaces (see `machines`), the run on a small disk of its own. At random moments
+something is killed, frozen, cut off or filled (see `faults`); a node that is gone is replaced, and a driver
+that was killed is followed by `raysearch resume`, as a batch system would. Afterwards an independent reader
+(see `audit`) compares the journal with what the workers saw acknowledged, and with the same search in peace.
+Needs Linux, root, iproute2 and util-linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raysearch.bench import audit
+from raysearch.bench.contest import BenchError, show
+from raysearch.bench.faults import FAULTS, Scene, Undo
+from raysearch.bench.machines import Machines, mounted, why_not
+from raysearch.bench.tally import Tally, row, summarise
+
+CPUS = (1, 2, 2)  # logical ones of the head and of the other nodes
+PATIENCE_S = 120.0  # a search that has no fault any more and does not end in so long has got stuck
+GONE_S = 90.0  # the command says that the cluster is gone within so long
+TICK_S = 0.05
+ON_DISK = ("full disk", "disk out of reach")
+YOUNG_S = 20.0  # a command that ends sooner has not begun to search
+AGAIN_S = 1.0  # until a command that was refused is started again
+
+
+class Chaos:
+    """One search among faults."""
+
+    def __init__(self, scene_folder: Path, machines: Machines, disk: Path, seed: int, o: Any) -> None:
+        self.tally = Tally(seed, "caviar" if _is_halving(seed, o) else "panda")
+        self._folder, self._machines, self._disk, self._o = scene_folder, machines, disk, o
+        self._rng = random.Random(seed)
+        self._run = disk / f"run-{seed}"
+        self._log = scene_folder / f"driver-{seed}.log"
+        self._undo: list[tuple[float, str, Undo]] = []
+        self._started_at = 0.0
+        self._scene: Scene
+
+    def play(self, faults: int) -> Tally:
+        """Runs the search with up to so many faults, and the audit."""
+        witnessed = self._folder / f"witnessed-{self.tally.seed}"
+        witnessed.mkdir()
+        spec = self._folder / f"spec-{self.tally.seed}.yaml"
+        spec.write_text(spec_of(self._run, self.tally.seed, witnessed, self._o))
+        calm = in_peace(spec, self._folder)
+        began = time.monotonic()
+        self._scene = Scene(self._machines, self._disk, self._rng, self._start("launch", str(spec)))
+        try:
+            self._suffer(faults)
+        finally:
+            self._mend(float("inf"))
+        self.tally.seconds = time.monotonic() - began
+        kept = _is_halving(self.tally.seed, self._o)
+        found = audit.audit(self._run / "journal", witnessed, calm / "journal", trials_keep_configs=kept)
+        self.tally.findings = found
+        return self.tally
+
+    def _suffer(self, faults: int) -> None:
+        fault_at = last = time.monotonic() + self._rng.uniform(*self._o.gap)
+        while True:
+            now = time.monotonic()
+            self._mend(now)
+            if self._tend():
+                return
+            if now >= fault_at and sum(self.tally.faults.values()) < faults:
+                self._hit()
+                last = time.monotonic()
+                fault_at = last + self._rng.uniform(*self._o.gap)
+            if now - last > PATIENCE_S + self._o.gap[1]:
+                raise BenchError(f"the search got stuck: see {self._log} and {self._run}")
+            time.sleep(TICK_S)
+
+    def _hit(self) -> None:
+        names = [name for name in FAULTS if self._o.only is None or name in self._o.only]
+        name = self._rng.choices(names, [FAULTS[name][0] for name in names])[0]
+        done = FAULTS[name][1](self._scene) if (self._run / "spec.yaml").exists() else None
+        if done is None:
+            return
+        self.tally.faults[name] += 1
+        self._say(f"{name}: {done.to}" + (f" for {done.seconds:.1f} s" if done.undo else ""))
+        if done.undo is not None:
+            self._undo.append((time.monotonic() + done.seconds, name, done.undo))
+
+    def _mend(self, now: float) -> None:
+        for entry in [entry for entry in self._undo if entry[0] <= now]:
+            self._undo.remove(entry)
+            entry[2]()
+
+    def _tend(self) -> bool:
+        """Replaces dead nodes, and resumes after a killed driver or head; True if the search is complete."""
+        scene = self._scene
+        if scene.head_is_dead:
+            self._new_cluster()
+        for node in self._machines.nodes[1:]:
+            if not node.is_alive:
+                self._machines.remove(node)
+                self._machines.start(CPUS[1])
+        if scene.driver.poll() is None:
+            return False
+        if scene.driver.returncode == 0:
+            self.tally.is_complete = True
+            return True
+        if not scene.driver_was_killed:
+            self._note_end()
+        self._resume()
+        return False
+
+    def _note_end(self) -> None:
+        """The command ended of itself: because it was just started on a bad disk, or because of a defect."""
+        said = _last_line(self._log)
+        disk_is_bad = any(name in ON_DISK for _, name, _ in self._undo)
+        is_young = time.monotonic() - self._started_at < YOUNG_S
+        self._say(f"the command ended: {said}")
+        if disk_is_bad and is_young and said.startswith("error:"):
+            self.tally.refused += 1
+            time.sleep(AGAIN_S)
+        else:
+            self.tally.hands.append(said)
+            self._mend(float("inf"))
+
+    def _new_cluster(self) -> None:
+        """Waits for the command to say that the cluster is gone, and makes a new one."""
+        scene = self._scene
+        with contextlib.suppress(Exception):
+            scene.driver.wait(GONE_S)
+        said = _last_line(self._log)
+        if scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in said:
+            self.tally.hands.append(f"the head was killed, and the command said: {said}")
+            scene.driver.kill()
+            scene.driver.wait()
+        self._mend(float("inf"))
+        self._machines.replace_head(CPUS[0])
+        for cpus in CPUS[1:]:
+            self._machines.start(cpus)
+        scene.head_is_dead, scene.driver_was_killed = False, True
+
+    def _resume(self) -> None:
+        self.tally.resumes += 1
+        self._scene.driver_was_killed = False
+        self._scene.driver = self._start("resume", str(self._run))
+
+    def _start(self, verb: str, what: str) -> Any:
+        self._started_at = time.monotonic()
+        command = [sys.executable, "-m", "raysearch.cli", verb, what, "--address", self._machines.address]
+        return self._machines.popen(command, self._log)
+
+    def _say(self, text: str) -> None:
+        if self._o.verbose:
+            print(f"{time.strftime('%X')} [{self.tally.seed}] {text}", file=sys.stderr, flush=True)
+
+
+def main(argv: list[str]) -> int:
+    """Runs searches until so many faults were done, and prints the tally; 1 if anything was lost."""
+    o = parser().parse_args(argv)
+    if why := why_not():
+        raise BenchError(f"no cluster of several nodes can be made here: {why}")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # nodes and mounts go
+    tallies = run(o)
+    summary = summarise(tallies)
+    if o.keep:
+        rows = [dataclasses.asdict(tally) for tally in tallies]
+        Path(o.keep).write_text(json.dumps({"bench": "chaos", **summary, "searches": rows}, indent=1) + "\n")
+    show("chaos", [row(tally) for tally in tallies], [json.dumps(summary)], o.json)
+    return 0 if summary["is_clean"] else 1
+
+
+def run(o: Any) -> list[Tally]:
+    """The tallies of as many searches as it takes, with seeds counted up from the first."""
+    tallies: list[Tally] = []
+    with stage(o) as (folder, machines, disk):
+        while (left := o.faults - sum(sum(t.faults.values()) for t in tallies)) > 0:
+            chaos = Chaos(folder, machines, disk, o.seed + len(tallies), o)
+            tallies.append(chaos.play(left))
+            print(f"{row(tallies[-1])}", file=sys.stderr, flush=True)
+            shutil.rmtree(disk / f"run-{o.seed + len(tallies) - 1}", ignore_errors=not o.verbose)
+    return tallies
+
+
+@contextlib.contextmanager
+def stage(o: Any) -> Iterator[tuple[Path, Machines, Path]]:
+    """A cluster of three nodes, a folder for what is to be looked at afterwards, and a small disk."""
+    folder = Path(tempfile.mkdtemp(prefix="rs4-", dir="/tmp"))  # short: Ray's sockets are in it
+    try:
+        with mounted(folder / "disk", o.disk) as disk, Machines(folder) as machines:
+            for cpus in CPUS:
+                machines.add(cpus)
+            yield folder, machines, disk
+    finally:
+        if not o.verbose:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def spec_of(run: Path, seed: int, witnessed: Path, o: Any) -> str:
+    """The YAML of a search whose workers leave notes in `witnessed`."""
+    halving = {"name": "caviar", "samples": o.samples, "max_iterations": 9, "min_iterations": 1}
+    raising = {"name": "panda", "max_iterations": 45, "population": 3, "nudge": ["lr"]}
+    is_halving = _is_halving(seed, o)
+    strategy = {**halving, "sampler": "sobol", "finish": None} if is_halving else raising
+    fields = {
+        "name": run.name,
+        "storage": str(run.parent),
+        "trainable": "raysearch.bench.witnessed:Witnessed",
+        "space": {"lr": {"uniform": [0.01, 0.9]}},
+        "config": {"seconds": o.seconds, "kilobytes": 50, "witness": str(witnessed)},
+        "metric": "loss",
+        "mode": "min",
+        "strategy": strategy,
+        **({} if is_halving else {"baseline": {"lr": 0.02}}),
+        "workers": sum(CPUS),
+        "seed": seed,
+        "wandb": "off",
+    }
+    return yaml.safe_dump(fields)
+
+
+def _is_halving(seed: int, o: Any) -> bool:
+    """Whether a search is one by successive halving; else it raises three models together."""
+    return bool({"caviar": True, "panda": False, "both": seed % 2 == 0}[o.strategy])
+
+
+def in_peace(spec: Path, folder: Path) -> Path:
+    """The folder of the same search, in this process and undisturbed."""
+    from raysearch.launch import How, launch
+    from raysearch.spec import load_spec
+
+    sets = [f"name=calm-{spec.stem}", f"storage={folder}", "config.seconds=0", "config.witness=null"]
+    launch(load_spec(spec, sets), How(executor="inline"))
+    return folder / f"calm-{spec.stem}"
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "(nothing)"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options, and what they are if not said."""
+    made = argparse.ArgumentParser(prog="raysearch bench chaos", description=__doc__)
+    made.add_argument("--seed", type=int, default=0, help="of the first search; the next ones count up")
+    made.add_argument("--faults", type=int, default=200)
+    made.add_argument("--samples", type=int, default=60, help="trials of a search")
+    made.add_argument(
+        "--strategy", choices=("both", "caviar", "panda"), default="both", help="by turns, or one of them"
+    )
+    made.add_argument("--seconds", type=float, default=0.5, help="an iteration")
+    made.add_argument("--gap", type=float, nargs=2, default=(2.0, 5.0), help="seconds between two faults")
+    made.add_argument("--disk", type=int, default=64, help="MB of the disk that the run lies on")
+    made.add_argument("--only", nargs="*", choices=sorted(FAULTS), help="some kinds of faults")
+    made.add_argument("--keep", help="a file for the whole tally, as JSON")
+    made.add_argument("--verbose", action="store_true", help="say each fault, and leave logs and runs there")
+    made.add_argument("--json", action="store_true")
+    return made

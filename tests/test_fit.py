@@ -1,0 +1,111 @@
+"""Ray Tune beside the driver, when storage fails under it: it is begun again, and its log is silent."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raysearch.errors import ClusterLostError, RunError
+from raysearch.executors import tune as module
+from raysearch.executors.tune import _answer, _Fit, _Head, _QuietFile, _room_for_tune
+
+
+class Flaky:
+    """A tuner whose `fit` raises, if there is something to raise."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+    def fit(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+def fitted(monkeypatch: pytest.MonkeyPatch, *errors: BaseException | None) -> tuple[_Fit, list[Flaky]]:
+    monkeypatch.setattr(module, "RETRIES_S", (0.0, 0.0))
+    left, made = [*errors], []
+
+    def make() -> Any:
+        made.append(Flaky(left.pop(0)))
+        return made[-1]
+
+    fit = _Fit(make, threading.Event())
+    fit.start()
+    fit.join(30)
+    return fit, made
+
+
+def test_tune_is_begun_again_when_storage_failed_under_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = FileNotFoundError(2, "No such file or directory")
+    fit, made = fitted(monkeypatch, gone, OSError(28, "No space left on device"), None)
+    assert len(made) == 3
+    assert not fit.is_alive()
+
+
+def test_tune_is_given_up_when_storage_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, made = fitted(monkeypatch, *(OSError(28, f"full {i}") for i in range(9)))
+    assert len(made) == 3
+    assert str(fit.error) == "[Errno 28] full 2"
+
+
+def test_any_other_error_of_tune_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, made = fitted(monkeypatch, ValueError("a callback's own"), None)
+    assert len(made) == 1
+    assert str(fit.error) == "a callback's own"
+
+
+def test_a_full_disk_at_the_start_is_said_in_a_sentence() -> None:
+    full = OSError(28, "No space left on device")
+    said = r"No space left on device. Make room, and .*raysearch resume runs/a"
+    with pytest.raises(RunError, match=said), _room_for_tune("runs/a"):
+        raise full
+
+
+def test_a_log_whose_folder_is_out_of_reach_is_silent_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    log = _QuietFile(tmp_path / "logs" / "tune.log", delay=True)
+    record = logging.LogRecord("ray.tune", logging.INFO, "", 0, "a worker was started again", (), None)
+    log.emit(record)
+    (tmp_path / "logs").mkdir()
+    log.emit(record)
+    log.close()
+    assert (tmp_path / "logs" / "tune.log").read_text() == "a worker was started again\n"
+
+
+def test_a_driver_without_answer_looks_whether_there_is_a_cluster_and_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = iter([True, True, False])
+
+    def no_answer(reference: object, timeout: float) -> object:
+        raise module.GetTimeoutError("no answer")
+
+    class Context:
+        gcs_address = "10.0.0.1:6379"
+
+    monkeypatch.setattr(module.ray, "get", no_answer)
+    monkeypatch.setattr(module.ray, "get_runtime_context", Context)
+    monkeypatch.setattr(module, "is_reachable", lambda address: next(asked))
+    with pytest.raises(ClusterLostError, match="go on with: raysearch resume runs/a"):
+        _answer("status", "runs/a")
+    assert next(asked, None) is None
+
+
+def test_a_head_is_lost_when_it_was_out_of_reach_for_long_and_not_when_it_came_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_there = True
+    monkeypatch.setattr(module, "is_reachable", lambda address: is_there)
+    head = _Head("10.0.0.1:6379")
+    now = time.monotonic()
+    for second in range(35):
+        is_there = second < 3
+        assert not head.is_lost(now + second)
+    is_there = True
+    assert not head.is_lost(now + 36)
+    is_there = False
+    assert next(second for second in range(37, 90) if head.is_lost(now + second)) == 77

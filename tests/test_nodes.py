@@ -1,0 +1,165 @@
+"""A cluster of several nodes, each with an address of its own, that are killed, frozen, cut off and added."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waiting import wait_for
+
+from raysearch.bench import chaos, faults
+from raysearch.bench.audit import Findings, audit, read
+from raysearch.bench.chaos import Chaos, in_peace, spec_of, stage
+from raysearch.bench.machines import Machines, why_not
+from raysearch.bench.processes import send, thaw
+
+pytestmark = [pytest.mark.own_cluster, pytest.mark.slow]
+NO_NAMESPACES = why_not()
+needs_namespaces = pytest.mark.skipif(bool(NO_NAMESPACES), reason=NO_NAMESPACES)
+
+
+def options(**changes: Any) -> argparse.Namespace:
+    """Those of the bench."""
+    made = chaos.parser().parse_args([])
+    vars(made).update(changes)
+    return made
+
+
+class Story:
+    """A search on such a cluster, of which a test tells what happens meanwhile."""
+
+    def __init__(self, folder: Path, machines: Machines, disk: Path, name: str, seconds: float) -> None:
+        self.machines = machines
+        self.run = disk / name
+        self.seen = folder / f"seen-{name}"
+        self.seen.mkdir()
+        self.log = folder / f"{name}.log"
+        self.spec = folder / f"{name}.yaml"
+        self.calm = folder
+        self.spec.write_text(
+            spec_of(self.run, 3, self.seen, options(strategy="caviar", samples=24, seconds=seconds))
+        )
+        self.driver = self.begin("launch", self.spec)
+
+    def begin(self, verb: str, what: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "raysearch.cli", verb, str(what), "--address", self.machines.address]
+        self.driver = self.machines.popen(command, self.log)
+        return self.driver
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Until something is true, while the search goes on."""
+        wait_for(lambda: condition() or self.driver.poll() is not None, 90.0)
+        assert self.driver.poll() is None, self.said()
+
+    def outcomes(self) -> list[dict[str, Any]]:
+        if not (self.run / "spec.yaml").exists():
+            return []
+        return [row for row in read(self.run / "journal") if row["event"] is None]
+
+    def more_outcomes(self, count: int) -> None:
+        """Waits for so many more that count."""
+        goal = self.finals() + count
+        self.wait(lambda: self.finals() >= goal)
+
+    def finals(self) -> int:
+        return sum(row["status"] != "lost" for row in self.outcomes())
+
+    def end(self) -> Findings:
+        assert self.driver.wait(120) == 0, self.said()
+        return audit(self.run / "journal", self.seen, in_peace(self.spec, self.calm) / "journal")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[Path, Machines, Path]]:
+    """Three nodes; started once for the tests of this file."""
+    with stage(options()) as staged:
+        yield staged
+
+
+@needs_namespaces
+def test_nodes_are_killed_frozen_cut_off_and_added_and_every_outcome_counts_once(
+    cluster: tuple[Path, Machines, Path],
+) -> None:
+    folder, machines, disk = cluster
+    story = Story(folder, machines, disk, "nodes", 0.3)
+    story.wait(lambda: len(machines.find(faults.WORKER)) == 5)
+    one, two = machines.nodes[1:3]
+    story.more_outcomes(3)
+    one.kill()
+    joined = machines.start(2)
+    frozen = two.freeze()
+    story.more_outcomes(1)  # of the head's worker
+    thaw(frozen)
+    story.wait(lambda: joined.find(faults.WORKER))
+    joined.cut()
+    story.more_outcomes(3)
+    joined.heal()
+    found = story.end()
+    assert found.is_clean, found
+    assert found.acknowledged > 24
+    assert any("worker died" in row["error"] or "silent" in row["error"] for row in story.outcomes()), found
+
+
+@needs_namespaces
+def test_a_search_among_faults_of_every_kind_loses_and_doubles_nothing_and_ends_by_itself(
+    cluster: tuple[Path, Machines, Path],
+) -> None:
+    folder, machines, disk = cluster
+    kinds = [kind for kind in faults.FAULTS if kind != "kill head"]  # which has a test of its own
+    tally = Chaos(folder, machines, disk, 8, options(samples=20, gap=(1.0, 2.0), only=kinds)).play(6)
+    assert tally.is_complete
+    assert tally.hands == []
+    assert tally.findings.is_clean, tally
+    assert tally.findings.acknowledged > 20
+
+
+@needs_namespaces
+def test_a_search_whose_head_dies_says_how_to_go_on_and_does_on_a_new_cluster(
+    cluster: tuple[Path, Machines, Path],
+) -> None:
+    folder, machines, disk = cluster
+    story = Story(folder, machines, disk, "head", 0.2)
+    story.more_outcomes(3)
+    for pid in faults.raylet(machines.head):
+        send(pid, signal.SIGKILL)
+    assert story.driver.wait(60) == 2
+    assert story.said().rstrip().endswith(f"go on with: raysearch resume {story.run}")
+    assert "Traceback" not in story.said()
+    before = story.outcomes()
+    machines.replace_head(3)
+    story.begin("resume", story.run)
+    found = story.end()
+    assert story.outcomes()[: len(before)] == before
+    assert found.is_clean, found
+
+
+@pytest.mark.skipif(not NO_NAMESPACES, reason="the nodes with addresses of their own say more")
+def test_without_namespaces_nodes_of_one_address_are_killed_and_added(tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    driver = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("driver.py")), str(tmp_path), "tune", cluster.address]
+    )
+    try:
+        node = cluster.add_node(num_cpus=2)
+        journal = tmp_path / "run" / "journal"
+        wait_for(lambda: (tmp_path / "run" / "spec.yaml").exists() and len(read(journal)) > 10, 90.0)
+        cluster.remove_node(node, allow_graceful=False)
+        cluster.add_node(num_cpus=2)
+        assert driver.wait(120) == 0
+    finally:
+        driver.kill()
+        cluster.shutdown()
+    finals = [(row["trial"], row["ordinal"]) for row in read(journal) if row["status"] == "completed"]
+    assert len(finals) == len(set(finals))
+    assert {trial for trial, _ in finals} == set(range(60))
