@@ -10,7 +10,7 @@ from raysearch.cluster.facts import ClusterFacts, NodeFacts
 from raysearch.cluster.versions import differences
 
 MIB, GIB = 2**20, 2**30
-DISK_LEAST, DISK_FEW = 100 * MIB, 5 * GIB
+DISK_FEW = GIB
 RAY_FULL = 0.95  # of a disk: then Ray puts no objects on it any more
 FILES_LEAST, FILES_FEW = 1024, 8192
 MEMORY_FEW = GIB
@@ -164,10 +164,10 @@ def _storage(facts: ClusterFacts) -> Iterator[Finding]:
     if few:
         node, free = min(few, key=lambda pair: pair[1])
         yield Finding(
-            Level.fatal if free < DISK_LEAST else Level.warning,
+            Level.warning,
             "storage",
             f"{facts.storage} has {_bytes(free)} left (seen from {node.name})",
-            "make room, or set `quota:` for checkpoints in the spec",
+            "make room, or set `quota:` for checkpoints in the spec; where it is full, a search ends",
         )
     if not broken and not apart:
         yield Finding(Level.good, "storage", f"{facts.storage} is the same place from every node")
@@ -192,10 +192,9 @@ def _clocks(facts: ClusterFacts) -> Iterator[Finding]:
 def _disks(facts: ClusterFacts) -> Iterator[Finding]:
     for node in facts.nodes:
         free, total = node.disk
-        if total and free < DISK_LEAST:
-            yield Finding(
-                Level.fatal, "disk", f"{node.name} has {_bytes(free)} left for Ray's files", "make room there"
-            )
+        if total and free < DISK_FEW:
+            text = f"{node.name} has {_bytes(free)} left for Ray's files"
+            yield Finding(Level.warning, "disk", text, "make room, or start Ray with --temp-dir elsewhere")
         elif total and 1 - free / total > RAY_FULL:
             yield Finding(
                 Level.warning,

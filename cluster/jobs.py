@@ -31,6 +31,8 @@ NEEDED = ("aiohttp", "requests", "pydantic")  # that ray[tune] does not bring, o
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 LOOK = "raysearch-look"  # metadata of jobs that only read
 NOT_FOUND = 127  # the shell's code for a command that is not there
+NO_AGENT = "No available agent"  # Ray's words for: the part of the head that starts jobs is not up
+AGENT_S = 90.0  # for it to come up
 POLL_S = 0.5
 AWAY_S = 300.0  # a dashboard that has not answered for so long is given up by who follows a job
 STOPPED_S = 90.0
@@ -121,12 +123,19 @@ class Jobs:
         metadata = {"raysearch": versions()["raysearch"], **({"run": run} if run else {})}
         if is_look:
             metadata[LOOK] = "1"
+        until = time.monotonic() + AGENT_S
         with _said(f"{self.address}: the job was not submitted"):
-            return str(
-                self._client.submit_job(
-                    entrypoint=shlex.join(command), runtime_env=parcel.runtime_env, metadata=metadata
-                )
-            )
+            while True:
+                try:
+                    return str(
+                        self._client.submit_job(
+                            entrypoint=shlex.join(command), runtime_env=parcel.runtime_env, metadata=metadata
+                        )
+                    )
+                except RuntimeError as error:
+                    if NO_AGENT not in str(error) or time.monotonic() > until:
+                        raise
+                time.sleep(POLL_S)  # a cluster that has just started
 
     def state(self, job: str) -> JobState:
         """How the job stands.
