@@ -8,6 +8,7 @@ for workers to say what they hold, and goes on.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import time
@@ -56,6 +57,8 @@ class Coordinator:
         self._alive: set[str] = set()
         self._closed = False
         self._door: asyncio.Task[Address] | None = None
+        gc.collect()
+        gc.freeze()  # what is there stays; looking through it again and again made pauses of 0.1 s
         self._cpu_before = time.process_time()
 
     def _restarted(self) -> bool:
