@@ -134,8 +134,8 @@ def cut_node(scene: Scene) -> Done | None:
 
 def fill_disk(scene: Scene) -> Done | None:
     """The disk is full for some seconds."""
-    ballast = scene.disk / "ballast"
-    if ballast.exists() or (scene.disk.is_mount() and _is_covered(scene.disk)):
+    ballast = scene.disk / BALLAST
+    if _is_bad(scene.disk):
         return None
     with ballast.open("wb", buffering=0) as file:
         try:
