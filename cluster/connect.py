@@ -1,38 +1,17 @@
-"""Reaching a Ray cluster, and what a worker gets of it."""
+"""Reaching a Ray cluster."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import ray
-from ray.tune import PlacementGroupFactory
 
 from raysearch.errors import ClusterError
 
 REACH_S = 3.0  # for a connection to the cluster's head
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What one worker holds: CPUs, GPUs (fractions too) and custom resources by name."""
-
-    cpu: float = 1.0
-    gpu: float = 0.0
-    custom: Mapping[str, float] = field(default_factory=dict)
-
-    def placement(self) -> PlacementGroupFactory:
-        """The request as Tune takes it."""
-        return PlacementGroupFactory([self.bundle()])
-
-    def bundle(self) -> dict[str, float]:
-        """Resource name -> amount, without zeros."""
-        wanted = {"CPU": self.cpu, "GPU": self.gpu, **self.custom}
-        return {name: float(amount) for name, amount in wanted.items() if amount > 0}
 
 
 @contextlib.contextmanager
@@ -70,40 +49,11 @@ def is_reachable(address: str) -> bool:
     return True
 
 
-def fitting(resources: Resources) -> int:
-    """How many workers fit into the whole cluster at once, whatever else runs there.
-
-    Raises:
-        ClusterError: not even one.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = sum(_fit(node, resources.bundle()) for node in nodes)
-    if fit == 0:
-        largest = {
-            name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in resources.bundle()
-        }
-        raise ClusterError(
-            f"one worker needs {_words(resources.bundle())}, and no node has that: the most on one node is "
-            f"{_words(largest)}. Lower `workers.cpu`, `workers.gpu` or `workers.resources`, or add nodes"
-        )
-    return fit
-
-
 def gpu_kinds() -> str | None:
     """The kinds of accelerator that the cluster's nodes have; None if they say none."""
     names = {name for node in ray.nodes() if node["Alive"] for name in node["Resources"]}
     prefix = "accelerator_type:"
     return ", ".join(sorted(n.removeprefix(prefix) for n in names if n.startswith(prefix))) or None
-
-
-def _fit(node: Mapping[str, float], bundle: Mapping[str, float]) -> int:
-    if not bundle:
-        return 1
-    return min(math.floor(node.get(name, 0.0) / amount + 1e-9) for name, amount in bundle.items())
-
-
-def _words(bundle: Mapping[str, float]) -> str:
-    return ", ".join(f"{amount:g} {name}" for name, amount in bundle.items())
 
 
 def _connect(address: str | None, local: bool, cpus: float | None) -> None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raysearch.checkpoints import Checkpoints
 from raysearch.errors import CheckpointError, SpecError
 from raysearch.journal import Journal
 from raysearch.paths import CHECKPOINT_META, RunPaths
 from raysearch.spec import SearchSpec
 from raysearch.standings import ADOPTED
+from raysearch.stored import checkpoints_of
 from raysearch.tree import Config, Outcome, Segment, Status, segment_id
 
 OPTION = "--from-checkpoint"
@@ -68,7 +68,7 @@ def adopt(paths: RunPaths, journal: Journal, adoption: Adoption, metric: str) ->
     Raises:
         CheckpointError: it cannot be copied.
     """
-    checkpoints = Checkpoints(paths.checkpoints)
+    checkpoints = checkpoints_of(paths.root)
     segment = Segment(
         id=segment_id(0, 0),
         trial=0,

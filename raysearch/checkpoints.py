@@ -26,7 +26,13 @@ _T = TypeVar("_T")
 
 
 class Checkpoints:
-    """The checkpoints in a folder, which is made when the first is written."""
+    """The checkpoints in a folder, which is made when the first is written.
+
+    Attributes:
+        shares_files: whether a file that several checkpoints link to takes its room once.
+    """
+
+    shares_files = True
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._paths = CheckpointPaths(Path(root))

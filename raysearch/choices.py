@@ -87,6 +87,9 @@ class Choice(Domain):
 
     def why_not(self, value: Any) -> str | None:
         """Why `value` does not belong, or None."""
+        for known in self.values:
+            if value is known:
+                return None
         return f"is not one of {show_all(self.values)}" if self.index(value) is None else None
 
     def describe(self) -> str:

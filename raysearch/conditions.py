@@ -90,10 +90,13 @@ class Condition:
 
     def holds(self, values: Mapping[str, Any], domains: Mapping[str, Domain]) -> bool:
         """Whether it is met by `values`, which hold the active names only."""
-        return any(
-            all(t.name in values and t.holds(values[t.name], domains[t.name]) for t in case)
-            for case in self.cases
-        )
+        for case in self.cases:
+            for test in case:
+                if test.name not in values or not test.holds(values[test.name], domains[test.name]):
+                    break
+            else:
+                return True
+        return False
 
     def check(self, domains: Mapping[str, Domain]) -> None:
         """Raises SpecError for names that are not in `domains`, and tests that make no sense there."""

@@ -95,6 +95,8 @@ class Screen:
         if status["workers"] or self._hints:
             grid.add_row("workers", workers_line(status))
         grid.add_row("time", self._time_line(status))
+        if spent := status.get("spent"):
+            grid.add_row("spent", spent)
         return grid
 
     def _time_line(self, status: Snapshot) -> Text:
@@ -119,7 +121,7 @@ class Screen:
             grid.add_row("decided", recent)
         for text, count in list(status["warnings"].items())[-2:]:
             grid.add_row(Text("warning", "yellow"), _warning(text, count))
-        if status["ending"] and self._hints:
+        if (status["ending"] or status.get("winding")) and self._hints:
             grid.add_row(Text("ending", "bold"), Text(ending_line(status)))
         if self._note:
             grid.add_row("state", Text(self._note))
@@ -182,6 +184,7 @@ class PlainDisplay:
         self._next = -1.0
         self._printed: tuple[Any, ...] = ()
         self._warned: set[str] = set()
+        self._winding = False
 
     def __call__(self, status: Snapshot, note: str = "") -> None:
         """Prints what is new."""
@@ -195,8 +198,10 @@ class PlainDisplay:
         if state != self._printed and (ended_now or self._now() >= self._next):
             self._printed, self._next = state, self._now() + self._every_s
             self._print(plain_line(status, self._about, self._pace))
-        if ended_now and status["ending"] != "complete":
+        winds_down = bool(status.get("winding")) and not status["ending"]
+        if (ended_now and status["ending"] != "complete") or (winds_down and not self._winding):
             self._print(ending_line(status))
+        self._winding = winds_down
 
     def __enter__(self) -> PlainDisplay:
         self._print(f"{self._about.run}: {self._about.strategy} · {self._about.metric}, {self._about.better}")

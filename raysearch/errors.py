@@ -5,6 +5,7 @@ RaysearchError
 ├── TrainableError    the user's trainable cannot be imported or does not keep the contract
 ├── JournalError      a journal is torn in the middle, or foreign
 │   └── JournalBusyError    another process has it open
+├── StoreError        an object store cannot be reached, or refuses
 ├── CheckpointError   a checkpoint cannot be written, found or read
 ├── RunError          a run exists already, does not exist, or cannot go on
 │   └── ClusterLostError    the cluster that it ran on is gone
@@ -37,6 +38,10 @@ class JournalError(RaysearchError):
 
 class JournalBusyError(JournalError):
     """A journal is open in another process."""
+
+
+class StoreError(RaysearchError):
+    """An object store cannot be reached, or refuses what was asked."""
 
 
 class CheckpointError(RaysearchError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from raysearch.tree import ORDINAL_BITS
 
+_ORDINALS = (1 << ORDINAL_BITS) - 1
+
 
 class IdSet:
     """One byte a trial while trials are few and short, else a plain set."""
@@ -15,14 +17,14 @@ class IdSet:
         self._rest: set[int] = set()
 
     def __contains__(self, item: int) -> bool:
-        trial, ordinal = item >> ORDINAL_BITS, item & ((1 << ORDINAL_BITS) - 1)
+        trial, ordinal = item >> ORDINAL_BITS, item & _ORDINALS
         if ordinal < 8 and trial < 1 << 28:
             return trial < len(self._bits) and bool(self._bits[trial] >> ordinal & 1)
         return item in self._rest
 
     def add(self, item: int) -> None:
         """Puts `item` in."""
-        trial, ordinal = item >> ORDINAL_BITS, item & ((1 << ORDINAL_BITS) - 1)
+        trial, ordinal = item >> ORDINAL_BITS, item & _ORDINALS
         if ordinal >= 8 or trial >= 1 << 28:
             self._rest.add(item)
             return

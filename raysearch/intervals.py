@@ -100,6 +100,8 @@ class Interval(Domain):
 
     def why_not(self, value: Any) -> str | None:
         """Why `value` does not belong, or None."""
+        if type(value) is float and self.q is None and not self.integer and self.low <= value <= self.high:
+            return None
         if not is_number(value):
             return f"is not {'an integer' if self.integer else 'a number'}"
         if not self.low <= value <= self.high:  # NaN too

@@ -28,11 +28,14 @@ import pyarrow.compute as pc
 
 from raysearch import parts
 from raysearch.durable import sync_path
-from raysearch.errors import JournalBusyError, JournalError, unknown
+from raysearch.errors import JournalBusyError, JournalError, StoreError, unknown
+from raysearch.fence import Fence
 from raysearch.logfile import LogReader, LogWriter
+from raysearch.mirror import Mirror, mirror_at
 from raysearch.parts import START, Position
-from raysearch.paths import TMP_SUFFIX, JournalPaths
+from raysearch.paths import TMP_SUFFIX, JournalPaths, Part
 from raysearch.rows import SCHEMA, Decoder, Event, check_config, decode_events, encode_event, encode_outcomes
+from raysearch.storelog import StoreLog
 from raysearch.tree import ORDINAL_BITS, Outcome
 
 __all__ = [
@@ -67,11 +70,17 @@ class Journal:
         self.root = root
         self.notes: list[str] = []
         self._lock_fd = lock
+        self._mirror = mirror_at(root.parent)  # where the run is at a store
+        self._fence = _fence(self._mirror) if self._mirror is not None else None
         self._mutex = threading.Lock()
         self._compactor: ThreadPoolExecutor | None = None
         self._rotate_at = LOG_BYTES
         self._closed = False
-        self._log = _open_log(root, self.notes)
+        try:
+            self._log = _open_log(root, self.notes, self._mirror)
+        except BaseException:
+            self._release_fence()
+            raise
 
     @classmethod
     def create(cls, root: str | os.PathLike[str]) -> Journal:
@@ -90,11 +99,15 @@ class Journal:
             if any(JournalPaths(path).part(name) for name in os.listdir(path)):
                 raise JournalError(f"{path}: holds a journal already; open it, or choose another folder")
             sync_path(path.parent)
-            LogWriter.create(JournalPaths(path).log(0)).close()
+            mirror = mirror_at(path.parent)
+            if mirror is None:
+                LogWriter.create(JournalPaths(path).log(0)).close()
+            else:
+                StoreLog.create(mirror)
             return cls(path, lock)
-        except OSError as error:
+        except (OSError, StoreError) as error:
             os.close(lock)
-            raise JournalError(f"{path}: a journal cannot be made here: {error.strerror}") from error
+            raise JournalError(f"{path}: a journal cannot be made here: {_why(error)}") from error
         except BaseException:
             os.close(lock)
             raise
@@ -114,9 +127,9 @@ class Journal:
             raise JournalError(f"{path}: the journal cannot be opened: {error.strerror}") from error
         try:
             return cls(path, lock)
-        except OSError as error:
+        except (OSError, StoreError) as error:
             os.close(lock)
-            raise JournalError(f"{path}: the journal cannot be opened: {error.strerror}") from error
+            raise JournalError(f"{path}: the journal cannot be opened: {_why(error)}") from error
         except BaseException:
             os.close(lock)
             raise
@@ -178,7 +191,13 @@ class Journal:
         finally:
             if self._compactor:
                 self._compactor.shutdown()
+            self._release_fence()
             os.close(self._lock_fd)
+
+    def _release_fence(self) -> None:
+        if self._fence is not None and self._mirror is not None:
+            self._mirror.is_written_here = False
+            self._fence.release()
 
     def __enter__(self) -> Journal:
         return self
@@ -192,10 +211,12 @@ class Journal:
         with self._mutex:
             self._check_open()
             try:
+                if self._fence is not None:
+                    self._fence.check()
                 self._log.append(batch)
-            except OSError as error:
+            except (OSError, StoreError) as error:
                 raise JournalError(
-                    f"{self._log.part.path}: {batch.num_rows} rows could not be written: {error.strerror}."
+                    f"{self._log.part.path}: {batch.num_rows} rows could not be written: {_why(error)}."
                     " Everything acknowledged is still there; make room and resume"
                 ) from error
             if self._log.end >= self._rotate_at:
@@ -216,11 +237,9 @@ class Journal:
 
     def _rotate(self) -> None:
         """Begins a new log, unless this one is empty."""
-        if self._log.next_row == self._log.part.first:
+        if self._log.is_empty:
             return
-        new = LogWriter.create(JournalPaths(self.root).log(self._log.next_row))
-        self._log.close()
-        self._log = new
+        self._log = self._log.following()
         self._rotate_at = LOG_BYTES
 
     def _submit(self) -> Future[str]:
@@ -233,13 +252,32 @@ class Journal:
     def _compact(self, below: int) -> str:
         try:
             parts.compact(self.root, below)
-        except (OSError, JournalError, pa.ArrowException) as error:
+            if self._mirror is not None and self._fence is not None:
+                self._fence.check()
+                self._mirror.push_parts(parts.list_parts(self.root)[0])
+        except (OSError, JournalError, StoreError, pa.ArrowException) as error:
             self.notes.append(f"{self.root}: not compacted: {error}")
             return self.notes[-1]
         return ""
 
 
-def _open_log(root: Path, notes: list[str]) -> LogWriter:
+def _fence(mirror: Mirror) -> Fence:
+    """The hold on a journal at a store, whose mirror is brought up to date."""
+    fence = Fence(mirror.store)
+    try:
+        mirror.refresh(now=True)
+    except BaseException:
+        fence.release()
+        raise
+    mirror.is_written_here = True
+    return fence
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _open_log(root: Path, notes: list[str], mirror: Mirror | None) -> LogWriter | StoreLog:
     """The log to append to, its unfinished end cut; removes what a crash left over."""
     for name in os.listdir(root):
         if name.endswith(TMP_SUFFIX):
@@ -248,6 +286,8 @@ def _open_log(root: Path, notes: list[str]) -> LogWriter:
     for part in covered:
         part.path.unlink()
     last = used[-1]
+    if mirror is not None:
+        return StoreLog(mirror, last.stop if last.stop is not None else _rows_of(last))
     if last.stop is not None:
         return LogWriter.create(JournalPaths(root).log(last.stop))
     reader = LogReader(last)
@@ -258,6 +298,14 @@ def _open_log(root: Path, notes: list[str]) -> LogWriter:
     if reader.end == 0:
         return LogWriter.create(last)
     return LogWriter(last, reader.end, reader.next_row)
+
+
+def _rows_of(log: Part) -> int:
+    """The number of the row behind a log's last."""
+    reader = LogReader(log)
+    for _ in reader.frames():
+        pass
+    return reader.next_row
 
 
 def _take_lock(paths: JournalPaths) -> int:

@@ -20,12 +20,14 @@ from raysearch.durable import replace_text
 from raysearch.errors import RunError, SpecError
 from raysearch.fingerprint import fingerprint
 from raysearch.journal import Journal, read_outcomes
+from raysearch.mirror import mirror_at, mirror_of, shown
 from raysearch.paths import RunPaths
 from raysearch.results import Results
 from raysearch.session import Session, Setup, open_journal
 from raysearch.space import Space
 from raysearch.spec import SearchSpec, load_spec, make_spec
 from raysearch.standings import FINALS
+from raysearch.stores import Address, is_address, open_store, parse_address
 from raysearch.tree import Config
 
 if TYPE_CHECKING:
@@ -193,17 +195,24 @@ def unfit(run: str | os.PathLike[str], space: Space) -> list[tuple[int, str]]:
 
 
 def run_folder(spec: SearchSpec) -> Path:
-    """Where the run of this spec lies: its storage and its name."""
+    """Where the run of this spec lies: its storage and its name; its mirror, if that is at a store."""
+    if is_address(spec.storage):
+        return mirror_of(parse_address(spec.storage).under(spec.name)).root
     return Path(spec.storage).expanduser() / spec.name
 
 
 def existing_run(run: str | os.PathLike[str]) -> Path:
-    """The folder of a run, checked.
+    """The folder of a run, checked; brought up to date, if the run is at a store.
 
     Raises:
         RunError: there is none; names the runs that lie beside it.
+        SpecError, StoreError: its address is wrong, or the store does not answer.
     """
+    if is_address(run):
+        return _fetched_run(parse_address(os.fspath(run)))
     root = Path(run).expanduser()
+    if (mirror := mirror_at(root)) is not None:
+        mirror.refresh(now=True)
     if RunPaths(root).spec.is_file() and RunPaths(root).journal.is_dir():
         return root
     folder = root if root.is_dir() else root.parent
@@ -213,6 +222,18 @@ def existing_run(run: str | os.PathLike[str]) -> Path:
 
 
 # ---- inside
+
+
+def _fetched_run(address: Address) -> Path:
+    store = open_store(address)
+    if not store.has("spec.yaml"):
+        beside = open_store(address.parent)
+        runs = [name for name in beside.folders()[:10] if beside.under(name).has("spec.yaml")]
+        near = f"; runs there: {', '.join(runs)}" if runs else ""
+        raise RunError(f"no run at {str(address)!r} (a run has spec.yaml and journal/){near}")
+    mirror = mirror_of(address)
+    mirror.refresh(now=True)
+    return mirror.root
 
 
 def _name_of(trainable: Any) -> str:
@@ -317,20 +338,22 @@ def _check_edit(old: SearchSpec, new: SearchSpec) -> None:
 def _create(root: Path, spec: SearchSpec, adoption: Adoption | None) -> None:
     from raysearch.adoption import adopt
 
-    paths = RunPaths(root)
-    if paths.spec.exists():
+    paths, mirror = RunPaths(root), mirror_at(root)
+    if mirror.store.has(paths.spec.name) if mirror is not None else paths.spec.exists():
         raise RunError(
-            f"a run exists at {str(root)!r}. Go on with it (raysearch resume {root}), or give this one "
-            "another name (--name, or `name:` in the spec)"
+            f"a run exists at {shown(root)!r}. Go on with it (raysearch resume {shown(root)}), or give this "
+            "one another name (--name, or `name:` in the spec)"
         )
     try:
+        if mirror is not None:
+            mirror.begin()
         root.mkdir(parents=True, exist_ok=True)
         if paths.journal.exists():  # left by a launch that died before its spec was written: it holds nothing
             shutil.rmtree(paths.journal)
         with Journal.create(paths.journal) as journal:
             if adoption is not None:
                 adopt(paths, journal, adoption, spec.metric)
-        replace_text(paths.spec, spec.to_yaml())
+        _write_spec(paths, spec)
     except OSError as error:
         raise RunError(
             f"the run's folder {str(root)!r} cannot be written: {error.strerror or error}. Choose another "
@@ -341,7 +364,13 @@ def _create(root: Path, spec: SearchSpec, adoption: Adoption | None) -> None:
 def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
     with open_journal(RunPaths(root)) as journal:
         journal.append_event("edit", {"before": old.to_yaml(), "after": new.to_yaml()}, time.time())
-    replace_text(RunPaths(root).spec, new.to_yaml())
+    _write_spec(RunPaths(root), new)
+
+
+def _write_spec(paths: RunPaths, spec: SearchSpec) -> None:
+    replace_text(paths.spec, spec.to_yaml())
+    if (mirror := mirror_at(paths.root)) is not None:
+        mirror.push(paths.spec)
 
 
 def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: Mapping[str, Any]) -> Results:
@@ -349,10 +378,11 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: M
     from raysearch.tracking.companion import sinking, tracked
 
     is_fused = spec.fuse and shipped.is_learner and not spec.isolate
-    shown = dataclasses.replace(spec, trainable="raysearch:shipped")
-    setup = Setup(str(root.absolute()), shown, fingerprint=rests_on)
+    bare = dataclasses.replace(spec, trainable="raysearch:shipped")
+    setup = Setup(str(root.absolute()), bare, fingerprint=rests_on, began=time.time())
     job = Job(
         run=setup.run,
+        address=shown(root) if mirror_at(root) is not None else "",
         trainable=shipped,
         metric=spec.metric,
         mode=spec.mode,
@@ -361,6 +391,7 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: M
         isolate=spec.isolate,
         is_fused=is_fused,
         samples=_samples(spec) if is_fused else (),
+        grace_s=spec.workers.grace_s,
     )
     run = _run_inline if how.executor == "inline" else _run_tune
     with sinking(root.absolute(), spec.sinks, how.say), tracked(root.absolute(), spec.wandb, how.say):
@@ -384,29 +415,31 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
     setup = dataclasses.replace(setup, notes=_sharing(spec, 1))
     session = Session.open(setup, time.time())
     try:
-        run_inline(
-            session.search, job, session.checkpoints, how.on_status, lambda: session.take_orders(time.time())
-        )
+        run_inline(session.search, job, session.checkpoints, how.on_status, lambda: session.look(time.time()))
     finally:
         session.close(time.time())
     return session.search.status(time.time())
 
 
 def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
-    from raysearch.cluster.connect import Resources, connected, fitting, gpu_kinds
+    from raysearch.cluster.connect import connected, gpu_kinds
+    from raysearch.executors.roster import muster
     from raysearch.executors.tune import run_tune
 
-    resources = Resources(spec.workers.cpu, spec.workers.gpu, spec.workers.resources)
-    if not resources.bundle():
-        raise SpecError("workers: cpu, gpu and resources are all 0; a worker needs a share of something")
     with connected(how.address, how.local):
-        fit = fitting(resources)
-        count = fit if spec.workers.count == "auto" else int(spec.workers.count)
+        fleet, growth, count = muster(spec.workers)
         kinds = gpu_kinds() if spec.workers.gpu else None
         rests_on = {**setup.fingerprint, "gpu": kinds or setup.fingerprint.get("gpu")}
         notes = _sharing(spec, count)
-        setup = dataclasses.replace(setup, notes=notes, prefers_home=job.is_fused, fingerprint=rests_on)
-        return run_tune(setup, job, count, resources, how.on_status, list(how.callbacks))
+        setup = dataclasses.replace(
+            setup,
+            notes=notes,
+            prefers_home=job.is_fused,
+            fingerprint=rests_on,
+            least_workers=spec.workers.least,
+            growth=growth,
+        )
+        return run_tune(setup, job, fleet, how.on_status, list(how.callbacks))
 
 
 def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from raysearch.durable import sync, sync_path
 from raysearch.errors import JournalError
-from raysearch.paths import Part
+from raysearch.paths import Part, log_name
 from raysearch.rows import SCHEMA
 
 VERSION = 1
@@ -84,26 +84,26 @@ class LogReader:
                 return
             file.seek(self.end)
             while self.end < size:
-                frame = _read_frame(file, self.end, from_row)
-                if frame is None:
+                found = _read_frame(file, self.end, from_row)
+                if found is None:
                     self._break(file, size)
                     return
-                if frame.first != self.next_row:
+                if found.first != self.next_row:
                     raise JournalError(
-                        f"{self.part.path}: row {frame.first} stands at byte {self.end} in place of row"
+                        f"{self.part.path}: row {found.first} stands at byte {self.end} in place of row"
                         f" {self.next_row}: a program changed the file. Restore it from a backup"
                     )
-                self.end, self.next_row = frame.end, frame.first + frame.rows
+                self.end, self.next_row = found.end, found.first + found.rows
                 if self.next_row > from_row:
-                    yield frame
+                    yield found
 
     def _check_header(self, file: BinaryIO, size: int) -> bool:
         """False if a crash left the header unfinished, so that there is no row."""
-        header = file.read(HEADER_BYTES)
-        if len(header) < HEADER_BYTES and _MAGIC.startswith(header[: len(_MAGIC)]):
+        head = file.read(HEADER_BYTES)
+        if len(head) < HEADER_BYTES and _MAGIC.startswith(head[: len(_MAGIC)]):
             self.end, self.tear = 0, Tear(self.part.path, 0, size)
             return False
-        check_version(self.part.path, *_parse_header(self.part.path, header))
+        check_version(self.part.path, *_parse_header(self.part.path, head))
         return True
 
     def _break(self, file: BinaryIO, size: int) -> None:
@@ -116,12 +116,25 @@ class LogReader:
         self.tear = Tear(self.part.path, self.end, size - self.end)
 
 
-def _parse_header(path: Path, header: bytes) -> tuple[int, bool]:
-    if len(header) < HEADER_BYTES or not header.startswith(_MAGIC):
-        raise JournalError(f"{path}: not a journal of raysearch (at byte 0: {header[:8]!r})")
-    _, version, _ = _HEADER.unpack_from(header)
-    (crc,) = _CRC.unpack_from(header, _HEADER.size)
-    return version, crc == zlib.crc32(header[: _HEADER.size])
+def header(first: int) -> bytes:
+    """The beginning of a log whose first row is number `first`."""
+    head = _HEADER.pack(_MAGIC, VERSION, first)
+    return head + _CRC.pack(zlib.crc32(head))
+
+
+def frame(first: int, batch: pa.RecordBatch) -> bytes:
+    """The frame of these rows, of which the first is number `first`."""
+    payload = batch.serialize()
+    head = _FRAME.pack(_FRAME_MAGIC, len(payload), batch.num_rows, zlib.crc32(payload), first)
+    return b"".join((head, _CRC.pack(zlib.crc32(head)), payload))
+
+
+def _parse_header(path: Path, head: bytes) -> tuple[int, bool]:
+    if len(head) < HEADER_BYTES or not head.startswith(_MAGIC):
+        raise JournalError(f"{path}: not a journal of raysearch (at byte 0: {head[:8]!r})")
+    _, version, _ = _HEADER.unpack_from(head)
+    (crc,) = _CRC.unpack_from(head, _HEADER.size)
+    return version, crc == zlib.crc32(head[: _HEADER.size])
 
 
 def check_version(path: Path, version: int, whole: bool = True) -> None:
@@ -190,10 +203,9 @@ class LogWriter:
     @classmethod
     def create(cls, part: Part) -> LogWriter:
         """A new log, durable. Raises OSError, leaving no file, if it cannot be written."""
-        header = _HEADER.pack(_MAGIC, VERSION, part.first)
         try:
             with open(part.path, "wb") as file:
-                file.write(header + _CRC.pack(zlib.crc32(header)))
+                file.write(header(part.first))
                 file.flush()
                 sync(file.fileno())
             sync_path(part.path.parent)
@@ -204,10 +216,19 @@ class LogWriter:
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Makes the rows durable. Raises OSError if it cannot; then none of them is there."""
-        payload = batch.serialize()
-        head = _FRAME.pack(_FRAME_MAGIC, len(payload), batch.num_rows, zlib.crc32(payload), self.next_row)
-        self._write(b"".join((head, _CRC.pack(zlib.crc32(head)), payload)))
+        self._write(frame(self.next_row, batch))
         self.next_row += batch.num_rows
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no row."""
+        return self.next_row == self.part.first
+
+    def following(self) -> LogWriter:
+        """A new log for the rows to come; closes this one. Raises OSError if it cannot be made."""
+        new = LogWriter.create(Part(self.part.path.with_name(log_name(self.next_row)), self.next_row))
+        self.close()
+        return new
 
     def close(self) -> None:
         os.close(self._fd)

@@ -20,6 +20,13 @@ from typing import Any
 
 from raysearch.durable import replace_text
 from raysearch.errors import RunError, SpecError
+from raysearch.mirror import mirror_at
+from raysearch.post import Post
+
+
+def given_at(name: str) -> float:
+    """Unix time at which an order of this name was given."""
+    return int(name.partition("-")[0]) / 1e9
 
 
 class Orders:
@@ -27,6 +34,8 @@ class Orders:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        mirror = mirror_at(folder.parent)
+        self._post = Post(mirror, folder) if mirror is not None else None
 
     def give(self, order: Mapping[str, Any]) -> str:
         """Leaves an order; returns its name. Raises RunError if it cannot be written."""
@@ -34,17 +43,26 @@ class Orders:
         try:
             self._folder.mkdir(exist_ok=True)
             replace_text(self._order(name), json.dumps(order))
+            if self._post is not None:
+                self._post.send(self._order(name))
         except OSError as error:
             raise RunError(f"{self._folder}: the order cannot be written: {error.strerror}") from error
         return name
 
     def waiting(self) -> list[str]:
         """Names of the orders that have no answer, the oldest first."""
+        if self._post is not None:
+            self._post.carry()
         try:
             found = os.listdir(self._folder)
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(name[:-5] for name in found if name.endswith(".json"))
+
+    def close(self) -> None:
+        """Sends what was answered, where the run is at a store; nothing is waited for any more."""
+        if self._post is not None:
+            self._post.close()
 
     def read(self, name: str) -> dict[str, Any]:
         """The order. Raises SpecError if it cannot be read."""
@@ -64,8 +82,16 @@ class Orders:
         except OSError:
             return
 
+    def withdraw(self, name: str) -> None:
+        """Takes an order back that nobody answered; it is not taken in later."""
+        self.answer(name, False, "taken back: nobody answered")
+        if self._post is not None:
+            self._post.delete(self._order(name))
+
     def answered(self, name: str) -> tuple[bool, str] | None:
         """(was it accepted, in words); None while there is no answer."""
+        if self._post is not None:
+            self._post.fetch(self._answer(name))
         try:
             said = json.loads(self._answer(name).read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from raysearch.durable import sync_path
 from raysearch.errors import JournalError
 from raysearch.logfile import VERSION, LogReader, check_version
+from raysearch.mirror import mirror_at
 from raysearch.paths import TMP_SUFFIX, JournalPaths, Part
 from raysearch.rows import SCHEMA
 
@@ -58,7 +59,10 @@ def list_parts(root: Path) -> tuple[list[Part], list[Part]]:
 
     Raises:
         JournalError: there is no journal, or rows are missing between two parts.
+        StoreError: it is at a store, which does not answer.
     """
+    if (mirror := mirror_at(root.parent)) is not None:
+        mirror.refresh()
     for _ in range(_LISTINGS):
         found = _listing(root)
         used, covered, gap = _chain(found)

@@ -2,6 +2,7 @@
 
 RUN/
   spec.yaml               the resolved spec
+  origin                  only where RUN is the mirror of a run at a store: its address (mirror.py)
   report.html             what `raysearch report` writes
   run.json                what the run is doing, rewritten by the coordinator
   journal/                the one source of truth (journal.py)
@@ -33,6 +34,7 @@ from pathlib import Path
 
 TMP_SUFFIX = ".tmp"
 CHECKPOINT_META = ".raysearch.json"  # in a checkpoint: after which iteration, under which configuration
+CHECKPOINT_RANDOM = ".raysearch.random"  # in one written in the midst of a segment: the random generators
 CHECKPOINT_NAME = re.compile(r"\d+\.\d+-[A-Za-z0-9_]+")
 
 _LOG = re.compile(r"log-(\d{12,})\.rsj")
@@ -51,6 +53,10 @@ class RunPaths:
     @property
     def spec(self) -> Path:
         return self.root / "spec.yaml"
+
+    @property
+    def origin(self) -> Path:
+        return self.root / "origin"
 
     @property
     def report(self) -> Path:
@@ -106,6 +112,11 @@ class Part:
     stop: int | None = None
 
 
+def log_name(first: int) -> str:
+    """The name of a journal's log whose first row is number `first`."""
+    return f"log-{first:012d}.rsj"
+
+
 @dataclass(frozen=True, slots=True)
 class JournalPaths:
     """Where a journal's files are; makes none of them."""
@@ -117,7 +128,7 @@ class JournalPaths:
         return self.root / "lock"
 
     def log(self, first: int) -> Part:
-        return Part(self.root / f"log-{first:012d}.rsj", first)
+        return Part(self.root / log_name(first), first)
 
     def rows(self, first: int, stop: int) -> Part:
         return Part(self.root / f"rows-{first:012d}-{stop:012d}.parquet", first, stop)

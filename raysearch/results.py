@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from raysearch.checkpoints import Checkpoints
 from raysearch.errors import RunError, unknown
 from raysearch.journal import Event, read_events
 from raysearch.paths import RunPaths
 from raysearch.plots.digest import Digest
 from raysearch.plots.gallery import Gallery
 from raysearch.space import Space
+from raysearch.stored import checkpoints_of
 from raysearch.tables import (
     Integers,
     Segments,
@@ -165,7 +165,7 @@ class Results:
 
     def _checkpoint(self, row: int) -> Path | None:
         name = self._segments.table["checkpoint"][row].as_py()
-        checkpoints = Checkpoints(RunPaths(self.path).checkpoints)
+        checkpoints = checkpoints_of(self.path)
         return checkpoints.path(name) if name is not None and checkpoints.exists(name) else None
 
     def failures(self) -> tuple[int, str]:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysearch.budget import Budget
 from raysearch.errors import RunError, SpecError
 from raysearch.journal import Event, read_events
+from raysearch.mirror import storage_of
 from raysearch.paths import RunPaths
 from raysearch.scores import Scores, scores_of
-from raysearch.settings import Budget
 from raysearch.spec import SearchSpec, load_spec
 from raysearch.strategies.nudges import in_words, moved
 from raysearch.strategies.retest import Retest
@@ -117,7 +118,7 @@ def retest_spec(
         strategy=recipe,
         baseline=dict(tested),
         seed=fresh_seed(spec.seed, len(past)),
-        storage=str(results.path.parent),
+        storage=storage_of(results.path),
         budget=Budget(),
         memory=None,
         known_good=(),

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -311,6 +311,7 @@ class Shape:
         numbers: (path, whether it is an integer) of each of the numbers, in their order.
         floats_only: the config is flat and of floats.
         nested: the config holds what can be changed, so `base` must be copied deeply.
+        flat: names of the numbers, and of the integers among them, where all are at the top level.
     """
 
     names: tuple[str, ...]
@@ -318,12 +319,19 @@ class Shape:
     numbers: tuple[tuple[tuple[str, ...], bool], ...]
     floats_only: bool
     nested: bool
+    flat: tuple[tuple[str, ...], tuple[str, ...]] | None
 
     def config(self, numbers: Sequence[float]) -> dict[str, Any]:
         """The config with these numbers."""
         if self.floats_only:
             return dict(zip(self.names, numbers, strict=True))
         config: dict[str, Any] = _copy(self.base) if self.nested else dict(self.base)
+        if self.flat is not None:
+            names, integers = self.flat
+            config.update(zip(names, numbers, strict=True))
+            for name in integers:
+                config[name] = int(config[name])
+            return config
         for (path, integer), number in zip(self.numbers, numbers, strict=True):
             _put(config, path, int(number) if integer else number)
         return config
@@ -349,7 +357,16 @@ def parse_shape(text: str) -> Shape:
         numbers=tuple(numbers),
         floats_only=len(numbers) == len(base) and all(len(path) == 1 and not i for path, i in numbers),
         nested=any(isinstance(value, (list, dict, tuple)) for value in base.values()),
+        flat=_flat(numbers),
     )
+
+
+def _flat(
+    numbers: Sequence[tuple[tuple[str, ...], bool]],
+) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    if any(len(path) > 1 for path, _ in numbers):
+        return None
+    return tuple(path[0] for path, _ in numbers), tuple(path[0] for path, is_int in numbers if is_int)
 
 
 def _put(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
@@ -401,12 +418,12 @@ class Decoder:
             segments,
             _parsed(batch["status"], Status),
             curves,
-            batch["checkpoint"].to_pylist(),
-            batch["seconds"].to_pylist(),
+            _values(batch["checkpoint"]),
+            _values(batch["seconds"]),
             _parsed(batch["worker"], str),
             _parsed(batch["error"], str),
-            batch["done"].to_pylist(),
-            batch["finished_at"].to_pylist(),
+            _values(batch["done"]),
+            _values(batch["finished_at"]),
         )
 
     def _segments(self, batch: pa.RecordBatch | pa.Table) -> Iterator[Segment]:
@@ -417,14 +434,14 @@ class Decoder:
             Segment,
             ids.tolist(),
             trials.tolist(),
-            parents.to_pylist(),
+            _values(parents),
             self.configs(batch),
             batch["start"].to_numpy().tolist(),
             batch["stop"].to_numpy().tolist(),
             batch["seed"].to_numpy().tolist(),
-            batch["reason"].to_pylist(),
+            _parsed(batch["reason"], str),
             _parsed(batch["role"], str),
-            batch["source"].to_pylist(),
+            _values(batch["source"]),
         )
 
     def configs(self, batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any]]:
@@ -490,6 +507,22 @@ def _parsed(column: pa.Array | pa.ChunkedArray, parse: Callable[[str], Any]) -> 
         encoded = encoded.dictionary_encode()
     known = [parse(text) for text in encoded.dictionary.to_pylist()]
     return map(known.__getitem__, encoded.indices.to_numpy().tolist())
+
+
+def _values(column: pa.Array | pa.ChunkedArray) -> Iterable[Any]:
+    """The values, None where there is none; by way of NumPy where it can be, which is ten times faster."""
+    values = _one(column)
+    if values.null_count == len(values):
+        return repeat(None, len(values))
+    if pa.types.is_string(values.type) or pa.types.is_dictionary(values.type):
+        return values.to_pylist()  # type: ignore[no-any-return]
+    if not values.null_count:
+        return values.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+    found = values.fill_null(0).to_numpy(zero_copy_only=False).tolist()
+    missing = values.is_null().to_numpy(zero_copy_only=False).nonzero()[0].tolist()
+    for place in missing:
+        found[place] = None
+    return found  # type: ignore[no-any-return]
 
 
 def _texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:

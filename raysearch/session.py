@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import bisect
+import dataclasses
+import os
 import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,18 +11,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from raysearch.budget import Account, Spent
 from raysearch.checkpoints import Checkpoints
 from raysearch.engine import Limits, Search
 from raysearch.errors import JournalBusyError, JournalError, SpecError
-from raysearch.journal import Journal
-from raysearch.orders import Orders
+from raysearch.growth import Growth
+from raysearch.journal import Journal, read_events, read_table
+from raysearch.orders import Orders, given_at
 from raysearch.paths import RunPaths
+from raysearch.pausing import RUN_ORDERS, begin
+from raysearch.sharing import Claim
 from raysearch.spec import SearchSpec
+from raysearch.stored import checkpoints_of
 from raysearch.tree import Outcome
 from raysearch.version import __version__
 
 PATIENCE_S = 15.0  # a killed driver's coordinator ends some seconds after it
 POLL_S = 0.2
+SETTLE_S = 10.0  # time for workers to say what they hold before a run that was pausing may be at its end
+NOTE_S = 60.0  # between two notes of what was spent
 STALE_S = 3600.0  # an unacknowledged checkpoint older than this belongs to no living worker
 
 
@@ -33,8 +41,11 @@ class Setup:
         run: where it is.
         spec: resolved, without the trainable.
         notes: what the user should be told.
-        prefers_home: see `engine.Search`.
+        prefers_home, growth: see `engine.Search`.
+        least_workers: see `engine.Limits`.
         fingerprint: what the run rests on (see `raysearch.fingerprint`); noted in the journal.
+        claim: on the cluster's workers, beside those of other searches.
+        began: when this life was asked for; earlier orders to pause or stop were meant for an earlier life.
     """
 
     run: str
@@ -42,19 +53,31 @@ class Setup:
     notes: tuple[str, ...] = ()
     prefers_home: bool = False
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    began: float = 0.0
+    claim: Claim | None = None
+    least_workers: int = 1
+    growth: Growth = field(default_factory=Growth)
 
 
 class Session:
     """One life of a run, from opening its journal to closing it."""
 
     def __init__(
-        self, search: Search, journal: Journal, checkpoints: Checkpoints, orders: Orders, taken: set[str]
+        self,
+        search: Search,
+        journal: Journal,
+        checkpoints: Checkpoints,
+        orders: Orders,
+        taken: set[str],
+        began: float = 0.0,
     ) -> None:
         self.search = search
         self.journal = journal
         self.checkpoints = checkpoints
         self._orders = orders
         self._taken = taken
+        self._began = began
+        self._noted_s = 0.0
 
     @classmethod
     def open(cls, setup: Setup, now: float) -> Session:
@@ -66,7 +89,7 @@ class Session:
         paths, spec = RunPaths(setup.run), setup.spec
         journal = open_journal(paths)
         try:
-            checkpoints = Checkpoints(paths.checkpoints)
+            checkpoints = checkpoints_of(paths.root)
             search = Search(
                 spec.strategy.start(
                     spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
@@ -75,30 +98,43 @@ class Session:
                 mode=spec.mode,
                 journal=journal,
                 checkpoints=Deleter(checkpoints),
-                limits=limits_of(spec),
+                limits=dataclasses.replace(limits_of(spec), least_workers=setup.least_workers),
                 now=now,
                 prefers_home=setup.prefers_home,
+                growth=setup.growth,
             )
-            starts = [event.at for event in journal.events() if event.kind == "start"]
-            clock = _Clock(starts)
+            account = Account(journal.events())
             taken = set()
             for event in journal.events():
+                taken.add(str(event.detail.get("order", "")))
                 if event.kind == "intervention":
                     search.intervene(event.detail)
-                    taken.add(str(event.detail.get("order", "")))
-            search.replay(clock.watching(journal.outcomes()))
-            search.seconds_before = clock.seconds
+                elif event.kind in RUN_ORDERS and event.at >= setup.began:
+                    search.settled_from = now + SETTLE_S
+                    begin(search, event.kind, event.detail, event.at)
+            search.replay(_counted(account, journal.outcomes()))
+            search.spent_before = account.total
             for note in (*journal.notes, *setup.notes):
                 search.warn(note)
             checkpoints.sweep(search.register.checkpoints(), STALE_S)
             search.register.keep_existing(set(checkpoints.names()))
-            journal.append_event("start", {**_versions(), "fingerprint": dict(setup.fingerprint)}, now)
+            share = {"cpu": search.limits.cpus_per_worker, "gpu": search.limits.gpus_per_worker}
+            journal.append_event(
+                "start", {**_versions(), **share, "fingerprint": dict(setup.fingerprint)}, now
+            )
         except BaseException:
             journal.close()
             raise
-        session = cls(search, journal, checkpoints, Orders(paths.orders), taken)
+        session = cls(search, journal, checkpoints, Orders(paths.orders), taken, setup.began)
         session.take_orders(now)
         return session
+
+    def look(self, now: float) -> bool:
+        """What is to be done now and then: orders, budgets, the account. True if anything was ordered."""
+        ordered = self.take_orders(now)
+        self.search.check(now)
+        self.note_spent(now)
+        return ordered
 
     def take_orders(self, now: float) -> bool:
         """Takes in what people ordered since the last look, and answers; True if there was anything.
@@ -114,7 +150,10 @@ class Session:
         if name in self._taken:
             return True, "taken in before"
         try:
-            stamped = {**self.search.plan_intervention(self._orders.read(name)), "order": name}
+            order = self._orders.read(name)
+            if order.get("kind") in RUN_ORDERS:
+                return self._take_run_order(name, order, now)
+            stamped = {**self.search.plan_intervention(order), "order": name}
             self.journal.append_event("intervention", stamped, now)
         except (SpecError, JournalError) as error:
             return False, str(error)
@@ -122,17 +161,38 @@ class Session:
         self.search.intervene(stamped)
         return True, str(stamped.get("words", "taken in"))
 
+    def _take_run_order(self, name: str, order: dict[str, Any], now: float) -> tuple[bool, str]:
+        if given_at(name) < self._began:
+            return False, "the run had ended before the order was taken in"
+        self.journal.append_event(str(order["kind"]), {**order, "order": name}, now)
+        self._taken.add(name)
+        return begin(self.search, str(order["kind"]), order, now)
+
+    def note_spent(self, now: float) -> None:
+        """Journals now and then what was spent, so that a life that is killed counts too.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        spent = self.search.spent_now(now)
+        if spent.seconds - self._noted_s >= NOTE_S:
+            self._noted_s = spent.seconds
+            self.journal.append_event("spent", {"spent": dataclasses.asdict(spent)}, now)
+
     def close(self, now: float) -> None:
         """Deletes what is not needed, notes why the life ended, and lets go of the journal."""
         try:
             self.search.collect()
             if isinstance(self.search.checkpoints, Deleter):
                 self.search.checkpoints.close()
-            self.journal.append_event("end", {"ending": self.search.ending or "interrupted"}, now)
+            spent = dataclasses.asdict(self.search.spent_now(now))
+            ending = self.search.ending or "interrupted"
+            self.journal.append_event("end", {"ending": ending, "spent": spent}, now)
         except JournalError as error:
             self.search.warn(f"the end of the run could not be noted in its journal: {error}")
         finally:
             self.journal.close()
+            self._orders.close()
 
 
 def open_journal(paths: RunPaths, patience_s: float = PATIENCE_S) -> Journal:
@@ -153,12 +213,24 @@ def open_journal(paths: RunPaths, patience_s: float = PATIENCE_S) -> Journal:
             time.sleep(POLL_S)
 
 
+def spent_on(run: str | os.PathLike[str]) -> Spent:
+    """What a run has cost in all its lives, whether it is being run or not."""
+    journal = RunPaths(run).journal
+    account = Account(read_events(journal))
+    if account.has_gaps:
+        table = read_table(journal, ["finished_at", "seconds"])
+        for finished_at, seconds in zip(
+            *(table[name].to_pylist() for name in table.column_names), strict=True
+        ):
+            account.add(finished_at, seconds)
+    return account.total
+
+
 def limits_of(spec: SearchSpec) -> Limits:
     """The limits that a spec sets."""
     return Limits(
-        hours=spec.budget.hours,
-        gpu_hours=spec.budget.gpu_hours,
-        trials=spec.budget.trials,
+        budget=spec.budget,
+        cpus_per_worker=spec.workers.cpu,
         gpus_per_worker=spec.workers.gpu,
         quota_bytes=spec.quota,
         retries=spec.retries,
@@ -190,23 +262,10 @@ class Deleter:
         self._thread.shutdown()
 
 
-class _Clock:
-    """Adds up how long earlier lives of a run lasted, each until its last outcome."""
-
-    def __init__(self, starts: list[float]) -> None:
-        self._starts = sorted(starts)
-        self._last = list(self._starts)
-
-    def watching(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
-        for outcome in outcomes:
-            life = bisect.bisect_right(self._starts, outcome.finished_at) - 1
-            if life >= 0 and outcome.finished_at > self._last[life]:
-                self._last[life] = outcome.finished_at
-            yield outcome
-
-    @property
-    def seconds(self) -> float:
-        return sum(last - start for start, last in zip(self._starts, self._last, strict=True))
+def _counted(account: Account, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    for outcome in outcomes:
+        account.add(outcome.finished_at, outcome.seconds)
+        yield outcome
 
 
 def _versions() -> dict[str, str]:

@@ -9,51 +9,22 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from raysearch import quantities
+from raysearch.budget import PRICES, Budget
 from raysearch.errors import SpecError, unknown
 from raysearch.notation import PlacedError, placed
+from raysearch.stores import is_address, parse_address
 from raysearch.strategies.base import Recipe
 from raysearch.tree import Mode
 from raysearch.values import as_integer, as_number, plain, show
+from raysearch.workers import read_workers
 
 WANDB_MODES = ("auto", "offline", "off", "online")
 WANDB_KEYS = ("entity", "group", "mode", "project", "tags")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
 _ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """How many workers train, and what each one takes of the cluster.
-
-    Attributes:
-        count: "auto" is as many as the cluster has room for, now and when it grows.
-        gpu: may be a fraction below 1: 0.25 puts four workers on a GPU.
-        resources: custom Ray resources of each.
-    """
-
-    count: int | Literal["auto"] = "auto"
-    cpu: float = 1.0
-    gpu: float = 0.0
-    resources: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """When to stop though the strategy would go on; None is no limit.
-
-    Attributes:
-        hours: of wall time.
-        gpu_hours: of all workers together.
-        trials: begun.
-    """
-
-    hours: float | None = None
-    gpu_hours: float | None = None
-    trials: int | None = None
 
 
 def _strategy(value: Any) -> Recipe:
@@ -114,12 +85,7 @@ def _flag(value: Any) -> bool:
 
 def _storage(value: Any) -> str:
     text = _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
-    if "://" in text:
-        raise SpecError(
-            f"{text!r} is not a folder: runs are kept on a file system that every node sees (a local disk "
-            "for one machine, NFS or the like for several)"
-        )
-    return text
+    return str(parse_address(text)) if is_address(text) else text
 
 
 def _whole(least: int) -> Callable[[Any], int]:
@@ -135,12 +101,6 @@ def _whole(least: int) -> Callable[[Any], int]:
 def _positive(value: Any) -> float:
     if (number := as_number(value, "the value")) <= 0:
         raise SpecError(f"must be above zero, not {show(number)}")
-    return number
-
-
-def _share(value: Any) -> float:
-    if (number := as_number(value, "the value")) < 0:
-        raise SpecError(f"must not be negative: {show(number)}")
     return number
 
 
@@ -165,42 +125,32 @@ def _members(value: Any, place: str, members: Mapping[str, Callable[[Any], Any]]
     return read
 
 
-def _workers(value: Any) -> Workers:
-    if isinstance(value, Workers):
-        value = dataclasses.asdict(value)
-    if not isinstance(value, Mapping):
-        value = {"count": value}
-    members = {"count": _count, "cpu": _share, "gpu": _gpu, "resources": _resources}
-    workers = Workers(**_members(value, "workers", members))
-    if workers.count == "auto" and not (workers.cpu or workers.gpu or workers.resources):
-        raise SpecError("a worker that takes nothing fits any number of times; give cpu, gpu or a count")
-    return workers
-
-
-def _count(value: Any) -> int | str:
-    if value == "auto":
-        return "auto"
-    if isinstance(value, str):
-        raise SpecError(f"must be a whole number from 1, or auto, not {value!r}")
-    return _whole(1)(value)
-
-
-def _gpu(value: Any) -> float:
-    number = _share(value)
-    if number > 1 and number != int(number):
-        raise SpecError(f"{show(number)}: above one, Ray gives out whole GPUs only")
-    return number
-
-
-def _resources(value: Any) -> dict[str, float]:
-    return {str(k): _positive(v) for k, v in _mapping(value).items()}
-
-
 def _budget(value: Any) -> Budget:
     if isinstance(value, Budget):
         value = dataclasses.asdict(value)
-    members = {"hours": _positive, "gpu_hours": _positive, "trials": _whole(1)}
+    amounts = dict.fromkeys(("hours", "gpu_hours", "cpu_hours", "money"), _positive)
+    members = {**amounts, "trials": _whole(1), "prices": _prices, "grace": _grace}
     return Budget(**_members(value, "budget", members))
+
+
+def _price(value: Any) -> float:
+    if (number := as_number(value, "the value")) < 0:
+        raise SpecError(f"must not be negative: {show(number)}")
+    return number
+
+
+def _prices(value: Any) -> dict[str, float]:
+    return _members(value, "budget.prices", dict.fromkeys(PRICES, _price))
+
+
+def _grace(value: Any) -> float:
+    return 0.0 if value == 0 else quantities.seconds(value)
+
+
+def _part(value: Any) -> float:
+    if not 0 < (number := as_number(value, "the value")) <= 1:
+        raise SpecError(f"must be above 0 and at most 1 (0.5 is half of the cluster), not {show(number)}")
+    return number
 
 
 def _wandb(value: Any) -> dict[str, Any]:
@@ -255,9 +205,11 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "space": lambda value: value,
     "constraints": lambda value: value,
     "strategy": _strategy,
-    "workers": _workers,
+    "workers": read_workers,
     "storage": _storage,
     "budget": _budget,
+    "priority": _positive,
+    "max_share": _part,
     "seed": _whole(0),
     "baseline": _mapping,
     "wandb": _wandb,

@@ -223,6 +223,8 @@ class Space:
 
     def flatten(self, config: Config) -> dict[str, Any]:
         """Values by flat name. Entries that the space does not know keep their path as a name."""
+        if _PLAIN.issuperset(map(type, config.values())):
+            return dict(config)
         return dict(_walk(config, "", self.domains))
 
     def nest(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,15 +242,17 @@ class Space:
 
     def _checked(self, config: Config) -> dict[str, Any] | str:
         """Values by flat name, or what is wrong with them."""
-        values = self.flatten(config)
+        domains, values = self.domains, self.flatten(config)
         for name in values:
-            if name not in self.domains:
+            if name not in domains:
                 return unknown("hyper-parameter", dotted(name), map(dotted, self.names))
         for name, value in values.items():
-            if (why := self.domains[name].why_not(value)) is not None:
+            if (why := domains[name].why_not(value)) is not None:
                 return f"{dotted(name)} = {show(value)} {why}"
-        inactive = {n for n, c in self.conditions.items() if not c.holds(values, self.domains)}
-        for name, domain in self.domains.items():
+        inactive = [n for n, c in self.conditions.items() if not c.holds(values, domains)]
+        if len(values) + len(inactive) == len(domains) and not any(name in values for name in inactive):
+            return values
+        for name, domain in domains.items():
             if name in inactive and name in values:
                 return f"{dotted(name)} = {show(values[name])} is given though its condition is not met"
             if name not in inactive and name not in values:
@@ -304,6 +308,9 @@ class Space:
     def describe(self) -> list[tuple[str, str]]:
         """(name, domain in words) of every hyper-parameter, for tables."""
         return [(dotted(n), d.describe()) for n, d in self.domains.items()]
+
+
+_PLAIN = frozenset([float, int, str, bool, type(None)])  # of these no value is a group
 
 
 def _set(space: Space, **values: Any) -> None:

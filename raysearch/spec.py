@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from raysearch import readers
+from raysearch.budget import Budget
 from raysearch.errors import SpecError, unknown
 from raysearch.expressions import Constraint
 from raysearch.notation import PlacedError, placed
-from raysearch.settings import READERS, Budget, Workers
+from raysearch.settings import READERS
 from raysearch.space import Space
 from raysearch.strategies.base import Recipe
 from raysearch.tree import Mode
 from raysearch.values import plain, show
+from raysearch.workers import Workers
 from raysearch.yamltext import read_yaml, write_yaml
 
 __all__ = ["Budget", "SearchSpec", "Workers", "apply_overrides", "load_spec", "make_spec", "trainable_name"]
@@ -51,6 +53,8 @@ class SearchSpec:
         mode: "min" or "max": which direction of it is better.
         strategy: a recipe from `raysearch.strategies`.
         storage: folder or URL in which runs are kept.
+        priority: against other searches on the cluster, which is divided in its proportion.
+        max_share: the most of the cluster that this search takes, also when it is alone; 0.5 is half.
         seed: of every random choice.
         baseline: the configuration used today; trained too, and compared with.
         wandb: mode (auto, online, offline, off), project, entity, group, tags; empty sends nothing.
@@ -79,6 +83,8 @@ class SearchSpec:
     workers: Workers = field(default_factory=Workers)
     storage: str = "runs"
     budget: Budget = field(default_factory=Budget)
+    priority: float = 1.0
+    max_share: float = 1.0
     seed: int = 0
     baseline: Mapping[str, Any] | None = None
     wandb: Mapping[str, Any] = field(default_factory=dict)
@@ -110,6 +116,7 @@ class SearchSpec:
         for number, config in enumerate(self.known_good):
             if (why := self.space.why_not(config)) is not None:
                 raise PlacedError(f"known_good[{number}]", f"{why}; it must lie in the space")
+        self.budget.check(self.workers.cpu, self.workers.gpu)
         if self.space.constraints:
             with placed("space.constraints"):
                 self.space.sample(self.seed, 0)
@@ -123,9 +130,11 @@ class SearchSpec:
             "mode": self.mode,
             "space": self.space.to_dict(),
             "strategy": _strategy_form(self.strategy),
-            "workers": dataclasses.asdict(self.workers),
+            "workers": self.workers.to_dict(),
             "storage": self.storage,
             "budget": dataclasses.asdict(self.budget),
+            "priority": self.priority,
+            "max_share": self.max_share,
             "seed": self.seed,
             "baseline": None if self.baseline is None else plain(self.baseline),
             "wandb": plain(self.wandb),

@@ -48,7 +48,7 @@ class Standings:
         self.trials = 0
         self.finals = 0
         self.busy_s = 0.0
-        self.recent: deque[str] = deque(maxlen=8)
+        self.recent: deque[Segment] = deque(maxlen=8)
         self.first_error = ""
         self.ended: Counter[Status] = Counter()
         self.iterations = 0
@@ -82,22 +82,26 @@ class Standings:
             return
         if outcome.status is Status.FAILED:
             self.first_error = self.first_error or outcome.error
-        if segment.parent is not None or segment.role in FINALS or event_of(segment.reason):
-            self.recent.append(f"{segment_name(segment.id)}: {segment.reason}")
+        reached, is_final = outcome.reached, segment.role in FINALS
+        if segment.parent is not None or is_final or event_of(segment.reason):
+            self.recent.append(segment)
         if segment.role != ADOPTED:
-            self.iterations += outcome.reached - segment.start
+            self.iterations += reached - segment.start
         values = outcome.curve.get(self._metric, ())
         is_sound = outcome.status is Status.COMPLETED and len(values) > 0 and math.isfinite(values[-1])
         if is_sound:
             self._latest = outcome
-        if segment.role in FINALS:
+        if is_final:
             self.finals += 1
             return
         self.trials += segment.start == 0
-        self.reached.setdefault(segment.stop, Counter())[outcome.status] += 1
+        ended_there = self.reached.get(segment.stop)
+        if ended_there is None:
+            ended_there = self.reached[segment.stop] = Counter()
+        ended_there[outcome.status] += 1
         self.ended[outcome.status] += 1
         if is_sound:
-            self._compare(segment, values[-1], outcome.reached)
+            self._compare(segment, values[-1], reached)
 
     def snapshot(self) -> dict[str, Any]:
         """The standings as plain values."""
@@ -120,7 +124,7 @@ class Standings:
             "latest": self._latest_values(),
             "best": dataclasses.asdict(best) if best else None,
             "busy_s": self.busy_s,
-            "recent": list(self.recent),
+            "recent": [f"{segment_name(segment.id)}: {segment.reason}" for segment in self.recent],
         }
 
     def _latest_values(self) -> dict[str, Any] | None:
@@ -136,12 +140,14 @@ class Standings:
 
     def _compare(self, segment: Segment, value: float, reached: int) -> None:
         standing = score(value, self._mode)
-        top = self._top.setdefault(segment.stop, [])
+        top = self._top.get(segment.stop)
+        if top is None:
+            top = self._top[segment.stop] = []
         if len(top) < TOP or standing < top[-1]:
             bisect.insort(top, standing)
             del top[TOP:]
-        if len(top) == TOP:
-            self.bars[segment.stop] = top[-1]
+            if len(top) == TOP:
+                self.bars[segment.stop] = top[-1]
         best = self._best.get(segment.stop)
         if best is None or standing < score(best.value, self._mode):
             self._best[segment.stop] = Best(segment.trial, segment.id, value, reached, segment.config)

@@ -26,6 +26,8 @@ class Status(str, enum.Enum):
     FAILED = "failed"  # an exception, a stall, a missing metric, or it killed its worker too often
     LOST = "lost"  # its worker went away: to be asked for again, under the same id
 
+    __hash__ = str.__hash__  # Enum's own is a call of Python, and outcomes are counted by the million
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -129,7 +131,12 @@ class Outcome:
     @property
     def reached(self) -> int:
         """The last iteration reported; `segment.start` if none was."""
-        return self.segment.start + max((len(v) for v in self.curve.values()), default=0)
+        return self.segment.start + max(map(len, self.curve.values()), default=0)
+
+
+def ordinal_of(segment: int) -> int:
+    """Which of its trial's segments this id names, from 0."""
+    return segment & ((1 << ORDINAL_BITS) - 1)
 
 
 def segment_id(trial: int, ordinal: int) -> int:

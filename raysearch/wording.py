@@ -115,6 +115,8 @@ def decision_line(text: str) -> str:
 def ending_line(status: Snapshot) -> str:
     """Why the search ends, and what happens now."""
     ending = str(status["ending"])
+    if not ending:
+        return f"{status['winding']}: what is in training ends first"
     if status["failed"] or ending == "complete" or not status["running"]:
         return ending
     return f"{ending}: finishing the iterations that are running. Ctrl-C again ends at once"

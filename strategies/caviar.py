@@ -28,7 +28,7 @@ from raysearch.strategies.rungs import Rung, rung_levels, value_at
 from raysearch.strategies.samplers import NAMES, Sampler, Source, make_sampler
 from raysearch.strategies.seeds import fresh_seed
 from raysearch.strategies.transfer import Transfer, TransferSampler, transfer_setting
-from raysearch.tree import Config, Mode, Outcome, Segment, Status, score, segment_id
+from raysearch.tree import Config, Mode, Outcome, Segment, Status, ordinal_of, score, segment_id
 
 GOLDEN = 0.6180339887498949
 VARIANTS = ("auto", "promotion", "stopping")
@@ -256,25 +256,24 @@ class CaviarSearch:
         self._lost.pop(segment.id, None)
         if Finals.owns(segment.trial):
             self._tell_final(outcome)
-        elif not self._ledger.was_told(segment.trial, segment.id - segment_id(segment.trial, 0)):
-            self._tell_trial(outcome, asked)
+        elif not self._ledger.was_told(segment.trial, ordinal := ordinal_of(segment.id)):
+            self._tell_trial(outcome, ordinal, asked)
 
     def _tell_final(self, outcome: Outcome) -> None:
         if self._finals and self._finals.tell(outcome) and outcome.status is Status.LOST:
             self._lost[outcome.segment.id] = outcome.segment
 
-    def _tell_trial(self, outcome: Outcome, asked: bool) -> None:
+    def _tell_trial(self, outcome: Outcome, ordinal: int, asked: bool) -> None:
         segment, reached = outcome.segment, outcome.reached
         trial = segment.trial
         self._ledger.begin(trial)
         furthest = segment.id >= self._ledger.next_segment(trial)
-        if furthest:
-            self._stop_waiting(trial)
+        waited = self._stop_waiting(trial) if furthest else None
         if outcome.status is Status.LOST:
             self._lost[segment.id] = segment
             return
-        self._ledger.tell(trial, segment.id - segment_id(trial, 0), reached)
-        if not asked and not self._fits(segment):
+        self._ledger.tell(trial, ordinal, reached)
+        if not asked and waited != segment.config and not self._fits(segment):
             return
         failed = outcome.status is not Status.COMPLETED or reached <= segment.start
         rank = self._enter(outcome, reached, failed, furthest)
@@ -288,11 +287,13 @@ class CaviarSearch:
             self._finals.baseline_source = None
         return is_baseline or self._space.allows(segment.config)
 
-    def _stop_waiting(self, trial: int) -> None:
-        if self._configs.pop(trial, None) is not None:
-            rung = self._rung_at(trial, self._ledger.reached(trial))
-            if rung is not None:
-                rung.leave(self._ledger.score(trial), trial)
+    def _stop_waiting(self, trial: int) -> Config | None:
+        """The configuration of a trial that waited to go on, and waits no longer."""
+        config = self._configs.pop(trial, None)
+        rung = self._rung_at(trial, self._ledger.reached(trial)) if config is not None else None
+        if rung is not None:
+            rung.leave(self._ledger.score(trial), trial)
+        return config
 
     def _enter(self, outcome: Outcome, reached: int, failed: bool, furthest: bool) -> int:
         """Records the scores at the rungs passed, and returns the rank at the last of them.
@@ -304,16 +305,17 @@ class CaviarSearch:
         values = outcome.curve.get(self._metric, ())
         rank = -1
         for rung in self._rungs(trial):
-            if rung.level <= start:
+            level = rung.level
+            if level <= start:
                 continue
-            is_end = rung.level > reached or (failed and rung.level == reached)
+            is_end = level > reached or (failed and level == reached)
             if is_end and not failed and not (outcome.done and rank < 0):
                 break
-            value = math.inf if is_end and failed else score(value_at(values, rung.level - start), self._mode)
+            value = math.inf if is_end and failed else score(value_at(values, level - start), self._mode)
             rank = rung.record(value, trial)
             if furthest:
                 self._ledger.set_score(trial, value)
-            iteration = rung.level if failed else min(rung.level, reached)
+            iteration = level if failed else min(level, reached)
             self._sampler.observe(trial, outcome.segment.config, iteration, value)
             if is_end:
                 break
@@ -383,8 +385,12 @@ class CaviarSearch:
 
     def _rung_at(self, trial: int, reached: int) -> Rung | None:
         """The highest rung that the trial has reached."""
-        rungs = self._rungs(trial)
-        return next((r for r in reversed(rungs) if r.level <= reached), None)
+        found = None
+        for rung in self._rungs(trial):
+            if rung.level > reached:
+                break
+            found = rung
+        return found
 
 
 def bracket_shares(rungs: int, brackets: int, eta: int) -> list[float]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from raysearch.errors import SpecError
 
-BLOCK = 1024
+BLOCK = 4096
 SLACK = 3.0
 
 
@@ -70,21 +70,23 @@ class Standings:
         for scores, trials in zip(self._scores, self._trials, strict=True):
             yield from zip(scores, trials, strict=True)
 
-    def add(self, score: float, trial: int) -> None:
-        """Puts in one pair; pairs must be distinct."""
+    def add(self, score: float, trial: int) -> int:
+        """Puts in one pair; returns how many come before it. Pairs must be distinct."""
+        self._len += 1
         if not self._last:
             self._open_block(0, array("d", (score,)), array("q", (trial,)))
-        else:
-            block = min(bisect_left(self._last, (score, trial)), len(self._last) - 1)
-            scores, trials = self._scores[block], self._trials[block]
-            place = _place(scores, trials, score, trial)
-            scores.insert(place, score)
-            trials.insert(place, trial)
-            if place == len(scores) - 1:
-                self._last[block] = (score, trial)
-            if len(scores) > 2 * BLOCK:
-                self._split(block)
-        self._len += 1
+            return 0
+        block = min(bisect_left(self._last, (score, trial)), len(self._last) - 1)
+        scores, trials = self._scores[block], self._trials[block]
+        place = _place(scores, trials, score, trial)
+        rank = sum(map(len, self._scores[:block])) + place
+        scores.insert(place, score)
+        trials.insert(place, trial)
+        if place == len(scores) - 1:
+            self._last[block] = (score, trial)
+        if len(scores) > 2 * BLOCK:
+            self._split(block)
+        return rank
 
     def rank(self, score: float, trial: int) -> int:
         """How many pairs come before this one, which need not be in."""
@@ -179,8 +181,7 @@ class Rung:
     def record(self, score: float, trial: int) -> int:
         """Enters a score (+inf: diverged or failed) and returns its rank from 0."""
         self._settled = False
-        self.entries.add(score, trial)
-        return self.entries.rank(score, trial)
+        return self.entries.add(score, trial)
 
     def promotable(self) -> tuple[int, int] | None:
         """The best waiting trial and its rank from 0, if it is among those that may go on."""

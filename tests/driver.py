@@ -8,19 +8,25 @@ from pathlib import Path
 import trainables
 
 import raysearch
+from raysearch.stores import is_address, open_store, parse_address
 
 
-def main(storage: str, executor: str, address: str | None = None) -> None:
+def main(storage: str, executor: str, address: str | None = None, *, local: bool = False) -> None:
     """Starts the run, or goes on with it if it is there, and says so when it is complete."""
-    run = Path(storage, "run")
-    how = raysearch.How(executor=executor, address=address)  # type: ignore[arg-type]
-    if (run / "spec.yaml").exists():
+    how = raysearch.How(executor=executor, address=address, local=local)  # type: ignore[arg-type]
+    if is_address(storage):
+        at = parse_address(storage).under("run")
+        run, is_there = str(at), open_store(at).has("spec.yaml")
+    else:
+        run, is_there = str(Path(storage, "run")), Path(storage, "run", "spec.yaml").exists()
+    if is_there:
         raysearch.resume(run, how, trainable=trainables.Slow)
     else:
         raysearch.search(
             trainables.Slow,
             executor=executor,  # type: ignore[arg-type]
             address=address,
+            local=local,
             space={"rate": {"uniform": [0.0, 1.0]}},
             config={"seconds": 0.01},
             metric="loss",

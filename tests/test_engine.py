@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scripted, completed, segment
 
+from raysearch.budget import Budget
 from raysearch.engine import GIVE_UP_AFTER, LOSS_LIMIT, Limits, Search
 from raysearch.errors import JournalError
 from raysearch.exchange import Lease
@@ -50,9 +52,7 @@ class Store:
         return self.bytes
 
 
-def make(
-    *segments: Segment, keep: Iterable[int] = (), **limits: float
-) -> tuple[Search, Scripted, Log, Store]:
+def make(*segments: Segment, keep: Iterable[int] = (), **limits: Any) -> tuple[Search, Scripted, Log, Store]:
     strategy, log, store = Scripted(segments, keep), Log(), Store()
     search = Search(
         strategy,
@@ -60,7 +60,7 @@ def make(
         mode="min",
         journal=log,
         checkpoints=store,
-        limits=Limits(**limits),  # type: ignore[arg-type]
+        limits=Limits(**limits),
     )
     return search, strategy, log, store
 
@@ -321,12 +321,20 @@ def test_over_the_quota_workers_are_told_to_write_no_more_and_the_user_is_told_w
 @pytest.mark.parametrize(
     ("limits", "ending"),
     [
-        ({"hours": 1.0}, "the budget of 1 hours is used up"),
-        ({"gpu_hours": 0.5, "gpus_per_worker": 0.5}, "the budget of 0.5 GPU-hours is used up"),
-        ({"trials": 1}, "the budget of 1 trials is used up"),
+        ({"budget": Budget(hours=1.0)}, "the budget of 1 hours is used up"),
+        (
+            {"budget": Budget(gpu_hours=0.5), "gpus_per_worker": 0.5},
+            "the budget of 0.5 GPU-hours is used up",
+        ),
+        ({"budget": Budget(cpu_hours=2.0), "cpus_per_worker": 2.0}, "the budget of 2 CPU-hours is used up"),
+        (
+            {"budget": Budget(money=3.0, prices={"hour": 1.0, "worker_hour": 2.0})},
+            "the budget of 3 in money is used up",
+        ),
+        ({"budget": Budget(trials=1)}, "the budget of 1 trials is used up"),
     ],
 )
-def test_a_budget_ends_the_search_with_its_reason(limits: dict[str, float], ending: str) -> None:
+def test_a_budget_ends_the_search_with_its_reason(limits: dict[str, Any], ending: str) -> None:
     search, *_ = make(segment(0), segment(1), **limits)
     search.lease("w", 1, 0.0)
     done = dataclasses.replace(completed(segment(0)), seconds=3600.0)

@@ -21,7 +21,7 @@ from raysearch.executors.loading import can_pause, load_trainable, ship
 from raysearch.journal import Journal, read_outcomes
 from raysearch.launch import more_samples, unfit
 from raysearch.space import Space
-from raysearch.spec import SearchSpec, make_spec
+from raysearch.spec import SearchSpec
 from raysearch.tree import Outcome, Status
 
 SPACE = {"rate": {"uniform": [0.0, 1.0]}}
@@ -301,18 +301,6 @@ def test_what_is_wrong_with_sampler_or_trainable_is_said_before_the_run_exists(s
     with pytest.raises(TrainableError, match="cannot be sent to workers"):
         search(storage, lambda config: lock.acquire())
     assert not any(storage.iterdir())
-
-
-def test_a_storage_that_is_no_folder_is_refused() -> None:
-    with pytest.raises(SpecError, match="'s3://bucket/x' is not a folder"):
-        make_spec(
-            trainable=trainables.Curve,
-            space=SPACE,
-            metric="loss",
-            mode="min",
-            strategy={"name": "caviar", "samples": 3, "max_iterations": 3},
-            storage="s3://bucket/x",
-        )
 
 
 def test_a_trainable_that_changes_the_working_directory_does_not_lose_the_run(

@@ -275,7 +275,7 @@ def test_a_wandb_sweep_file_is_read(file: Path) -> None:
         ({"budget": {"hours": 0}}, "budget.hours: must be above zero, not 0.0"),
         ({"budget": {"trials": 0}}, "budget.trials: must be a whole number from 1"),
         ({"budget": {"minutes": 3}}, "budget.minutes: unknown field 'minutes'"),
-        ({"budget": 3}, "budget: must be a mapping with hours, gpu_hours, trials, not 3"),
+        ({"budget": 3}, "budget: must be a mapping with hours, gpu_hours, cpu_hours, money, "),
         ({"seed": -1}, "seed: must be a whole number from 0, not -1"),
         ({"seed": "x"}, "seed: the value must be a number, not 'x'"),
         ({"retries": 1.5}, "retries: the value must be an integer, not 1.5"),

@@ -1,7 +1,8 @@
 """The command line: `raysearch launch SPEC`, `resume`, `status`, `best`, `export`, `trials`, and lists.
 
-Exit codes: 0 good, 2 something that the user can mend (one message, no traceback), 130 interrupted. Here
-only typer is imported; numpy, pandas and Ray come with the command that needs them.
+Exit codes: 0 good, 2 something that the user can mend (one message, no traceback), 75 paused (as sysexits'
+EX_TEMPFAIL: to be gone on with), 130 interrupted or stopped. Here only typer is imported; numpy, pandas
+and Ray come with the command that needs them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from raysearch.cli import (
     comparing,
     lineage,
     listing,
+    pausing,
     planning,
     pushing,
     reading,
@@ -62,6 +64,8 @@ _SEARCH, _LOOK, _MORE = "Search", "Look", "More"
 app.command(rich_help_panel=_SEARCH)(planning.plan)
 app.command(rich_help_panel=_SEARCH)(searching.launch)
 app.command(rich_help_panel=_SEARCH)(searching.resume)
+app.command(rich_help_panel=_SEARCH)(pausing.pause)
+app.command(rich_help_panel=_SEARCH)(pausing.stop)
 app.command(rich_help_panel=_SEARCH)(steering.nudge)
 app.command(rich_help_panel=_SEARCH)(steering.rollback)
 app.command(rich_help_panel=_SEARCH)(replaying.replay)

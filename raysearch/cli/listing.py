@@ -15,6 +15,7 @@ from raysearch.errors import SpecError, unknown
 
 BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit code
     "bookkeeping": "what the search costs beside trials that only wait",
+    "coordinator": "exchanges a second, and how long one takes, with 256 simulated workers",
     "chaos": "what is lost when workers, nodes, the coordinator, the driver and the disk fail all the time",
     "digits": "a real model, beside Ray Tune",
     "fork": "what it takes to fork a checkpoint, beside copying its file",
@@ -23,8 +24,11 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "panda": "one model or four raised live, beside schedules and Ray Tune's populations",
     "plan": "how good the advice of raysearch plan is, on simulated situations",
     "report": "the HTML report of 10, 10,000 and 1,000,000 trials: time, memory, size",
+    "resume": "from a process's start to the first new lease of a run of 1,000,000 segments",
     "retest": "how often a retest of stored settings errs",
+    "scale": "10,000 workers under a virtual clock: cost of the coordinator, spot losses, stragglers",
     "schedules": "FILE: how well strategies choose among recorded schedules",
+    "join": "from the moment a node joins to its first segment",
     "startup": "from the command to the first outcome, beside Tuner.fit",
     "tables": "FILE: how well strategies search recorded learning curves",
     "throughput": "trials a second, beside Ray Tune and Optuna",

@@ -64,6 +64,17 @@ ReplaySeeds = Annotated[int, Option("--seeds", metavar="N", help="How often each
 Constants = Annotated[int, Option(metavar="N", help="How many constant configurations to compare with.")]
 ScheduleFile = Annotated[Path | None, Option(metavar="FILE", help="A schedule from a file instead.")]
 
+# pausing
+Now = Annotated[bool, Option("--now", help="Cut what is in training, at the end of its iteration.")]
+Grace = Annotated[
+    str | None, Option(metavar="TIME", help="For what is in training, such as 10m; 0 cuts it at once [30s].")
+]
+Wait = Annotated[bool, Option("--wait", help="Return when the run has ended.")]
+Hours = Annotated[str | None, Option(metavar="N|+N", help="Wall time: hours in all, or so many more.")]
+GpuHours = Annotated[str | None, Option("--gpu-hours", metavar="N|+N", help="The same of GPU-hours.")]
+CpuHours = Annotated[str | None, Option("--cpu-hours", metavar="N|+N", help="The same of CPU-hours.")]
+Money = Annotated[str | None, Option(metavar="N|+N", help="The same of money, at budget.prices.")]
+
 # looking at a run
 Watch = Annotated[bool, Option("--watch", "-w", help="Stay, and show how it goes on.")]
 Where = Annotated[str | None, Option(metavar="CONDITION", help="Such as 'value < 0.1 and config.lr > 0.01'.")]

@@ -7,6 +7,7 @@ import typer
 from raysearch.cli import options
 from raysearch.cli.output import print_json
 from raysearch.errors import RunError
+from raysearch.mirror import shown
 
 wandb = typer.Typer(no_args_is_help=True, help="Send a run to Weights & Biases.")
 
@@ -25,7 +26,7 @@ def sink(run: options.Run, names: options.Sinks, follow: options.Watch = False) 
 
     root = existing_run(run)
     rows = send(root, names, follow, lambda: ended(RunPaths(root)) is not None)
-    print(f"{rows:,} rows of {root} written to {', '.join(names)}")
+    print(f"{rows:,} rows of {shown(root)} written to {', '.join(names)}")
 
 
 @wandb.command()

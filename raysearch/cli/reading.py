@@ -12,6 +12,7 @@ from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json
 from raysearch.errors import CheckpointError, RunError, SpecError
 from raysearch.figures import column, number, settings
+from raysearch.mirror import mirror_at, shown
 from raysearch.paths import RunPaths
 
 if TYPE_CHECKING:
@@ -109,12 +110,16 @@ def report(run: options.Run, output: options.ReportFile = None, wandb: options.T
         _save_at_wandb(results.path)
     path = output or RunPaths(results.path).report
     _write(path, write_report(results))
+    if output is None and (mirror := mirror_at(results.path)) is not None:
+        mirror.push(path)
+        print(f"report written to {mirror.store.address.under(path.name)}, and here to {path}")
+        return
     print(f"report written to {path}")
 
 
 def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
     """A run's end as plain values; `best` is None, with `why`, where no trial ended well."""
-    said: dict[str, Any] = {"run": str(results.path), "metric": results.metric, "mode": results.mode}
+    said: dict[str, Any] = {"run": shown(results.path), "metric": results.metric, "mode": results.mode}
     if ending is not None:
         said["ending"] = ending
     try:
@@ -124,7 +129,7 @@ def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
     return {**said, "verdict": _verdict_values(results.verdict())}
 
 
-def show_end(out: Console, results: Results, ending: str, flags: Sequence[str]) -> None:
+def show_end(out: Console, results: Results, ending: str, flags: Sequence[str], spent: str = "") -> None:
     """What a search came to, where it lies, and what can be done next."""
     try:
         winner: Best | None = results.best
@@ -140,8 +145,10 @@ def show_end(out: Console, results: Results, ending: str, flags: Sequence[str]) 
         if failed:
             trials = "1 trial" if failed == 1 else f"{failed:,} trials"
             out.print(f"\n{trials} failed; the first: {first_error}", soft_wrap=True, markup=False)
-    run = str(results.path)
+    run = shown(results.path)
     rows = {"run": f"{run} ({ending})" if ending else run}
+    if spent:
+        rows["spent"] = spent
     if ending == "complete":
         rows["next"] = command("best", run)
         rows[""] = _larger(results, run, flags)
@@ -245,7 +252,7 @@ def _verdict_values(verdict: Verdict) -> dict[str, Any]:
 
 
 def _places(results: Results, winner: Best) -> dict[str, str]:
-    run = str(results.path)
+    run = shown(results.path)
     is_raised = results.spec.get("strategy", {}).get("name") == "panda"
     what = ("--schedule", "-o", "schedule.yaml") if is_raised else ("--config", "-o", "best.yaml")
     return {
@@ -271,8 +278,8 @@ def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Pa
     if trial is None:
         winner = results.best
         return winner.trial, dict(winner.config), winner.checkpoint
-    from raysearch.checkpoints import Checkpoints
     from raysearch.journal import read_outcomes
+    from raysearch.stored import checkpoints_of
     from raysearch.tree import Status
 
     paths = RunPaths(results.path)
@@ -282,9 +289,9 @@ def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Pa
     )
     if last is None:
         raise RunError(
-            f"{results.path}: there is no trial {trial}; {command('trials', str(results.path))} lists them"
+            f"{results.path}: there is no trial {trial}; {command('trials', shown(results.path))} lists them"
         )
-    checkpoints = Checkpoints(paths.checkpoints)
+    checkpoints = checkpoints_of(results.path)
     there = last.checkpoint is not None and checkpoints.exists(last.checkpoint)
     return (
         trial,

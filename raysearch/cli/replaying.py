@@ -32,6 +32,7 @@ def replay(
     """Train the winner's schedule again on fresh seeds; the gap to the original and to the best constant."""
     from raysearch import schedule as schedules
     from raysearch.launch import existing_run, launch, run_folder
+    from raysearch.mirror import storage_of
     from raysearch.replaying import compare, replay_spec
     from raysearch.results import load
     from raysearch.spec import load_spec
@@ -40,11 +41,11 @@ def replay(
     root = existing_run(run)
     found = schedules.load(schedule) if schedule is not None else schedules.of(load(root), trial)
     spec = load_spec(root / "spec.yaml")
-    spec = dataclasses.replace(replay_spec(spec, found, seeds, constants), storage=str(root.parent))
+    spec = dataclasses.replace(replay_spec(spec, found, seeds, constants), storage=storage_of(root))
     if name is not None:
         spec = dataclasses.replace(spec, name=name)
     if workers is not None:
-        spec = dataclasses.replace(spec, workers=dataclasses.replace(spec.workers, count=workers))
+        spec = dataclasses.replace(spec, workers=spec.workers.with_count(workers))
     folder = run_folder(spec)
     results, _ = follow(folder, spec, how, lambda how: launch(spec, how), as_json)
     comparison = compare(results, found)

@@ -13,14 +13,18 @@ import typer
 from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json, say
 from raysearch.errors import SpecError, unknown
+from raysearch.mirror import shown
 
 if TYPE_CHECKING:
+    from raysearch.budget import Spent
     from raysearch.launch import How
     from raysearch.results import Results
     from raysearch.spec import SearchSpec
     from raysearch.wording import About
 
 INTERRUPTED = 130
+PAUSED = 75
+BUDGETS = ("hours", "gpu_hours", "cpu_hours", "money")
 UNFIT_SHOWN = 5
 
 
@@ -65,6 +69,10 @@ def resume(
     samples: options.MoreSamples = None,
     max_iterations: options.MaxIterations = None,
     space: options.SpaceFile = None,
+    hours: options.Hours = None,
+    gpu_hours: options.GpuHours = None,
+    cpu_hours: options.CpuHours = None,
+    money: options.Money = None,
     workers: options.Workers = None,
     sets: options.Sets = None,
     executor: options.By = options.Executor.tune,
@@ -74,16 +82,27 @@ def resume(
 ) -> None:
     """Go on with a run, whatever ended it, as it was or made larger."""
     how = how_of(executor, local, address)
+    from raysearch.cli.pausing import taken_back
     from raysearch.launch import existing_run, unfit
     from raysearch.launch import resume as go_on
+    from raysearch.session import spent_on
     from raysearch.spec import load_spec
 
     root = existing_run(run)
     old = load_spec(root / "spec.yaml")
     new = _edited(root, old, samples, max_iterations, space, workers, sets or [])
+    spent = spent_on(root)
+    new = _with_budget(new, spent, dict(zip(BUDGETS, (hours, gpu_hours, cpu_hours, money), strict=True)))
+    if new.to_yaml() == old.to_yaml() and (words := taken_back(root)) is not None:
+        if as_json:
+            print_json({"run": shown(root), "words": words})
+        else:
+            print(words)
+        return
     if new.to_yaml() == old.to_yaml() and is_complete(root):
         _say_complete(root, how, as_json)
         return
+    _check_budget(root, new, spent)
     if new.space != old.space:
         _say_unfit(unfit(root, new.space))
     _follow(root, new, how, lambda how: go_on(root, how, edits=lambda _: new), as_json)
@@ -138,7 +157,7 @@ def _load(
 def _with_workers(spec: SearchSpec, count: int | None) -> SearchSpec:
     if count is None:
         return spec
-    return dataclasses.replace(spec, workers=dataclasses.replace(spec.workers, count=count))
+    return dataclasses.replace(spec, workers=spec.workers.with_count(count))
 
 
 def _edited(
@@ -155,13 +174,35 @@ def _edited(
 
     for text in sets:
         if (key := text.partition("=")[0].strip()) in ("name", "storage"):
-            raise SpecError(f"--set {key}: a run's name and storage are its folder; move the folder {root}")
+            raise SpecError(
+                f"--set {key}: a run's name and storage are its folder; move the folder {shown(root)}"
+            )
     new = load_spec(root / "spec.yaml", sets) if sets else old
     if space is not None:
         new = _with_space(root, new, space)
     if samples is not None or max_iterations is not None:
         new = more_samples(new, samples, max_iterations)
     return _with_workers(new, workers)
+
+
+def _with_budget(spec: SearchSpec, spent: Spent, amounts: dict[str, str | None]) -> SearchSpec:
+    """`spec` with those limits of its budget that were given, `+N` on top of what there was."""
+    budget = spec.budget
+    for name, text in amounts.items():
+        if text is not None:
+            budget = budget.extended(name, text, spent)
+    return dataclasses.replace(spec, budget=budget)
+
+
+def _check_budget(root: Path, spec: SearchSpec, spent: Spent) -> None:
+    """Raises SpecError if there is nothing left to go on with; says how to give it more."""
+    if (name := spec.budget.exhausted(spent)) is None:
+        return
+    option = f"--{name.replace('_', '-')}"
+    raise SpecError(
+        f"{root}: {spec.budget.used_up(spent)} (spent: {spec.budget.in_words(spent)}); give it more with: "
+        f"{command('resume', shown(root), option, '+N')}"
+    )
 
 
 def _with_space(root: Path, spec: SearchSpec, file: Path) -> SearchSpec:
@@ -234,11 +275,17 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
     from raysearch.cli.reading import show_end, summary
 
     results, ending = follow(root, spec, how, start, as_json)
+    from raysearch.session import spent_on
+
+    spent = spent_on(results.path)
     if as_json:
-        print_json(summary(results, ending))
+        print_json({**summary(results, ending), "spent": dataclasses.asdict(spent)})
     else:
-        show_end(console(), results, ending, _flags(how))
-    if ending.startswith("stopped by"):
+        words = spec.budget.in_words(spent) if spec.budget.is_set else ""
+        show_end(console(), results, ending, _flags(how), words)
+    if ending.startswith("paused"):
+        raise typer.Exit(PAUSED)
+    if ending.startswith("stopped"):
         raise typer.Exit(INTERRUPTED)
 
 
@@ -256,8 +303,10 @@ def follow(
             results = start(dataclasses.replace(how, on_status=display))
     except KeyboardInterrupt:
         count = f" ({display.last['trials']:,} trials)" if display.last else ""
-        out.print(f"\nInterrupted. Nothing acknowledged is lost: it is in {root}{count}.", soft_wrap=True)
-        out.print(f"go on  {command('resume', str(root), *flags)}", soft_wrap=True)
+        out.print(
+            f"\nInterrupted. Nothing acknowledged is lost: it is in {shown(root)}{count}.", soft_wrap=True
+        )
+        out.print(f"go on  {command('resume', shown(root), *flags)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     return results, str(display.last["ending"]) if display.last else ""
 
@@ -269,7 +318,7 @@ def about(root: Path, spec: SearchSpec) -> About:
 
     variant = getattr(spec.strategy, "variant", "auto")
     return About(
-        run=str(root),
+        run=shown(root),
         strategy=spec.strategy.name if variant == "auto" else f"{spec.strategy.name} by {variant}",
         metric=spec.metric,
         mode=spec.mode,

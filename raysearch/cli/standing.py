@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from raysearch import parts
 from raysearch.errors import JournalError
+from raysearch.pausing import PAUSE, RESUME, STOP
 from raysearch.rows import Decoder
 from raysearch.standings import ADOPTED, FINALS, Best, told_rungs
 from raysearch.tables import Integers, Segments
@@ -26,6 +27,7 @@ COLUMNS = (
     *("numbers", "metrics", "values", "checkpoint", "seconds", "worker", "error", "done", "finished_at"),
     "event",
 )
+PHASES = {PAUSE: "pausing", STOP: "stopping", RESUME: "", "start": "", "end": ""}
 WARNINGS_KEPT = 100
 
 
@@ -47,6 +49,7 @@ class Standing:
         self._trials = 0
         self._finals = 0
         self._busy_s = 0.0
+        self._phase = ""
         self._recent: deque[str] = deque(maxlen=8)
         self._warnings: Counter[str] = Counter()
 
@@ -71,6 +74,8 @@ class Standing:
         return {
             "ending": "",
             "failed": "",
+            "winding": self._phase,
+            "spent": "",
             "seconds": 0.0,
             "trials": self._trials,
             "finals": self._finals,
@@ -100,6 +105,8 @@ class Standing:
     def _read(self) -> None:
         for batch in parts.read_batches(self._journal, COLUMNS, self._position):
             outcomes = batch.rows.filter(pc.is_null(batch.rows["event"]))
+            if outcomes.num_rows < batch.rows.num_rows:
+                self._note_events(batch.rows)
             if outcomes.num_rows:
                 self._add(outcomes)
             self._position = batch.behind
@@ -128,6 +135,10 @@ class Standing:
         self.last_at = max(self.last_at, float(segments.floats("finished_at").max()))
         self._note_decisions(rows, is_lost, is_final)
         self._note_warnings(segments)
+
+    def _note_events(self, rows: pa.RecordBatch) -> None:
+        for kind in rows["event"].drop_null().to_pylist():
+            self._phase = PHASES.get(kind, self._phase)
 
     def _take_best(self, rows: pa.RecordBatch, segments: Segments, here: Integers) -> None:
         """The best of some completed segments that end at the same iteration, if it is better."""

@@ -15,6 +15,7 @@ from raysearch.cli.output import command, print_json
 from raysearch.cli.searching import is_complete
 from raysearch.cli.watching import held_by
 from raysearch.errors import RunError, SpecError, unknown
+from raysearch.mirror import shown
 from raysearch.tree import segment_id
 
 if TYPE_CHECKING:
@@ -86,29 +87,29 @@ def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:
     from raysearch.orders import Orders
     from raysearch.paths import RunPaths
 
-    paths = RunPaths(root)
+    paths, run = RunPaths(root), shown(root)
     orders = Orders(paths.orders)
     if is_complete(root):
         raise SpecError(
-            f"{root}: the training is complete, so there is nothing left to change; to train it for longer: "
-            f"{command('resume', str(root), '--max-iterations', 'N')}"
+            f"{run}: the training is complete, so there is nothing left to change; to train it for longer: "
+            f"{command('resume', run, '--max-iterations', 'N')}"
         )
     name = orders.give(order)
     until = time.monotonic() + PATIENCE_S
     while (answer := orders.answered(name)) is None:
         if held_by(paths.journal) is None:
-            text = f"no process is running {root}: the order is taken in by {command('resume', str(root))}"
+            text = f"no process is running {run}: the order is taken in by {command('resume', run)}"
             _say({"order": name, "taken": None, "words": text}, as_json)
             return
         if time.monotonic() > until:
             raise RunError(
-                f"{root}: whoever runs it has not answered for {PATIENCE_S:g} s; the order stays, and is "
+                f"{run}: whoever runs it has not answered for {PATIENCE_S:g} s; the order stays, and is "
                 "taken in when it does"
             )
         time.sleep(POLL_S)
     accepted, words = answer
     if not accepted:
-        raise SpecError(f"{root}: refused: {words}")
+        raise SpecError(f"{run}: refused: {words}")
     _say({"order": name, "taken": True, "words": f"{words}, from the next decision on"}, as_json)
 
 

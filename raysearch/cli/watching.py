@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json
 from raysearch.errors import RaysearchError
+from raysearch.mirror import shown
 
 if TYPE_CHECKING:
     from raysearch.wording import About
@@ -31,8 +32,9 @@ def status(run: options.Run, watch: options.Watch = False, as_json: options.AsJs
         _watch(root, follower)
         return
     snapshot, holder = follower.look(time.time())
+    snapshot["spent"] = _spent(root)
     if as_json:
-        print_json({"run": str(root), "held_by": holder, **snapshot})
+        print_json({"run": shown(root), "held_by": holder, **snapshot})
         return
     from raysearch.display import Screen
 
@@ -85,14 +87,31 @@ class Follower:
                 self._ended, self._ending = event.at, str(event.detail.get("ending", ""))
 
 
+def _spent(root: Path) -> str:
+    """What the run has cost, in words; empty where its spec sets no budget and no prices."""
+    from raysearch.session import spent_on
+    from raysearch.spec import load_spec
+
+    try:
+        budget = load_spec(root / "spec.yaml").budget
+    except RaysearchError:  # a strategy that is not installed here
+        return ""
+    return budget.in_words(spent_on(root)) if budget.is_set else ""
+
+
 def held_by(journal: Path) -> str | None:
     """`process 12 on host` if a process has the journal open for writing; None if nobody does.
 
     The lock is tried only where its last holder may be alive, so that a process that is about to take
     it does not find ours.
     """
+    from raysearch.fence import holder_of
+    from raysearch.mirror import mirror_at
     from raysearch.paths import JournalPaths
 
+    if (mirror := mirror_at(journal.parent)) is not None:
+        at_store = holder_of(mirror.store)
+        return str(at_store) if at_store is not None and at_store.is_alive(time.time()) else None
     lock = JournalPaths(journal).lock
     try:
         text = lock.read_text(encoding="utf-8", errors="replace")
@@ -105,15 +124,30 @@ def held_by(journal: Path) -> str | None:
     return f"process {pid} on {host}" if _is_locked(lock) else None
 
 
+def last_ending(journal: Path) -> str:
+    """Why the run's last life ended; empty if it did not say, or has not."""
+    from raysearch.journal import read_events
+
+    last = ""
+    for event in read_events(journal):
+        if event.kind in ("start", "end"):
+            last = str(event.detail.get("ending", ""))
+    return last
+
+
 def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
     """Who runs it; or why nobody does, and how to go on."""
+
     if holder is not None:
-        return f"held by {holder}"
+        phase = snapshot["winding"]
+        return f"{phase}, held by {holder}" if phase else f"held by {holder}"
     ending = snapshot["ending"]
     if ending == "complete":
-        return f"complete; {command('best', str(root))}"
+        return f"complete; {command('best', shown(root))}"
+    if ending.startswith(("paused", "stopped")):
+        return f"{ending}; go on with: {command('resume', shown(root))}"
     why = ending or "its process was ended from outside"
-    return f"no process is running it ({why}); go on: {command('resume', str(root))}"
+    return f"no process is running it ({why}); go on: {command('resume', shown(root))}"
 
 
 def about_run(root: Path) -> About:
@@ -129,7 +163,7 @@ def about_run(root: Path) -> About:
     except RaysearchError:
         results = load(root)
         name = results.spec.get("strategy", {}).get("name", "?")
-        return About(str(root), str(name), results.metric, results.mode)
+        return About(shown(root), str(name), results.metric, results.mode)
 
 
 def _watch(root: Path, follower: Follower) -> None:

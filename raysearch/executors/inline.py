@@ -15,9 +15,10 @@ from raysearch.engine import Search
 from raysearch.exchange import Reply
 from raysearch.executors.environment import environment
 from raysearch.executors.host import Host
-from raysearch.executors.protocol import Job, Turn
+from raysearch.executors.protocol import Going, Job, Turn
 from raysearch.executors.worker import Loop, Trains
 
+LOOK_S = 0.5
 OnStatus = Callable[[dict[str, Any]], None]
 
 
@@ -47,6 +48,23 @@ class InlineLink:
         return _Done(self._search.exchange(turn.worker, turn.outcomes, 1, time.time(), turn.holding))
 
 
+class InlineLoop(Loop):
+    """A loop in which orders and budgets are seen to between two iterations too."""
+
+    def __init__(self, *args: Any, search: Search, look: Callable[[], object]) -> None:
+        super().__init__(*args)
+        self._search = search
+        self._look = look
+        self._look_at = 0.0
+
+    def _progress(self, iteration: int) -> Going:
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_S
+            self._look()
+            self.abort = self._search.beat(self.name, self.current, iteration, time.time())
+        return super()._progress(iteration)
+
+
 def run_inline(
     search: Search,
     job: Job,
@@ -56,13 +74,14 @@ def run_inline(
 ) -> None:
     """Trains until the search is over; `on_status` gets a snapshot every half second.
 
-    `look` is called at every turn: it takes in what people ordered.
+    `look` is called at every turn, and now and then between iterations: it takes in what people ordered.
     """
     # Ray's Trainable changes the working directory; in the user's own process it must not.
     logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)  # a line a checkpoint
     with tempfile.TemporaryDirectory(prefix="raysearch-") as scratch, environment(RAY_CHDIR_TO_TRIAL_DIR="0"):
         host = make_host(job, Path(scratch), None)
-        loop = Loop(job, "inline", host, checkpoints, InlineLink(search, look))
+        link = InlineLink(search, look)
+        loop = InlineLoop(job, "inline", host, checkpoints, link, search=search, look=look)
         try:
             while not loop.run(time.monotonic() + 0.5):
                 on_status(search.status(time.time()))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from raysearch.errors import StoreError
+from raysearch.mirror import mirror_at
 
 
 class TrialOutput(io.TextIOBase):
@@ -58,3 +63,31 @@ class TrialOutput(io.TextIOBase):
         sys.stderr = self
         os.dup2(self.fileno(), 1)
         os.dup2(self.fileno(), 2)
+
+
+class LogCopy:
+    """Sends a worker's log to the store where the run is at one: its end, every half minute."""
+
+    EVERY_S = 30.0
+    MOST_BYTES = 1 << 20
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mirror = mirror_at(path.parent.parent)
+        self._sent = 0
+        self._at = time.monotonic()
+
+    def send(self, now: bool = False) -> None:
+        """Sends it if there is more and it is time; what cannot be sent now is sent the next time."""
+        if self._mirror is None or not (now or time.monotonic() - self._at > self.EVERY_S):
+            return
+        self._at = time.monotonic()
+        size = self._path.stat().st_size
+        if size == self._sent:
+            return
+        with self._path.open("rb") as file:
+            file.seek(max(0, size - self.MOST_BYTES))
+            content = file.read()
+        with contextlib.suppress(StoreError):
+            self._mirror.store.put(f"{self._path.parent.name}/{self._path.name}", content)
+            self._sent = size

@@ -6,6 +6,7 @@ are drawn from a seed: a worker that dies, a training that raises or diverges. F
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from raysearch.strategies.samplers import Sampler
 from raysearch.tree import Config, Mode, Outcome, Segment, Status
 
 Floats = npt.NDArray[np.float64]
+TAKEN = "its machine was taken away"
 
 
 class Table:
@@ -108,10 +110,13 @@ class RowsOf:
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong, each with a probability a segment.
+    """What goes wrong, most of it with a probability a segment.
 
     Attributes:
         worker_dies: somewhere in the segment; a new worker is there at once.
+        losses_per_hour: how often an hour a worker is taken away, as spot machines are.
+        back_after_s: until another one is there in its place.
+        slow_share, slow_by: this part of the workers takes so many times as long.
         raises: the training fails, and does so again when tried again.
         diverges: the metric becomes NaN, and does so again when tried again.
         seed: of the draws.
@@ -120,6 +125,10 @@ class Faults:
     worker_dies: float = 0.0
     raises: float = 0.0
     diverges: float = 0.0
+    losses_per_hour: float = 0.0
+    back_after_s: float = 0.0
+    slow_share: float = 0.0
+    slow_by: float = 1.0
     seed: int = 0
 
 
@@ -131,12 +140,16 @@ class Trace:
         at, value: when each reported value became known, and the value; in order of time.
         outcomes: how many segments ended in each way.
         ended_at: virtual time of the last event.
+        seconds: that workers spent on segments that ended in each way.
+        exchanges: how often a worker came to the search.
     """
 
     at: Floats = field(default_factory=lambda: np.empty(0))
     value: Floats = field(default_factory=lambda: np.empty(0))
     outcomes: dict[Status, int] = field(default_factory=dict)
     ended_at: float = 0.0
+    seconds: dict[Status, float] = field(default_factory=dict)
+    exchanges: int = 0
 
     def best_at(self, times: Sequence[float], mode: Mode) -> Floats:
         """The best value known at each time; NaN while there is none."""
@@ -158,8 +171,12 @@ class Simulator:
         self._faults = faults or Faults()
         self._until = until_s
         self._idle = [f"w{i}" for i in reversed(range(workers))]
-        self._events: list[tuple[float, int, str, Outcome]] = []
+        self._events: list[tuple[float, int, str, Outcome | None]] = []
         self._count = 0
+        self._exchanges = 0
+        self._draws = np.random.default_rng(self._faults.seed)
+        slow = self._draws.random(workers) < self._faults.slow_share
+        self._slow = {f"w{i}" for i in np.flatnonzero(slow)}
         self._curves: list[tuple[Floats, Floats]] = []
 
     def run(self) -> Trace:
@@ -167,30 +184,56 @@ class Simulator:
         now = 0.0
         self._serve(now)
         outcomes: dict[Status, int] = {}
+        seconds: dict[Status, float] = {}
         while self._events and self._events[0][0] <= self._until:
             now, _, worker, outcome = heapq.heappop(self._events)
-            outcomes[outcome.status] = outcomes.get(outcome.status, 0) + 1
-            self._settle(worker, outcome, now)
+            if outcome is not None:
+                outcomes[outcome.status] = outcomes.get(outcome.status, 0) + 1
+                seconds[outcome.status] = seconds.get(outcome.status, 0.0) + outcome.seconds
+                if not self._settle(worker, outcome, now):
+                    continue
             self._idle.append(worker)
             self._serve(now)
-        return self._trace(outcomes, now)
+        trace = self._trace(outcomes, now)
+        trace.seconds, trace.exchanges = seconds, self._exchanges
+        return trace
 
-    def _settle(self, worker: str, outcome: Outcome, now: float) -> None:
-        if outcome.status is Status.LOST:
-            self.search.commit(self.search.lose(worker, now, outcome.error))
-        else:
+    def _settle(self, worker: str, outcome: Outcome, now: float) -> bool:
+        """Hands in the outcome; False if the worker is away for a while."""
+        if outcome.status is not Status.LOST:
+            self._exchanges += 1
             self.search.exchange(worker, [outcome], 0, now)
+            return True
+        self.search.commit(self.search.lose(worker, now, outcome.error))
+        if outcome.error == TAKEN and self._faults.back_after_s:
+            self._count += 1
+            heapq.heappush(self._events, (now + self._faults.back_after_s, self._count, worker, None))
+            return False
+        return True
 
     def _serve(self, now: float) -> None:
         while self._idle:
+            self._exchanges += 1
             reply = self.search.exchange(self._idle[-1], [], 1, now)
             if not reply.leases:
                 return
             worker = self._idle.pop()
             for lease in reply.leases:
-                outcome = self._train(lease.segment, now)
+                outcome = self._on(worker, self._train(lease.segment, now))
                 self._count += 1
                 heapq.heappush(self._events, (now + outcome.seconds, self._count, worker, outcome))
+
+    def _on(self, worker: str, outcome: Outcome) -> Outcome:
+        """The outcome on this worker, which may be slow or be taken away before."""
+        faults = self._faults
+        if worker in self._slow:
+            outcome = dataclasses.replace(outcome, seconds=outcome.seconds * faults.slow_by)
+        if not faults.losses_per_hour:
+            return outcome
+        taken_after = float(self._draws.exponential(3600 / faults.losses_per_hour))
+        if taken_after >= outcome.seconds:
+            return outcome
+        return Outcome(outcome.segment, Status.LOST, seconds=taken_after, error=TAKEN)
 
     def _train(self, segment: Segment, now: float) -> Outcome:
         row = self._table.row(segment.config)

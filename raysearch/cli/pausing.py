@@ -1,0 +1,123 @@
+"""`raysearch pause` and `raysearch stop`: a run ends in order and gives its workers back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from raysearch.cli import options
+from raysearch.cli.output import command, print_json
+from raysearch.cli.watching import held_by
+from raysearch.errors import RunError, SpecError
+from raysearch.mirror import shown
+
+PATIENCE_S = 60.0  # for the answer of whoever runs it
+POLL_S = 0.1
+
+
+def pause(
+    run: options.Run, now: options.Now = False, wait: options.Wait = False, as_json: options.AsJson = False
+) -> None:
+    """Let a run that is going on end after what is in training; [bold]resume[/bold] goes on with it."""
+    from raysearch.pausing import PAUSE
+
+    _order(run, PAUSE, 0.0 if now else None, wait, as_json)
+
+
+def stop(
+    run: options.Run,
+    grace: options.Grace = None,
+    wait: options.Wait = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """End a run with what it has: nothing new is begun, what is in training has a grace and is then cut."""
+    from raysearch import quantities
+    from raysearch.pausing import GRACE_S, STOP
+
+    try:
+        seconds = GRACE_S if grace is None else 0.0 if grace.strip() == "0" else quantities.seconds(grace)
+    except SpecError as error:
+        raise SpecError(f"--grace: {error}") from None
+    _order(run, STOP, seconds, wait, as_json)
+
+
+def taken_back(root: Path) -> str | None:
+    """Tells a run that is pausing or stopping to go on; its answer, or None if nobody runs it.
+
+    Raises:
+        SpecError: it is going on, or cannot be held up any more.
+    """
+    from raysearch.paths import RunPaths
+    from raysearch.pausing import RESUME, order
+
+    holder = held_by(RunPaths(root).journal)
+    if holder is None:
+        return None
+    accepted, words = _answer(root, order(RESUME))
+    if not accepted:
+        look = command("status", shown(root), "--watch")
+        raise SpecError(f"{shown(root)}: {holder} runs it, and {words} ({look})")
+    return words
+
+
+# ---- inside
+
+
+def _order(run: str, kind: str, grace_s: float | None, wait: bool, as_json: bool) -> None:
+    from raysearch.launch import existing_run
+    from raysearch.pausing import order
+
+    root = existing_run(run)
+    accepted, words = _answer(root, order(kind, grace_s))
+    if not accepted:
+        raise SpecError(f"{shown(root)}: refused: {words}")
+    go_on = command("resume", shown(root))
+    if not as_json:
+        print(f"{words}; go on with: {go_on}", flush=True)
+    if wait:
+        _wait(root)
+    if as_json:
+        print_json({"run": shown(root), "words": words, "go_on": go_on, "ended": wait})
+
+
+def _answer(root: Path, order: dict[str, object]) -> tuple[bool, str]:
+    """Gives the order and waits for its answer. Raises RunError if nobody runs the run, or nobody answers."""
+    from raysearch.orders import Orders
+    from raysearch.paths import RunPaths
+
+    paths = RunPaths(root)
+    _check_held(root, paths.journal)
+    orders = Orders(paths.orders)
+    name = orders.give(order)
+    until = time.monotonic() + PATIENCE_S
+    while (answer := orders.answered(name)) is None:
+        if time.monotonic() > until:
+            orders.withdraw(name)
+            raise RunError(
+                f"{shown(root)}: whoever runs it has not answered for {PATIENCE_S:g} s, and the order was "
+                "taken back"
+            )
+        if held_by(paths.journal) is None:
+            time.sleep(POLL_S)  # its last act may be the answer
+            if (answer := orders.answered(name)) is not None:
+                break
+            orders.withdraw(name)
+            _check_held(root, paths.journal)
+        time.sleep(POLL_S)
+    return answer
+
+
+def _check_held(root: Path, journal: Path) -> None:
+    from raysearch.cli.watching import last_ending
+
+    if held_by(journal) is None:
+        why = last_ending(journal) or "its process was ended from outside"
+        hint = "" if why == "complete" else f"; go on with: {command('resume', shown(root))}"
+        raise RunError(f"no process is running {shown(root)} ({why}), so there is nothing to end{hint}")
+
+
+def _wait(root: Path) -> None:
+    from raysearch.paths import RunPaths
+
+    while held_by(RunPaths(root).journal) is not None:
+        time.sleep(POLL_S)

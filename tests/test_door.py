@@ -1,0 +1,230 @@
+"""The coordinator's door: turns come in, strangers do not, and whatever breaks, calls go on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import pickle
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from raysearch.exchange import Reply
+from raysearch.executors import door as module
+from raysearch.executors.door import (
+    LENGTH,
+    NONCE_BYTES,
+    Address,
+    DoorLink,
+    is_allowed,
+    knock,
+    open_door,
+    packed,
+)
+from raysearch.executors.protocol import Turn
+
+PATIENCE_S = 30.0
+
+
+class Calls:
+    """In the place of actor calls; answers with a bar that says so."""
+
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+
+    def send(self, turn: Turn) -> Any:
+        self.turns.append(turn)
+
+        class Said:
+            def ready(self) -> bool:
+                return True
+
+            def get(self) -> Reply:
+                return Reply(bars={0: -1.0})
+
+        return Said()
+
+
+class Served:
+    """A door in a thread of its own, with an exchange that can be told what to do."""
+
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+        self.cancelled = threading.Event()
+        self.act: Callable[[Turn], Awaitable[Reply]] = self._reply
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread.start()
+        self.address = asyncio.run_coroutine_threadsafe(
+            open_door("127.0.0.1", self._exchange), self.loop
+        ).result(PATIENCE_S)
+
+    async def _exchange(self, turn: Turn) -> Reply:
+        self.turns.append(turn)
+        return await self.act(turn)
+
+    async def _reply(self, turn: Turn) -> Reply:
+        return Reply(bars={turn.want: 0.5})
+
+    async def hang(self, turn: Turn) -> Reply:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return Reply()
+
+    def close(self) -> None:
+        async def cancel() -> None:
+            others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(cancel(), self.loop).result(PATIENCE_S)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    found = Served()
+    yield found
+    found.close()
+
+
+def test_turns_come_in_through_the_door_one_after_the_other(served: Served) -> None:
+    calls = Calls()
+    link = DoorLink(lambda: served.address, calls)
+    for want in range(1, 30):
+        assert link.send(Turn("w", want=want)).get() == Reply(bars={want: 0.5})
+    assert [turn.want for turn in served.turns] == [*range(1, 30)]
+    assert calls.turns == []
+    link.hang_up()
+
+
+def test_a_large_turn_is_taken_in_whole(served: Served) -> None:
+    link = DoorLink(lambda: served.address, Calls())
+    holding = tuple(range(1_000_000))
+    answer = link.send(Turn("w", want=1, holding=holding))
+    assert answer.get().bars == {1: 0.5}
+    assert served.turns[0].holding == holding
+    link.hang_up()
+
+
+def test_nobody_who_does_not_know_the_token_comes_in(served: Served) -> None:
+    wrong = dataclasses.replace(served.address, token=b"x" * NONCE_BYTES)
+    with pytest.raises(OSError, match=r"closed|reset"):
+        knock(wrong)
+    with socket.create_connection((served.address.host, served.address.port)) as wire:
+        wire.settimeout(PATIENCE_S)
+        wire.recv(NONCE_BYTES)
+        wire.sendall(packed(Turn("w", want=1)))  # without a proof; never unpickled
+        with contextlib.suppress(ConnectionResetError):
+            assert wire.recv(1) == b""
+    assert served.turns == []
+
+
+def test_a_worker_does_not_unpickle_what_an_impostor_sends() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = Address("127.0.0.1", server.getsockname()[1], b"t" * NONCE_BYTES)
+
+        def impostor() -> None:
+            wire, _ = server.accept()
+            wire.sendall(b"n" * NONCE_BYTES)
+            wire.recv(2 * NONCE_BYTES)
+            wire.sendall(b"p" * NONCE_BYTES + packed(Reply(stop=True)))
+            wire.close()
+
+        thread = threading.Thread(target=impostor)
+        thread.start()
+        calls = Calls()
+        assert DoorLink(lambda: address, calls).send(Turn("w")).get().bars == {0: -1.0}
+        assert len(calls.turns) == 1
+        thread.join(PATIENCE_S)
+
+
+def test_an_exchange_whose_door_closes_is_asked_again_by_a_call_and_dropped_at_the_coordinator(
+    served: Served,
+) -> None:
+    served.act = served.hang
+    calls = Calls()
+    link = DoorLink(lambda: served.address, calls)
+    answer = link.send(Turn("w", want=7))
+    assert link._wire is not None
+    assert not answer.ready()
+    link._wire.shutdown(socket.SHUT_RDWR)
+    assert answer.ready()
+    assert answer.get().bars == {0: -1.0}
+    assert [turn.want for turn in calls.turns] == [7]
+    assert served.cancelled.wait(PATIENCE_S)
+
+
+def test_an_exchange_that_raises_is_asked_again_by_a_call_which_says_why(served: Served) -> None:
+    async def wrong(turn: Turn) -> Reply:
+        raise RuntimeError("a defect")
+
+    served.act = wrong
+    served.loop.set_exception_handler(lambda loop, context: None)
+    calls = Calls()
+    link = DoorLink(lambda: served.address, calls)
+    assert link.send(Turn("w", want=3)).get().bars == {0: -1.0}
+    assert [turn.want for turn in calls.turns] == [3]
+
+
+def test_a_reply_that_never_comes_is_not_waited_for_for_ever(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.2)
+    served.act = served.hang
+    assert DoorLink(lambda: served.address, Calls()).send(Turn("w")).get().bars == {0: -1.0}
+    assert served.cancelled.wait(PATIENCE_S)
+
+
+def test_where_no_door_can_be_reached_turns_go_by_calls_and_it_is_not_tried_each_time() -> None:
+    asked: list[int] = []
+
+    def find() -> Address | None:
+        asked.append(1)
+        return Address("127.0.0.1", 1, b"") if len(asked) == 1 else None
+
+    calls = Calls()
+    link = DoorLink(find, calls)
+    for _ in range(5):
+        link.send(Turn("w")).get()
+    assert (len(asked), len(calls.turns)) == (1, 5)
+
+
+def test_after_the_coordinator_started_again_the_new_door_is_used(served: Served) -> None:
+    doors = [served.address]
+    calls = Calls()
+    link = DoorLink(lambda: doors[-1], calls)
+    link.send(Turn("w", want=1)).get()
+    again = Served()
+    doors.append(again.address)
+    assert link._wire is not None
+    link._wire.shutdown(socket.SHUT_RDWR)
+    link.send(Turn("w", want=2)).get()
+    assert link.send(Turn("w", want=3)).get().bars == {3: 0.5}
+    assert [turn.want for turn in again.turns] == [3]
+    link.hang_up()
+    again.close()
+
+
+@pytest.mark.parametrize(("value", "allowed"), [("", True), ("0", True), ("1", False), ("yes", False)])
+def test_a_door_is_not_opened_where_ray_encrypts(
+    value: str, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_USE_TLS", value)
+    assert is_allowed() is allowed
+
+
+def test_a_frame_is_its_length_and_a_pickle() -> None:
+    frame = packed({"a": 1})
+    assert LENGTH.unpack_from(frame)[0] == len(frame) - LENGTH.size
+    assert pickle.loads(frame[LENGTH.size :]) == {"a": 1}

@@ -1,0 +1,335 @@
+"""Pause, stop, budgets: a search ends before its strategy does, in order, and can be gone on with."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trainables
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted import Scripted, completed, segment
+
+import raysearch
+from raysearch.budget import Account, Budget, Spent
+from raysearch.cli import main
+from raysearch.cli.watching import held_by, last_ending
+from raysearch.engine import Limits, Search
+from raysearch.errors import SpecError
+from raysearch.journal import Journal, read_events, read_outcomes
+from raysearch.notation import PlacedError
+from raysearch.orders import Orders
+from raysearch.pausing import PAUSE, RESUME, STOP, begin, order
+from raysearch.rows import Event
+from raysearch.session import spent_on
+from raysearch.spec import make_spec
+from raysearch.winding import Winding
+
+PATIENCE_S = 120.0
+
+
+def searching(trials: int = 6, **limits: Any) -> Search:
+    """A search of one-iteration trials in which workers v and w hold one each."""
+    search = Search(
+        Scripted([segment(t) for t in range(trials)]), metric="loss", mode="min", limits=Limits(**limits)
+    )
+    for worker in ("v", "w"):
+        search.lease(worker, 1, 0.0)
+    return search
+
+
+def held(search: Search, worker: str) -> Any:
+    [found] = search.leases.workers[worker].leases.values()
+    return found
+
+
+# ---- what an order does
+
+
+def test_a_pause_hands_out_nothing_new_and_ends_when_the_last_segment_in_training_has_ended() -> None:
+    search = searching()
+    assert begin(search, PAUSE, order(PAUSE), 1.0) == (
+        True,
+        "pausing: what 2 workers train is finished first",
+    )
+    assert not search.beat("v", None, 0, 1e6)
+    first = search.exchange("v", [completed(held(search, "v"))], 1, 2.0)
+    assert (first.leases, first.stop, search.over) == ((), True, False)
+    assert search.exchange("w", [completed(held(search, "w"))], 1, 3.0).stop
+    assert search.ending == "paused"
+    assert search.standings.trials == 2
+
+
+def test_a_stop_cuts_what_has_not_ended_within_its_grace() -> None:
+    search = searching()
+    assert begin(search, STOP, order(STOP, 30.0), 100.0)[1].endswith(
+        "is finished first if it ends within 30s"
+    )
+    search.exchange("v", [completed(held(search, "v"))], 1, 129.0)
+    assert not search.beat("w", None, 0, 129.9)
+    assert search.beat("w", None, 0, 130.0)
+    assert search.ending == "stopped; what 1 worker had in training was cut"
+
+
+def test_a_pause_is_taken_back_as_long_as_something_is_in_training() -> None:
+    search = searching()
+    begin(search, PAUSE, order(PAUSE), 1.0)
+    assert search.exchange("v", [completed(held(search, "v"))], 1, 2.0).stop
+    assert begin(search, RESUME, order(RESUME), 2.0)[0]
+    assert len(search.lease("v", 1, 3.0).leases) == 1
+    assert begin(search, RESUME, order(RESUME), 4.0) == (False, "it is going on already")
+    begin(search, PAUSE, order(PAUSE, 0.0), 5.0)
+    assert begin(search, RESUME, order(RESUME), 6.0)[0] is False
+    assert search.ending.startswith("paused")
+
+
+def test_of_two_orders_the_last_word_and_the_sooner_cut_count() -> None:
+    patient, hasty = Winding("paused", ordered=True), Winding("stopped", 9.0, ordered=True)
+    assert hasty.after(patient) == hasty
+    assert patient.after(hasty) == Winding("paused", 9.0, ordered=True)
+    assert not hasty.after(Winding("the budget is used up", 20.0)).ordered
+
+
+def test_a_worker_that_dies_while_a_search_pauses_holds_it_up_no_longer() -> None:
+    search = searching()
+    begin(search, PAUSE, order(PAUSE), 1.0)
+    search.exchange("v", [completed(held(search, "v"))], 1, 2.0)
+    search.commit(search.lose("w", 3.0, "its node is gone"))
+    search.check(3.0)
+    assert search.ending == "paused"
+
+
+# ---- budgets
+
+
+def test_a_used_up_budget_lets_what_is_in_training_end_within_its_grace() -> None:
+    search = searching(budget=Budget(hours=1.0, grace=120.0))
+    reply = search.exchange("v", [completed(held(search, "v"))], 1, 3600.0)
+    assert (reply.stop, search.over) == (True, False)
+    search.exchange("w", [completed(held(search, "w"))], 1, 3700.0)
+    assert search.ending == "the budget of 1 hours is used up"
+    late = searching(budget=Budget(hours=1.0, grace=120.0))
+    assert not late.beat("v", None, 0, 3600.0)
+    assert late.beat("v", None, 0, 3720.0)
+    assert late.ending == "the budget of 1 hours is used up; what 2 workers had in training was cut"
+
+
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(1, 5))
+def test_a_budget_of_trials_is_never_passed(trials: int, want: int, workers: int) -> None:
+    search = Search(
+        Scripted([segment(t) for t in range(60)]),
+        metric="loss",
+        mode="min",
+        limits=Limits(budget=Budget(trials=trials)),
+    )
+    hands: dict[str, list[Any]] = {f"w{i}": [] for i in range(workers)}
+    for _ in range(200):
+        for worker, mine in hands.items():
+            done = [completed(s) for s in mine]
+            mine[:] = [lease.segment for lease in search.exchange(worker, done, want, 0.0).leases]
+        if search.over:
+            break
+    assert (search.standings.trials, search.ending) == (trials, f"the budget of {trials} trials is used up")
+
+
+def test_workers_that_wait_cost_what_they_hold() -> None:
+    search = searching(gpus_per_worker=0.5, cpus_per_worker=2.0, budget=Budget(prices={"gpu_hour": 3.6}))
+    search.hello("idle", 0.0)
+    for now in range(0, 101, 2):
+        search.beat("v", None, 0, float(now))
+        search.beat("idle", None, 0, float(now))
+    spent = search.spent(100.0)
+    assert spent == Spent(100.0, 200.0, 400.0, 100.0)
+    assert (
+        search.status(100.0)["spent"] == "0.0278 hours · 0.0278 GPU-hours · 0.111 CPU-hours · 0.10 in money"
+    )
+
+
+def test_a_worker_that_held_nothing_and_was_away_for_hours_costs_little_of_them() -> None:
+    search = searching()
+    search.hello("idle", 0.0)
+    search.beat("idle", None, 0, 7200.0)
+    assert search.spent(7200.0).worker_s == 30.0
+
+
+@pytest.mark.parametrize(
+    ("budget", "gpu", "text"),
+    [
+        ({"gpu_hours": 3}, 0, "budget.gpu_hours: no worker holds a GPU (workers.gpu is 0)"),
+        ({"money": 3}, 1, "budget.money: nothing that workers hold has a price (prices: none); give some of"),
+        ({"money": 3, "prices": {"gpu_hour": 2}}, 0, "budget.money: nothing that workers hold has a price"),
+        ({"money": 3, "prices": {"gpu_hours": 2}}, 1, "budget.prices.gpu_hours: unknown field 'gpu_hours'"),
+        ({"money": 3, "prices": {"hour": -2}}, 1, "budget.prices.hour: must not be negative: -2"),
+        ({"grace": "soon"}, 1, "budget.grace: 'soon' is not a time"),
+    ],
+)
+def test_a_budget_that_could_never_end_a_search_is_refused(
+    budget: dict[str, Any], gpu: float, text: str
+) -> None:
+    with pytest.raises(PlacedError) as error:
+        make_spec(
+            trainable="a:b", metric="loss", mode="min", space={"x": {"uniform": [0, 1]}},
+            strategy={"name": "caviar", "samples": 3, "max_iterations": 3},
+            budget=budget, workers={"gpu": gpu, "cpu": 1},
+        )  # fmt: skip
+    assert text in str(error.value)
+
+
+def test_a_budget_is_made_larger_on_top_of_what_it_was_or_of_what_is_spent() -> None:
+    spent = Spent(seconds=9 * 3600.0)
+    assert Budget(hours=8).extended("hours", "+4", spent).hours == 13.0
+    assert Budget(hours=12).extended("hours", "+4", spent).hours == 16.0
+    assert Budget().extended("hours", "+0.5", spent).hours == 9.5
+    assert Budget(hours=8).extended("hours", "10", spent).hours == 10.0
+    with pytest.raises(SpecError, match=r"--hours 8: 9\.0* are spent already"):
+        Budget(hours=8).extended("hours", "8", spent)
+    with pytest.raises(SpecError, match="--gpu-hours: 'lots' is neither a number"):
+        Budget().extended("gpu_hours", "lots", spent)
+
+
+def test_the_account_goes_over_all_lives_and_takes_what_is_known_of_those_that_were_killed() -> None:
+    noted = Spent(50.0, 100.0, 200.0, 10.0)
+    account = Account(
+        [
+            Event("start", {"cpu": 2.0, "gpu": 0.5}, 0.0),
+            Event("spent", {"spent": dataclasses.asdict(Spent(10.0, 20.0, 40.0, 1.0))}, 10.0),
+            Event("end", {"spent": dataclasses.asdict(noted)}, 50.0),
+            Event("start", {"cpu": 2.0, "gpu": 0.5}, 1000.0),
+        ]
+    )
+    account.add(40.0, 7.0)
+    account.add(1030.0, 30.0)
+    account.add(1060.0, 50.0)
+    assert account.total == Spent(50.0 + 60.0, 100.0 + 80.0, 200.0 + 160.0, 10.0 + 40.0)
+
+
+# ---- in a real run
+
+
+def start(storage: Path, executor: str, **fields: Any) -> threading.Thread:
+    """A run of slow trials in a thread of its own; fields change its spec."""
+    settings: dict[str, Any] = {
+        "space": {"rate": {"uniform": [0.0, 1.0]}},
+        "config": {"seconds": 0.05},
+        "metric": "loss",
+        "mode": "min",
+        "workers": 2,
+        "storage": str(storage),
+        "name": "run",
+        "strategy": raysearch.Caviar(
+            samples=12, max_iterations=9, min_iterations=3, sampler="sobol", finish=None
+        ),
+    }
+    thread = threading.Thread(
+        target=lambda: raysearch.search(trainables.Slow, executor=executor, **{**settings, **fields})  # type: ignore[arg-type]
+    )
+    thread.start()
+    return thread
+
+
+def until(condition: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up_at, "it never came to it"
+        time.sleep(0.05)
+
+
+def count(run: Path) -> int:
+    return sum(1 for _ in read_outcomes(run / "journal")) if (run / "spec.yaml").is_file() else 0
+
+
+@pytest.mark.parametrize("executor", ["inline", "tune"])
+def test_a_run_is_paused_and_gone_on_with_to_the_same_end(
+    executor: str, ray_cluster: None, storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thread = start(storage, executor)
+    until(lambda: count(run_dir) >= 2)
+    assert main(["pause", str(run_dir), "--wait"]) == 0
+    assert "; go on with: raysearch resume " in capsys.readouterr().out
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert last_ending(run_dir / "journal") == "paused"
+    before = list(read_outcomes(run_dir / "journal"))
+    assert 2 <= len(before) < 16
+    main(["status", str(run_dir)])
+    assert "paused; go on with: raysearch resume" in " ".join(capsys.readouterr().out.split())
+
+    raysearch.resume(run_dir, raysearch.How(executor=executor), trainable=trainables.Slow)  # type: ignore[arg-type]
+    rows = list(read_outcomes(run_dir / "journal"))
+    assert rows[: len(before)] == before
+    assert last_ending(run_dir / "journal") == "complete"
+    assert {o.segment.trial for o in rows} == set(range(12))
+    assert spent_on(run_dir).worker_s >= sum(o.seconds for o in rows)
+
+
+def test_a_long_segment_inline_is_cut_by_a_stop_and_its_results_stand(
+    storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strategy = raysearch.Caviar(samples=2, max_iterations=100_000, min_iterations=100_000, finish=None)
+    thread = start(storage, "inline", strategy=strategy)
+    until(lambda: (run_dir / "spec.yaml").is_file() and held_by(run_dir / "journal"))
+    until(lambda: any(e.kind == "start" for e in read_events(run_dir / "journal")))
+    assert main(["stop", str(run_dir), "--grace", "0", "--wait"]) == 0
+    thread.join(PATIENCE_S)
+    assert last_ending(run_dir / "journal").startswith("stopped")
+    assert main(["stop", str(run_dir)]) == 2
+    assert "no process is running" in capsys.readouterr().err
+
+
+def test_a_budget_is_kept_over_lives_and_resume_says_what_to_give(
+    storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    money = {"money": 0.001, "prices": {"cpu_hour": 3.6}, "grace": 0}
+    start(storage, "inline", budget=money).join(0)
+    until(lambda: last_ending(run_dir / "journal").startswith("the budget") if count(run_dir) else False)
+    until(lambda: held_by(run_dir / "journal") is None)
+    spent = spent_on(run_dir)
+    assert 0.001 <= spent.money(money["prices"]) < 0.01  # type: ignore[arg-type]
+    assert main(["resume", str(run_dir), "--executor", "inline"]) == 2
+    error = capsys.readouterr().err
+    assert "the budget of 0.001 in money is used up (spent: " in error
+    assert "--money +N" in error
+
+
+def test_an_order_meant_for_an_earlier_life_does_not_end_a_later_one(storage: Path, run_dir: Path) -> None:
+    run_dir.mkdir()
+    name = Orders(run_dir / "orders").give(order(PAUSE))
+    start(storage, "inline", config={"seconds": 0.0}).join(PATIENCE_S)
+    assert last_ending(run_dir / "journal") == "complete"
+    assert Orders(run_dir / "orders").answered(name) == (
+        False,
+        "the run had ended before the order was taken in",
+    )
+
+
+def test_a_coordinator_that_starts_again_while_a_run_pauses_goes_on_pausing(storage: Path) -> None:
+    from raysearch.session import Session, Setup
+
+    spec = make_spec(
+        trainable="a:b", metric="loss", mode="min", space={"x": {"uniform": [0, 1]}}, name="run",
+        strategy=raysearch.Caviar(samples=5, max_iterations=1, finish=None), storage=str(storage),
+    )  # fmt: skip
+    root = storage / "run"
+    Journal.create(root / "journal").close()
+    began = time.time()
+    first = Session.open(Setup(str(root), spec, began=began), began)
+    first.search.lease("w", 1, began)
+    Orders(root / "orders").give(order(PAUSE))
+    assert first.look(began + 1)
+    first.journal.close()  # as if killed
+    again = Session.open(Setup(str(root), spec, began=began), began + 2)
+    again.look(began + 3)
+    assert again.search.winding == Winding("paused", ordered=True)
+    assert not again.search.over
+    assert again.search.lease("w", 1, began + 3).leases == ()
+    again.look(began + 60)
+    assert again.search.ending == "paused"
+    again.close(began + 60)
+    later = Session.open(Setup(str(root), spec, began=began + 100), began + 100)
+    assert later.search.winding is None
+    later.close(began + 100)
