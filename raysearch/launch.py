@@ -443,6 +443,7 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
             fingerprint=rests_on,
             least_workers=spec.workers.least,
             growth=growth,
+            held=tuple(share.held() for share in fleet.shares),
         )
         return run_tune(setup, job, fleet, how.on_status, list(how.callbacks))
 
