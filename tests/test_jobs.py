@@ -183,7 +183,7 @@ def test_the_doctor_looks_at_every_node_from_within_and_from_outside(
     assert all(node["storage"]["reads"] and node["storage"]["is_read"] for node in nodes)
     assert all(node["data_ok"] and node["trainable"] is None for node in nodes)
     assert said["facts"]["room"] == 4
-    assert list((tmp_path / "runs").iterdir()) == [], "what it wrote there is gone"
+    assert not (tmp_path / "runs").exists(), "what it wrote there is gone, and the folder that it made"
 
     outside = cluster.run("doctor", "--address", cluster.url, "--nodes", "3")
     assert outside.returncode == 2
