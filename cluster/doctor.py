@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
+import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from raysearch.cluster import probe
 from raysearch.cluster.facts import ClusterFacts, NodeFacts, node_facts
 from raysearch.cluster.findings import Level, is_fatal, judge, problems
 from raysearch.cluster.versions import versions
-from raysearch.errors import ClusterError
+from raysearch.errors import ClusterError, StoreError
+from raysearch.stores import is_address, open_store
 
 BEFORE_LAUNCH_S = 4.0  # what nodes have for their answer before a launch
 PATIENCE_S = 60.0  # and when asked by `raysearch doctor`: a first import of torch may take long
@@ -126,6 +127,7 @@ def _ask_all(
             ray.cloudpickle.unregister_pickle_by_value(probe)
     answers[here] = (probe.look({**asked, "name": here[:8]}, DATA), time.time())
     silent = _collect(refs, answers, sent_at + patience_s)
+    seen = place.seen(node_id[:8] for node_id in alive) if place is not None else set()
     nodes = [
         node_facts(
             names[node_id],
@@ -133,7 +135,7 @@ def _ask_all(
             said,
             sent_at,
             at,
-            place is None or place.has(node_id[:8]),
+            node_id[:8] in seen,
         )
         for node_id, (said, at) in answers.items()
         if node_id in alive
@@ -182,57 +184,47 @@ def _session_folder() -> str:
 
 
 class _Place:
-    """The driver's side of the look at the storage."""
+    """The driver's side of the look at the storage: a file there of the driver, and one of each node.
+
+    In a folder of their own; at a store under names that begin alike, since folders are left there.
+    """
 
     def __init__(self, storage: str, token: str) -> None:
-        self.storage = storage if "://" in storage else str(Path(storage).expanduser().absolute())
-        self._token = token
+        self.storage = storage if is_address(storage) else str(Path(storage).expanduser().absolute())
+        self._store = open_store(storage) if is_address(storage) else None
+        self._folder, self._token = Path(self.storage, token), token
         self._is_new = False
+        self._names: list[str] = []
 
     def write(self) -> str:
         """Writes the driver's file; why it cannot be written, "" if it can."""
         try:
-            if "://" in self.storage:
-                files, path = self._store()
-                with files.open_output_stream(f"{path}/{self._token}") as out:
-                    out.write(b"driver")
+            if self._store is not None:
+                self._store.put(f"{self._token}-{probe.DRIVER}", b"driver")
             else:
-                self._is_new = not Path(self.storage).exists()
-                Path(self.storage).mkdir(parents=True, exist_ok=True)
-                Path(self.storage, self._token).write_text("driver")
-        except (OSError, ValueError) as error:
+                self._is_new = not self._folder.parent.exists()
+                self._folder.mkdir(parents=True)
+                (self._folder / probe.DRIVER).write_text("driver")
+        except (OSError, StoreError) as error:
             return str(error)
         return ""
 
-    def has(self, name: str) -> bool:
-        """Whether a node's file is found from here."""
-        if "://" not in self.storage:
-            return Path(self.storage, f"{self._token}-{name}").exists()
-        files, path = self._store()
-        return bool(files.get_file_info(f"{path}/{self._token}-{name}").is_file)
+    def seen(self, names: Iterable[str]) -> set[str]:
+        """Those of these nodes whose file is found from here."""
+        self._names = [*names]
+        if self._store is None:
+            return {name for name in self._names if (self._folder / name).exists()}
+        found = self._store.each(self._store.has, [f"{self._token}-{name}" for name in self._names])
+        return {name for name, is_there in zip(self._names, found, strict=True) if is_there}
 
     def clean(self) -> None:
-        """Removes all files of this look."""
+        """Removes all files of this look, and the storage's folder if it was made for it."""
         try:
-            if "://" not in self.storage:
-                for file in Path(self.storage).glob(f"{self._token}*"):
-                    file.unlink(missing_ok=True)
-                if self._is_new:
-                    Path(self.storage).rmdir()
+            if self._store is not None:
+                self._store.delete([f"{self._token}-{name}" for name in (probe.DRIVER, *self._names)])
                 return
-            from pyarrow.fs import FileSelector
-
-            files, path = self._store()
-            for info in files.get_file_info(FileSelector(path, allow_not_found=True)):
-                if os.path.basename(info.path).startswith(self._token):
-                    files.delete_file(info.path)
-        except OSError as error:
-            logging.getLogger(__name__).warning(
-                "%s: %s* was left there: %s", self.storage, self._token, error
-            )
-
-    def _store(self) -> tuple[Any, str]:
-        from pyarrow.fs import FileSystem
-
-        files, path = FileSystem.from_uri(self.storage)
-        return files, path.rstrip("/")
+            shutil.rmtree(self._folder)
+            if self._is_new:
+                self._folder.parent.rmdir()
+        except (OSError, StoreError) as error:
+            logging.getLogger(__name__).warning("%s: %s was left there: %s", self.storage, self._token, error)

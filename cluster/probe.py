@@ -17,6 +17,7 @@ from importlib import metadata
 from typing import Any
 
 PACKAGES = ("raysearch", "ray", "torch")
+DRIVER = "driver"  # name of the driver's file
 RAY_FILES = 65536  # up to which Ray raises a process's limit of open files by itself
 
 
@@ -46,27 +47,25 @@ def look(asked: dict[str, Any], data: bytes) -> dict[str, Any]:
 
 
 def storage_seen(storage: str, token: str, name: str) -> dict[str, Any]:
-    """Reads the driver's file at the storage and writes one of its own, named after the node.
+    """Looks for the driver's file at the storage, and writes one of its own beside it, named after the node.
 
     Returns `error`, None if both went well; `reads`: whether the driver's file is there; `free`: bytes.
     """
     try:
         if "://" in storage:
-            from pyarrow.fs import FileSystem
+            from raysearch.stores import open_store
 
-            files, path = FileSystem.from_uri(storage)
-            with files.open_output_stream(f"{path.rstrip('/')}/{token}-{name}") as out:
-                out.write(token.encode())
-            reads = files.get_file_info(f"{path.rstrip('/')}/{token}").is_file
-            return {"error": None, "reads": reads, "free": None}
-        if not os.path.isdir(storage):
+            store = open_store(storage)
+            store.put(f"{token}-{name}", b"node")
+            return {"error": None, "reads": store.has(f"{token}-{DRIVER}"), "free": None}
+        folder = os.path.join(storage, token)
+        if not os.path.exists(os.path.join(folder, DRIVER)):
             return {"error": None, "reads": False, "free": None}
-        with open(os.path.join(storage, f"{token}-{name}"), "w") as out:
-            out.write(token)
+        with open(os.path.join(folder, name), "w") as out:
+            out.write("node")
             out.flush()
             os.fsync(out.fileno())
-        reads = os.path.exists(os.path.join(storage, token))
-        return {"error": None, "reads": reads, "free": shutil.disk_usage(storage).free}
+        return {"error": None, "reads": True, "free": shutil.disk_usage(storage).free}
     except Exception as error:  # noqa: BLE001  (whatever a file system raises is the answer)
         return {"error": f"{type(error).__name__}: {error}", "reads": False, "free": None}
 
