@@ -394,7 +394,6 @@ class Search:
             "queued": self.leases.waiting,
             "leased": len(self.leases),
             "workers": self.leases.snapshot(now),
-            "work": self.leases.work() if self.growth.levels else {},
             "warnings": dict(self.warnings),
         }
 
