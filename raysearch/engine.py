@@ -192,9 +192,10 @@ class Search:
         missing = state.leases.keys() - set(holding) - self._committing
         self.leases.take_back(worker, [segment for segment in state.leases if segment in missing])
         self._check_limits(now)
-        if state.retiring and not holding:
+        has_gone = state.retiring and not holding and not state.leases
+        if has_gone:
             self.leases.forget(worker)
-        if self.over or (state.retiring and not holding):
+        if self.over or has_gone:
             return Reply(stop=True, keep=self._keep)
         if state.retiring or not self._is_staffed():
             return Reply(keep=self._keep, bars=self.standings.bars)
