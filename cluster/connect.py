@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 from collections.abc import Iterator
 
 import ray
 
+from raysearch.cluster.dashboard import check_cluster
 from raysearch.errors import ClusterError
 
 REACH_S = 3.0  # for a connection to the cluster's head
@@ -27,7 +29,7 @@ def connected(address: str | None, local: bool, cpus: float | None = None) -> It
     if address is not None and address.startswith("ray://"):
         raise ClusterError(
             f"--address {address}: a search runs on the cluster itself, not through Ray Client. Submit it "
-            "there: ray job submit --address http://HEAD:8265 --working-dir . -- raysearch launch search.yaml"
+            f"there: raysearch launch search.yaml --submit --address {address}"
         )
     if ray.is_initialized():
         yield
@@ -63,12 +65,28 @@ def _connect(address: str | None, local: bool, cpus: float | None) -> None:
         if local:
             ray.init(address="local", **new, **quiet)
         elif address is not None:
+            if ":" in address and "://" not in address:
+                check_cluster(address)  # Ray itself would go on trying for minutes
             ray.init(address=address, **quiet)
         else:  # RAY_ADDRESS, or a cluster made with `ray start`, or a new one
             ray.init(include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = address or "this machine"
+        if "ersion mismatch" in str(error):
+            raise ClusterError(_other_versions(where, str(error))) from error
         raise ClusterError(
             f"no Ray cluster answers at {where}: {error}. Start one (ray start --head), give another "
             "--address, or use --local"
         ) from error
+
+
+def _other_versions(where: str, said: str) -> str:
+    """What Ray says of a cluster with other versions than ours, and what to do."""
+    found = re.findall(r"Ray: (\S+)\s+Python: (\S+)", said)
+    (ray_there, python_there), (ray_here, python_here) = found if len(found) == 2 else (("?", "?"),) * 2
+    return (
+        f"the cluster at {where} has Ray {ray_there} and Python {python_there}, this machine has Ray "
+        f"{ray_here} and Python {python_here}; both must be the same to join it. Install the cluster's, or "
+        "submit the search, for which they may differ: raysearch launch search.yaml --submit --address "
+        "http://HEAD:8265"
+    )

@@ -42,6 +42,12 @@ class Resources:
         """What the worker's own process takes."""
         return dict(self.bundles[0])
 
+    def held(self) -> tuple[float, float]:
+        """CPUs and GPUs of it all."""
+        taken = (*self.bundles, *self.beside)
+        cpus, gpus = (sum(bundle.get(name, 0.0) for bundle in taken) for name in ("CPU", "GPU"))
+        return cpus, gpus
+
     @property
     def is_nothing(self) -> bool:
         """True if it fits any number of times."""

@@ -55,15 +55,14 @@ class Limits:
     """When a search ends before its strategy does, and how patient it is; None is no limit.
 
     Attributes:
-        cpus_per_worker, gpus_per_worker: what each holds, for the account.
+        held: CPUs and GPUs that a worker of each level holds, for the account.
         retries: how often a segment that raised is tried again; one that stalled is not.
         least_workers: nothing is trained before so many have come.
         quota_bytes: what checkpoints may take.
     """
 
     budget: Budget = field(default_factory=Budget)
-    cpus_per_worker: float = 1.0
-    gpus_per_worker: float = 0.0
+    held: Sequence[tuple[float, float]] = ((1.0, 0.0),)
     quota_bytes: int | None = None
     retries: int = 1
     stall_timeout_s: float | None = None
@@ -413,10 +412,11 @@ class Search:
 
     def spent_now(self, now: float) -> Spent:
         """In this life."""
-        held, limits = self.leases.held_s, self.limits
-        return Spent(
-            now - self.started_at, held, held * limits.cpus_per_worker, held * limits.gpus_per_worker
-        )
+        spent = Spent(seconds=now - self.started_at)
+        for level, held_s in self.leases.held_s.items():
+            cpus, gpus = self.limits.held[min(level, len(self.limits.held) - 1)]
+            spent += Spent(0.0, held_s, held_s * cpus, held_s * gpus)
+        return spent
 
     def fail(self, why: str) -> None:
         """Ends the search with an error."""

@@ -48,6 +48,7 @@ class How:
         executor: "tune" for Ray Tune, "inline" for this process without Ray's cluster.
         address: of the Ray cluster; None finds one on this machine or starts one.
         local: start a cluster for this search alone, whatever else runs here.
+        checks: have a short look at the cluster first (`raysearch doctor` is the long one).
         callbacks: Ray Tune callbacks for the experiment of workers.
         on_status: gets a snapshot (Search.status) about twice a second.
         say: gets a line where there is one to say of W&B.
@@ -56,6 +57,7 @@ class How:
     executor: Executor = "tune"
     address: str | None = None
     local: bool = False
+    checks: bool = True
     callbacks: Sequence[Any] = ()
     on_status: OnStatus = lambda status: None
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
@@ -423,10 +425,13 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
 
 def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
     from raysearch.cluster.connect import connected, gpu_kinds
+    from raysearch.cluster.doctor import check_before_launch
     from raysearch.executors.roster import muster
     from raysearch.executors.tune import run_tune
 
     with connected(how.address, how.local):
+        if how.checks:
+            check_before_launch(job.address or setup.run, how.say)
         fleet, growth, count = muster(spec.workers)
         kinds = gpu_kinds() if spec.workers.gpu else None
         rests_on = {**setup.fingerprint, "gpu": kinds or setup.fingerprint.get("gpu")}
@@ -438,6 +443,7 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
             fingerprint=rests_on,
             least_workers=spec.workers.least,
             growth=growth,
+            held=tuple(share.held() for share in fleet.shares),
         )
         return run_tune(setup, job, fleet, how.on_status, list(how.callbacks))
 

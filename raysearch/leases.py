@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,13 +56,14 @@ class Leases:
     """Segments in the hands of workers, and those waiting to be handed out.
 
     Attributes:
-        held_s: seconds that workers were there, waiting or training, as far as they were heard of.
+        held_s: seconds that workers of each level were there, waiting or training, as far as they were
+            heard of.
     """
 
     def __init__(self, level_of: Callable[[Segment], int] = lambda segment: 0) -> None:
         """No leases yet; `level_of` says which share a segment needs."""
         self.workers: dict[str, WorkerState] = {}
-        self.held_s = 0.0
+        self.held_s: defaultdict[int, float] = defaultdict(float)
         self.segments_of_gone = 0
         self._level_of = level_of
         self._queue: deque[Segment] = deque()
@@ -97,7 +98,7 @@ class Leases:
             state = self.workers[worker] = WorkerState(now, now)
         away = now - state.seen
         # One that held nothing may have been gone in between, its node with it.
-        self.held_s += away if state.leases else min(away, SILENT_S)
+        self.held_s[state.level] += away if state.leases else min(away, SILENT_S)
         state.seen = now
         return state
 

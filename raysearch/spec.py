@@ -116,7 +116,7 @@ class SearchSpec:
         for number, config in enumerate(self.known_good):
             if (why := self.space.why_not(config)) is not None:
                 raise PlacedError(f"known_good[{number}]", f"{why}; it must lie in the space")
-        self.budget.check(self.workers.cpu, self.workers.gpu)
+        self.budget.check(*self.workers.held())
         if self.space.constraints:
             with placed("space.constraints"):
                 self.space.sample(self.seed, 0)

@@ -67,6 +67,13 @@ class Workers:
         wanted = {"CPU": self.cpu, "GPU": self.gpu, "memory": self.memory, **kind, **self.resources}
         return {name: float(amount) for name, amount in wanted.items() if amount > 0}
 
+    def held(self) -> tuple[float, float]:
+        """CPUs and GPUs that a worker takes in all, its bundles and its Ray Train run included."""
+        train = [self.train.get("resources_per_worker", {})] * int(self.train.get("num_workers", 0))
+        taken = (self.share(), *self.bundles, *train)
+        cpus, gpus = (sum(float(bundle.get(name, 0.0)) for bundle in taken) for name in ("CPU", "GPU"))
+        return cpus, gpus
+
     def with_count(self, count: int) -> Workers:
         """The same with so many workers, whatever was said of how many."""
         return dataclasses.replace(self, count=count, min=None, max=None)

@@ -138,7 +138,7 @@ def test_a_budget_of_trials_is_never_passed(trials: int, want: int, workers: int
 
 
 def test_workers_that_wait_cost_what_they_hold() -> None:
-    search = searching(gpus_per_worker=0.5, cpus_per_worker=2.0, budget=Budget(prices={"gpu_hour": 3.6}))
+    search = searching(held=((2.0, 0.5),), budget=Budget(prices={"gpu_hour": 3.6}))
     search.hello("idle", 0.0)
     for now in range(0, 101, 2):
         search.beat("v", None, 0, float(now))

@@ -8,6 +8,7 @@ for workers to say what they hold, and goes on.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import time
@@ -27,6 +28,9 @@ from raysearch.sharing import Claim
 from raysearch.tree import Outcome
 
 DRAINED = "left its node, which is being drained"
+BEAT_S = 2.0  # between two signs of life of a worker
+BEAT_MOST_S = 20.0  # the same of one among thousands; well below engine.SILENCE_S
+BEATS_PER_S = 500  # of all workers together
 IDLE_S = 1.0  # how long a worker without work is kept waiting before it asks again
 GRACE_S = 4.0  # after a restart: time for workers to say what they hold before leases are given out
 VERDICT_S = 60.0  # how long Ray may take to see that a node is dead
@@ -56,6 +60,8 @@ class Coordinator:
         self._alive: set[str] = set()
         self._closed = False
         self._door: asyncio.Task[Address] | None = None
+        gc.collect()
+        gc.freeze()  # what is there stays; looking through it again and again made pauses of 0.1 s
         self._cpu_before = time.process_time()
 
     def _restarted(self) -> bool:
@@ -120,12 +126,18 @@ class Coordinator:
             self._search.fail(f"the strategy raised {type(error).__name__}: {error}")
         return Reply(stop=True)
 
-    async def beat(self, worker: str, current: int | None, iteration: int) -> tuple[bool, str, str]:
-        """(should the worker stop, which life of the coordinator this is, why it has to go or nothing)."""
+    async def beat(self, worker: str, current: int | None, iteration: int) -> tuple[bool, str, str, float]:
+        """A sign of life.
+
+        Returns:
+            should the worker stop, which life of the coordinator this is, why it has to go or nothing,
+            and seconds until the next one: thousands of workers are heard of less often.
+        """
         stop = self._search.beat(worker, current, iteration, time.time())
         state = self._search.leases.workers.get(worker)
         is_drained = state is not None and state.node in self._draining
-        return stop, self._life, DRAINED if is_drained else ""
+        wait_s = min(max(BEAT_S, len(self._search.leases.workers) / BEATS_PER_S), BEAT_MOST_S)
+        return stop, self._life, DRAINED if is_drained else "", wait_s
 
     async def adopt(
         self, worker: str, handle: Any, leases: Sequence[Lease], node: str = "", level: int = 0

@@ -26,7 +26,7 @@ from raysearch.cluster.connect import is_reachable
 from raysearch.cluster.room import Resources, alive, brought
 from raysearch.errors import ClusterLostError, RaysearchError, RunError, TrainableError
 from raysearch.exchange import Reply
-from raysearch.executors.coordinator import RETRIES_S, start_coordinator
+from raysearch.executors.coordinator import BEAT_S, RETRIES_S, start_coordinator
 from raysearch.executors.door import DoorLink
 from raysearch.executors.environment import environment
 from raysearch.executors.fleet import Fleet
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from raysearch.executors.fused import FusedLoop
 
 STEP_S = 5.0  # how long a worker works between two reports to Tune
-BEAT_S = 2.0  # between two signs of life to the coordinator
 TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the record
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -141,10 +140,11 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def _beat(self) -> None:
         """Tells the coordinator what is being trained, until the worker ends."""
         assert self._loop is not None
-        while not self._stopped.wait(BEAT_S):
+        wait_s = BEAT_S
+        while not self._stopped.wait(wait_s):
             try:
                 answer = self._coordinator.beat.remote(self._name, self._loop.current, self._loop.iteration)
-                stop, life, go = ray.get(answer, timeout=30)
+                stop, life, go, wait_s = ray.get(answer, timeout=30)
             except (GetTimeoutError, RayActorError):
                 continue
             if life != self._life:
