@@ -26,10 +26,11 @@ def connected(address: str | None, local: bool, cpus: float | None = None) -> It
     Raises:
         ClusterError: nothing answers at `address`.
     """
-    if address is not None and address.startswith("ray://"):
+    if address is not None and address.startswith(("ray://", "http://", "https://")):
         raise ClusterError(
-            f"--address {address}: a search runs on the cluster itself, not through Ray Client. Submit it "
-            f"there: raysearch launch search.yaml --submit --address {address}"
+            f"--address {address}: a search runs on the cluster itself, and is submitted to this address: "
+            f"raysearch launch search.yaml --submit --address {address}, or raysearch cluster submit "
+            f"--address {address} -- resume RUN"
         )
     if ray.is_initialized():
         yield

@@ -187,6 +187,7 @@ class _Place:
     def __init__(self, storage: str, token: str) -> None:
         self.storage = storage if "://" in storage else str(Path(storage).expanduser().absolute())
         self._token = token
+        self._is_new = False
 
     def write(self) -> str:
         """Writes the driver's file; why it cannot be written, "" if it can."""
@@ -196,6 +197,7 @@ class _Place:
                 with files.open_output_stream(f"{path}/{self._token}") as out:
                     out.write(b"driver")
             else:
+                self._is_new = not Path(self.storage).exists()
                 Path(self.storage).mkdir(parents=True, exist_ok=True)
                 Path(self.storage, self._token).write_text("driver")
         except (OSError, ValueError) as error:
@@ -215,6 +217,8 @@ class _Place:
             if "://" not in self.storage:
                 for file in Path(self.storage).glob(f"{self._token}*"):
                     file.unlink(missing_ok=True)
+                if self._is_new:
+                    Path(self.storage).rmdir()
                 return
             from pyarrow.fs import FileSelector
 

@@ -6,12 +6,14 @@ travel in a ConfigMap, so that one `kubectl apply` is enough; packages come with
 
 from __future__ import annotations
 
+import shlex
 from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
 from raysearch.cluster.layout import Layout
+from raysearch.cluster.packing import run_of
 from raysearch.cluster.versions import ray_version
 from raysearch.errors import SpecError
 
@@ -74,9 +76,9 @@ def ray_job(layout: Layout, image: str, files: dict[str, str]) -> list[dict[str,
 
 def _entrypoint(layout: Layout) -> str:
     """Launches, or goes on: KubeRay starts it again after the head was lost."""
-    run = f"{layout.storage.rstrip('/')}/{layout.name}"
+    resume = shlex.join(["raysearch", "resume", run_of(layout.storage, layout.name)])
     launch = f"{layout.command()} --name {layout.name}"
-    return f"bash -c 'cd {FOLDER} && (raysearch resume {run} || {launch})'"
+    return shlex.join(["bash", "-c", f"cd {FOLDER} && ({resume} || {launch})"])
 
 
 def _cluster(layout: Layout, image: str, volume: dict[str, Any] | None) -> dict[str, Any]:

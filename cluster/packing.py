@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from raysearch.cluster.versions import VARIABLE, versions
 from raysearch.errors import SpecError, unknown
+from raysearch.stores import is_address, parse_address
 
 STOP_WAIT_S = 60  # between a stop and a kill; Ray's own 3 seconds are too few to save what is in training
 EXCLUDED = (".git", ".venv", "venv", "__pycache__", ".mypy_cache", ".pytest_cache", "/runs")
@@ -86,6 +86,17 @@ def check_storage(storage: str) -> None:
             "which Ray deletes after the job. Give --storage a folder that all its nodes see (/shared/runs), "
             "or a store (s3://bucket/runs)"
         )
+
+
+def run_of(storage: str, name: str) -> str:
+    """Where the run of that name lies: a folder, or an address.
+
+    Raises:
+        SpecError: the storage is an address of which something is wrong.
+    """
+    if not is_address(storage):
+        return f"{storage.rstrip('/')}/{name}"
+    return str(parse_address(storage).under(name))
 
 
 def folder_and_spec(spec: str, working_dir: Path | None) -> tuple[Path, str]:
@@ -188,8 +199,3 @@ def _with_packages(there: Any, packages: Sequence[str]) -> Any:
     if isinstance(there, str):
         raise SpecError("--pip adds to a list of packages; the runtime env names a requirements file")
     return [*(there or ()), *packages]
-
-
-def run_name(text: str) -> str:
-    """The last part of a run's folder or address."""
-    return re.sub(r"[?].*", "", text).rstrip("/").rpartition("/")[2]

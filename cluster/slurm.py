@@ -6,6 +6,7 @@ import shlex
 from importlib.resources import files
 
 from raysearch.cluster.layout import Layout
+from raysearch.cluster.packing import run_of
 
 CPUS = 8  # for each node, or for each of its GPUs
 WARNING_S = 120  # before the time limit: what is in training is saved
@@ -31,7 +32,8 @@ def script(layout: Layout) -> str:
         "open-mode": "append",
     }
     lines = [f"#SBATCH --{option}={value}" for option, value in wanted.items() if value is not None]
-    settings = {"name": layout.name, "spec": layout.spec, "storage": layout.storage.rstrip("/")}
+    run = run_of(layout.storage, layout.name)
+    settings = {"name": layout.name, "spec": layout.spec, "storage": layout.storage, "run": run}
     assigned = [f"{key}={shlex.quote(value)}" for key, value in settings.items()]
     head = [*lines, "#SBATCH --requeue", "", *layout.setup, *assigned, f"cpus={cpus}", f"gpus={layout.gpus}"]
     body = files("raysearch.cluster").joinpath("templates", "slurm.sh").read_text("utf-8")

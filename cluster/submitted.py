@@ -39,7 +39,8 @@ def record(entry: Submitted) -> str | None:
 def find(target: str) -> Submitted | None:
     """The latest submission with this job id, or of this run (its address, or its last part)."""
     for entry in reversed(entries()):
-        if target in (entry.job, entry.run) or (entry.run and target == entry.run.rpartition("/")[2]):
+        name = entry.run.partition("?")[0].rpartition("/")[2]  # an address may end in options
+        if target and target in (entry.job, entry.run, name):
             return entry
     return None
 

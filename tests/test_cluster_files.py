@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -25,6 +26,7 @@ from raysearch.cluster.layout import Layout
 from raysearch.cluster.render import KINDS, render
 from raysearch.errors import SpecError
 from raysearch.results import load
+from raysearch.stores import parse_address
 
 TESTS = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -158,6 +160,24 @@ def test_files_that_a_config_map_cannot_hold_are_refused(project: Path) -> None:
     (project / "descents.py").write_text("#" * 1_000_000)
     with pytest.raises(SpecError, match="a ConfigMap holds"):
         render("kuberay-job", LAYOUT)
+
+
+@pytest.mark.parametrize("kind", ["kuberay-job", "slurm"])
+def test_a_store_with_options_reaches_the_shell_whole(kind: str, project: Path) -> None:
+    storage = "s3://b/runs?endpoint_override=minio:9000&scheme=http"
+    text = render(kind, replace(LAYOUT, storage=storage))
+    if kind == "slurm":
+        words = dict(
+            line.split("=", 1) for line in text.splitlines() if line.startswith(("run=", "storage="))
+        )
+        found = [shlex.split(words["storage"])[0], shlex.split(words["run"])[0]]
+    else:
+        entrypoint = documents(text)[1]["spec"]["entrypoint"]
+        inner = shlex.split(shlex.split(entrypoint)[2].replace("(", "").replace(")", ""))
+        found = [inner[inner.index("--storage") + 1], inner[inner.index("resume") + 1]]
+    address, run = map(parse_address, found)
+    assert str(address) == str(parse_address(storage))
+    assert run == address.under("digits")
 
 
 # ---- what is refused

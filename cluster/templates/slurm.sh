@@ -27,8 +27,8 @@ done
 raysearch doctor "$spec" --address "$ray" --storage "$storage" --nodes "${#nodes[@]}" --wait 300
 
 # A job that was preempted or ran out of time goes on where its journal ends: the same command again.
-if raysearch status "$storage/$name" > /dev/null 2>&1; then
-  search=(raysearch resume "$storage/$name")
+if raysearch status "$run" > /dev/null 2>&1; then
+  search=(raysearch resume "$run")
 else
   search=(raysearch launch "$spec" --storage "$storage" --name "$name")
 fi

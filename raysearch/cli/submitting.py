@@ -80,14 +80,14 @@ def submit_launch(
         SpecError: the spec or its trainable is not in the working directory, or the storage is relative.
         ClusterError: the cluster cannot be reached, or the job failed.
     """
-    from raysearch.cluster.packing import check_relative, check_storage, folder_and_spec
+    from raysearch.cluster.packing import check_relative, check_storage, folder_and_spec, run_of
 
     folder, spec = folder_and_spec(spec_name, travel.working_dir)
     if (folder / spec).is_file():
         check_relative(folder / spec)
     check_storage(search.storage)
     words = ["raysearch", "launch", spec, *_words(options)]
-    run = f"{search.storage.rstrip('/')}/{search.name}"
+    run = run_of(search.storage, search.name)
     start(words, travel.parcel(search.trainable, folder), run, address, wait, as_json)
 
 
