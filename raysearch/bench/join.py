@@ -107,17 +107,21 @@ def _round(found: dict[str, list[float]], cluster: Any, folder: Path) -> None:
 def _joined(cluster: Any, folder: Path, **node: Any) -> float:
     """Seconds from when a new node is known to the cluster to its first stamp; it goes again afterwards."""
     before = {n["NodeID"] for n in _nodes()}
-    added: list[Any] = []
-    adding = threading.Thread(target=lambda: added.append(cluster.add_node(**node)))
-    adding.start()
-    new = _await(lambda: next((n["NodeID"] for n in _nodes() if n["NodeID"] not in before), None))
-    joined = time.time()
+    seen: list[tuple[str, float]] = []
+    watching = threading.Thread(target=lambda: seen.append((_await(lambda: _new(before)), time.time())))
+    watching.start()
+    added = cluster.add_node(**node)  # in this thread: Ray sets signal handlers
+    watching.join()
+    new, joined = seen[0]
     stamp = folder / new
     at = _await(lambda: float(stamp.read_text() or "nan") if stamp.exists() else None)
-    adding.join()
-    cluster.remove_node(added[0])
+    cluster.remove_node(added)
     _await(lambda: new not in {n["NodeID"] for n in _nodes()} or None)
     return float(at - joined)
+
+
+def _new(before: set[str]) -> str | None:
+    return next((n["NodeID"] for n in _nodes() if n["NodeID"] not in before), None)
 
 
 @contextmanager
