@@ -197,10 +197,11 @@ class Search:
         missing = state.leases.keys() - set(holding) - self._committing
         self.leases.take_back(worker, [segment for segment in state.leases if segment in missing])
         self.check(now)
-        leaves = not holding and (state.retiring or self.winding is not None)
-        if leaves:
+        is_free = not holding and not state.leases
+        has_gone = is_free and (state.retiring or self.winding is not None)
+        if has_gone:
             self.leases.forget(worker)
-        if leaves or self.over:
+        if self.over or has_gone:
             return Reply(stop=True, keep=self._keep)
         if state.retiring or not self._is_staffed():
             return Reply(keep=self._keep, bars=self.standings.bars)
@@ -441,7 +442,6 @@ class Search:
             "queued": self.leases.waiting,
             "leased": len(self.leases),
             "workers": self.leases.snapshot(now),
-            "work": self.leases.work() if self.growth.levels else {},
             "warnings": dict(self.warnings),
         }
 

@@ -93,7 +93,7 @@ class Chaos:
         done = FAULTS[name][1](self._scene) if (self._run / "spec.yaml").exists() else None
         if done is None:
             return
-        self.tally.faults[name] += 1
+        self.tally.faults[name] = self.tally.faults.get(name, 0) + 1
         self._say(f"{name}: {done.to}" + (f" for {done.seconds:.1f} s" if done.undo else ""))
         if done.undo is not None:
             self._undo.append((time.monotonic() + done.seconds, name, done.undo))

@@ -8,7 +8,11 @@ just joined: one that does nothing, and one that imports Ray Tune as every Tune 
 from __future__ import annotations
 
 import argparse
+import json
+import signal
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +24,7 @@ from raysearch.bench.contest import contend, serve, show
 from raysearch.bench.trivial import Trivial
 
 PATIENCE_S = 120.0
+STAMPS = "[0-9a-f]" * 56  # files named like nodes
 
 
 class Stamping(Trivial):
@@ -84,7 +89,7 @@ def run_rounds(rounds: int) -> dict[str, list[float]]:
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
         try:
-            with _searching(Path(folder)):
+            with _searching(Path(folder), cluster.address):
                 for _ in range(rounds):
                     _round(found, cluster, Path(folder))
         finally:
@@ -107,60 +112,54 @@ def _round(found: dict[str, list[float]], cluster: Any, folder: Path) -> None:
 def _joined(cluster: Any, folder: Path, **node: Any) -> float:
     """Seconds from when a new node is known to the cluster to its first stamp; it goes again afterwards."""
     before = {n["NodeID"] for n in _nodes()}
-    added: list[Any] = []
-    adding = threading.Thread(target=lambda: added.append(cluster.add_node(**node)))
-    adding.start()
-    new = _await(lambda: next((n["NodeID"] for n in _nodes() if n["NodeID"] not in before), None))
-    joined = time.time()
+    seen: list[tuple[str, float]] = []
+    watching = threading.Thread(target=lambda: seen.append((_await(lambda: _new(before)), time.time())))
+    watching.start()
+    added = cluster.add_node(**node)  # in this thread: Ray sets signal handlers
+    watching.join()
+    new, joined = seen[0]
     stamp = folder / new
     at = _await(lambda: float(stamp.read_text() or "nan") if stamp.exists() else None)
-    adding.join()
-    cluster.remove_node(added[0])
+    cluster.remove_node(added)
     _await(lambda: new not in {n["NodeID"] for n in _nodes()} or None)
     return float(at - joined)
 
 
+def _new(before: set[str]) -> str | None:
+    return next((n["NodeID"] for n in _nodes() if n["NodeID"] not in before), None)
+
+
 @contextmanager
-def _searching(folder: Path) -> Iterator[None]:
-    """A search that goes on meanwhile, in a thread."""
-    import raysearch
-
-    begun, enough = threading.Event(), threading.Event()
-
-    def look(status: dict[str, Any]) -> None:
-        if status["trials"]:
-            begun.set()
-        if enough.is_set():
-            raise _EnoughError
-
-    def search() -> None:
-        try:
-            raysearch.search(
-                Stamping,
-                space={"x": {"uniform": [0.0, 1.0]}},
-                config={"seconds": 0.2, "folder": str(folder)},
-                metric="loss",
-                mode="min",
-                strategy=raysearch.Caviar(samples=10**6, max_iterations=9, sampler="random", finish=None),
-                storage=str(folder),
-                name="join",
-                on_status=look,
-            )
-        except _EnoughError:
-            return
-
-    thread = threading.Thread(target=search, daemon=True)
-    thread.start()
-    begun.wait(PATIENCE_S)
+def _searching(folder: Path, address: str) -> Iterator[None]:
+    """A search that goes on meanwhile, in a process of its own; Ctrl-C ends it."""
+    options = json.dumps({"folder": str(folder), "address": address})
+    child = subprocess.Popen(
+        [sys.executable, "-m", __spec__.name, "search", options], stdout=subprocess.DEVNULL
+    )
     try:
+        _await(lambda: next(folder.glob(STAMPS), None))
         yield
     finally:
-        enough.set()
-        thread.join(PATIENCE_S)
+        child.send_signal(signal.SIGINT)
+        child.wait(PATIENCE_S)
 
 
-class _EnoughError(Exception):
-    """The rounds are over."""
+def run_search(folder: str, address: str) -> dict[str, Any]:
+    """Trains on whatever nodes there are until it is interrupted."""
+    import raysearch
+
+    raysearch.search(
+        Stamping,
+        space={"x": {"uniform": [0.0, 1.0]}},
+        config={"seconds": 0.2, "folder": folder},
+        metric="loss",
+        mode="min",
+        strategy=raysearch.Caviar(samples=10**6, max_iterations=9, sampler="random", finish=None),
+        storage=folder,
+        name="join",
+        address=address,
+    )
+    return {}
 
 
 def _nodes() -> list[dict[str, Any]]:
@@ -184,4 +183,4 @@ def _await(look: Callable[[], Any]) -> Any:
 
 
 if __name__ == "__main__":
-    serve({"rounds": run_rounds})
+    serve({"rounds": run_rounds, "search": run_search})

@@ -201,12 +201,15 @@ class Coordinator:
     async def status(self) -> dict[str, Any]:
         """A snapshot; see Search.status. `pid`, `memory_mb` (peak) and `cpu_s` are this process's.
 
-        `cpu_s` counts from when the run was opened.
+        `cpu_s` counts from when the run was opened. `work` is how many segments are open by the share they
+        need, where some need more than the ordinary one.
         """
         self._watching()
         cpu_s = time.process_time() - self._cpu_before
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return {**self._search.status(time.time()), "pid": os.getpid(), "memory_mb": peak, "cpu_s": cpu_s}
+        work = self._search.leases.work() if self._search.growth.levels else {}
+        own = {"pid": os.getpid(), "memory_mb": peak, "cpu_s": cpu_s, "work": work}
+        return {**self._search.status(time.time()), **own}
 
     async def claim(self) -> Claim | None:
         """What this search claims of the cluster beside others; None if it is ending."""
