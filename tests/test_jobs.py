@@ -98,7 +98,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         """Starts a node; again where Ray gives up, since it waits 30 s at most for a busy machine."""
         count = _started(log_file) + 1
         for _ in range(3):
-            node = subprocess.Popen([*start, *more], env={**environment, **extra}, stdout=log, stderr=log)
+            agent = f"--dashboard-agent-listen-port={free_port()}"  # one number for all clusters otherwise
+            node = subprocess.Popen(
+                [*start, agent, *more], env={**environment, **extra}, stdout=log, stderr=log
+            )
             processes.append(node)
             wait_for(lambda node=node: node.poll() is not None or _started(log_file) == count, 200)
             if node.poll() is None:
