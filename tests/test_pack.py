@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import learners
@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raysearch.fused import traced
 from raysearch.fused.alone import Alone, fresh
 from raysearch.fused.batches import Data
 from raysearch.fused.pack import Pack, is_out_of_memory
@@ -21,6 +22,7 @@ from raysearch.fused.structure import Lifting, lifted_values, structure_of
 
 CPU = torch.device("cpu")
 LIFTED = Lifting(frozenset({(learners._Attention, "rate"), (learners._Sloped, "temperature")}))
+KNOWN: dict[Any, traced.Traces] = {}  # as a worker has it: for all packs of a structure
 RULES: list[dict[str, Any]] = [
     {"optimizer": "sgd", "momentum": 0.9},
     {"optimizer": "sgd", "momentum": 0.9, "nesterov": True},
@@ -28,6 +30,14 @@ RULES: list[dict[str, Any]] = [
     {"optimizer": "adamw", "clip_norm": 0.5},
     {"optimizer": "lion", "ema_decay": 0.9},
 ]
+
+
+@pytest.fixture(scope="module", params=[0, 1 << 30], ids=["traced", "as written"], autouse=True)
+def patience(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Steps before one is written down as a list of operations: everything holds with and without."""
+    before, traced.PATIENCE = traced.PATIENCE, request.param
+    yield request.param
+    traced.PATIENCE = before
 
 
 def data_of(learner: Any) -> Data:
@@ -43,7 +53,8 @@ class Group:
         model = fresh(self.learner, config, 0)
         first = member(self.learner, config, 0)
         self.structure = structure_of(model, first, LIFTED)
-        self.pack = Pack(self.learner, self.data, CPU, model, self.structure, first, LIFTED)
+        known = KNOWN.setdefault((learner, self.structure, traced.PATIENCE), traced.Traces())
+        self.pack = Pack(self.learner, self.data, CPU, model, self.structure, first, LIFTED, known)
 
     def join(self, config: dict[str, Any], seed: int) -> None:
         model = fresh(self.learner, config, seed)
@@ -307,3 +318,65 @@ def test_who_leaves_makes_room_for_the_last_ones() -> None:
     assert sorted(seeds) == [1, 2, 3, 5]
     for seed, row in zip(seeds, group.pack.take(range(4)), strict=True):
         assert torch.equal(row.parameters, before[seed].parameters)
+
+
+def test_steps_of_many_shapes_run_as_lists_once_they_are_known_to_agree(patience: int) -> None:
+    group = Group(learners.Perceptron, {**learners.CONFIG, "hidden": 9})
+    for seed in range(5):
+        group.join({**learners.CONFIG, "hidden": 9}, seed)
+    for _ in range(3):
+        group.pack.iterate()
+    known = KNOWN[learners.Perceptron, group.structure, traced.PATIENCE]
+    assert (known.any, known.refused) == (patience == 0, "")
+
+
+def test_a_model_that_begins_to_clip_changes_the_list_and_nobody_else() -> None:
+    config = {**learners.CONFIG, "hidden": 10}
+    group = Group(learners.Perceptron, config)
+    configs = [config, {**config, "lr": 0.02}, config, {**config, "clip_norm": 0.05}]
+    for seed in range(3):
+        group.join(configs[seed], seed)
+    for _ in range(3):
+        group.pack.iterate()
+    group.join(configs[3], 3)
+    for _ in range(3):
+        group.pack.iterate()
+    for seed, row in enumerate(group.pack.take(range(4))):
+        expected, _ = group.alone(configs[seed], seed, 3 if seed == 3 else 6)
+        assert distance(row.parameters, expected.parameters) <= 1e-4
+
+
+class Counting(learners.Perceptron):
+    """Keeps state in Python, which a list of tensor operations would freeze."""
+
+    calls = 0
+
+    def loss(self, model: Any, batch: Any, config: Any) -> Any:
+        type(self).calls += 1
+        return super().loss(model, batch, config) * (1.0 + self.calls)
+
+
+class Peeking(learners.Perceptron):
+    """Looks at values, which cannot be written down; vmap refuses it too, so a single model does it."""
+
+    def loss(self, model: Any, batch: Any, config: Any) -> Any:
+        loss = super().loss(model, batch, config)
+        return loss * 2 if float(loss.detach()) > 0.5 else loss
+
+
+@pytest.mark.parametrize(
+    ("learner", "models", "why"),
+    [(Counting, 3, "it came out different"), (Peeking, 1, "RuntimeError: It appears that")],
+)
+def test_a_step_that_cannot_be_a_list_runs_as_it_is_written(
+    learner: type[Any], models: int, why: str, patience: int
+) -> None:
+    group = Group(learner, learners.CONFIG)
+    for seed in range(models):
+        group.join(learners.CONFIG, seed)
+    Counting.calls = 0
+    for _ in range(2):
+        reports = group.pack.iterate()
+    assert all(isinstance(report, dict) for report in reports)
+    assert group.pack.trouble == ""
+    assert group.pack.refused.startswith(why) if patience == 0 else not group.pack.refused

@@ -27,6 +27,7 @@ from raysearch.fused.paused import Paused, Rested
 from raysearch.fused.rows import Layout
 from raysearch.fused.stepping import Describes, Member, member
 from raysearch.fused.structure import Lifting, Structure, lifted_values, structure_of
+from raysearch.fused.traced import Traces
 from raysearch.fused.width import Width
 from raysearch.tree import Segment, Status
 
@@ -111,6 +112,8 @@ class Crew:
         self._pays = False  # a pack of another structure was much faster than single models
         self._layouts: dict[Structure, Layout] = {}
         self._widths: dict[Structure, Width] = {}  # what was found, for packs that empty and fill again
+        self._traces: dict[Structure, Traces] = {}
+        self._told_refused = False
         self.paused = Paused(scratch / "paused")
 
     # ---- who is here
@@ -215,8 +218,10 @@ class Crew:
         form = fresh(self._learner, trainee.model.config, 0)
         structure = trainee.model.structure
         args = (self._learner, self._data, self._device, form, structure, trainee.member, self._lifting)
-        team = Team(Pack(*args))
+        known = self._traces.get(structure) or Traces()
+        team = Team(Pack(*args, known))
         if not trainee.lease.alone:
+            self._traces[structure] = known
             team.width = self._widths.setdefault(structure, Width(compared=self._pays))
         team.width.fits = team.pack.fits
         return team
@@ -286,6 +291,9 @@ class Crew:
             team.width.ran_out(team.pack.width)
         if team.pack.trouble:
             self._remark(f"models had to be trained one at a time: {first_line(team.pack.trouble)}")
+        if team.pack.refused and not self._told_refused:
+            self._told_refused = True
+            self._remark(f"steps run as they are written, not as a list: {first_line(team.pack.refused)}")
         team.width.note(len(reports), seconds)
         self._pays = self._pays or team.width.pays
         through: list[int] = []

@@ -6,29 +6,25 @@ hyper-parameters, seed, age and order of examples, and what one does changes not
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from raysearch.fused.batches import Data, chosen
+from raysearch.fused.batches import Data
 from raysearch.fused.engine import Engine, Inputs
 from raysearch.fused.memory import free_bytes, peak_bytes
 from raysearch.fused.rows import Layout, Row, Rows
-from raysearch.fused.stepping import (
-    Describes,
-    Member,
-    Plan,
-    Report,
-    judged,
-    make_plan,
-    update,
-)
+from raysearch.fused.step import Block, step_by
+from raysearch.fused.stepping import Describes, Member, Plan, Report, judged, make_plan
 from raysearch.fused.structure import Lifting, Structure
+from raysearch.fused.traced import Steps, Traces, rounded
 
 ROOM_AT_FIRST = 8
 FEW = 2  # models that take less time one after the other than vectorised
+HEAVY_S = 0.004  # a step: beyond it the time goes into computing, not into what a list of operations saves
 _NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
@@ -64,24 +60,35 @@ class Pack:
         structure: Structure,
         member: Member,
         lifting: Lifting,
+        traces: Traces | None = None,
     ) -> None:
-        """An empty pack for models that are like `form` under the member's configuration."""
+        """An empty pack for models that are like `form` under the member's configuration.
+
+        Args:
+            traces: what other packs of this structure have found out about their steps.
+        """
         self._learner, self._data, self._device = learner, data, device
         self._form = form.to(device)
         self.layout = Layout(form)
         self._engine = Engine(learner, form, self.layout, structure, member.config, lifting.refused)
-        self._rule = member.rule
+        self._plain_step = step_by(self._engine, member.rule, data.train)
+        self._traces = Traces() if traces is None else traces
         self.members: list[Member] = []
         self._lifted: list[list[float]] = []
         self._peak_before = peak_bytes(device)
         self._rows = Rows(self.layout, member.vectors, ROOM_AT_FIRST, device)
-        self._structure = structure
+        self._step_s = 0.0  # what a step took of the last iteration
         self.width = 1 << 30
         self.ran_out = False
         self.trouble = ""
 
     def __len__(self) -> int:
         return len(self.members)
+
+    @property
+    def refused(self) -> str:
+        """Why its steps run as they are written, in words; empty where nothing stands against a list."""
+        return self._traces.refused
 
     def fits(self, models: int) -> bool:
         """True if there is memory for so many models, as far as what it has used so far tells.
@@ -128,20 +135,30 @@ class Pack:
 
         `train_loss` is the mean loss of the iteration's steps. A model that failed is to be taken out.
         """
+        width = self.width if self._traces.any or len(self) > FEW else 1
+        spare, began = self._spare(width), time.perf_counter()
         plan = make_plan(self._learner, self.members, self._data, self._device)
-        run = _Iteration(plan, torch.zeros(len(self), device=self._device))
+        if spare:
+            plan = plan.padded(len(self) + spare)
+        run = _Iteration(plan, torch.zeros(len(self) + spare, device=self._device))
         reports: list[Report | Exception] = [{} for _ in self.members]
-        width = self.width if len(self) > FEW else 1
         for first in range(0, len(self), width):
             stop = min(len(self), first + width)
-            self._train(run, first, stop, 0)
+            self._train(run, first, stop, 0, spare if stop == len(self) else 0)
             self._judge(reports, first, stop)
-        for place, loss in enumerate((run.losses / plan.steps).tolist()):
+        for place, loss in enumerate((run.losses[: len(self)] / plan.steps).tolist()):
             self.members[place].at += 1
             report = reports[place]
             if not isinstance(report, Exception):
                 reports[place] = {"train_loss": loss, **report}
+        self._step_s = (time.perf_counter() - began) / plan.steps
         return [run.failed.get(place, report) for place, report in enumerate(reports)]
+
+    def _spare(self, width: int) -> int:
+        """Rows of nobody that train along, so that steps are of few shapes, where that costs little."""
+        if self._traces.refused or self._step_s > HEAVY_S or len(self) > width:
+            return 0
+        return min(rounded(len(self)), self._rows.capacity) - len(self)
 
     def strictly(self) -> list[Report] | Exception:
         """One iteration of all models in one piece; what goes wrong ends it and is returned."""
@@ -149,9 +166,9 @@ class Pack:
         run = _Iteration(plan, torch.zeros(len(self), device=self._device))
         try:
             self._engine.train()
-            inputs = self._inputs(0, len(self), trained=True)
+            block = self._block(plan, 0, len(self))
             for step in range(plan.steps):
-                self._step(run, inputs, step, 0, len(self))
+                run.losses += self._plain_step(block.tensors(), block.moment(step))
             reports = self._metrics(0, len(self))
         except Exception as error:  # noqa: BLE001  (this is asked in order to see what is raised)
             return error
@@ -160,39 +177,37 @@ class Pack:
         losses = (run.losses / plan.steps).tolist()
         return [{"train_loss": loss, **report} for loss, report in zip(losses, reports, strict=True)]
 
-    def _train(self, run: _Iteration, first: int, stop: int, step: int) -> None:
+    def _train(self, run: _Iteration, first: int, stop: int, step: int, spare: int = 0) -> None:
         """The steps from `step` on. Where one goes wrong, nothing has moved: halves go on from there."""
         try:
             self._engine.train()
-            inputs = self._inputs(first, stop, trained=True)
+            block = self._block(run.plan, first, stop + spare)
+            take = Steps(self._traces, block, self._plain_step)
             for _ in range(step, run.plan.steps):
-                self._step(run, inputs, step, first, stop)
+                run.losses[first : stop + spare] += self._safely(take, step, block)
                 step += 1
             return
         except Exception as error:  # noqa: BLE001  (the user's loss may raise anything)
-            if stop - first == 1:
+            if stop - first == 1 and not spare:
                 run.failed[first] = error
                 return
             self._note(error, stop - first)
+        if stop - first == 1:
+            self._train(run, first, stop, step)
+            return
         middle = (first + stop) // 2
         self._train(run, first, middle, step)
         self._train(run, middle, stop, step)
 
-    def _step(self, run: _Iteration, inputs: Inputs, step: int, first: int, stop: int) -> None:
-        batch = chosen(self._data.train, run.plan.batch(step, first, stop))
-        kept = [value.clone() for value in inputs.kept]
+    def _safely(self, take: Steps, step: int, block: Block) -> Tensor:
+        kept = [value[block.first : block.stop] for value in self._rows.kept.values()]
+        before = [value.clone() for value in kept]
         try:
-            losses = self._engine.losses(inputs, run.plan.keys[step, first:stop], batch)
-            found = torch.autograd.grad(
-                losses.sum(), list(inputs.weights), allow_unused=True, materialize_grads=True
-            )
+            return take(step)
         except Exception:
-            for value, before in zip(inputs.kept, kept, strict=True):  # a batch norm may have seen the batch
-                value.copy_(before)
+            for value, old in zip(kept, before, strict=True):  # a batch norm may have seen the batch
+                value.copy_(old)
             raise
-        self._rows.put_gradients(first, stop, found)
-        update(self._rows, self._rule, run.plan, step, first, stop)
-        run.losses[first:stop] += losses.detach()
 
     def _judge(self, reports: list[Report | Exception], first: int, stop: int) -> None:
         try:
@@ -208,23 +223,22 @@ class Pack:
         self._judge(reports, middle, stop)
 
     def _metrics(self, first: int, stop: int) -> list[Report]:
-        inputs = self._inputs(first, stop, trained=False)
+        lifted, numbers = self._own_numbers(first, stop)
+        weights = list(self._rows.leaves(first, stop, self._rows.vectors.get("ema")).values())
+        inputs = Inputs(weights, list(self._rows.kept_of(first, stop).values()), lifted, numbers)
         return judged(self._learner, self._data, lambda batch: self._engine.metrics(inputs, batch))
 
-    def _inputs(self, first: int, stop: int, *, trained: bool) -> Inputs:
-        """What differs from row to row; for the metrics, averaged weights where there are some."""
-        source = None if trained else self._rows.vectors.get("ema")
-        weights = list(self._rows.leaves(first, stop, source).values())
-        if trained:
-            weights = [value.detach().requires_grad_() for value in weights]
+    def _block(self, plan: Plan, first: int, stop: int) -> Block:
+        names = tuple(self._engine.number_names)
+        return Block(self._rows, first, stop, plan, *self._own_numbers(first, stop), names, self._data.train)
+
+    def _own_numbers(self, first: int, stop: int) -> tuple[Tensor, Tensor]:
+        """(models, ...) lifted values and numbers of the configurations; rows of nobody have the first's."""
+        places = [place if place < len(self) else 0 for place in range(first, stop)]
         names = self._engine.number_names
-        numbers = [[float(m.config[name]) for name in names] for m in self.members[first:stop]]
-        return Inputs(
-            weights,
-            list(self._rows.kept_of(first, stop).values()),
-            torch.tensor(self._lifted[first:stop], device=self._device),
-            torch.tensor(numbers, device=self._device),
-        )
+        numbers = [[float(self.members[place].config[name]) for name in names] for place in places]
+        lifted = [self._lifted[place] for place in places]
+        return torch.tensor(lifted, device=self._device), torch.tensor(numbers, device=self._device)
 
     def _note(self, error: Exception, models: int) -> None:
         if is_out_of_memory(error):

@@ -147,6 +147,15 @@ class Rows:
             new[: self.capacity].copy_(old)
         return larger
 
+    def copied(self, first: int, stop: int) -> Rows:
+        """Rows `first` to `stop` - 1 as rows of their own."""
+        copy = Rows(self.layout, self.vectors, stop - first, self.device)
+        copy.parameters.copy_(self.parameters[first:stop])
+        for mine, theirs in ((copy.vectors, self.vectors), (copy.kept, self.kept)):
+            for name, value in mine.items():
+                value.copy_(theirs[name][first:stop])
+        return copy
+
     def leaves(self, first: int, stop: int, of: Tensor | None = None) -> dict[str, Tensor]:
         """name -> (models, ...) views of the parameters of these rows, by the module's names."""
         values = (self.parameters if of is None else of)[first:stop]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -116,6 +116,24 @@ class Plan:
         """Numbers of the examples in a step's batches, (models, size)."""
         return self.numbers[first:stop, step * self.batch_size : (step + 1) * self.batch_size]
 
+    def padded(self, models: int) -> Plan:
+        """The same for rows of nobody as well, up to so many: as the first model's, at rates of 0."""
+        have = self.numbers.shape[0]
+        places = torch.arange(models, device=self.numbers.device)
+        places[have:] = 0
+        rates = self.rates.index_select(1, places)
+        rates[:, have:] = 0
+        return replace(
+            self,
+            numbers=self.numbers[places],
+            keys=self.keys.index_select(1, places),
+            rates=rates,
+            hyper={name: column[places] for name, column in self.hyper.items()},
+            taken=self.taken[places],
+            clip=None if self.clip is None else self.clip[places],
+            ema=None if self.ema is None else self.ema[places],
+        )
+
 
 def make_plan(learner: Describes, members: Sequence[Member], data: Data, device: torch.device) -> Plan:
     """The plan of the members' next iteration."""
@@ -152,20 +170,44 @@ def _column(values: Any, device: torch.device) -> Tensor:
     return torch.tensor(np.asarray(values), dtype=torch.float32, device=device).unsqueeze(-1)
 
 
-@torch.no_grad()
+@dataclass(frozen=True, slots=True)
+class State:
+    """Some models' rows: parameters, gradients and scratch (models, P), and the vectors beside them."""
+
+    parameters: Tensor
+    gradients: Tensor
+    room: Tensor
+    vectors: Mapping[str, Tensor]
+
+
 def update(rows: Rows, rule: Rule, plan: Plan, step: int, first: int, stop: int) -> None:
     """Moves rows `first` to `stop` - 1 along their gradients, each by its own hyper-parameters."""
     own = slice(first, stop)
-    parameters, gradients = rows.parameters[own], rows.gradients[own]
-    if plan.clip is not None:
+    vectors = {name: vector[own] for name, vector in rows.vectors.items()}
+    state = State(rows.parameters[own], rows.gradients[own], rows.room[own], vectors)
+    hyper = {**{k: v[own] for k, v in plan.hyper.items()}, LR: plan.rates[step, own]}
+    clip, ema = (None if column is None else column[own] for column in (plan.clip, plan.ema))
+    moved(rule, state, hyper, plan.taken[own] + (step + 1), clip, ema)
+
+
+@torch.no_grad()
+def moved(
+    rule: Rule,
+    state: State,
+    hyper: Mapping[str, Tensor],
+    taken: Tensor,
+    clip: Tensor | None,
+    ema: Tensor | None,
+) -> None:
+    """Moves models along their gradients; `hyper` are columns (models, 1), `taken` counts this step too."""
+    parameters, gradients = state.parameters, state.gradients
+    if clip is not None:
         norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
-        gradients.mul_((plan.clip[own] / (norms + 1e-6)).clamp(max=1.0))
-    hyper = SimpleNamespace(**{k: v[own] for k, v in plan.hyper.items()}, lr=plan.rates[step, own])
-    state = {name: rows.vectors[name][own] for name in rule.slots}
-    rule.update(parameters, gradients, state, hyper, plan.taken[own] + (step + 1), rows.room[own])
-    if plan.ema is not None:
-        average = rows.vectors["ema"][own]
-        average.lerp_(parameters, (1 - plan.ema[own]).expand_as(parameters))
+        gradients.mul_((clip / (norms + 1e-6)).clamp(max=1.0))
+    slots = {name: state.vectors[name] for name in rule.slots}
+    rule.update(parameters, gradients, slots, SimpleNamespace(**hyper), taken, state.room)
+    if ema is not None:
+        state.vectors["ema"].lerp_(parameters, (1 - ema).expand_as(parameters))
 
 
 def judged(learner: Describes, data: Data, metrics: Callable[[Batch], Mapping[str, Tensor]]) -> list[Report]:

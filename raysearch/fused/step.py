@@ -1,0 +1,110 @@
+"""One optimizer step of several models of one structure, as a function of nothing but tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from raysearch.fused.batches import Batch, chosen, mapped
+from raysearch.fused.engine import Engine, Inputs
+from raysearch.fused.rows import Rows
+from raysearch.fused.rules import Rule
+from raysearch.fused.stepping import LR, Plan, State, moved
+
+Step: TypeAlias = Callable[[Mapping[str, Any], "Moment"], Tensor]
+
+
+class Moment(NamedTuple):
+    """What changes from step to step.
+
+    Attributes:
+        examples: (models, size) numbers of the examples.
+        key: (models,) of the draws.
+        rate: (models, 1) learning rates.
+        taken: (models, 1) steps taken, this one included.
+    """
+
+    examples: Tensor
+    key: Tensor
+    rate: Tensor
+    taken: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows `first` to `stop` - 1 for an iteration, and what its steps have in common.
+
+    Attributes:
+        lifted, numbers: (models, ...) as in `Inputs`.
+        names: of the configurations' numbers, in order.
+        data: the training examples.
+    """
+
+    rows: Rows
+    first: int
+    stop: int
+    plan: Plan
+    lifted: Tensor
+    numbers: Tensor
+    names: tuple[str, ...]
+    data: Batch
+
+    def tensors(self, rows: Rows | None = None) -> dict[str, Any]:
+        """All of it as views, by name; of other rows where they are given, which hold only these models."""
+        at, first, stop = (rows, 0, self.stop - self.first) if rows else (self.rows, self.first, self.stop)
+        own, mine = slice(first, stop), slice(self.first, self.stop)
+        limits = {"clip": self.plan.clip, "ema": self.plan.ema}
+        data: list[Tensor] = []
+        mapped(data.append, self.data)
+        return {
+            "weights": list(at.leaves(first, stop).values()),
+            "kept": list(at.kept_of(first, stop).values()),
+            "gradients": list(at.leaves(first, stop, at.gradients).values()),
+            "rows": [at.parameters[own], at.gradients[own], at.room[own]],
+            "vectors": {name: vector[own] for name, vector in at.vectors.items()},
+            "hyper": {name: column[mine] for name, column in self.plan.hyper.items()},
+            "limits": {name: column[mine] for name, column in limits.items() if column is not None},
+            "lifted": self.lifted,
+            "numbers": self.numbers,
+            "data": data,
+        }
+
+    def moment(self, step: int) -> Moment:
+        """What a step has of its own."""
+        own = slice(self.first, self.stop)
+        return Moment(
+            self.plan.batch(step, self.first, self.stop),
+            self.plan.keys[step, own],
+            self.plan.rates[step, own],
+            self.plan.taken[own] + (step + 1),
+        )
+
+
+def step_by(engine: Engine, rule: Rule, data: Batch) -> Step:
+    """The step of the engine's models under a rule: moves rows, returns (models,) losses.
+
+    Args:
+        data: examples of the kind that the step will be given, for how they are nested.
+    """
+
+    def step(given: Mapping[str, Any], moment: Moment) -> Tensor:
+        weights = [value.detach().requires_grad_() for value in given["weights"]]
+        inputs = Inputs(weights, given["kept"], given["lifted"], given["numbers"])
+        leaves = iter(given["data"])
+        batch = chosen(mapped(lambda _: next(leaves), data), moment.examples)
+        with torch.enable_grad():
+            losses = engine.losses(inputs, moment.key, batch)
+            found = torch.autograd.grad(losses.sum(), weights, allow_unused=True, materialize_grads=True)
+        with torch.no_grad():
+            torch._foreach_copy_(given["gradients"], list(found))
+            parameters, gradients, room = given["rows"]
+            state = State(parameters, gradients, room, given["vectors"])
+            hyper, limits = {**given["hyper"], LR: moment.rate}, given["limits"]
+            moved(rule, state, hyper, moment.taken, limits.get("clip"), limits.get("ema"))
+        return losses.detach()
+
+    return step

@@ -1,0 +1,194 @@
+"""Steps as flat lists of tensor operations: what is left of a step without vmap and autograd.
+
+The first steps of some shape run as they are written. Then one is written down (`make_fx`): every tensor
+operation that vectorising, the backward pass and the update rule come to. On a CPU torch's script
+interpreter runs that list, which takes a microsecond an operation where Python takes several; on other
+devices the list is run as it is, since the interpreter would fuse kernels there. Nothing is compiled.
+
+A list is used only after it has given what the step as written gives, with several batches. Where it does
+not, or where a step cannot be written down, steps run as they are written.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves
+
+from raysearch.fused.step import Block, Moment, Step
+
+PATIENCE = 24  # steps as written before a shape is worth it: to write one down takes as long as 100
+CHECKS = 2  # steps compared
+TOLERANCE = 1e-5  # relative; both do the same operations, so they differ by the order of sums at most
+MOST = 64  # shapes
+_SAME = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
+_SHAPED = (torch.ops.aten.view.default, torch.ops.aten.expand.default)
+
+Run: TypeAlias = Callable[..., Tensor]
+
+
+@dataclass(slots=True)
+class _Shape:
+    """Steps of one shape: how many have run as written, how many were compared, and the list."""
+
+    seen: int = 0
+    checked: int = 0
+    run: Run | None = None
+
+
+@dataclass(slots=True)
+class Traces:
+    """What has been written down for models of one structure.
+
+    Attributes:
+        refused: why steps run as they are written, in words; empty while nothing stands against it.
+    """
+
+    refused: str = ""
+    _shapes: dict[Hashable, _Shape] = field(default_factory=dict)
+
+    @property
+    def any(self) -> bool:
+        """True if there are lists in use."""
+        return not self.refused and any(shape.checked >= CHECKS for shape in self._shapes.values())
+
+    def shape(self, key: Hashable) -> _Shape:
+        """What there is for steps that are alike in all that a list fixes."""
+        if key not in self._shapes and len(self._shapes) >= MOST:
+            self._shapes.pop(next(iter(self._shapes)))
+        return self._shapes.setdefault(key, _Shape())
+
+
+def rounded(models: int) -> int:
+    """The next of the sizes that steps have: powers of two, and from 64 on also one in between."""
+    power = 1 << (models - 1).bit_length()
+    return power * 3 // 4 if power > 64 and models <= power * 3 // 4 else power
+
+
+class Steps:
+    """The steps of an iteration of some rows, in the quickest way there is."""
+
+    def __init__(self, traces: Traces, block: Block, step: Step) -> None:
+        self._traces, self._block, self._step = traces, block, step
+        self._given = block.tensors()
+        self._flat = tree_leaves(self._given)
+        self._alike = (block.names, *self._given["limits"])
+
+    def __call__(self, at: int) -> Tensor:
+        """Takes a step; (models,) losses. Raises whatever the step as written raises."""
+        moment = self._block.moment(at)
+        if self._traces.refused:
+            return self._step(self._given, moment)
+        shape = self._traces.shape((self._alike, tuple(moment.examples.shape)))
+        if shape.run is not None and shape.checked >= CHECKS:
+            with torch.no_grad():
+                return shape.run(*self._flat, *moment)
+        if shape.seen >= PATIENCE:
+            return self._compared(shape, moment)
+        losses = self._step(self._given, moment)
+        shape.seen += 1
+        return losses
+
+    def _compared(self, shape: _Shape, moment: Moment) -> Tensor:
+        """Takes a step as written, and the same one by the list on a copy."""
+        rows = self._block.rows.copied(self._block.first, self._block.stop)
+        given = self._block.tensors(rows)
+        try:
+            if shape.run is None:
+                shape.run = traced(self._step, self._block, moment)
+            with torch.no_grad():
+                mine = shape.run(*tree_leaves(given), *moment)
+            trouble = ""
+        except Exception as error:  # noqa: BLE001  (whatever torch raises for what it cannot write down)
+            trouble = f"{type(error).__name__}: {error}"
+        losses = self._step(self._given, moment)
+        if not trouble and not _agree([mine, *_results(given)], [losses, *_results(self._given)]):
+            trouble = "it came out different"
+        if trouble:
+            self._traces.refused = trouble
+        shape.checked += 1
+        return losses
+
+
+def traced(step: Step, block: Block, moment: Moment) -> Run:
+    """A function of the block's tensors and the moment's that does what the step does to them.
+
+    Raises:
+        whatever torch raises for a step that cannot be written down.
+    """
+    given = block.tensors(block.rows.copied(block.first, block.stop))
+    graph = make_fx(lambda given, *moment: step(given, Moment(*moment)))(given, *moment)
+    _simplify(graph)
+    places = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    flat = _flattened(graph)
+    if block.rows.device.type != "cpu":
+        return flat
+    example = (*tree_leaves(block.tensors(block.rows.copied(block.first, block.stop))), *moment)
+    assert len(places) == len(example)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # of the script interpreter, in favour of compilers
+        run: Run = torch.jit.trace(flat, example, check_trace=False)
+        return run
+
+
+def _flattened(graph: GraphModule) -> GraphModule:
+    """The graph as a function of a flat list of tensors, which returns one."""
+    graph.graph._codegen = torch.fx.graph.CodeGen()
+    (output,) = (node for node in graph.graph.nodes if node.op == "output")
+    (losses,) = tree_leaves(output.args)
+    output.args = (losses,)
+    graph.recompile()
+    return graph
+
+
+def _simplify(graph: GraphModule) -> None:
+    """Takes out what changes nothing: detached tensors, views of the same shape, products with 1."""
+    for node in list(graph.graph.nodes):
+        if node.op == "call_function" and _changes_nothing(node):
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    graph.graph.eliminate_dead_code()
+
+
+def _changes_nothing(node: Node) -> bool:
+    if node.target in _SAME:
+        return True
+    product = node.target is torch.ops.aten.mul.Scalar and node.args[1] == 1
+    kind = _kind(node)
+    return (product or node.target in _SHAPED) and kind is not None and kind == _kind(node.args[0])
+
+
+def _kind(node: Any) -> Any:
+    """Shape and type of a node's tensor; None where they were not noted."""
+    meta = node.meta.get("tensor_meta")
+    return None if meta is None else (tuple(meta.shape), meta.dtype)
+
+
+def _results(given: dict[str, Any]) -> list[Tensor]:
+    """What a step changes."""
+    return [given["rows"][0], *given["vectors"].values(), *given["kept"]]
+
+
+def _agree(mine: list[Tensor], theirs: list[Tensor]) -> bool:
+    """True where all values are as good as equal, model by model; what is not finite, in the same places."""
+    return all(_agrees(one, other) for one, other in zip(mine, theirs, strict=True))
+
+
+def _agrees(one: Tensor, other: Tensor) -> bool:
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    one, other = one.reshape(len(one), -1).double(), other.reshape(len(other), -1).double()
+    whole = torch.isfinite(other)
+    if not torch.equal(whole, torch.isfinite(one)):
+        return False
+    one, other = one.where(whole, 0.0), other.where(whole, 0.0)
+    return bool(((one - other).norm(dim=1) <= TOLERANCE * other.norm(dim=1) + 1e-30).all())
