@@ -22,7 +22,8 @@ from raysearch.fused import files
 from raysearch.fused.alone import fresh
 from raysearch.fused.batches import Data
 from raysearch.fused.fusable import first_line
-from raysearch.fused.pack import Pack, is_out_of_memory
+from raysearch.fused.memory import is_out_of_memory
+from raysearch.fused.pack import Pack
 from raysearch.fused.paused import Paused, Rested
 from raysearch.fused.rows import Layout
 from raysearch.fused.stepping import Describes, Member, member

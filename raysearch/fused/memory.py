@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 MEMINFO = Path("/proc/meminfo")
+NO_MEMORY = ("out of memory", "can't allocate memory")
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -44,3 +45,10 @@ def _left_in_group(folder: Path) -> int | None:
     except OSError:
         return None
     return int(limit) - int(used) if limit.isdigit() and used.isdigit() else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True if it says that memory ran out, on a GPU or not."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)

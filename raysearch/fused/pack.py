@@ -15,17 +15,16 @@ from torch import Tensor, nn
 
 from raysearch.fused.batches import Data
 from raysearch.fused.engine import Engine, Inputs
-from raysearch.fused.memory import free_bytes, peak_bytes
+from raysearch.fused.memory import free_bytes, is_out_of_memory, peak_bytes
 from raysearch.fused.rows import Layout, Row, Rows
 from raysearch.fused.step import Block, step_by
 from raysearch.fused.stepping import Describes, Member, Plan, Report, judged, make_plan
 from raysearch.fused.structure import Lifting, Structure
-from raysearch.fused.traced import Steps, Traces, rounded
+from raysearch.fused.traced import Steps, Traces, Unfit, rounded
 
 ROOM_AT_FIRST = 8
 FEW = 2  # models that take less time one after the other than vectorised
 HEAVY_S = 0.004  # a step: beyond it the time goes into computing, not into what a list of operations saves
-_NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
 @dataclass(slots=True)
@@ -204,9 +203,11 @@ class Pack:
         before = [value.clone() for value in kept]
         try:
             return take(step)
-        except Exception:
+        except Exception as error:
             for value, old in zip(kept, before, strict=True):  # a batch norm may have seen the batch
                 value.copy_(old)
+            if isinstance(error, Unfit):
+                return take(step)
             raise
 
     def _judge(self, reports: list[Report | Exception], first: int, stop: int) -> None:
@@ -247,10 +248,3 @@ class Pack:
                 torch.cuda.empty_cache()
         else:
             self.trouble = f"{type(error).__name__}: {error}"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True if it says that memory ran out, on a GPU or not."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)

@@ -1,9 +1,9 @@
 """Steps as flat lists of tensor operations: what is left of a step without vmap and autograd.
 
-The first steps of some shape run as they are written. Then one is written down (`make_fx`): every tensor
-operation that vectorising, the backward pass and the update rule come to. On a CPU torch's script
-interpreter runs that list, which takes a microsecond an operation where Python takes several; on other
-devices the list is run as it is, since the interpreter would fuse kernels there. Nothing is compiled.
+The first steps of some shape run as they are written. Then one is written down: every tensor operation
+that vectorising, the backward pass and the update rule come to. On a CPU torch's script interpreter runs
+that list, which takes a microsecond an operation where Python takes several; on other devices the list is
+run as it is, since the interpreter would fuse kernels there. Nothing is compiled.
 
 A list is used only after it has given what the step as written gives, with several batches. Where it does
 not, or where a step cannot be written down, steps run as they are written.
@@ -18,20 +18,22 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves
 
+from raysearch.fused.memory import is_out_of_memory
+from raysearch.fused.recorder import written
 from raysearch.fused.step import Block, Moment, Step
 
 PATIENCE = 24  # steps as written before a shape is worth it: to write one down takes as long as 100
 CHECKS = 2  # steps compared
 TOLERANCE = 1e-5  # relative; both do the same operations, so they differ by the order of sums at most
 MOST = 64  # shapes
-_SAME = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
-_SHAPED = (torch.ops.aten.view.default, torch.ops.aten.expand.default)
 
 Run: TypeAlias = Callable[..., Tensor]
+
+
+class Unfit(Exception):
+    """A list failed, and is not used again; no weight has moved. The step can be taken as it is written."""
 
 
 @dataclass(slots=True)
@@ -88,13 +90,22 @@ class Steps:
             return self._step(self._given, moment)
         shape = self._traces.shape((self._alike, tuple(moment.examples.shape)))
         if shape.run is not None and shape.checked >= CHECKS:
-            with torch.no_grad():
-                return shape.run(*self._flat, *moment)
+            return self._listed(shape.run, moment)
         if shape.seen >= PATIENCE:
             return self._compared(shape, moment)
         losses = self._step(self._given, moment)
         shape.seen += 1
         return losses
+
+    def _listed(self, run: Run, moment: Moment) -> Tensor:
+        try:
+            with torch.no_grad():
+                return run(*self._flat, *moment)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self._traces.refused = f"{type(error).__name__}: {error}"
+            raise Unfit from error
 
     def _compared(self, shape: _Shape, moment: Moment) -> Tensor:
         """Takes a step as written, and the same one by the list on a copy."""
@@ -121,56 +132,17 @@ def traced(step: Step, block: Block, moment: Moment) -> Run:
     """A function of the block's tensors and the moment's that does what the step does to them.
 
     Raises:
-        whatever torch raises for a step that cannot be written down.
+        whatever torch raises for a step that cannot be written down; RuntimeError where it looks at values.
     """
     given = block.tensors(block.rows.copied(block.first, block.stop))
-    graph = make_fx(lambda given, *moment: step(given, Moment(*moment)))(given, *moment)
-    _simplify(graph)
-    places = [node for node in graph.graph.nodes if node.op == "placeholder"]
-    flat = _flattened(graph)
+    flat = written(lambda: step(given, moment), [*tree_leaves(given), *moment])
     if block.rows.device.type != "cpu":
         return flat
     example = (*tree_leaves(block.tensors(block.rows.copied(block.first, block.stop))), *moment)
-    assert len(places) == len(example)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # of the script interpreter, in favour of compilers
+        warnings.simplefilter("ignore", DeprecationWarning)  # that of the script interpreter
         run: Run = torch.jit.trace(flat, example, check_trace=False)
         return run
-
-
-def _flattened(graph: GraphModule) -> GraphModule:
-    """The graph as a function of a flat list of tensors, which returns one."""
-    graph.graph._codegen = torch.fx.graph.CodeGen()
-    (output,) = (node for node in graph.graph.nodes if node.op == "output")
-    (losses,) = tree_leaves(output.args)
-    output.args = (losses,)
-    graph.recompile()
-    return graph
-
-
-def _simplify(graph: GraphModule) -> None:
-    """Takes out what changes nothing: detached tensors, views of the same shape, products with 1."""
-    for node in list(graph.graph.nodes):
-        if node.op == "call_function" and _changes_nothing(node):
-            node.replace_all_uses_with(node.args[0])
-            graph.graph.erase_node(node)
-    graph.graph.eliminate_dead_code()
-
-
-def _changes_nothing(node: Node) -> bool:
-    if node.target in _SAME:
-        return True
-    product = node.target is torch.ops.aten.mul.Scalar and node.args[1] == 1
-    kind = _kind(node)
-    return (product or node.target in _SHAPED) and kind is not None and kind == _kind(node.args[0])
-
-
-def _kind(node: Any) -> Any:
-    """Shape and type of a node's tensor; None where they were not noted."""
-    meta = node.meta.get("tensor_meta")
-    return None if meta is None else (tuple(meta.shape), meta.dtype)
 
 
 def _results(given: dict[str, Any]) -> list[Tensor]:
