@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from raysearch.budget import Budget, Spent
 from raysearch.errors import SpecError
 from raysearch.exchange import NO_CHECKPOINT, Lease, Reply
+from raysearch.growth import MEMORY_KILL, Growth
 from raysearch.idset import IdSet
 from raysearch.leases import Leases, Overdue
 from raysearch.register import Register
@@ -54,18 +55,19 @@ class Limits:
     """When a search ends before its strategy does, and how patient it is; None is no limit.
 
     Attributes:
-        cpus_per_worker, gpus_per_worker: what each holds, for the account.
+        held: CPUs and GPUs that a worker of each level holds, for the account.
         retries: how often a segment that raised is tried again; one that stalled is not.
+        least_workers: nothing is trained before so many have come.
         quota_bytes: what checkpoints may take.
     """
 
     budget: Budget = field(default_factory=Budget)
-    cpus_per_worker: float = 1.0
-    gpus_per_worker: float = 0.0
+    held: Sequence[tuple[float, float]] = ((1.0, 0.0),)
     quota_bytes: int | None = None
     retries: int = 1
     stall_timeout_s: float | None = None
     silence_s: float = SILENCE_S
+    least_workers: int = 1
 
 
 class Search:
@@ -83,6 +85,7 @@ class Search:
         now: float = 0.0,
         spent_before: Spent | None = None,
         prefers_home: bool = False,
+        growth: Growth | None = None,
     ) -> None:
         """A search at its beginning.
 
@@ -90,6 +93,7 @@ class Search:
             spent_before: on it in earlier lives.
             prefers_home: workers train many models at once and keep them in memory: who trained a parent is
                 asked first to go on, and where there is little work, everyone gets a share of it.
+            growth: of shares, where memory runs out.
         """
         self.strategy = strategy
         self.journal = journal
@@ -103,7 +107,8 @@ class Search:
         self.failed = ""
         self.warnings: dict[str, int] = {}
         self.standings = Standings(metric, mode)
-        self.leases = Leases()
+        self.growth = growth or Growth()
+        self.leases = Leases(self.growth.level_of)
         self.register = Register(
             lambda: self.journal.outcomes() if self.journal is not None else (), self._is_there
         )
@@ -117,6 +122,7 @@ class Search:
         self.prefers_home = prefers_home
         self._keep = True
         self._noted: set[str] = set()
+        self._has_begun = False  # as many workers came as there must be
 
     # ---- a worker's turn
 
@@ -126,7 +132,7 @@ class Search:
         outcomes: Sequence[Outcome],
         want: int,
         now: float,
-        holding: Iterable[int] = (),
+        holding: Sequence[int] = (),
     ) -> Reply:
         """Takes outcomes, makes them durable, tells the strategy and answers with leases."""
         self.commit(self.accept(worker, outcomes, now))
@@ -154,7 +160,7 @@ class Search:
         counting: list[Outcome] = []
         refused: list[str | None] = []
         for outcome in outcomes:
-            if self._counts(worker, outcome.segment):
+            if self._counts(worker, outcome):
                 self._committing.add(outcome.segment.id)
                 counting.append(self._retried(outcome).stamped(worker, now))
             elif self._is_spare(outcome):
@@ -181,7 +187,7 @@ class Search:
             self.collect()
         self._pass_on_notes()
 
-    def lease(self, worker: str, want: int, now: float, holding: Iterable[int] = ()) -> Reply:
+    def lease(self, worker: str, want: int, now: float, holding: Sequence[int] = ()) -> Reply:
         """Up to `want` segments for this worker.
 
         `holding` are the ids it has in hand; leases it should hold and does not (an answer that was
@@ -191,8 +197,14 @@ class Search:
         missing = state.leases.keys() - set(holding) - self._committing
         self.leases.take_back(worker, [segment for segment in state.leases if segment in missing])
         self.check(now)
-        if self.over or (self.winding is not None and not state.leases):
+        is_free = not holding and not state.leases
+        has_gone = is_free and (state.retiring or self.winding is not None)
+        if has_gone:
+            self.leases.forget(worker)
+        if self.over or has_gone:
             return Reply(stop=True, keep=self._keep)
+        if state.retiring or not self._is_staffed():
+            return Reply(keep=self._keep, bars=self.standings.bars)
         leases = []
         for segment in self._next(self._room(want), worker):
             self.leases.hand(worker, segment)
@@ -205,31 +217,55 @@ class Search:
 
     # ---- workers that come, go and hang
 
-    def hello(self, worker: str, now: float) -> list[Outcome]:
-        """A worker's process has started. What an earlier one of that name held is lost.
+    def hello(self, worker: str, now: float, node: str = "", level: int = 0) -> list[Outcome]:
+        """A worker's process has started on a node. What an earlier one of that name held is lost.
 
         Returns outcomes to `commit`. Ends the search when workers start over and over and none ever
         finishes a segment.
         """
         workers = self.leases.workers
         lost = self.lose(worker, now, "its worker died") if worker in workers else []
-        self.leases.see(worker, now).lives += 1
+        state = self.leases.see(worker, now)
+        state.lives, state.node, state.level = state.lives + 1, node, level
         lives = sum(state.lives for state in workers.values())
-        if lives >= GIVE_UP_AFTER + len(workers) and not any(state.segments for state in workers.values()):
+        has_worked = self.leases.segments_of_gone or any(state.segments for state in workers.values())
+        if lives >= GIVE_UP_AFTER + len(workers) and not has_worked:
             self.fail(
                 f"workers were started {lives} times and none finished a segment: {'; '.join(self.warnings)}"
             )
         return lost
 
-    def adopt(self, worker: str, leases: Iterable[Lease], now: float) -> None:
+    def leave(self, worker: str, now: float, how: str) -> list[Outcome]:
+        """A worker has gone, with its node or because it was told to: that is nobody's fault.
+
+        Returns outcomes to `commit`; `how` says it in words.
+        """
+        if worker not in self.leases.workers:
+            return []
+        lost = self.lose(worker, now, f"its worker {how}", blame=False)
+        self.leases.forget(worker)
+        if how:
+            self.warn(f"{worker} {how}")
+        return lost
+
+    def retire(self, workers: Iterable[str]) -> None:
+        """These get no more work, and are told to stop when they have handed in what they hold."""
+        for worker in workers:
+            if worker in self.leases.workers:
+                self.leases.workers[worker].retiring = True
+
+    def adopt(self, worker: str, leases: Iterable[Lease], now: float, node: str = "", level: int = 0) -> None:
         """A worker that outlived a coordinator says what it is training."""
-        self.leases.see(worker, now)
+        state = self.leases.see(worker, now)
+        state.node, state.level = node, level
         for lease in leases:
             if self._is_open(lease.segment.id):
                 self.leases.hand(worker, lease.segment)
 
     def beat(self, worker: str, current: int | None, iteration: int, now: float) -> bool:
         """Notes a sign of life and progress; True if the worker should stop."""
+        if worker not in self.leases.workers:  # it is on its way out, or has not said hello in this life
+            return self.over
         state = self.leases.see(worker, now)
         if current is not None and (current, iteration) != (state.current, state.iteration):
             state.follow(current, iteration, now)
@@ -240,16 +276,21 @@ class Search:
         """Workers that should be replaced."""
         return self.leases.overdue(now, self.limits.silence_s, self.limits.stall_timeout_s)
 
-    def lose(self, worker: str, now: float, cause: str, stalled: bool = False) -> list[Outcome]:
+    def lose(
+        self, worker: str, now: float, cause: str, stalled: bool = False, blame: bool = True
+    ) -> list[Outcome]:
         """Gives back what `worker` holds, and returns outcomes to `commit` for what that cost.
 
         The segment it was training is lost, or failed if it stalled or was being trained at LOSS_LIMIT
         deaths, and one more for each segment that was lost meanwhile and then completed: where those die that
         do no harm, machines are going away. The others wait again. Suspects are leased by themselves from
-        then on, so that the one that kills its worker is found (see `Leases.strip`).
+        then on, so that the one that kills its worker is found (see `Leases.suspect`). Without `blame` a
+        death counts for nothing.
         """
         since = self.leases.see(worker, now).progress_at
         held, current = self.leases.strip(worker, now)
+        if blame:
+            self.leases.suspect([segment.id for segment in held], current)
         outcomes = []
         for segment in held:
             if segment.id in self._committing:
@@ -257,11 +298,18 @@ class Search:
             if segment.id != current:
                 self.leases.enqueue([segment])
                 continue
-            self._losses[segment.id] += 1
+            self._losses[segment.id] += blame
             self._survivors_before.setdefault(segment.id, self._survivors)
             self._committing.add(segment.id)
             outcomes.append(self._loss(segment, worker, now, cause, stalled, now - since if stalled else 0.0))
         return outcomes
+
+    def blame(self, held: Iterable[int], current: int | None) -> None:
+        """A death that was passed over turns out to be nobody else's fault: those it took count it."""
+        still_open = [segment for segment in held if segment not in self._done]
+        self.leases.suspect(still_open, current)
+        if current in still_open:
+            self._losses[current] += 1
 
     # ---- the past
 
@@ -365,10 +413,11 @@ class Search:
 
     def spent_now(self, now: float) -> Spent:
         """In this life."""
-        held, limits = self.leases.held_s, self.limits
-        return Spent(
-            now - self.started_at, held, held * limits.cpus_per_worker, held * limits.gpus_per_worker
-        )
+        spent = Spent(seconds=now - self.started_at)
+        for level, held_s in self.leases.held_s.items():
+            cpus, gpus = self.limits.held[min(level, len(self.limits.held) - 1)]
+            spent += Spent(0.0, held_s, held_s * cpus, held_s * gpus)
+        return spent
 
     def fail(self, why: str) -> None:
         """Ends the search with an error."""
@@ -398,7 +447,10 @@ class Search:
 
     # ---- inside
 
-    def _counts(self, worker: str, segment: Segment) -> bool:
+    def _counts(self, worker: str, outcome: Outcome) -> bool:
+        segment = outcome.segment
+        if outcome.status is Status.LOST and self.leases.holder(segment.id) not in (None, worker):
+            return False  # another one trains it by now
         if segment.id in self._done or segment.id in self._committing:
             return False
         asked = self.leases.held(segment.id)
@@ -410,7 +462,8 @@ class Search:
     def _is_spare(self, refused: Outcome) -> bool:
         """True if a refused outcome's checkpoint is not the one that counts (the same may come twice)."""
         known = self.register.checkpoint_of(refused.segment.id)
-        return refused.segment.id in self._done and refused.checkpoint not in (None, known)
+        is_over = refused.segment.id in self._done or refused.status is Status.LOST
+        return is_over and refused.checkpoint not in (None, known, *self.register.checkpoints_begun())
 
     def _is_there(self, checkpoint: str) -> bool:
         exists = getattr(self.checkpoints, "exists", None)
@@ -421,6 +474,8 @@ class Search:
             return outcome
         if NO_CHECKPOINT in outcome.error:  # and never will
             self.fail(f"{outcome.error}. The run can be resumed when that is mended")
+        if (again := self.growth.tried_again(outcome)) is not None:
+            return again
         self.standings.first_error = self.standings.first_error or outcome.error
         self._failures[outcome.segment.id] += 1
         attempt = self._failures[outcome.segment.id]
@@ -432,6 +487,10 @@ class Search:
     def _loss(
         self, segment: Segment, worker: str, now: float, cause: str, stalled: bool, seconds: float
     ) -> Outcome:
+        if cause == MEMORY_KILL:
+            killed = Outcome(segment, Status.FAILED, worker=worker, error=cause, finished_at=now)
+            if (again := self.growth.tried_again(killed)) is not None:
+                return again
         count = self._losses[segment.id]
         dead = stalled or count >= LOSS_LIMIT + self._survivors - self._survivors_before[segment.id]
         text = cause if stalled or not dead else f"{cause}, {count} times: this segment kills its worker"
@@ -441,8 +500,12 @@ class Search:
     def _fold(self, outcome: Outcome) -> None:
         self.standings.fold(outcome)
         if outcome.status is Status.LOST:
+            self.growth.fold(outcome)
+            if outcome.checkpoint is not None:
+                self.register.add_begun(outcome)
             return
         segment = outcome.segment.id
+        self.register.end(segment)
         self._done.add(segment)
         self.leases.clear(segment)
         if self._losses or self._failures:
@@ -474,6 +537,9 @@ class Search:
     def _next(self, want: int, worker: str) -> list[Segment]:
         if want <= 0:
             return []
+        level = self.leases.workers[worker].level
+        if level and (larger := self.leases.next_larger(want, self._is_open, level)):
+            return larger
         away = self._is_away(worker) if self.prefers_home else None
         while (here := self.leases.waiting_here(away)) < want:
             asked = [segment for segment in self.strategy.ask(want - here) if self._is_open(segment.id)]
@@ -493,6 +559,11 @@ class Search:
         if not taken and away is not None and not self.leases.workers[worker].leases:
             taken = self.leases.next(want, self._is_open)  # rather than do nothing
         return taken
+
+    def _is_staffed(self) -> bool:
+        """True once as many workers have come as there must be."""
+        self._has_begun = self._has_begun or len(self.leases.workers) >= self.limits.least_workers
+        return self._has_begun
 
     def _is_away(self, worker: str) -> Callable[[Segment], bool]:
         """Whether another worker that is alive trained a segment's parent, and so has its model in memory."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ class Lease:
         origin: id of that ancestor.
         chain: the ancestors after it, to be grown again before the segment.
         alone: it may be what kills its workers: nothing else is to be trained meanwhile.
+        begun: the curve so far, where an earlier worker had to go: the checkpoint lies in its midst.
     """
 
     segment: Segment
@@ -27,10 +28,11 @@ class Lease:
     origin: int | None = None
     chain: tuple[Segment, ...] = ()
     alone: bool = False
+    begun: Mapping[str, Sequence[float]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by position, as Segment is."""
-        return Lease, (self.segment, self.checkpoint, self.origin, self.chain, self.alone)
+        return Lease, (self.segment, self.checkpoint, self.origin, self.chain, self.alone, self.begun)
 
 
 @dataclass(frozen=True, slots=True)

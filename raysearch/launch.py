@@ -48,6 +48,7 @@ class How:
         executor: "tune" for Ray Tune, "inline" for this process without Ray's cluster.
         address: of the Ray cluster; None finds one on this machine or starts one.
         local: start a cluster for this search alone, whatever else runs here.
+        checks: have a short look at the cluster first (`raysearch doctor` is the long one).
         callbacks: Ray Tune callbacks for the experiment of workers.
         on_status: gets a snapshot (Search.status) about twice a second.
         say: gets a line where there is one to say of W&B.
@@ -56,6 +57,7 @@ class How:
     executor: Executor = "tune"
     address: str | None = None
     local: bool = False
+    checks: bool = True
     callbacks: Sequence[Any] = ()
     on_status: OnStatus = lambda status: None
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
@@ -391,6 +393,7 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: M
         isolate=spec.isolate,
         is_fused=is_fused,
         samples=_samples(spec) if is_fused else (),
+        grace_s=spec.workers.grace_s,
     )
     run = _run_inline if how.executor == "inline" else _run_tune
     with sinking(root.absolute(), spec.sinks, how.say), tracked(root.absolute(), spec.wandb, how.say):
@@ -421,20 +424,28 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
 
 
 def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
-    from raysearch.cluster.connect import Resources, connected, fitting, gpu_kinds
+    from raysearch.cluster.connect import connected, gpu_kinds
+    from raysearch.cluster.doctor import check_before_launch
+    from raysearch.executors.roster import muster
     from raysearch.executors.tune import run_tune
 
-    resources = Resources(spec.workers.cpu, spec.workers.gpu, spec.workers.resources)
-    if not resources.bundle():
-        raise SpecError("workers: cpu, gpu and resources are all 0; a worker needs a share of something")
     with connected(how.address, how.local):
-        fit = fitting(resources)
-        count = fit if spec.workers.count == "auto" else int(spec.workers.count)
+        if how.checks:
+            check_before_launch(job.address or setup.run, how.say)
+        fleet, growth, count = muster(spec.workers)
         kinds = gpu_kinds() if spec.workers.gpu else None
         rests_on = {**setup.fingerprint, "gpu": kinds or setup.fingerprint.get("gpu")}
         notes = _sharing(spec, count)
-        setup = dataclasses.replace(setup, notes=notes, prefers_home=job.is_fused, fingerprint=rests_on)
-        return run_tune(setup, job, count, resources, how.on_status, list(how.callbacks))
+        setup = dataclasses.replace(
+            setup,
+            notes=notes,
+            prefers_home=job.is_fused,
+            fingerprint=rests_on,
+            least_workers=spec.workers.least,
+            growth=growth,
+            held=tuple(share.held() for share in fleet.shares),
+        )
+        return run_tune(setup, job, fleet, how.on_status, list(how.callbacks))
 
 
 def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:

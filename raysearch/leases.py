@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,9 @@ class WorkerState:
         current, iteration, progress_at: what it trains, how far it is, and when that last changed.
         segments, busy_s: outcomes it handed in, and their seconds.
         lives: how often a process of this name has started.
+        node: where it runs.
+        level: which of the shares it has (see `growth`).
+        retiring: it gets no more, and goes when it has handed in what it holds.
     """
 
     seen: float
@@ -31,6 +34,9 @@ class WorkerState:
     segments: int = 0
     busy_s: float = 0.0
     lives: int = 0
+    node: str = ""
+    level: int = 0
+    retiring: bool = False
 
     def follow(self, current: int | None, iteration: int, now: float) -> None:
         """Notes progress."""
@@ -50,13 +56,18 @@ class Leases:
     """Segments in the hands of workers, and those waiting to be handed out.
 
     Attributes:
-        held_s: seconds that workers were there, waiting or training, as far as they were heard of.
+        held_s: seconds that workers of each level were there, waiting or training, as far as they were
+            heard of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, level_of: Callable[[Segment], int] = lambda segment: 0) -> None:
+        """No leases yet; `level_of` says which share a segment needs."""
         self.workers: dict[str, WorkerState] = {}
-        self.held_s = 0.0
+        self.held_s: defaultdict[int, float] = defaultdict(float)
+        self.segments_of_gone = 0
+        self._level_of = level_of
         self._queue: deque[Segment] = deque()
+        self._larger: deque[Segment] = deque()  # those that need more than the ordinary share
         self._holder: dict[int, str] = {}
         self._suspects: set[int] = set()
         self._deaths: Counter[int] = Counter()
@@ -71,11 +82,12 @@ class Leases:
     @property
     def waiting(self) -> int:
         """How many segments wait to be handed out."""
-        return len(self._queue)
+        return len(self._queue) + len(self._larger)
 
     def in_use(self) -> Iterator[Segment]:
         """All segments that are held or wait."""
         yield from self._queue
+        yield from self._larger
         for state in self.workers.values():
             yield from state.leases.values()
 
@@ -86,13 +98,33 @@ class Leases:
             state = self.workers[worker] = WorkerState(now, now)
         away = now - state.seen
         # One that held nothing may have been gone in between, its node with it.
-        self.held_s += away if state.leases else min(away, SILENT_S)
+        self.held_s[state.level] += away if state.leases else min(away, SILENT_S)
         state.seen = now
         return state
 
     def enqueue(self, segments: Iterable[Segment]) -> None:
         """Puts segments at the end of those that wait."""
-        self._queue.extend(segments)
+        for segment in segments:
+            (self._larger if self._level_of(segment) else self._queue).append(segment)
+
+    def next_larger(self, want: int, is_wanted: Callable[[int], bool], level: int) -> list[Segment]:
+        """Takes up to `want` that need more than the ordinary share, and no more than this."""
+        taken: dict[int, Segment] = {}
+        for segment in [s for s in self._larger if self._level_of(s) <= level or not is_wanted(s.id)]:
+            if len(taken) == want:
+                break
+            self._larger.remove(segment)
+            if is_wanted(segment.id):
+                taken[segment.id] = segment
+        return list(taken.values())
+
+    def work(self) -> dict[int, int]:
+        """How many segments are held or wait, by the share they need."""
+        return dict(Counter(self._level_of(segment) for segment in self.in_use()))
+
+    def forget(self, worker: str) -> None:
+        """The worker is gone for good; what it held was taken from it."""
+        self.segments_of_gone += self.workers.pop(worker).segments
 
     def next(
         self, want: int, is_wanted: Callable[[int], bool], away: Callable[[Segment], bool] | None = None
@@ -146,6 +178,10 @@ class Leases:
         holder = self._holder.get(segment)
         return self.workers[holder].leases.get(segment) if holder is not None else None
 
+    def holder(self, segment: int) -> str | None:
+        """Who holds the segment; None if nobody does."""
+        return self._holder.get(segment)
+
     def release(self, segment: int, seconds: float) -> None:
         """The segment's outcome is recorded; it is nobody's now."""
         holder = self._holder.pop(segment, None)
@@ -168,25 +204,29 @@ class Leases:
     def take_back(self, worker: str, segments: Iterable[int]) -> None:
         """Puts segments that the worker should hold, and does not, back among those that wait."""
         for segment in segments:
-            self._queue.append(self.workers[worker].leases.pop(segment))
+            self.enqueue([self.workers[worker].leases.pop(segment)])
             self._holder.pop(segment, None)
 
     def strip(self, worker: str, now: float) -> tuple[list[Segment], int | None]:
-        """Takes everything from a worker that died: (what it held, the id of what it was training).
+        """Takes everything from a worker that is gone: (what it held, the id of what it was training)."""
+        state = self.see(worker, now)
+        held = list(state.leases.values())
+        current = state.current if state.current in state.leases else (held[0].id if held else None)
+        state.leases, state.current, state.node = {}, None, ""
+        for segment in held:
+            self._holder.pop(segment.id, None)
+        return held, current
+
+    def suspect(self, held: Iterable[int], current: int | None) -> None:
+        """Blames a death on what the worker held.
 
         Suspected from then on are what it was training, and what was held at an earlier death too: machines
         go away more often than models kill them, and hundreds may have been held.
         """
-        state = self.see(worker, now)
-        held = list(state.leases.values())
-        current = state.current if state.current in state.leases else (held[0].id if held else None)
-        state.leases, state.current = {}, None
         for segment in held:
-            self._holder.pop(segment.id, None)
-            self._deaths[segment.id] += 1
-            if segment.id == current or self._deaths[segment.id] > 1:
-                self._suspects.add(segment.id)
-        return held, current
+            self._deaths[segment] += 1
+            if segment == current or self._deaths[segment] > 1:
+                self._suspects.add(segment)
 
     def excuse(self, seconds: float) -> None:
         """Moves all signs of life by a time in which nobody could have been heard."""
@@ -221,6 +261,8 @@ class Leases:
                 "busy_s": state.busy_s,
                 "silent_s": now - state.seen,
                 "lives": state.lives,
+                "node": state.node,
+                "level": state.level,
             }
             for name, state in self.workers.items()
         }

@@ -34,6 +34,7 @@ from pathlib import Path
 
 TMP_SUFFIX = ".tmp"
 CHECKPOINT_META = ".raysearch.json"  # in a checkpoint: after which iteration, under which configuration
+CHECKPOINT_RANDOM = ".raysearch.random"  # in one written in the midst of a segment: the random generators
 CHECKPOINT_NAME = re.compile(r"\d+\.\d+-[A-Za-z0-9_]+")
 
 _LOG = re.compile(r"log-(\d{12,})\.rsj")

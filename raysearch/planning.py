@@ -115,12 +115,14 @@ def _measure(spec: SearchSpec, how: How, limit_s: float, horizon: int) -> tuple[
         with environment(RAY_CHDIR_TO_TRIAL_DIR="0"):
             found = measure(job, _configs(spec, 0), limit_s, horizon)
         return together(found), 1, can_pause(trainable)
-    from raysearch.cluster.connect import Resources, connected, fitting
+    from raysearch.cluster.connect import connected
+    from raysearch.cluster.room import fitting, resources_of
 
-    resources = Resources(spec.workers.cpu, spec.workers.gpu, spec.workers.resources)
+    resources = resources_of(spec.workers)
     with connected(how.address, how.local):
-        fit = fitting(resources)
+        fit = max(1, fitting(resources))
         workers = fit if spec.workers.count == "auto" else int(spec.workers.count)
+        workers = min(workers, spec.workers.max or workers)
         share = [_configs(spec, i) for i in range(min(workers, fit))]
         found = measure_on_ray(job, share, resources, limit_s, horizon)
     return together(found), workers, can_pause(trainable)

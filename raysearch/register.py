@@ -34,6 +34,8 @@ class Register:
         self, recall: Callable[[], Iterable[Outcome]], exists: Callable[[str], bool] = lambda name: True
     ) -> None:
         self._nodes: dict[int, Node] = {}
+        self._begun: dict[int, Outcome] = {}
+        self._spent: list[str] = []
         self._recall = recall
         self._exists = exists
         self._collect_at = COLLECT_FROM
@@ -43,16 +45,34 @@ class Register:
     @property
     def is_due(self) -> bool:
         """True when so many were added that it pays to look for those that can go."""
-        return len(self._nodes) >= self._collect_at or self._holders >= self._holders_at
+        held = self._holders + len(self._spent)
+        return len(self._nodes) >= self._collect_at or held >= self._holders_at
+
+    def add_begun(self, outcome: Outcome) -> None:
+        """Remembers the checkpoint in the midst of a segment whose worker had to go."""
+        self.end(outcome.segment.id)
+        self._begun[outcome.segment.id] = outcome
+
+    def end(self, segment: int) -> None:
+        """The segment has ended: a checkpoint in its midst can go."""
+        outcome = self._begun.pop(segment, None)
+        if outcome is not None and outcome.checkpoint is not None:
+            self._spent.append(outcome.checkpoint)
 
     def add(self, outcome: Outcome) -> None:
         """Remembers a completed segment."""
         self._nodes[outcome.segment.id] = Node(outcome.segment, outcome.checkpoint, outcome.worker)
         self._holders += outcome.checkpoint is not None
 
+    def checkpoints_begun(self) -> set[str]:
+        """Names of checkpoints in the midst of segments."""
+        return {outcome.checkpoint for outcome in self._begun.values() if outcome.checkpoint}
+
     def checkpoints(self) -> set[str]:
         """Names of all checkpoints remembered."""
-        return {node.checkpoint for node in self._nodes.values() if node.checkpoint}
+        return self.checkpoints_begun() | {
+            node.checkpoint for node in self._nodes.values() if node.checkpoint
+        }
 
     def checkpoint_of(self, segment: int) -> str | None:
         """The segment's own checkpoint; None if it has none or is forgotten."""
@@ -66,6 +86,9 @@ class Register:
 
     def forget_checkpoint(self, name: str, segment: int) -> bool:
         """Takes out a checkpoint that cannot be read; False if the segment has another one by now."""
+        if segment in self._begun and self._begun[segment].checkpoint == name:
+            self.end(segment)
+            return True
         node = self._nodes.get(segment)
         if node is None or node.checkpoint != name:
             return False
@@ -79,6 +102,7 @@ class Register:
 
     def keep_existing(self, names: Set[str]) -> None:
         """Takes out all checkpoints but these."""
+        self._begun = {segment: o for segment, o in self._begun.items() if o.checkpoint in names}
         for segment, node in self._nodes.items():
             if node.checkpoint is not None and node.checkpoint not in names:
                 self._nodes[segment] = replace(node, checkpoint=None)
@@ -89,6 +113,9 @@ class Register:
         Raises:
             RunError: its parent never completed.
         """
+        begun = self._begun.get(segment.id)
+        if begun is not None and _goes_on(begun, segment):
+            return Lease(segment, begun.checkpoint, segment.id, begun=begun.curve)
         chain: list[Segment] = []
         parent = segment.parent
         while parent is not None:
@@ -115,7 +142,9 @@ class Register:
         lineage, holders = self._needed(wanted)
         adopted = {i for i, node in self._nodes.items() if node.segment.role == ADOPTED}
         lineage, holders = lineage | adopted, holders | adopted
-        names = [self._nodes.pop(i).checkpoint for i in [i for i in self._nodes if i not in lineage]]
+        spent, self._spent = self._spent, []
+        gone = [i for i in self._nodes if i not in lineage]
+        names = [*spent, *(self._nodes.pop(i).checkpoint for i in gone)]
         for segment, node in self._nodes.items():
             if node.checkpoint is not None and segment not in holders:
                 names.append(node.checkpoint)
@@ -155,3 +184,15 @@ class Register:
                 there = name is not None and self._exists(name)
                 self._nodes.setdefault(done.id, Node(done, name if there else None))
         return self._nodes.get(segment)
+
+
+def _goes_on(begun: Outcome, segment: Segment) -> bool:
+    """True if what was begun is the beginning of this segment."""
+    was = begun.segment
+    same = (was.parent, was.start, was.seed, was.config) == (
+        segment.parent,
+        segment.start,
+        segment.seed,
+        segment.config,
+    )
+    return same and begun.reached < segment.stop

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +15,12 @@ from raysearch.budget import Account, Spent
 from raysearch.checkpoints import Checkpoints
 from raysearch.engine import Limits, Search
 from raysearch.errors import JournalBusyError, JournalError, SpecError
+from raysearch.growth import Growth
 from raysearch.journal import Journal, read_events, read_table
 from raysearch.orders import Orders, given_at
 from raysearch.paths import RunPaths
 from raysearch.pausing import RUN_ORDERS, begin
+from raysearch.sharing import Claim
 from raysearch.spec import SearchSpec
 from raysearch.stored import checkpoints_of
 from raysearch.tree import Outcome
@@ -39,8 +41,11 @@ class Setup:
         run: where it is.
         spec: resolved, without the trainable.
         notes: what the user should be told.
-        prefers_home: see `engine.Search`.
+        prefers_home, growth: see `engine.Search`.
+        least_workers: see `engine.Limits`.
         fingerprint: what the run rests on (see `raysearch.fingerprint`); noted in the journal.
+        held: CPUs and GPUs of a worker of each level, if they grow.
+        claim: on the cluster's workers, beside those of other searches.
         began: when this life was asked for; earlier orders to pause or stop were meant for an earlier life.
     """
 
@@ -50,6 +55,10 @@ class Setup:
     prefers_home: bool = False
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     began: float = 0.0
+    claim: Claim | None = None
+    held: tuple[tuple[float, float], ...] = ()
+    least_workers: int = 1
+    growth: Growth = field(default_factory=Growth)
 
 
 class Session:
@@ -91,9 +100,10 @@ class Session:
                 mode=spec.mode,
                 journal=journal,
                 checkpoints=Deleter(checkpoints),
-                limits=limits_of(spec),
+                limits=limits_of(spec, setup.least_workers, setup.held),
                 now=now,
                 prefers_home=setup.prefers_home,
+                growth=setup.growth,
             )
             account = Account(journal.events())
             taken = set()
@@ -110,10 +120,9 @@ class Session:
                 search.warn(note)
             checkpoints.sweep(search.register.checkpoints(), STALE_S)
             search.register.keep_existing(set(checkpoints.names()))
-            share = {"cpu": search.limits.cpus_per_worker, "gpu": search.limits.gpus_per_worker}
-            journal.append_event(
-                "start", {**_versions(), **share, "fingerprint": dict(setup.fingerprint)}, now
-            )
+            cpus, gpus = search.limits.held[0]
+            said = {**_versions(), "cpu": cpus, "gpu": gpus, "fingerprint": dict(setup.fingerprint)}
+            journal.append_event("start", said, now)
         except BaseException:
             journal.close()
             raise
@@ -218,12 +227,12 @@ def spent_on(run: str | os.PathLike[str]) -> Spent:
     return account.total
 
 
-def limits_of(spec: SearchSpec) -> Limits:
-    """The limits that a spec sets."""
+def limits_of(spec: SearchSpec, least_workers: int = 1, held: Sequence[tuple[float, float]] = ()) -> Limits:
+    """The limits that a spec sets; `held` where workers of several levels hold different things."""
     return Limits(
         budget=spec.budget,
-        cpus_per_worker=spec.workers.cpu,
-        gpus_per_worker=spec.workers.gpu,
+        held=held or (spec.workers.held(),),
+        least_workers=least_workers,
         quota_bytes=spec.quota,
         retries=spec.retries,
         stall_timeout_s=spec.stall_timeout_s,

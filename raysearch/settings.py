@@ -9,8 +9,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from raysearch import quantities
 from raysearch.budget import PRICES, Budget
@@ -20,27 +19,12 @@ from raysearch.stores import is_address, parse_address
 from raysearch.strategies.base import Recipe
 from raysearch.tree import Mode
 from raysearch.values import as_integer, as_number, plain, show
+from raysearch.workers import read_workers
 
 WANDB_MODES = ("auto", "offline", "off", "online")
 WANDB_KEYS = ("entity", "group", "mode", "project", "tags")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
 _ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """How many workers train, and what each one takes of the cluster.
-
-    Attributes:
-        count: "auto" is as many as the cluster has room for, now and when it grows.
-        gpu: may be a fraction below 1: 0.25 puts four workers on a GPU.
-        resources: custom Ray resources of each.
-    """
-
-    count: int | Literal["auto"] = "auto"
-    cpu: float = 1.0
-    gpu: float = 0.0
-    resources: Mapping[str, float] = field(default_factory=dict)
 
 
 def _strategy(value: Any) -> Recipe:
@@ -120,12 +104,6 @@ def _positive(value: Any) -> float:
     return number
 
 
-def _share(value: Any) -> float:
-    if (number := as_number(value, "the value")) < 0:
-        raise SpecError(f"must not be negative: {show(number)}")
-    return number
-
-
 def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise SpecError(f"must be a mapping, not {value!r}")
@@ -147,37 +125,6 @@ def _members(value: Any, place: str, members: Mapping[str, Callable[[Any], Any]]
     return read
 
 
-def _workers(value: Any) -> Workers:
-    if isinstance(value, Workers):
-        value = dataclasses.asdict(value)
-    if not isinstance(value, Mapping):
-        value = {"count": value}
-    members = {"count": _count, "cpu": _share, "gpu": _gpu, "resources": _resources}
-    workers = Workers(**_members(value, "workers", members))
-    if workers.count == "auto" and not (workers.cpu or workers.gpu or workers.resources):
-        raise SpecError("a worker that takes nothing fits any number of times; give cpu, gpu or a count")
-    return workers
-
-
-def _count(value: Any) -> int | str:
-    if value == "auto":
-        return "auto"
-    if isinstance(value, str):
-        raise SpecError(f"must be a whole number from 1, or auto, not {value!r}")
-    return _whole(1)(value)
-
-
-def _gpu(value: Any) -> float:
-    number = _share(value)
-    if number > 1 and number != int(number):
-        raise SpecError(f"{show(number)}: above one, Ray gives out whole GPUs only")
-    return number
-
-
-def _resources(value: Any) -> dict[str, float]:
-    return {str(k): _positive(v) for k, v in _mapping(value).items()}
-
-
 def _budget(value: Any) -> Budget:
     if isinstance(value, Budget):
         value = dataclasses.asdict(value)
@@ -186,8 +133,14 @@ def _budget(value: Any) -> Budget:
     return Budget(**_members(value, "budget", members))
 
 
+def _price(value: Any) -> float:
+    if (number := as_number(value, "the value")) < 0:
+        raise SpecError(f"must not be negative: {show(number)}")
+    return number
+
+
 def _prices(value: Any) -> dict[str, float]:
-    return _members(value, "budget.prices", dict.fromkeys(PRICES, _share))
+    return _members(value, "budget.prices", dict.fromkeys(PRICES, _price))
 
 
 def _grace(value: Any) -> float:
@@ -252,7 +205,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "space": lambda value: value,
     "constraints": lambda value: value,
     "strategy": _strategy,
-    "workers": _workers,
+    "workers": read_workers,
     "storage": _storage,
     "budget": _budget,
     "priority": _positive,

@@ -22,11 +22,12 @@ from raysearch.budget import Budget
 from raysearch.errors import SpecError, unknown
 from raysearch.expressions import Constraint
 from raysearch.notation import PlacedError, placed
-from raysearch.settings import READERS, Workers
+from raysearch.settings import READERS
 from raysearch.space import Space
 from raysearch.strategies.base import Recipe
 from raysearch.tree import Mode
 from raysearch.values import plain, show
+from raysearch.workers import Workers
 from raysearch.yamltext import read_yaml, write_yaml
 
 __all__ = ["Budget", "SearchSpec", "Workers", "apply_overrides", "load_spec", "make_spec", "trainable_name"]
@@ -115,7 +116,7 @@ class SearchSpec:
         for number, config in enumerate(self.known_good):
             if (why := self.space.why_not(config)) is not None:
                 raise PlacedError(f"known_good[{number}]", f"{why}; it must lie in the space")
-        self.budget.check(self.workers.cpu, self.workers.gpu)
+        self.budget.check(*self.workers.held())
         if self.space.constraints:
             with placed("space.constraints"):
                 self.space.sample(self.seed, 0)
@@ -129,7 +130,7 @@ class SearchSpec:
             "mode": self.mode,
             "space": self.space.to_dict(),
             "strategy": _strategy_form(self.strategy),
-            "workers": dataclasses.asdict(self.workers),
+            "workers": self.workers.to_dict(),
             "storage": self.storage,
             "budget": dataclasses.asdict(self.budget),
             "priority": self.priority,

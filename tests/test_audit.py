@@ -11,6 +11,8 @@ import pytest
 from scripted import segment
 
 from raysearch.bench.audit import Broken, Findings, audit, read
+from raysearch.bench.chaos import keep
+from raysearch.bench.tally import Tally
 from raysearch.journal import Journal, read_outcomes
 from raysearch.tree import Outcome, Segment, Status
 
@@ -123,3 +125,13 @@ def test_a_segment_with_another_seed_than_in_peace_has_strayed(tmp_path: Path) -
 def test_a_segment_that_is_said_to_have_failed_is_found(tmp_path: Path) -> None:
     failed = Outcome(OTHER, Status.FAILED, error="this segment kills its worker")
     assert audited(tmp_path, [CALM[0], failed, CALM[2]], []).failed == ["1.0: this segment kills its worker"]
+
+
+def test_a_tally_is_kept_as_json(tmp_path: Path) -> None:
+    tallies = [Tally(1, "caviar", {"kill worker": 2}), Tally(2, "panda", {"kill worker": 1, "cut node": 1})]
+    keep(tmp_path / "chaos.json", tallies)
+    kept = json.loads((tmp_path / "chaos.json").read_text())
+    assert kept["faults"] == 4
+    assert kept["by_kind"] == {"kill worker": 3, "cut node": 1}
+    assert [search["faults"] for search in kept["searches"]] == [t.faults for t in tallies]
+    assert not kept["is_clean"]  # neither ended

@@ -16,7 +16,7 @@ from raysearch.errors import JournalError
 from raysearch.executors import coordinator as module
 from raysearch.executors.coordinator import Coordinator
 from raysearch.executors.loading import ship
-from raysearch.executors.protocol import Job, Turn
+from raysearch.executors.protocol import Death, Job, Turn
 from raysearch.journal import Journal, read_outcomes
 from raysearch.leases import Overdue
 from raysearch.paths import RunPaths
@@ -255,3 +255,48 @@ def test_a_duplicate_that_comes_with_another_checkpoint_leaves_the_one_that_coun
         assert deleted == ["0.0-bbbb"]
 
     play(story)
+
+
+def test_a_worker_that_cannot_be_reached_is_blamed_only_if_its_node_lives(
+    play: Callable[[Story], Coordinator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "VERDICT_S", 0.05)
+    monkeypatch.setattr(module, "NODES_S", 0.01)
+    monkeypatch.setattr(module, "alive", lambda: {"living": {}})
+    monkeypatch.setattr(module, "draining", set)
+    held: dict[str, int] = {}
+
+    async def story(c: Coordinator) -> None:
+        for worker, node in (("v", "living"), ("w", "dead")):
+            await c.hello(worker, None, node)
+            held[worker] = (await c.exchange(Turn(worker, want=1))).leases[0].segment.id
+        await asyncio.gather(*(c.died(each, Death.UNCLEAR, "its worker cannot be reached") for each in held))
+        await c.died("unknown", Death.WITH_NODE, "left with its node")
+
+    search = play(story)._search
+    assert search.leases.is_suspect(held["v"])
+    assert not search.leases.is_suspect(held["w"])
+    assert search.warnings == {"w left with its node": 1}
+    assert [*search.leases.workers] == ["v"]
+
+
+def test_a_worker_on_a_drained_node_is_told_so_and_its_last_word_is_taken_in(
+    play: Callable[[Story], Coordinator], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "alive", dict)
+    monkeypatch.setattr(module, "draining", lambda: {"going"})
+
+    async def story(c: Coordinator) -> None:
+        await c.hello("w", None, "going")
+        lease = (await c.exchange(Turn("w", want=2))).leases[0]
+        while not (told := (await c.beat("w", lease.segment.id, 1))[2]):
+            await asyncio.sleep(0.01)
+        assert told == module.DRAINED
+        begun = Outcome(lease.segment, Status.LOST, error=f"its worker {told}")
+        assert (await c.exchange(Turn("w", [begun], leaving=told))).stop
+        assert await c.beat("w", None, 0) == (False, c._life, "", module.BEAT_S)
+
+    search = play(story)._search
+    assert search.leases.workers == {}
+    assert len(search.leases) == 0
+    assert {o.error for o in read_outcomes(tmp_path / "journal")} == {f"its worker {module.DRAINED}"}

@@ -323,10 +323,10 @@ def test_over_the_quota_workers_are_told_to_write_no_more_and_the_user_is_told_w
     [
         ({"budget": Budget(hours=1.0)}, "the budget of 1 hours is used up"),
         (
-            {"budget": Budget(gpu_hours=0.5), "gpus_per_worker": 0.5},
+            {"budget": Budget(gpu_hours=0.5), "held": ((1.0, 0.5),)},
             "the budget of 0.5 GPU-hours is used up",
         ),
-        ({"budget": Budget(cpu_hours=2.0), "cpus_per_worker": 2.0}, "the budget of 2 CPU-hours is used up"),
+        ({"budget": Budget(cpu_hours=2.0), "held": ((2.0, 0.0),)}, "the budget of 2 CPU-hours is used up"),
         (
             {"budget": Budget(money=3.0, prices={"hour": 1.0, "worker_hour": 2.0})},
             "the budget of 3 in money is used up",

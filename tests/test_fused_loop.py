@@ -298,3 +298,29 @@ def test_the_job_of_a_turn_says_all_that_is_in_hand(tmp_path: Path) -> None:
     assert {lease.segment.id for lease in one.loop.held()} == {s.id for s in todo}
     one.loop.drop()
     assert one.loop.held() == ()
+
+
+def test_models_told_to_leave_are_saved_as_they_stand_and_go_on_elsewhere(tmp_path: Path) -> None:
+    todo = [segment(trial, 0, 3 + trial) for trial in range(4)]
+    first = worker(Scripted(todo), tmp_path)
+    iterate, turns = first.loop._crew.iterate, []
+
+    def iterating(team: Any) -> Any:
+        turns.append(team)
+        if len(turns) == 2:
+            first.loop.leaving = "was told to go (SIGTERM)"
+        return iterate(team)
+
+    first.loop._crew.iterate = iterating  # type: ignore[method-assign]
+    first.run()
+    begun = {o.segment.id: o for o in first.link.outcomes if o.status is Status.LOST}
+    assert begun.keys() == {s.id for s in todo}
+    assert first.link.turns[-1].leaving
+    assert begun[todo[2].id].error == "its worker was told to go (SIGTERM); it goes on from iteration 2 of 5"
+    second = worker(Scripted([]), tmp_path)
+    second.link.search = first.link.search
+    second.loop.name = "v"
+    told = second.run()
+    for asked in todo:
+        assert len(begun[asked.id].curve["val_loss"]) == 2
+        assert same(told[asked.id].curve, alone([asked], tmp_path / "alone"))

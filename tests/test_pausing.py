@@ -138,7 +138,8 @@ def test_a_budget_of_trials_is_never_passed(trials: int, want: int, workers: int
 
 
 def test_workers_that_wait_cost_what_they_hold() -> None:
-    search = searching(gpus_per_worker=0.5, cpus_per_worker=2.0, budget=Budget(prices={"gpu_hour": 3.6}))
+    search = searching(held=((2.0, 0.5),), budget=Budget(prices={"gpu_hour": 3.6}))
+    search.hello("idle", 0.0)
     for now in range(0, 101, 2):
         search.beat("v", None, 0, float(now))
         search.beat("idle", None, 0, float(now))
@@ -151,7 +152,7 @@ def test_workers_that_wait_cost_what_they_hold() -> None:
 
 def test_a_worker_that_held_nothing_and_was_away_for_hours_costs_little_of_them() -> None:
     search = searching()
-    search.beat("idle", None, 0, 0.0)
+    search.hello("idle", 0.0)
     search.beat("idle", None, 0, 7200.0)
     assert search.spent(7200.0).worker_s == 30.0
 

@@ -38,7 +38,7 @@ class Played:
     def train(self, lease: Lease, checkpoint: Path | None, progress: Progress) -> Trained:
         return self.result(lease.segment)
 
-    def save(self, folder: Path) -> bool:
+    def save(self, folder: Path, midway: bool = False) -> bool:
         if self.full:
             raise OSError(28, "No space left on device")
         (folder / "state").write_text("x")

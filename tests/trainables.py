@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 
@@ -303,3 +304,27 @@ class Unspeakable(NoCheckpoint):
                 raise RuntimeError
 
         raise Mute
+
+
+class Told(Walk):
+    """Sends its own process SIGTERM in the third iteration, as long as the marker file is not there."""
+
+    def step(self) -> dict[str, Any]:
+        marker = Path(self.config["marker"])
+        if self.steps == 2 and not marker.exists():
+            marker.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGTERM)
+        with marker.with_suffix(f".{os.getpid()}").open("a") as steps:
+            steps.write(f"{self.rate} {self.steps}\n")
+        return super().step()
+
+
+class Hungry(Walk):
+    """Runs out of memory where the rate is high, unless its worker holds two CPUs."""
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(0.05)
+        held = ray.util.get_current_placement_group().bundle_specs[0]["CPU"]
+        if self.rate > 0.7 and held < 2:
+            raise MemoryError(f"{held:g} CPU is too little for rate {self.rate:.2f}")
+        return super().step()

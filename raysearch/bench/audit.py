@@ -85,9 +85,9 @@ class Findings:
 
     @property
     def is_clean(self) -> bool:
-        """True if nothing was lost, doubled or changed."""
+        """True if nothing was lost, doubled or changed, and the workers did see something acknowledged."""
         wrong = self.lost or self.doubled or self.failed or self.torn or self.strayed
-        return not wrong and self.best == self.calm_best
+        return not wrong and self.acknowledged > 0 and self.best == self.calm_best
 
 
 def audit(

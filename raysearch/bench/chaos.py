@@ -32,7 +32,7 @@ from raysearch.bench.machines import Machines, mounted, why_not
 from raysearch.bench.tally import Tally, row, summarise
 
 CPUS = (1, 2, 2)  # logical ones of the head and of the other nodes
-PATIENCE_S = 120.0  # a search that has no fault any more and does not end in so long has got stuck
+PATIENCE_S = 600.0  # a search that has no fault any more and does not end in so long has got stuck
 GONE_S = 90.0  # the command says that the cluster is gone within so long
 TICK_S = 0.05
 ON_DISK = ("full disk", "disk out of reach")
@@ -93,7 +93,7 @@ class Chaos:
         done = FAULTS[name][1](self._scene) if (self._run / "spec.yaml").exists() else None
         if done is None:
             return
-        self.tally.faults[name] += 1
+        self.tally.faults[name] = self.tally.faults.get(name, 0) + 1
         self._say(f"{name}: {done.to}" + (f" for {done.seconds:.1f} s" if done.undo else ""))
         if done.undo is not None:
             self._undo.append((time.monotonic() + done.seconds, name, done.undo))
@@ -174,9 +174,6 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # nodes and mounts go
     tallies = run(o)
     summary = summarise(tallies)
-    if o.keep:
-        rows = [dataclasses.asdict(tally) for tally in tallies]
-        Path(o.keep).write_text(json.dumps({"bench": "chaos", **summary, "searches": rows}, indent=1) + "\n")
     show("chaos", [row(tally) for tally in tallies], [json.dumps(summary)], o.json)
     return 0 if summary["is_clean"] else 1
 
@@ -189,8 +186,16 @@ def run(o: Any) -> list[Tally]:
             chaos = Chaos(folder, machines, disk, o.seed + len(tallies), o)
             tallies.append(chaos.play(left))
             print(f"{row(tallies[-1])}", file=sys.stderr, flush=True)
+            if o.keep:
+                keep(Path(o.keep), tallies)
             shutil.rmtree(disk / f"run-{o.seed + len(tallies) - 1}", ignore_errors=not o.verbose)
     return tallies
+
+
+def keep(path: Path, tallies: list[Tally]) -> None:
+    """Writes all of it as JSON."""
+    rows = [dataclasses.asdict(tally) for tally in tallies]
+    path.write_text(json.dumps({"bench": "chaos", **summarise(tallies), "searches": rows}, indent=1) + "\n")
 
 
 @contextlib.contextmanager
@@ -210,7 +215,7 @@ def stage(o: Any) -> Iterator[tuple[Path, Machines, Path]]:
 def spec_of(run: Path, seed: int, witnessed: Path, o: Any) -> str:
     """The YAML of a search whose workers leave notes in `witnessed`."""
     halving = {"name": "caviar", "samples": o.samples, "max_iterations": 9, "min_iterations": 1}
-    raising = {"name": "panda", "max_iterations": 45, "population": 3, "nudge": ["lr"]}
+    raising = {"name": "panda", "max_iterations": 27, "population": 2, "nudge": ["lr"]}
     is_halving = _is_halving(seed, o)
     strategy = {**halving, "sampler": "sobol", "finish": None} if is_halving else raising
     fields = {

@@ -15,6 +15,7 @@ from raysearch.bench.machines import PREFIX, Machines, Node
 from raysearch.bench.processes import send, thaw
 
 WORKER, COORDINATOR = "ray::ResourceTrainable", "ray::Coordinator"  # as Ray names their processes
+BALLAST = "ballast"
 LONG_S = 75.0  # longer than a silent worker is waited for
 
 Undo = Callable[[], object]
@@ -133,8 +134,8 @@ def cut_node(scene: Scene) -> Done | None:
 
 def fill_disk(scene: Scene) -> Done | None:
     """The disk is full for some seconds."""
-    ballast = scene.disk / "ballast"
-    if ballast.exists() or (scene.disk.is_mount() and _is_covered(scene.disk)):
+    ballast = scene.disk / BALLAST
+    if _is_bad(scene.disk):
         return None
     with ballast.open("wb", buffering=0) as file:
         try:
@@ -147,7 +148,7 @@ def fill_disk(scene: Scene) -> Done | None:
 
 def lose_disk(scene: Scene) -> Done | None:
     """The disk's files are out of reach for some seconds: another, empty and read-only, lies over it."""
-    if _is_covered(scene.disk):
+    if _is_bad(scene.disk):
         return None
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "ro", f"{PREFIX}{os.getpid()}-nothing", str(scene.disk)], check=True
@@ -207,9 +208,10 @@ def _heal(scene: Scene, node: Node) -> None:
         node.heal()
 
 
-def _is_covered(disk: Path) -> bool:
+def _is_bad(disk: Path) -> bool:
+    """True while it is full or out of reach: one of these at a time."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return mounts.count(str(disk)) > 1
+    return mounts.count(str(disk)) > 1 or (disk / BALLAST).exists()
 
 
 def _allow_writes(pid: int, hard: int) -> None:

@@ -21,7 +21,7 @@ class Tally:
 
     seed: int
     strategy: str
-    faults: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, int] = field(default_factory=dict)  # kind -> how often
     resumes: int = 0
     refused: int = 0
     hands: list[str] = field(default_factory=list)

@@ -18,8 +18,8 @@ import numpy as np
 from ray import tune
 
 from raysearch.exchange import Reply
+from raysearch.executors.door import DoorLink
 from raysearch.executors.protocol import Answer, Turn
-from raysearch.executors.tune import RayLink
 
 FEATURES = 8
 TRACE_BITS = 40  # a float holds it exactly
@@ -101,9 +101,9 @@ def witness(folder: Path) -> None:
     _witnesses.add(folder)
     path = folder / f"{os.uname().nodename}-{os.getpid()}-{time.time_ns()}.jsonl"
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    send = RayLink.send
+    send = DoorLink.send
 
-    def noted(self: RayLink, turn: Turn) -> Any:
+    def noted(self: DoorLink, turn: Turn) -> Any:
         return _Noted(send(self, turn), turn, file)
 
-    RayLink.send = noted  # type: ignore[method-assign]
+    DoorLink.send = noted  # type: ignore[method-assign]

@@ -15,9 +15,12 @@ import typer
 
 import raysearch
 from raysearch.cli import (
+    clusters,
     comparing,
+    doctoring,
     lineage,
     listing,
+    logs,
     pausing,
     planning,
     pushing,
@@ -60,7 +63,7 @@ def _root(
     """
 
 
-_SEARCH, _LOOK, _MORE = "Search", "Look", "More"
+_SEARCH, _LOOK, _CLUSTER, _MORE = "Search", "Look", "On a cluster", "More"
 app.command(rich_help_panel=_SEARCH)(planning.plan)
 app.command(rich_help_panel=_SEARCH)(searching.launch)
 app.command(rich_help_panel=_SEARCH)(searching.resume)
@@ -71,6 +74,7 @@ app.command(rich_help_panel=_SEARCH)(steering.rollback)
 app.command(rich_help_panel=_SEARCH)(replaying.replay)
 app.command(rich_help_panel=_SEARCH)(retesting.retest)
 app.command(rich_help_panel=_LOOK)(watching.status)
+app.command(rich_help_panel=_LOOK)(logs.logs)
 app.command(rich_help_panel=_LOOK)(reading.best)
 app.command(rich_help_panel=_LOOK)(reading.trials)
 app.command(rich_help_panel=_LOOK)(lineage.lineage)
@@ -80,6 +84,8 @@ app.command(rich_help_panel=_LOOK)(retesting.due)
 app.add_typer(remembering.app, name="memory", rich_help_panel=_SEARCH)
 app.command(rich_help_panel=_LOOK)(comparing.compare)
 app.command(rich_help_panel=_LOOK)(showing.board)
+app.command(rich_help_panel=_CLUSTER)(doctoring.doctor)
+app.add_typer(clusters.app, name="cluster", rich_help_panel=_CLUSTER)
 app.add_typer(pushing.wandb, name="wandb", rich_help_panel=_MORE)
 app.command(rich_help_panel=_MORE)(pushing.sink)
 app.command(rich_help_panel=_MORE)(listing.examples)

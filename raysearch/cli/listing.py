@@ -28,6 +28,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "retest": "how often a retest of stored settings errs",
     "scale": "10,000 workers under a virtual clock: cost of the coordinator, spot losses, stragglers",
     "schedules": "FILE: how well strategies choose among recorded schedules",
+    "join": "from the moment a node joins to its first segment",
     "startup": "from the command to the first outcome, beside Tuner.fit",
     "tables": "FILE: how well strategies search recorded learning curves",
     "throughput": "trials a second, beside Ray Tune and Optuna",

@@ -35,9 +35,16 @@ Sets = Annotated[
 By = Annotated[
     Executor, Option(metavar="tune|inline", help="Workers on Ray, or one in this process, to debug.")
 ]
+SkipChecks = Annotated[
+    bool, Option("--skip-checks", help="Start without the short look at the cluster (raysearch doctor).")
+]
 Local = Annotated[bool, Option("--local", help="Start a Ray cluster for this search alone.")]
 Address = Annotated[
-    str | None, Option(metavar="ADDR", help="The Ray cluster to use; else one found here, or a new one.")
+    str | None,
+    Option(
+        metavar="ADDR",
+        help="The Ray cluster: auto, HOST:PORT; http://, ray:// submit. Else one found here, or a new one.",
+    ),
 ]
 FromCheckpoint = Annotated[
     Path | None, Option(metavar="DIR", help="Go on with a model that is already half trained (panda).")
@@ -95,3 +102,123 @@ PageFile = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help=
 Checkpoint = Annotated[Path | None, Option(metavar="DIR", help="Copy the checkpoint into this new folder.")]
 
 Bench = Annotated[str, Argument(metavar="NAME", show_default=False)]
+
+# a cluster
+_JOB = "As a job on a cluster"
+Submit = Annotated[
+    bool, Option("--submit", help="Run it as a job there; this machine may go.", rich_help_panel=_JOB)
+]
+FollowJob = Annotated[
+    bool, Option("--follow/--no-wait", help="Show what the job prints until it ends.", rich_help_panel=_JOB)
+]
+WorkingDir = Annotated[
+    Path | None,
+    Option(metavar="DIR", help="What the job gets of your files; the current folder.", rich_help_panel=_JOB),
+]
+Exclude = Annotated[
+    list[str] | None,
+    Option(
+        "--exclude", metavar="PATTERN", help="What of it stays here, as in .gitignore.", rich_help_panel=_JOB
+    ),
+]
+Pip = Annotated[
+    list[str] | None,
+    Option("--pip", metavar="PACKAGE", help="To be installed for the job.", rich_help_panel=_JOB),
+]
+PyModule = Annotated[
+    list[str] | None,
+    Option("--py-module", metavar="DIR", help="A package of yours to send along.", rich_help_panel=_JOB),
+]
+RuntimeEnv = Annotated[
+    Path | None,
+    Option(metavar="FILE", help="A YAML file with more of Ray's runtime_env.", rich_help_panel=_JOB),
+]
+Dashboard = Annotated[
+    str | None,
+    Option("--address", metavar="ADDR", help="The cluster, for a job that was not submitted from here."),
+]
+RunOrJob = Annotated[
+    str, Argument(metavar="RUN|JOB", show_default=False, help="A run's folder, or the id of a submitted job.")
+]
+Job = Annotated[str, Argument(metavar="JOB|RUN", show_default=False, help="A job's id, or its run.")]
+Follow = Annotated[bool, Option("--follow", "-f", help="Stay, and show what comes.")]
+Lines = Annotated[int, Option("--lines", "-n", metavar="N", min=0, help="The last N; 0 for all.")]
+
+# doctor
+OptionalSpec = Annotated[
+    str | None, Argument(metavar="[SPEC]", help="Its trainable is loaded on every node, its workers fitted.")
+]
+ExpectedNodes = Annotated[int | None, Option("--nodes", metavar="N", min=1, help="So many there should be.")]
+WaitFor = Annotated[float, Option("--wait", metavar="S", min=0, help="Wait so long for Ray and the nodes.")]
+Timeout = Annotated[float, Option(metavar="S", min=0.1, help="What a node has for its answer.")]
+
+# cluster
+_KINDS = "aws, gcp, ssh, kuberay-job, kuberay-cluster, slurm"
+_CLOUD, _KUBERNETES, _SLURM = "Cloud and SSH", "Kubernetes", "Slurm"
+Kind = Annotated[str, Argument(metavar="KIND", show_default=False, help=_KINDS)]
+SpecToLaunch = Annotated[str, Argument(metavar="SPEC", help="The search: a YAML file, or an example.")]
+Nodes = Annotated[int, Option(metavar="N", help="Nodes that train, from the start on.")]
+MaxNodes = Annotated[int | None, Option(metavar="N", help="Up to which it grows.")]
+Gpus = Annotated[int, Option(metavar="N", help="Of each node.")]
+Cpus = Annotated[int | None, Option(metavar="N", help="Of each node.")]
+NodeMemory = Annotated[
+    str | None, Option(metavar="SIZE", help="Of each node: 64Gi (Kubernetes), 64G (Slurm).")
+]
+ClusterName = Annotated[str | None, Option("--name", metavar="NAME", help="Of the cluster; the spec's.")]
+ClusterStorage = Annotated[
+    str | None,
+    Option("--storage", metavar="DIR", help="Where runs are kept: seen by all nodes, or s3://, gs://."),
+]
+Setup = Annotated[
+    list[str] | None,
+    Option("--setup", metavar="COMMAND", help="Shell commands on each node first. Repeatable."),
+]
+Image = Annotated[str | None, Option(metavar="IMAGE", help="Container image, with raysearch in it.")]
+Install = Annotated[
+    list[str] | None,
+    Option("--install", metavar="PACKAGE", help="What pip installs on each node. Repeatable."),
+]
+Spot = Annotated[bool, Option("--spot", help="Nodes that train may be taken away, and cost less.")]
+InstanceType = Annotated[str | None, Option(metavar="TYPE", help="Machine type.", rich_help_panel=_CLOUD)]
+Accelerator = Annotated[
+    str | None,
+    Option(metavar="NAME", help="GPU's name: nvidia-tesla-t4 (GCP), a100 (Slurm).", rich_help_panel=_CLOUD),
+]
+Region = Annotated[str | None, Option(metavar="REGION", rich_help_panel=_CLOUD)]
+Zone = Annotated[str | None, Option(metavar="ZONE", rich_help_panel=_CLOUD)]
+Project = Annotated[str | None, Option(metavar="ID", help="Of Google Cloud.", rich_help_panel=_CLOUD)]
+Hosts = Annotated[
+    str | None,
+    Option(metavar="HOST,HOST,...", help="Machines of kind ssh, the head first.", rich_help_panel=_CLOUD),
+]
+User = Annotated[str | None, Option(metavar="USER", help="For SSH.", rich_help_panel=_CLOUD)]
+Key = Annotated[str | None, Option(metavar="FILE", help="Private key for SSH.", rich_help_panel=_CLOUD)]
+Claim = Annotated[
+    str | None,
+    Option(metavar="NAME", help="Volume claim to mount at the storage.", rich_help_panel=_KUBERNETES),
+]
+Secret = Annotated[
+    str | None,
+    Option(metavar="NAME", help="Its entries become environment variables.", rich_help_panel=_KUBERNETES),
+]
+NodeLabel = Annotated[
+    list[str] | None,
+    Option(
+        "--node-label",
+        metavar="KEY=VALUE",
+        help="Of the nodes to use. Repeatable.",
+        rich_help_panel=_KUBERNETES,
+    ),
+]
+TimeLimit = Annotated[
+    str | None, Option("--time", metavar="LIMIT", help="Such as 12:00:00.", rich_help_panel=_SLURM)
+]
+Partition = Annotated[str | None, Option(metavar="NAME", rich_help_panel=_SLURM)]
+Account = Annotated[str | None, Option(metavar="NAME", rich_help_panel=_SLURM)]
+ClusterFile = Annotated[
+    Path | None, Option("-o", "--output", metavar="FILE", help="Not NAME-KIND.yaml; - is stdout.")
+]
+JobCommand = Annotated[
+    list[str],
+    Argument(metavar="-- COMMAND...", show_default=False, help="Without `raysearch`: resume s3://..."),
+]

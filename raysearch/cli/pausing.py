@@ -64,9 +64,14 @@ def taken_back(root: Path) -> str | None:
 
 
 def _order(run: str, kind: str, grace_s: float | None, wait: bool, as_json: bool) -> None:
+    from raysearch.cli.submitting import elsewhere, order_there
     from raysearch.launch import existing_run
-    from raysearch.pausing import order
+    from raysearch.pausing import PAUSE, order
 
+    if (place := elsewhere(run, None)) is not None:
+        grace = [] if grace_s is None else ["--now"] if kind == PAUSE else ["--grace", f"{grace_s:g}s"]
+        order_there(place, [kind, *grace, *(["--json"] if as_json else [])])
+        return
     root = existing_run(run)
     accepted, words = _answer(root, order(kind, grace_s))
     if not accepted:

@@ -45,7 +45,7 @@ def replay(
     if name is not None:
         spec = dataclasses.replace(spec, name=name)
     if workers is not None:
-        spec = dataclasses.replace(spec, workers=dataclasses.replace(spec.workers, count=workers))
+        spec = dataclasses.replace(spec, workers=spec.workers.with_count(workers))
     folder = run_folder(spec)
     results, _ = follow(folder, spec, how, lambda how: launch(spec, how), as_json)
     comparison = compare(results, found)

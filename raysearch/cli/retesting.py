@@ -134,7 +134,7 @@ def _spec(
         **rules,
     )
     if workers is not None:
-        spec = dataclasses.replace(spec, workers=dataclasses.replace(spec.workers, count=workers))
+        spec = dataclasses.replace(spec, workers=spec.workers.with_count(workers))
     return spec, root.parent / spec.name
 
 

@@ -12,6 +12,8 @@ import typer
 
 from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json, say
+from raysearch.cli.submitting import Travel, check_submit_options, goes_to_cluster, submit_launch
+from raysearch.cluster.versions import submitted_note
 from raysearch.errors import SpecError, unknown
 from raysearch.mirror import shown
 
@@ -43,10 +45,21 @@ def launch(
     memory: options.Memory = None,
     dry_run: options.DryRun = False,
     seconds_per_iteration: options.Seconds = None,
+    skip_checks: options.SkipChecks = False,
     as_json: options.AsJson = False,
+    submit: options.Submit = False,
+    wait: options.FollowJob = True,
+    working_dir: options.WorkingDir = None,
+    exclude: options.Exclude = None,
+    pip: options.Pip = None,
+    py_module: options.PyModule = None,
+    runtime_env: options.RuntimeEnv = None,
 ) -> None:
-    """Start a search from its spec and follow it to its end."""
-    how = how_of(executor, local, address)
+    """Start a search from its spec and follow it to its end, here or as a job on a cluster."""
+    travel = Travel(working_dir, exclude or (), pip or (), py_module or (), runtime_env)
+    submit = goes_to_cluster(submit, address)
+    check_submit_options(submit, travel)
+    how = how_of(executor, local, address, checks=not skip_checks)
     search = _load(spec, name, storage, workers, samples, sets or [], memory)
     for note in search.notes:
         say(f"note: {note}")
@@ -54,6 +67,24 @@ def launch(
         from raysearch.cli.estimate import show_estimate
 
         show_estimate(search, seconds_per_iteration, as_json)
+        return
+    if differing := submitted_note():
+        say(f"note: {differing}")
+    if submit:
+        if local or executor is options.Executor.inline:
+            raise SpecError("--submit sends the search to a cluster: leave out --local and --executor inline")
+        forwarded = {
+            "--name": name,
+            "--storage": storage,
+            "--workers": workers,
+            "--samples": samples,
+            "--set": sets,
+            "--from-checkpoint": from_checkpoint,
+            "--at-iteration": at_iteration,
+            "--memory": memory,
+            "--skip-checks": skip_checks,
+        }
+        submit_launch(spec, search, forwarded, address, travel, wait, as_json)
         return
     from raysearch.launch import launch as start
     from raysearch.launch import run_folder
@@ -78,10 +109,11 @@ def resume(
     executor: options.By = options.Executor.tune,
     local: options.Local = False,
     address: options.Address = None,
+    skip_checks: options.SkipChecks = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Go on with a run, whatever ended it, as it was or made larger."""
-    how = how_of(executor, local, address)
+    how = how_of(executor, local, address, checks=not skip_checks)
     from raysearch.cli.pausing import taken_back
     from raysearch.launch import existing_run, unfit
     from raysearch.launch import resume as go_on
@@ -111,7 +143,7 @@ def resume(
 # ---- the spec
 
 
-def how_of(executor: options.Executor, local: bool, address: str | None) -> How:
+def how_of(executor: options.Executor, local: bool, address: str | None, checks: bool = True) -> How:
     if local and address:
         raise SpecError(
             f"--local starts a cluster, --address {address} uses one that is there: give one of them"
@@ -120,7 +152,7 @@ def how_of(executor: options.Executor, local: bool, address: str | None) -> How:
         raise SpecError("--executor inline uses no cluster: leave out --local and --address")
     from raysearch.launch import How
 
-    return How(executor=executor.value, local=local, address=address)
+    return How(executor=executor.value, local=local, address=address, checks=checks)
 
 
 def spec_file(spec: str) -> Path:
@@ -157,7 +189,7 @@ def _load(
 def _with_workers(spec: SearchSpec, count: int | None) -> SearchSpec:
     if count is None:
         return spec
-    return dataclasses.replace(spec, workers=dataclasses.replace(spec.workers, count=count))
+    return dataclasses.replace(spec, workers=spec.workers.with_count(count))
 
 
 def _edited(

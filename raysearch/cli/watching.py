@@ -22,10 +22,19 @@ POLL_S = 1.0
 GONE_S = 15.0  # a coordinator that died is started again; longer without a holder is an end
 
 
-def status(run: options.Run, watch: options.Watch = False, as_json: options.AsJson = False) -> None:
-    """Show how a run stands, whether it is being run now or not."""
+def status(
+    run: options.RunOrJob,
+    watch: options.Watch = False,
+    address: options.Dashboard = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show how a run stands, whether it is being run now or not, here or as a job on a cluster."""
+    from raysearch.cli import submitting
     from raysearch.launch import existing_run
 
+    if (place := submitting.elsewhere(run, address)) is not None:
+        submitting.follow(place) if watch else submitting.show_job(place, as_json)
+        return
     root = existing_run(run)
     follower = Follower(root)
     if watch:

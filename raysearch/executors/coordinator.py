@@ -8,6 +8,7 @@ for workers to say what they hold, and goes on.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import time
@@ -16,16 +17,24 @@ from typing import Any
 
 import ray
 
+from raysearch.cluster.room import alive, draining
 from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RaysearchError, StoreError
 from raysearch.exchange import Lease, Reply
 from raysearch.executors.door import Address, is_allowed, open_door
-from raysearch.executors.protocol import Job, Turn
+from raysearch.executors.protocol import WITH_ITS_NODE, Death, Job, Turn
 from raysearch.leases import Overdue
 from raysearch.session import Session, Setup
+from raysearch.sharing import Claim
 from raysearch.tree import Outcome
 
+DRAINED = "left its node, which is being drained"
+BEAT_S = 2.0  # between two signs of life of a worker
+BEAT_MOST_S = 20.0  # the same of one among thousands; well below engine.SILENCE_S
+BEATS_PER_S = 500  # of all workers together
 IDLE_S = 1.0  # how long a worker without work is kept waiting before it asks again
 GRACE_S = 4.0  # after a restart: time for workers to say what they hold before leases are given out
+VERDICT_S = 60.0  # how long Ray may take to see that a node is dead
+NODES_S = 1.0  # between two looks for nodes that are about to go
 PAUSE_S = 10.0  # a longer gap between two looks at the workers is the coordinator's own
 COLLECT_S = 20.0  # between two collections of checkpoints
 RETRIES_S = (0.2, 1.0, 3.0, 5.0, *[10.0] * 5)  # waits between attempts at storage that fails
@@ -36,6 +45,7 @@ class Coordinator:
 
     def __init__(self, setup: Setup, job: Job) -> None:
         self._job = job
+        self._claim = setup.claim
         self._session = _opened(setup)
         self._search = self._session.search
         self._life = f"{os.getpid()}-{time.time_ns()}"
@@ -45,8 +55,13 @@ class Coordinator:
         self._changed = asyncio.Event()
         self._handles: dict[str, Any] = {}
         self._watch: asyncio.Task[None] | None = None
+        self._watch_nodes: asyncio.Task[None] | None = None
+        self._draining: set[str] = set()
+        self._alive: set[str] = set()
         self._closed = False
         self._door: asyncio.Task[Address] | None = None
+        gc.collect()
+        gc.freeze()  # what is there stays; looking through it again and again made pauses of 0.1 s
         self._cpu_before = time.process_time()
 
     def _restarted(self) -> bool:
@@ -54,11 +69,12 @@ class Coordinator:
 
     # ---- workers
 
-    async def hello(self, worker: str, handle: Any) -> tuple[Job, str]:
+    async def hello(self, worker: str, handle: Any, node: str = "", level: int = 0) -> tuple[Job, str]:
         """A worker's process has started; returns the job, and which life of the coordinator this is."""
         self._watching()
+        self._watching_nodes(node)
         self._handles[worker] = handle
-        await self._durably(lambda: self._search.hello(worker, time.time()))
+        await self._durably(lambda: self._search.hello(worker, time.time(), node, level))
         return self._job, self._life
 
     async def door(self) -> Address | None:
@@ -82,6 +98,9 @@ class Coordinator:
             self._search.checkpoint_lost(name, segment, cause)
         if turn.outcomes:
             await self._durably(lambda: self._search.accept(turn.worker, turn.outcomes, time.time()))
+        if turn.leaving:
+            await self._left(turn.worker, turn.leaving)
+            return Reply(stop=True)
         if (wait := self._ready_at - time.monotonic()) > 0:
             await asyncio.sleep(wait)
         deadline = time.monotonic() + IDLE_S
@@ -107,15 +126,63 @@ class Coordinator:
             self._search.fail(f"the strategy raised {type(error).__name__}: {error}")
         return Reply(stop=True)
 
-    async def beat(self, worker: str, current: int | None, iteration: int) -> tuple[bool, str]:
-        """(should the worker stop, which life of the coordinator this is)."""
-        return self._search.beat(worker, current, iteration, time.time()), self._life
+    async def beat(self, worker: str, current: int | None, iteration: int) -> tuple[bool, str, str, float]:
+        """A sign of life.
 
-    async def adopt(self, worker: str, handle: Any, leases: Sequence[Lease]) -> None:
+        Returns:
+            should the worker stop, which life of the coordinator this is, why it has to go or nothing,
+            and seconds until the next one: thousands of workers are heard of less often.
+        """
+        stop = self._search.beat(worker, current, iteration, time.time())
+        state = self._search.leases.workers.get(worker)
+        is_drained = state is not None and state.node in self._draining
+        wait_s = min(max(BEAT_S, len(self._search.leases.workers) / BEATS_PER_S), BEAT_MOST_S)
+        return stop, self._life, DRAINED if is_drained else "", wait_s
+
+    async def adopt(
+        self, worker: str, handle: Any, leases: Sequence[Lease], node: str = "", level: int = 0
+    ) -> None:
         """After a restart: a worker says what it holds."""
         self._watching()
+        self._watching_nodes(node)
         self._handles[worker] = handle
-        self._search.adopt(worker, leases, time.time())
+        self._search.adopt(worker, leases, time.time(), node, level)
+
+    async def died(self, worker: str, death: Death, cause: str) -> None:
+        """The driver saw that a worker's process is gone, or cannot be reached any more."""
+        state = self._search.leases.workers.get(worker)
+        if state is None:
+            return
+        if death is Death.WITH_NODE:
+            await self._left(worker, cause)
+            return
+        blame = death is Death.ALONE
+        node, held, current = state.node, list(state.leases), state.current
+        await self._durably(lambda: self._search.lose(worker, time.time(), cause, blame=blame))
+        if blame:
+            return
+        if not await self._is_gone(node):
+            self._search.blame(held, current)
+        elif state.node:  # Tune has started another process of that name meanwhile
+            self._search.warn(f"{worker} {WITH_ITS_NODE}")
+        else:
+            await self._left(worker, WITH_ITS_NODE)
+
+    async def _is_gone(self, node: str) -> bool:
+        """Whether the node is declared dead; Ray takes a while to notice."""
+        until = time.monotonic() + VERDICT_S
+        while node in self._alive and time.monotonic() < until:
+            await asyncio.sleep(NODES_S)
+        return node not in self._alive
+
+    async def retire(self, workers: Sequence[str]) -> None:
+        """These workers go when they have handed in what they hold."""
+        self._search.retire(workers)
+        self._changed.set()
+
+    async def _left(self, worker: str, how: str) -> None:
+        self._handles.pop(worker, None)
+        await self._durably(lambda: self._search.leave(worker, time.time(), how))
 
     async def refuse(self, worker: str, error: str) -> None:
         """A worker cannot start at all: the search ends with its error."""
@@ -134,12 +201,19 @@ class Coordinator:
     async def status(self) -> dict[str, Any]:
         """A snapshot; see Search.status. `pid`, `memory_mb` (peak) and `cpu_s` are this process's.
 
-        `cpu_s` counts from when the run was opened.
+        `cpu_s` counts from when the run was opened. `work` is how many segments are open by the share they
+        need, where some need more than the ordinary one.
         """
         self._watching()
         cpu_s = time.process_time() - self._cpu_before
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return {**self._search.status(time.time()), "pid": os.getpid(), "memory_mb": peak, "cpu_s": cpu_s}
+        work = self._search.leases.work() if self._search.growth.levels else {}
+        own = {"pid": os.getpid(), "memory_mb": peak, "cpu_s": cpu_s, "work": work}
+        return {**self._search.status(time.time()), **own}
+
+    async def claim(self) -> Claim | None:
+        """What this search claims of the cluster beside others; None if it is ending."""
+        return None if self._search.over or self._search.winding else self._claim
 
     async def stop(self, why: str) -> None:
         """Ends the search at the workers' next turns."""
@@ -148,8 +222,9 @@ class Coordinator:
 
     async def close(self) -> dict[str, Any]:
         """Writes what is left to write and lets go of the journal; returns the last snapshot."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for task in (self._watch, self._watch_nodes):
+            if task is not None:
+                task.cancel()
         while self._flushing is not None and not self._flushing.done():
             await asyncio.wait([self._flushing])
         if not self._closed:
@@ -215,6 +290,20 @@ class Coordinator:
     def _watching(self) -> None:
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_forever())
+
+    def _watching_nodes(self, node: str) -> None:
+        self._alive.add(node)
+        if node and self._watch_nodes is None:
+            self._watch_nodes = asyncio.create_task(self._watch_nodes_forever())
+
+    async def _watch_nodes_forever(self) -> None:
+        while True:
+            try:
+                self._draining = await asyncio.to_thread(draining)
+                self._alive = self._draining | (await asyncio.to_thread(alive)).keys()
+            except Exception as error:  # noqa: BLE001  (Ray may be away for a while; it is asked again)
+                self._search.warn(f"Ray did not say which nodes are drained: {type(error).__name__}")
+            await asyncio.sleep(NODES_S)
 
     async def _watch_forever(self) -> None:
         looked_at, collect_at = time.time(), time.monotonic() + COLLECT_S

@@ -14,6 +14,7 @@ import contextlib
 import hmac
 import os
 import pickle
+import resource
 import secrets
 import select
 import socket
@@ -31,6 +32,7 @@ LENGTH = struct.Struct(">Q")
 CONNECT_S = 3.0  # a firewall that drops packets is not waited for longer
 PATIENCE_S = 30.0  # for a reply; the coordinator answers within seconds, or is gone
 AGAIN_S = 60.0  # between two attempts to use a door that could not be reached
+BACKLOG = 1024  # workers that may come at the same moment
 LINGER_S = 10.0  # time for the proof of a connection, after which it is closed
 
 Exchange = Callable[[Turn], Awaitable[Reply]]
@@ -69,7 +71,9 @@ async def open_door(host: str, exchange: Exchange) -> Address:
     """Listens on a free port of `host` from now on. Raises OSError if it cannot."""
     token = secrets.token_bytes(NONCE_BYTES)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Visit(token, exchange), host, 0)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each worker's connection is an open file
+    server = await loop.create_server(lambda: _Visit(token, exchange), host, 0, backlog=BACKLOG)
     return Address(host, server.sockets[0].getsockname()[1], token)
 
 

@@ -37,6 +37,7 @@ class FusedLoop:
         self.current: int | None = None
         self.iteration = 0
         self.abort = False
+        self.leaving = ""
         self.segments = 0
         self._crew = crew
         self._checkpoints = checkpoints
@@ -48,8 +49,8 @@ class FusedLoop:
         self._answer: Answer | None = None
 
     def run(self, until: float) -> bool:
-        """Works until the search is over (True) or `time.monotonic()` passes `until` (False)."""
-        while not self.abort:
+        """Works until the search is over, or it has to leave (True), or the time is `until` (False)."""
+        while not self.abort and not self.leaving:
             if self._answer is None and self._has_to_say():
                 self._send()
             if self._is_over():
@@ -61,10 +62,11 @@ class FusedLoop:
             if team is not None:
                 self.current, self.iteration = team.trainees[0].lease.segment.id, team.trainees[0].member.at
                 self._hand_in(self._crew.iterate(team))
-        if self._outcomes:  # done before the interrupt was seen
-            self._send()
-            assert self._answer is not None
-            self._answer.get()
+        if self.leaving:
+            self._break_off(self._crew.pause())
+        if self._outcomes or self.leaving:  # done before the interrupt was seen
+            self._link.send(Turn(self.name, tuple(self._outcomes), leaving=self.leaving)).get()
+            self._outcomes = []
         return True
 
     def held(self) -> tuple[Lease, ...]:
@@ -145,6 +147,17 @@ class FusedLoop:
             )
             self.segments += 1
 
+    def _break_off(self, leavers: list[Leaver]) -> None:
+        """Saves models in the midst of their segments."""
+        names, error = self._saved(leavers)
+        for leaver in leavers:
+            segment, name = leaver.lease.segment, names.get(leaver.lease.segment.id)
+            at = segment.start + max(map(len, leaver.trained.curve.values()), default=0)
+            said = error or f"it goes on from iteration {at} of {segment.stop}"
+            text = f"its worker {self.leaving}; {said}"
+            curve = leaver.trained.curve if name is not None else {}
+            self._outcomes.append(Outcome(segment, Status.LOST, curve, name, leaver.seconds, self.name, text))
+
     # ---- checkpoints
 
     def _is_worth_saving(self, leaver: Leaver) -> bool:
@@ -182,7 +195,9 @@ class FusedLoop:
                 files.write_note(folder, files.Note(place, model.seed, model.at, model.config))
                 write_meta(folder, {"iteration": model.at, "grown_s": model.grown_s, "config": model.config})
             return {
-                leaver.lease.segment.id: self._checkpoints.commit(folder, leaver.lease.segment.role in FINALS)
+                leaver.lease.segment.id: self._checkpoints.commit(
+                    folder, leaver.lease.segment.role in FINALS or leaver.trained.paused
+                )
                 for leaver, folder in zip(group, folders, strict=True)
             }
         except BaseException:

@@ -11,13 +11,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
 import shutil
 import sys
 import threading
 import time
 import traceback
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +27,11 @@ from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_functi
 
 from raysearch.errors import CheckpointError, TrainableError
 from raysearch.exchange import NO_CHECKPOINT, Lease
+from raysearch.executors import randomness
 from raysearch.executors.applied import ignored
 from raysearch.executors.loading import is_class
+from raysearch.executors.protocol import Going
+from raysearch.executors.randomness import seed_of
 from raysearch.executors.recording import Trained, check_metric, record
 from raysearch.executors.storage import TRIAL_INFO, LocalStorage, TrialName
 from raysearch.paths import CHECKPOINT_META
@@ -39,7 +40,7 @@ from raysearch.tree import Segment, Status
 TEXT_MAX = 2000  # characters of an error's text that are kept
 TRACE_MAX = 20_000
 END_S = 10.0  # how long a function may take to clean up when its trial ends
-Progress = Callable[[int], bool]
+Progress = Callable[[int], int]  # what to do after this iteration: see `Going`
 
 
 class UnstoppableError(TrainableError):
@@ -82,19 +83,22 @@ class Host:
 
         Args:
             checkpoint: where the lease's checkpoint lies.
-            progress: called after each iteration; True asks to abort.
+            progress: called after each iteration; answers with a `Going`. Told to pause, the result is
+                `paused`, the trial live, and to be saved with `midway`.
 
         Raises:
             CheckpointError: the checkpoint cannot be loaded.
-            Aborted: `progress` said so.
+            Aborted: `progress` said to stop, or to pause before the segment's own first iteration.
         """
         result = Trained()
         path = [*lease.chain, lease.segment]
         try:
             todo = self._stand_at_start(lease, path, checkpoint)
             for segment in todo[:-1]:
-                self._advance(segment, Trained(), progress)
-            self._advance(lease.segment, result, progress)
+                self._advance(segment, Trained(), lambda i: Going.STOP if progress(i) else Going.ON)
+            if lease.begun is not None:
+                result.begun(lease.begun, self._at - lease.segment.start)
+            self._advance(lease.segment, result, progress, checkpoint if lease.begun is not None else None)
         except UnstoppableError:
             raise
         except (Aborted, CheckpointError):
@@ -103,15 +107,18 @@ class Host:
         except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
             _print_traceback()
             result.status, result.error = Status.FAILED, in_words(error)
-        if result.status is not Status.COMPLETED:
+        if result.status is not Status.COMPLETED and not result.paused:
             self.drop()
         elif self._remarks:
             result.error, self._remarks = "; ".join(self._remarks), []
         result.grown_s = self._grown_s
         return result
 
-    def save(self, folder: Path) -> bool:
+    def save(self, folder: Path, midway: bool = False) -> bool:
         """Writes the live trial's checkpoint into `folder`; False if the trainable has none to give.
+
+        One in the midst of a segment holds the random generators too. A function's own is at or before the
+        iteration that it has reached.
 
         Raises:
             OSError: it cannot be written.
@@ -130,6 +137,8 @@ class Host:
         grown_s = self._grown_s * iteration / max(1, self._at)
         meta = {"iteration": iteration, "grown_s": grown_s, "config": self._config}
         write_meta(folder, meta)
+        if midway and not isinstance(trainable, FunctionTrainable):
+            randomness.save(folder)
         return True
 
     def drop(self) -> None:
@@ -153,7 +162,7 @@ class Host:
 
     def _stand_at_start(self, lease: Lease, path: list[Segment], checkpoint: Path | None) -> list[Segment]:
         """Brings the trainable to the start of some segment of `path`; returns those left to train."""
-        for i in range(len(path) - 1, -1, -1):
+        for i in reversed(range(len(path))) if lease.begun is None else ():
             if self._live is not None and self._live == path[i].parent:
                 if i == 0 and checkpoint is not None and self._full_config(path[0]) != self._config:
                     break  # saved already: restored under the new configuration, not saved once more
@@ -163,7 +172,7 @@ class Host:
 
     def _begin(self, segment: Segment, checkpoint: Path | None) -> None:
         self._live = None
-        self._seed(segment)
+        randomness.seed_all(seed_of(segment))
         self._configure(segment)
         if self._reported is not None:
             self._storage.discard(self._reported[1])
@@ -233,13 +242,17 @@ class Host:
 
     # ---- training
 
-    def _advance(self, segment: Segment, result: Trained, progress: Progress) -> None:
+    def _advance(
+        self, segment: Segment, result: Trained, progress: Progress, midway: Path | None = None
+    ) -> None:
+        """Trains to the segment's end; from the checkpoint `midway`, which was restored, if that is given."""
         if self._live is not None and self._full_config(segment) != self._config:
             self._change_config(segment)
-        self._seed(segment)
+        if midway is None or not randomness.restore(midway):
+            randomness.seed_all(seed_of(segment, self._at if midway is not None else segment.start))
         self._live = None
         assert self._trainable is not None
-        names: set[str] = set()
+        names: set[str] = set(result.curve)
         while self._at < segment.stop:
             began = time.perf_counter()
             report = self._trainable.train()
@@ -254,8 +267,12 @@ class Host:
             if result.status is Status.DIVERGED or report.get(DONE):
                 result.done = bool(report.get(DONE))
                 break
-            if progress(self._at) and self._at < segment.stop:
-                raise Aborted
+            going = progress(self._at)
+            if going and self._at < segment.stop:
+                if going != Going.PAUSE or self._at <= segment.start:
+                    raise Aborted
+                result.status, result.paused = Status.LOST, True
+                return
         check_metric(result, self._metric, segment, names)
         self._live = segment.id
 
@@ -279,9 +296,6 @@ class Host:
         finally:
             trainable._storage = storage
         return True
-
-    def _seed(self, segment: Segment) -> None:
-        seed_all(seed_of(segment))
 
 
 def _as_json(config: Mapping[str, Any]) -> str:
@@ -359,26 +373,6 @@ def _wait_for_end(thread: threading.Thread) -> None:
             f"the trainable's function still runs {END_S:g} s after it was told to end. Ray ends it with "
             "SystemExit inside tune.report: let that pass (no bare `except:` around tune.report)"
         )
-
-
-def seed_of(segment: Segment) -> int:
-    """What the random generators are seeded with before a segment."""
-    return zlib.crc32(f"{segment.seed}:{segment.start}".encode())
-
-
-def seed_all(seed: int) -> None:
-    """Seeds Python's, NumPy's and torch's global generators, those that are loaded.
-
-    torch.manual_seed would also note its call stack for a GPU that is not in use, which takes longer.
-    """
-    random.seed(seed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(seed)
-    if "torch" in sys.modules:
-        torch = sys.modules["torch"]
-        torch.default_generator.manual_seed(seed)
-        if torch.cuda.is_available():
-            torch.cuda.manual_seed_all(seed)
 
 
 def _wrapped(function: Callable[..., Any]) -> type[Trainable]:

@@ -15,7 +15,7 @@ from raysearch.engine import Search
 from raysearch.exchange import Reply
 from raysearch.executors.environment import environment
 from raysearch.executors.host import Host
-from raysearch.executors.protocol import Job, Turn
+from raysearch.executors.protocol import Going, Job, Turn
 from raysearch.executors.worker import Loop, Trains
 
 LOOK_S = 0.5
@@ -57,7 +57,7 @@ class InlineLoop(Loop):
         self._look = look
         self._look_at = 0.0
 
-    def _progress(self, iteration: int) -> bool:
+    def _progress(self, iteration: int) -> Going:
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_S
             self._look()

@@ -57,10 +57,10 @@ class IsolatedHost:
             self.drop()
             return Trained(Status.FAILED, error=f"the trial's process died ({_death(code)})")
 
-    def save(self, folder: Path) -> bool:
+    def save(self, folder: Path, midway: bool = False) -> bool:
         """As Host.save."""
         try:
-            self._send(("save", folder))
+            self._send(("save", folder, midway))
             kind, value = self._receive()
         except (EOFError, OSError) as error:
             self.drop()
@@ -117,7 +117,7 @@ class IsolatedHost:
         if kind == "unreadable":
             self.drop()
             raise CheckpointError(value)
-        if value.status is not Status.COMPLETED:
+        if value.status is not Status.COMPLETED and not value.paused:
             self.drop()
         return value  # type: ignore[no-any-return]
 
@@ -146,7 +146,7 @@ def _serve(pipe: Connection, parent: int) -> None:
             request = cloudpickle.loads(pipe.recv_bytes())
         except EOFError:
             return
-        answer = _trained(host, pipe, *request[1:]) if request[0] == "train" else _saved(host, request[1])
+        answer = _trained(host, pipe, *request[1:]) if request[0] == "train" else _saved(host, *request[1:])
         pipe.send_bytes(cloudpickle.dumps(answer))
 
 
@@ -158,9 +158,9 @@ def _end_with(parent: int) -> None:
 
 
 def _trained(host: Host, pipe: Connection, lease: Lease, checkpoint: Path | None) -> tuple[str, Any]:
-    def progress(iteration: int) -> bool:
+    def progress(iteration: int) -> int:
         pipe.send_bytes(cloudpickle.dumps(("progress", iteration)))
-        return bool(cloudpickle.loads(pipe.recv_bytes()))
+        return int(cloudpickle.loads(pipe.recv_bytes()))
 
     try:
         return "trained", host.train(lease, checkpoint, progress)
@@ -170,9 +170,9 @@ def _trained(host: Host, pipe: Connection, lease: Lease, checkpoint: Path | None
         return "unreadable", str(error)
 
 
-def _saved(host: Host, folder: Path) -> tuple[str, Any]:
+def _saved(host: Host, folder: Path, midway: bool) -> tuple[str, Any]:
     try:
-        return "saved", host.save(folder)
+        return "saved", host.save(folder, midway)
     except Exception as error:  # noqa: BLE001  (the user's save_checkpoint may raise anything)
         traceback.print_exc()
         return "error", f"{type(error).__name__}: {error}"

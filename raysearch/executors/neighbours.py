@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
+from raysearch.executors.fleet import Fleet, Member, Orders
 from raysearch.sharing import Amounts, Claim, divided
+from raysearch.spec import SearchSpec
 
 NAMESPACE = "raysearch"  # in which coordinators are named
 LOOK_S = 2.0  # between two looks who is there
@@ -86,6 +90,27 @@ def _is_one(actor: dict[str, str]) -> bool:
     return actor["namespace"] == NAMESPACE
 
 
-def claim_of(name: str, takes: Amounts, spec: Any, least: int, most: int | None) -> Claim:
-    """What a search of this spec claims."""
-    return Claim(name, takes, spec.priority, spec.max_share, least, most, time.time())
+def claim_of(name: str, fleet: Fleet, spec: SearchSpec) -> Claim:
+    """What a search claims whose workers are these."""
+    takes: defaultdict[str, float] = defaultdict(float)
+    for bundle in (*fleet.shares[0].bundles, *fleet.shares[0].beside):
+        for resource, amount in bundle.items():
+            takes[resource] += amount
+    bounds = fleet.bounds
+    return Claim(
+        name, dict(takes), spec.priority, spec.max_share, bounds.least, bounds.most, since=time.time()
+    )
+
+
+def within(orders: Orders, members: Sequence[Member], part: int | None) -> Orders:
+    """The fleet's orders for a search that may have no more than `part` workers: the least busy go first."""
+    if part is None:
+        return orders
+    going = {*orders.cancel, *orders.retire}
+    staying = [m for m in members if not m.retiring and m.name not in going]
+    surplus = len(staying) - part
+    if surplus <= 0:
+        return dataclasses.replace(orders, start=orders.start[:-surplus])
+    waiting = [m.name for m in reversed(staying) if not m.node][:surplus]
+    running = sorted((m for m in staying if m.node), key=lambda m: m.leases)[: surplus - len(waiting)]
+    return Orders((), (*orders.cancel, *waiting), (*orders.retire, *(m.name for m in running)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,9 @@ from raysearch.executors.loading import Shipped
 from raysearch.mirror import mirror_of
 from raysearch.stores import parse_address
 from raysearch.tree import Config, Mode, Outcome
+from raysearch.workers import GRACE_S
+
+WITH_ITS_NODE = "left with its node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class Job:
         address: of the run at a store; each machine has a mirror of its own. Empty for a folder.
         is_fused: the trainable is a Learner, whose models are trained many at once if they can be.
         samples: some of the search's configurations, to find out whether they can be.
+        grace_s: what a worker that is told to go may take to end an iteration and save.
     """
 
     run: str
@@ -35,6 +40,7 @@ class Job:
     is_fused: bool = False
     samples: tuple[Config, ...] = ()
     address: str = ""
+    grace_s: float = GRACE_S
 
     @property
     def here(self) -> Path:
@@ -50,6 +56,7 @@ class Turn:
         want: how many leases it has room for.
         holding: ids it has in hand.
         unreadable: checkpoints that could not be loaded: (name, segment, cause).
+        leaving: why it goes now, in words; empty while it stays.
     """
 
     worker: str
@@ -57,6 +64,23 @@ class Turn:
     want: int = 0
     holding: tuple[int, ...] = ()
     unreadable: tuple[tuple[str, int, str], ...] = ()
+    leaving: str = ""
+
+
+class Death(enum.Enum):
+    """How a worker's process ended, as far as the driver can tell."""
+
+    ALONE = "alone"  # its node lives
+    WITH_NODE = "with its node"
+    UNCLEAR = "unclear"  # it cannot be reached: its node may turn out to be dead
+
+
+class Going(enum.IntEnum):
+    """What a trial in training is told after an iteration."""
+
+    ON = 0
+    STOP = 1  # the search is over: what was trained is dropped
+    PAUSE = 2  # the worker has to go: what was trained is to be saved
 
 
 class Answer(Protocol):

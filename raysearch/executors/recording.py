@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,7 @@ class Trained:
     Attributes:
         curve: metric -> values, one per iteration after the segment's start.
         grown_s: seconds of training from a fresh model to here: what growing it again would cost.
+        paused: it was broken off between two iterations, and can be saved and gone on with.
     """
 
     status: Status = Status.COMPLETED
@@ -53,6 +54,11 @@ class Trained:
     error: str = ""
     done: bool = False
     grown_s: float = 0.0
+    paused: bool = False
+
+    def begun(self, curve: Mapping[str, Sequence[float]], iterations: int) -> None:
+        """Takes over the first iterations of a curve, which an earlier worker trained."""
+        self.curve = {name: list(values[:iterations]) for name, values in curve.items()}
 
 
 def record(result: Trained, report: Mapping[str, Any], metric: str, segment: Segment, at: int) -> list[str]:

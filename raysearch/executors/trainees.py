@@ -14,8 +14,9 @@ import torch
 from raysearch.checkpoints import Checkpoints
 from raysearch.errors import CheckpointError
 from raysearch.exchange import Lease
-from raysearch.executors.host import in_words, read_meta, seed_of
+from raysearch.executors.host import in_words, read_meta
 from raysearch.executors.protocol import Job
+from raysearch.executors.randomness import seed_of
 from raysearch.executors.recording import Trained, check_metric, record
 from raysearch.fused import files
 from raysearch.fused.alone import fresh
@@ -175,7 +176,8 @@ class Crew:
             Exception: whatever the learner raises for this configuration.
         """
         path = [*lease.chain, lease.segment]
-        for i in range(len(path) - 1, -1, -1):
+        known = reversed(range(len(path))) if lease.begun is None else ()  # else it stands in the midst
+        for i in known:
             parent = path[i].parent
             rested = self.paused.get(parent) if parent is not None else None
             if rested is not None:
@@ -188,7 +190,10 @@ class Crew:
 
     def _admit(self, lease: Lease, path: list[Segment], rested: Rested) -> None:
         trained = Trained(grown_s=rested.grown_s)
-        self._place(Trainee(lease, deque(path), rested, self._member(rested), trained))
+        if lease.begun is not None:
+            trained.begun(lease.begun, rested.at - lease.segment.start)
+        names = set(trained.curve)
+        self._place(Trainee(lease, deque(path), rested, self._member(rested), trained, names))
 
     def _member(self, rested: Rested) -> Member:
         return member(self._learner, rested.config, rested.seed, rested.at)
@@ -301,6 +306,21 @@ class Crew:
             if self._is_through(trainee, report):
                 through.append(place)
         return self._released(team, through)
+
+    def pause(self) -> list[Leaver]:
+        """Takes out all who are in the midst of a leased segment, as they stand."""
+        found: list[Leaver] = []
+        for team in self._teams.values():
+            midway = [
+                i for i, t in enumerate(team.trainees) if len(t.todo) == 1 and t.member.at > t.todo[0].start
+            ]
+            for place, row in zip(midway, team.pack.take(midway) if midway else [], strict=True):
+                trainee, trained = team.trainees[place], team.trainees[place].trained
+                model = replace(trainee.model, row=row, at=trainee.member.at, grown_s=trained.grown_s)
+                trained.status, trained.paused = Status.LOST, True
+                found.append(Leaver(trainee.lease, trained, model, trainee.seconds))
+        self.clear()
+        return found
 
     def _is_through(self, trainee: Trainee, report: Any) -> bool:
         """Notes a report; True if the trainee's segment has ended, well or badly."""

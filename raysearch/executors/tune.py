@@ -6,13 +6,15 @@ Tune starts, places and restarts the workers, and stops them; it knows nothing o
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import logging
 import re
 import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +22,21 @@ import ray
 from ray import tune
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTaskError
 
-from raysearch.cluster.connect import Resources, is_reachable
+from raysearch.cluster.connect import is_reachable
+from raysearch.cluster.room import Resources, alive, brought
 from raysearch.errors import ClusterLostError, RaysearchError, RunError, TrainableError
 from raysearch.exchange import Reply
-from raysearch.executors.coordinator import RETRIES_S, start_coordinator
+from raysearch.executors.coordinator import BEAT_S, RETRIES_S, start_coordinator
 from raysearch.executors.door import DoorLink
 from raysearch.executors.environment import environment
+from raysearch.executors.fleet import Fleet
 from raysearch.executors.host import in_words
 from raysearch.executors.inline import OnStatus, make_host
+from raysearch.executors.neighbours import Neighbours, claim_of, within
+from raysearch.executors.notice import Left, Notice
 from raysearch.executors.output import LogCopy, TrialOutput
 from raysearch.executors.protocol import Job, Turn
+from raysearch.executors.roster import Asking, Cancelling, Deaths, Roster, Silent
 from raysearch.executors.worker import Loop
 from raysearch.paths import RunPaths
 from raysearch.session import Setup
@@ -40,16 +47,17 @@ if TYPE_CHECKING:
     from raysearch.executors.fused import FusedLoop
 
 STEP_S = 5.0  # how long a worker works between two reports to Tune
-BEAT_S = 2.0  # between two signs of life to the coordinator
 TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the record
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # how many workers wait is the fleet's to say
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 ANSWER_S = 10.0  # without an answer for so long, the driver looks whether there still is a cluster
 LOOK_S = 5.0  # between two looks at the head while there are answers
 LOST_S = 40.0  # a head that is away for longer is lost; Ray ends its processes after 60 s
 LASTED_S = 60.0  # a Tune that ran for so long is given all its attempts again
+GOODBYE_S = 5.0  # for the last word of a worker that goes
 POLL_S = 0.5  # between two looks of the driver at the search
 
 
@@ -59,9 +67,12 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any]) -> None:
         """Connects to the coordinator and makes the host."""
         self._name: str = config["worker"]
+        self._level: int = config["level"]
+        self._node = ray.get_runtime_context().get_node_id()
         self._coordinator = ray.get_actor(config["coordinator"], namespace="raysearch")
         self._handle = ray.get_runtime_context().current_actor
-        job, self._life = ray.get(self._coordinator.hello.remote(self._name, self._handle))
+        hello = self._coordinator.hello.remote(self._name, self._handle, self._node, self._level)
+        job, self._life = ray.get(hello)
         paths = RunPaths(job.here)
         log = paths.log_of(self._name)
         TrialOutput(log, self._heading).take_over()
@@ -77,6 +88,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._loop = loop
         self._log = LogCopy(log)
         self._stopped = threading.Event()
+        self._notice = Notice(loop, job.grace_s, self._go_without)
         threading.Thread(target=self._beat, daemon=True, name="beat").start()
 
     def _make_loop(self, job: Job, paths: RunPaths, log: Path) -> Loop | FusedLoop:
@@ -101,7 +113,10 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         except Exception as error:
             self._complain(error)
             raise
-        self._log.send(now=over)
+        self._log.send(now=over or bool(self._loop.leaving))
+        if self._loop.leaving:
+            self._stopped.set()
+            raise Left(f"{self._name} {self._loop.leaving}")
         return {"segments": self._loop.segments, "done": over}
 
     def cleanup(self) -> None:
@@ -125,17 +140,27 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def _beat(self) -> None:
         """Tells the coordinator what is being trained, until the worker ends."""
         assert self._loop is not None
-        while not self._stopped.wait(BEAT_S):
+        wait_s = BEAT_S
+        while not self._stopped.wait(wait_s):
             try:
                 answer = self._coordinator.beat.remote(self._name, self._loop.current, self._loop.iteration)
-                stop, life = ray.get(answer, timeout=30)
+                stop, life, go, wait_s = ray.get(answer, timeout=30)
             except (GetTimeoutError, RayActorError):
                 continue
             if life != self._life:
                 self._life = life
-                self._coordinator.adopt.remote(self._name, self._handle, self._loop.held())
+                held = self._loop.held()
+                self._coordinator.adopt.remote(self._name, self._handle, held, self._node, self._level)
             if stop:
                 self._loop.abort = True
+            elif go:
+                self._notice.take(go)
+
+    def _go_without(self, why: str) -> None:
+        """Says goodbye for a worker whose iteration did not end in time; its process ends."""
+        turn = Turn(self._name, leaving=why)
+        with contextlib.suppress(GetTimeoutError, RayActorError):
+            ray.get(self._coordinator.exchange.remote(turn), timeout=GOODBYE_S)
 
 
 class RayLink:
@@ -184,7 +209,7 @@ class Ended(tune.Stopper):  # type: ignore[misc]
 
 
 def run_tune(
-    setup: Setup, job: Job, workers: int, resources: Resources, on_status: OnStatus, callbacks: list[Any]
+    setup: Setup, job: Job, fleet: Fleet, on_status: OnStatus, callbacks: list[Any]
 ) -> dict[str, Any]:
     """Runs the search on the connected Ray cluster until it is over; returns the last snapshot.
 
@@ -193,18 +218,28 @@ def run_tune(
         KeyboardInterrupt: at the second Ctrl-C.
     """
     name = f"{Path(setup.run).name}-{uuid.uuid4().hex[:8]}"
+    claim = claim_of(name, fleet, setup.spec)
+    neighbours = Neighbours(claim)
+    neighbours.meet()
+    setup = dataclasses.replace(setup, claim=claim)
     coordinator = start_coordinator(name, setup, job)
     over = threading.Event()
+    roster = Roster()
+    part = neighbours.part([*alive().values()], time.monotonic())
+    roster.carry_out(within(fleet.orders((), alive(), {}, time.monotonic()), (), part))
     try:
+        extra = [*callbacks, Deaths(coordinator), Silent()]
         with _room_for_tune(setup.run):
-            fit = _Fit(lambda: _tuner(setup, name, workers, resources, over, callbacks), over)
+            fit = _Fit(lambda: _tuner(setup, name, roster, fleet.shares, over, extra), over)
         with (
             environment(**TUNE_ENVIRONMENT),
             _logged(RunPaths(setup.run).logs / "tune.log"),
             _interrupts(lambda why: coordinator.stop.remote(f"stopped by {why}")),
         ):
             fit.start()
-            _follow(coordinator, fit, setup.run, on_status)
+            staff = functools.partial(_staff, coordinator, fleet, roster, neighbours)
+            _follow(coordinator, fit, setup.run, on_status, staff)
+            roster.end()
             over.set()
             fit.join()
             last: dict[str, Any] = _answer(coordinator.close.remote(), setup.run)
@@ -217,6 +252,7 @@ def run_tune(
         raise
     finally:
         over.set()
+        roster.end()
         if coordinator is not None:
             with contextlib.suppress(RayActorError):
                 ray.kill(coordinator, no_restart=True)
@@ -256,15 +292,24 @@ class _Fit(threading.Thread):
 
 
 def _tuner(
-    setup: Setup, name: str, workers: int, resources: Resources, over: threading.Event, callbacks: list[Any]
+    setup: Setup,
+    name: str,
+    roster: Roster,
+    shares: Sequence[Resources],
+    over: threading.Event,
+    callbacks: list[Any],
 ) -> tune.Tuner:
+    placements = [share.placement() for share in shares]
     return tune.Tuner(
-        tune.with_resources(Worker, resources.placement()),
-        param_space={
-            "worker": tune.grid_search([f"worker-{i}" for i in range(workers)]),
-            "coordinator": name,
-        },
-        tune_config=tune.TuneConfig(reuse_actors=False, max_concurrent_trials=0),
+        tune.with_resources(Worker, lambda config: placements[config["level"]]),
+        param_space={"coordinator": name},
+        tune_config=tune.TuneConfig(
+            search_alg=Asking(roster),
+            scheduler=Cancelling(roster),
+            num_samples=-1,
+            reuse_actors=False,
+            max_concurrent_trials=0,
+        ),
         run_config=tune.RunConfig(
             name=name,
             storage_path=str(RunPaths(setup.run).tune.absolute()),
@@ -288,8 +333,24 @@ def _room_for_tune(run: str) -> Iterator[None]:
         ) from error
 
 
-def _follow(coordinator: Any, fit: _Fit, run: str, on_status: OnStatus) -> None:
-    """Shows snapshots until the search is over."""
+def _staff(
+    coordinator: Any, fleet: Fleet, roster: Roster, neighbours: Neighbours, status: dict[str, Any]
+) -> None:
+    """Sees that there are as many workers as there should be; none is started while the search winds down."""
+    if status["winding"]:
+        return
+    members, nodes, now = roster.members(status["workers"]), alive(), time.monotonic()
+    part = neighbours.part([*nodes.values(), *(brought() if fleet.bounds.can_grow else [])], now)
+    orders = within(fleet.orders(members, nodes, status["work"], now), members, part)
+    roster.carry_out(orders)
+    if retiring := [*orders.retire, *(m.name for m in members if m.retiring and m.node)]:
+        coordinator.retire.remote(retiring)
+    if text := fleet.missing(members, nodes, now):
+        coordinator.remark.remote(text)
+
+
+def _follow(coordinator: Any, fit: _Fit, run: str, on_status: OnStatus, staff: OnStatus) -> None:
+    """Shows snapshots, and keeps up the number of workers, until the search is over."""
     head = _Head(ray.get_runtime_context().gcs_address)
     while True:
         has_ended = not fit.is_alive()  # asked before the snapshot: after it both may end
@@ -301,6 +362,7 @@ def _follow(coordinator: Any, fit: _Fit, run: str, on_status: OnStatus) -> None:
             raise RunError(f"Ray Tune ended before the search did: {fit.error or 'no worker is left'}")
         if head.is_lost(time.monotonic()):
             raise ClusterLostError(_gone(run))
+        staff(status)
         fit.join(timeout=POLL_S)
 
 

