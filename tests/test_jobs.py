@@ -20,7 +20,7 @@ from waiting import wait_for
 
 from raysearch.cli import main
 from raysearch.cluster import dashboard, jobs
-from raysearch.cluster.connect import _other_versions, connected
+from raysearch.cluster.connect import _connect, _other_versions, connected
 from raysearch.cluster.submitted import Submitted, entries, find, record
 from raysearch.errors import ClusterError
 from raysearch.results import load
@@ -266,12 +266,9 @@ def test_the_address_of_a_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
         dashboard.address_of(f"127.0.0.1:{free_port()}")
 
 
-def test_an_address_where_nothing_answers_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    with (
-        pytest.raises(ClusterError, match="Is `ray start --head` running there"),
-        connected(f"127.0.0.1:{free_port()}", local=False),
-    ):
-        pytest.fail("connected to nothing")
+def test_an_address_where_nothing_answers_is_said_at_once() -> None:
+    with pytest.raises(ClusterError, match="Is `ray start --head` running there"):
+        _connect(f"127.0.0.1:{free_port()}", local=False, cpus=None)  # whatever this process is connected to
     with (
         pytest.raises(ClusterError, match="--submit --address ray://head:10001"),
         connected("ray://head:10001", False),
