@@ -38,7 +38,7 @@ class Holder:
 
     def is_alive(self, now: float) -> bool:
         """False if it is known to be gone, or gave no sign of life for too long."""
-        if self.host == socket.gethostname() and not _runs(self.pid):
+        if self.host == socket.gethostname() and not is_running(self.pid):
             return False
         return now - self.at < EXPIRES_S
 
@@ -139,7 +139,8 @@ class Fence:
                 continue
 
 
-def _runs(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that number on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

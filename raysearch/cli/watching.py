@@ -114,7 +114,7 @@ def held_by(journal: Path) -> str | None:
     The lock is tried only where its last holder may be alive, so that a process that is about to take
     it does not find ours.
     """
-    from raysearch.fence import holder_of
+    from raysearch.fence import holder_of, is_running
     from raysearch.mirror import mirror_at
     from raysearch.paths import JournalPaths
 
@@ -128,7 +128,7 @@ def held_by(journal: Path) -> str | None:
         pid, host = int(holder["pid"]), str(holder["host"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if host == socket.gethostname() and not _is_alive(pid):
+    if host == socket.gethostname() and not is_running(pid):
         return None
     return f"process {pid} on {host}" if _is_locked(lock) else None
 
@@ -191,16 +191,6 @@ def _watch(root: Path, follower: Follower) -> None:
             if not holder and (snapshot["ending"] or now - held_at > GONE_S):
                 break
             time.sleep(POLL_S)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _is_locked(lock: Path) -> bool:
