@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import os
 import platform
 import time
@@ -114,7 +116,8 @@ class Session:
                 elif event.kind in RUN_ORDERS and event.at >= setup.began:
                     search.settled_from = now + SETTLE_S
                     begin(search, event.kind, event.detail, event.at)
-            search.replay(_counted(account, journal.outcomes()))
+            with _without_collections():
+                search.replay(_counted(account, journal.outcomes()))
             search.spent_before = account.total
             for note in (*journal.notes, *setup.notes):
                 search.warn(note)
@@ -261,6 +264,18 @@ class Deleter:
     def close(self) -> None:
         """Waits until all is deleted."""
         self._thread.shutdown()
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Python looks for no cycles of garbage meanwhile: a replay makes none, and looking takes a twentieth."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _counted(account: Account, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
