@@ -44,7 +44,6 @@ class Mirror:
         self.is_written_here = False
         self._mutex = threading.Lock()
         self._looked_at = -LOOK_S
-        self._there: dict[str, int] = {}  # bytes by name of the journal's files that were fetched
 
     @property
     def address(self) -> str:
@@ -71,11 +70,9 @@ class Mirror:
 
     def _fetch_journal(self) -> None:
         (self.root / JOURNAL).mkdir(parents=True, exist_ok=True)
-        wanted = [(part, size) for part, size in self._listed() if self._there.get(part.path.name) != size]
-        wanted.sort(key=lambda found: found[0].first)
-        missing = [part.path.name for part, size in wanted if _size(part.path) != size]
-        self.store.each(lambda name: self._fetch(f"{JOURNAL}/{name}"), missing)
-        self._there = {part.path.name: size for part, size in wanted} | self._there
+        listed = sorted(self._listed(), key=lambda found: found[0].first)
+        missing = [f"{JOURNAL}/{part.path.name}" for part, size in listed if _size(part.path) != size]
+        self.store.each(self._fetch, missing)
 
     def _listed(self) -> list[tuple[Part, int]]:
         paths = JournalPaths(self.root / JOURNAL)
@@ -95,7 +92,6 @@ class Mirror:
         for path in self.root.iterdir():
             if path != RunPaths(self.root).origin:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        self._there = {}
 
     def push(self, path: Path) -> None:
         """Puts a file of the run, given by its path here, into the store. Raises StoreError."""

@@ -19,7 +19,7 @@ from raysearch.stores import is_address, parse_address
 from raysearch.strategies.base import Recipe
 from raysearch.tree import Mode
 from raysearch.values import as_integer, as_number, plain, show
-from raysearch.workers import read_workers
+from raysearch.workers import not_negative, read_workers
 
 WANDB_MODES = ("auto", "offline", "off", "online")
 WANDB_KEYS = ("entity", "group", "mode", "project", "tags")
@@ -133,14 +133,8 @@ def _budget(value: Any) -> Budget:
     return Budget(**_members(value, "budget", members))
 
 
-def _price(value: Any) -> float:
-    if (number := as_number(value, "the value")) < 0:
-        raise SpecError(f"must not be negative: {show(number)}")
-    return number
-
-
 def _prices(value: Any) -> dict[str, float]:
-    return _members(value, "budget.prices", dict.fromkeys(PRICES, _price))
+    return _members(value, "budget.prices", dict.fromkeys(PRICES, not_negative))
 
 
 def _grace(value: Any) -> float:

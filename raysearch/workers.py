@@ -154,14 +154,15 @@ def _whole(value: Any) -> int:
     return number
 
 
-def _share(value: Any) -> float:
+def not_negative(value: Any) -> float:
+    """The number that a user gave. Raises SpecError unless it is one from 0."""
     if (number := as_number(value, "the value")) < 0:
         raise SpecError(f"must not be negative: {show(number)}")
     return number
 
 
 def _gpu(value: Any) -> float:
-    number = _share(value)
+    number = not_negative(value)
     if number > 1 and number != int(number):
         raise SpecError(f"{show(number)}: above one, Ray gives out whole GPUs only")
     return number
@@ -236,7 +237,7 @@ def _factor(key: str, value: Any) -> float:
 
 READERS: dict[str, Callable[[Any], Any]] = {
     "count": _count,
-    "cpu": _share,
+    "cpu": not_negative,
     "gpu": _gpu,
     "resources": _amounts,
     "min": _whole,
