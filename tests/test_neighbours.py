@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+from waiting import wait_for
 
 from raysearch.cli import main
 from raysearch.executors.fleet import Member, Orders
@@ -83,23 +83,16 @@ class Running:
         return list(read_outcomes(self.run / "journal"))
 
 
-def until(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up_at, "it never came to it"
-        time.sleep(0.1)
-
-
 def test_a_newcomer_gets_its_part_of_a_full_cluster_and_the_first_takes_it_back(
     ray_cluster: None, storage: Path
 ) -> None:
     first = Running(storage, "first")
-    until(lambda: first.workers == 4)
+    wait_for(lambda: first.workers == 4, PATIENCE_S)
     second = Running(storage, "second", priority=3)
-    until(lambda: (first.workers, second.workers) == (1, 3))
+    wait_for(lambda: (first.workers, second.workers) == (1, 3), PATIENCE_S)
     assert main(["stop", str(second.run)]) == 0
     rows = second.ends()
-    until(lambda: first.workers == 4)
+    wait_for(lambda: first.workers == 4, PATIENCE_S)
     assert main(["pause", str(first.run)]) == 0
     for done in (rows, first.ends()):
         assert done
@@ -111,10 +104,10 @@ def test_a_search_keeps_to_its_greatest_share_and_what_left_for_a_pause_comes_ba
     ray_cluster: None, storage: Path
 ) -> None:
     alone = Running(storage, "alone", max_share=0.75, seconds=2.0)
-    until(lambda: alone.workers == 3)
+    wait_for(lambda: alone.workers == 3, PATIENCE_S)
     assert main(["pause", str(alone.run)]) == 0
-    until(lambda: 0 < alone.workers < 3)
+    wait_for(lambda: 0 < alone.workers < 3, PATIENCE_S)
     assert main(["resume", str(alone.run)]) == 0
-    until(lambda: alone.workers == 3)
+    wait_for(lambda: alone.workers == 3, PATIENCE_S)
     assert main(["stop", str(alone.run), "--grace", "0"]) == 0
     assert {o.status for o in alone.ends()} == {Status.COMPLETED}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import trainables
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scripted, completed, segment
+from waiting import wait_for
 
 import raysearch
 from raysearch.budget import Account, Budget, Spent
@@ -232,13 +232,6 @@ def start(storage: Path, executor: str, **fields: Any) -> threading.Thread:
     return thread
 
 
-def until(condition: Callable[[], object]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up_at, "it never came to it"
-        time.sleep(0.05)
-
-
 def count(run: Path) -> int:
     return sum(1 for _ in read_outcomes(run / "journal")) if (run / "spec.yaml").is_file() else 0
 
@@ -248,7 +241,7 @@ def test_a_run_is_paused_and_gone_on_with_to_the_same_end(
     executor: str, ray_cluster: None, storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     thread = start(storage, executor)
-    until(lambda: count(run_dir) >= 2)
+    wait_for(lambda: count(run_dir) >= 2, PATIENCE_S)
     assert main(["pause", str(run_dir), "--wait"]) == 0
     assert "; go on with: raysearch resume " in capsys.readouterr().out
     thread.join(PATIENCE_S)
@@ -272,8 +265,8 @@ def test_a_long_segment_inline_is_cut_by_a_stop_and_its_results_stand(
 ) -> None:
     strategy = raysearch.Caviar(samples=2, max_iterations=100_000, min_iterations=100_000, finish=None)
     thread = start(storage, "inline", strategy=strategy)
-    until(lambda: (run_dir / "spec.yaml").is_file() and held_by(run_dir / "journal"))
-    until(lambda: any(e.kind == "start" for e in read_events(run_dir / "journal")))
+    wait_for(lambda: (run_dir / "spec.yaml").is_file() and held_by(run_dir / "journal"), PATIENCE_S)
+    wait_for(lambda: any(e.kind == "start" for e in read_events(run_dir / "journal")), PATIENCE_S)
     assert main(["stop", str(run_dir), "--grace", "0", "--wait"]) == 0
     thread.join(PATIENCE_S)
     assert last_ending(run_dir / "journal").startswith("stopped")
@@ -286,8 +279,11 @@ def test_a_budget_is_kept_over_lives_and_resume_says_what_to_give(
 ) -> None:
     money = {"money": 0.001, "prices": {"cpu_hour": 3.6}, "grace": 0}
     start(storage, "inline", budget=money).join(0)
-    until(lambda: last_ending(run_dir / "journal").startswith("the budget") if count(run_dir) else False)
-    until(lambda: held_by(run_dir / "journal") is None)
+    wait_for(
+        lambda: last_ending(run_dir / "journal").startswith("the budget") if count(run_dir) else False,
+        PATIENCE_S,
+    )
+    wait_for(lambda: held_by(run_dir / "journal") is None, PATIENCE_S)
     spent = spent_on(run_dir)
     assert 0.001 <= spent.money(money["prices"]) < 0.01  # type: ignore[arg-type]
     assert main(["resume", str(run_dir), "--executor", "inline"]) == 2
