@@ -10,6 +10,8 @@ from raysearch.paths import TMP_SUFFIX
 # The size of a grown file is synced with its data either way; macOS has only fsync.
 sync = getattr(os, "fdatasync", os.fsync)
 
+RETRIES_S = (0.2, 1.0, 3.0, 5.0, *[10.0] * 5)  # waits between attempts at storage that fails
+
 
 def sync_path(path: str | os.PathLike[str]) -> None:
     """Syncs a file's contents, or a folder's list of names."""

@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from raysearch.cluster.room import alive, draining
+from raysearch.durable import RETRIES_S
 from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RaysearchError, StoreError
 from raysearch.exchange import Lease, Reply
 from raysearch.executors.door import Address, is_allowed, open_door
@@ -37,7 +38,6 @@ VERDICT_S = 60.0  # how long Ray may take to see that a node is dead
 NODES_S = 1.0  # between two looks for nodes that are about to go
 PAUSE_S = 10.0  # a longer gap between two looks at the workers is the coordinator's own
 COLLECT_S = 20.0  # between two collections of checkpoints
-RETRIES_S = (0.2, 1.0, 3.0, 5.0, *[10.0] * 5)  # waits between attempts at storage that fails
 
 
 class Coordinator:

@@ -24,9 +24,10 @@ from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTa
 
 from raysearch.cluster.connect import is_reachable
 from raysearch.cluster.room import Resources, alive, brought
+from raysearch.durable import RETRIES_S
 from raysearch.errors import ClusterLostError, RaysearchError, RunError, TrainableError
 from raysearch.exchange import Reply
-from raysearch.executors.coordinator import BEAT_S, RETRIES_S, start_coordinator
+from raysearch.executors.coordinator import BEAT_S, start_coordinator
 from raysearch.executors.door import DoorLink
 from raysearch.executors.environment import environment
 from raysearch.executors.fleet import Fleet
