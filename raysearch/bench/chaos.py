@@ -126,22 +126,26 @@ class Chaos:
         """The command ended of itself: because it was just started on a bad disk, or because of a defect."""
         said = _last_line(self._log)
         disk_is_bad = any(name in ON_DISK for _, name, _ in self._undo)
-        is_young = time.monotonic() - self._started_at < YOUNG_S
         self._say(f"the command ended: {said}")
-        if disk_is_bad and is_young and said.startswith("error:"):
+        if disk_is_bad and self._is_young() and said.startswith("error:"):
             self.tally.refused += 1
             time.sleep(AGAIN_S)
         else:
             self.tally.hands.append(said)
             self._mend(float("inf"))
 
+    def _is_young(self) -> bool:
+        return time.monotonic() - self._started_at < YOUNG_S
+
     def _new_cluster(self) -> None:
         """Waits for the command to say that the cluster is gone, and makes a new one."""
-        scene = self._scene
+        scene, is_young = self._scene, self._is_young()
         with contextlib.suppress(Exception):
             scene.driver.wait(GONE_S)
         said = _last_line(self._log)
-        if scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in said:
+        if is_young and "no Ray cluster answers" in said:  # it had not come to search yet
+            self.tally.refused += 1
+        elif scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in said:
             self.tally.hands.append(f"the head was killed, and the command said: {said}")
             scene.driver.kill()
             scene.driver.wait()
