@@ -437,11 +437,12 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
     from raysearch.cluster.connect import connected, gpu_kinds
     from raysearch.cluster.doctor import check_before_launch
     from raysearch.executors.roster import muster
-    from raysearch.executors.tune import run_tune
+    from raysearch.executors.tune import last_words, run_tune
 
-    with connected(how.address, how.local):
+    where = job.address or setup.run
+    with connected(how.address, how.local), last_words(where, how.say):
         if how.checks:
-            check_before_launch(job.address or setup.run, how.say)
+            check_before_launch(where, how.say)
         fleet, growth, count = muster(spec.workers)
         kinds = gpu_kinds() if spec.workers.gpu else None
         rests_on = {**setup.fingerprint, "gpu": kinds or setup.fingerprint.get("gpu")}

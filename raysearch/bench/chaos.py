@@ -51,6 +51,7 @@ class Chaos:
         self._log = scene_folder / f"driver-{seed}.log"
         self._undo: list[tuple[float, str, Undo]] = []
         self._started_at = 0.0
+        self._told = 0  # characters of the log that commands before this one have written
         self._scene: Scene
 
     def play(self, faults: int) -> Tally:
@@ -143,9 +144,10 @@ class Chaos:
         with contextlib.suppress(Exception):
             scene.driver.wait(GONE_S)
         said = _last_line(self._log)
+        told = self._log.read_text(errors="replace")[self._told :]
         if is_young and "no Ray cluster answers" in said:  # it had not come to search yet
             self.tally.refused += 1
-        elif scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in said:
+        elif scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in told:
             self.tally.hands.append(f"the head was killed, and the command said: {said}")
             scene.driver.kill()
             scene.driver.wait()
@@ -162,6 +164,7 @@ class Chaos:
 
     def _start(self, verb: str, what: str) -> Any:
         self._started_at = time.monotonic()
+        self._told = len(self._log.read_text(errors="replace")) if self._log.exists() else 0
         command = [sys.executable, "-m", "raysearch.cli", verb, what, "--address", self._machines.address]
         return self._machines.popen(command, self._log)
 

@@ -57,6 +57,7 @@ TUNE_ENVIRONMENT = {
 ANSWER_S = 10.0  # without an answer for so long, the driver looks whether there still is a cluster
 LOOK_S = 5.0  # between two looks at the head while there are answers
 LOST_S = 40.0  # a head that is away for longer is lost; Ray ends its processes after 60 s
+WORD_S = 50.0  # a search that still waits for something then says how to go on, before Ray ends it
 LASTED_S = 60.0  # a Tune that ran for so long is given all its attempts again
 GOODBYE_S = 5.0  # for the last word of a worker that goes
 POLL_S = 0.5  # between two looks of the driver at the search
@@ -377,13 +378,34 @@ class _Head:
         self._address = address
         self._looked_at = self._reached_at = time.monotonic()
 
-    def is_lost(self, now: float) -> bool:
-        """True if it could not be reached for so long that it will hardly come back."""
+    def is_lost(self, now: float, after: float = LOST_S) -> bool:
+        """True if it could not be reached for so many seconds that it will hardly come back."""
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             if is_reachable(self._address):
                 self._reached_at = now
-        return now - self._reached_at > LOST_S
+        return now - self._reached_at > after
+
+
+@contextlib.contextmanager
+def last_words(run: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Says how to go on with the run where the head is gone while a call to Ray waits for it.
+
+    Such a call does not come back: Ray ends this process, and says nothing of the run.
+    """
+    head, over = _Head(ray.get_runtime_context().gcs_address), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            if head.is_lost(time.monotonic(), WORD_S):
+                say(f"error: {_gone(run)}")
+                return
+
+    threading.Thread(target=watch, daemon=True, name="head").start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _answer(reference: Any, run: str) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from raysearch.fused.batches import Data
 from raysearch.fused.engine import Engine, Inputs
+from raysearch.fused.judging import Judge
 from raysearch.fused.memory import free_bytes, is_out_of_memory, peak_bytes
 from raysearch.fused.rows import Layout, Row, Rows
 from raysearch.fused.step import Block, step_by
@@ -23,6 +24,7 @@ from raysearch.fused.structure import Lifting, Structure
 from raysearch.fused.traced import Steps, Traces, Unfit, rounded
 
 ROOM_AT_FIRST = 8
+JUDGED = 16  # models whose metrics are computed together on a CPU
 FEW = 2  # models that take less time one after the other than vectorised
 HEAVY_S = 0.004  # a step: beyond it the time goes into computing, not into what a list of operations saves
 
@@ -87,7 +89,7 @@ class Pack:
     @property
     def refused(self) -> str:
         """Why its steps run as they are written, in words; empty where nothing stands against a list."""
-        return self._traces.refused
+        return self._traces.steps.refused
 
     def fits(self, models: int) -> bool:
         """True if there is memory for so many models, as far as what it has used so far tells.
@@ -134,7 +136,7 @@ class Pack:
 
         `train_loss` is the mean loss of the iteration's steps. A model that failed is to be taken out.
         """
-        width = self.width if self._traces.any or len(self) > FEW else 1
+        width = self.width if self._traces.steps.any or len(self) > FEW else 1
         spare, began = self._spare(width), time.perf_counter()
         plan = make_plan(self._learner, self.members, self._data, self._device)
         if spare:
@@ -144,7 +146,7 @@ class Pack:
         for first in range(0, len(self), width):
             stop = min(len(self), first + width)
             self._train(run, first, stop, 0, spare if stop == len(self) else 0)
-            self._judge(reports, first, stop)
+            self._judge_all(reports, first, stop)
         for place, loss in enumerate((run.losses[: len(self)] / plan.steps).tolist()):
             self.members[place].at += 1
             report = reports[place]
@@ -155,7 +157,7 @@ class Pack:
 
     def _spare(self, width: int) -> int:
         """Rows of nobody that train along, so that steps are of few shapes, where that costs little."""
-        if self._traces.refused or self._step_s > HEAVY_S or len(self) > width:
+        if self._traces.steps.refused or self._step_s > HEAVY_S or len(self) > width:
             return 0
         return min(rounded(len(self)), self._rows.capacity) - len(self)
 
@@ -181,7 +183,7 @@ class Pack:
         try:
             self._engine.train()
             block = self._block(run.plan, first, stop + spare)
-            take = Steps(self._traces, block, self._plain_step)
+            take = Steps(self._traces.steps, block, self._plain_step)
             for _ in range(step, run.plan.steps):
                 run.losses[first : stop + spare] += self._safely(take, step, block)
                 step += 1
@@ -210,6 +212,13 @@ class Pack:
                 return take(step)
             raise
 
+    def _judge_all(self, reports: list[Report | Exception], first: int, stop: int) -> None:
+        """A few models at a time on a CPU, so that what is between two operations stays in its cache."""
+        few = self._device.type == "cpu" and not self._traces.metrics.refused
+        at_once = JUDGED if few else stop - first
+        for at in range(first, stop, at_once):
+            self._judge(reports, at, min(stop, at + at_once))
+
     def _judge(self, reports: list[Report | Exception], first: int, stop: int) -> None:
         try:
             reports[first:stop] = self._metrics(first, stop)
@@ -224,10 +233,15 @@ class Pack:
         self._judge(reports, middle, stop)
 
     def _metrics(self, first: int, stop: int) -> list[Report]:
+        """Of rows `first` to `stop` - 1; of some more too where that makes one of few sizes."""
+        models = stop - first
+        if not self._traces.metrics.refused:
+            stop = min(first + rounded(models), self._rows.capacity)
         lifted, numbers = self._own_numbers(first, stop)
         weights = list(self._rows.leaves(first, stop, self._rows.vectors.get("ema")).values())
         inputs = Inputs(weights, list(self._rows.kept_of(first, stop).values()), lifted, numbers)
-        return judged(self._learner, self._data, lambda batch: self._engine.metrics(inputs, batch))
+        judge = Judge(self._traces.metrics, self._engine, inputs)
+        return judged(self._learner, self._data, judge)[:models]
 
     def _block(self, plan: Plan, first: int, stop: int) -> Block:
         names = tuple(self._engine.number_names)
