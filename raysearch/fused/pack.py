@@ -6,6 +6,7 @@ hyper-parameters, seed, age and order of examples, and what one does changes not
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from raysearch.fused.step import Block, step_by
 from raysearch.fused.stepping import Describes, Member, Plan, Report, judged, make_plan
 from raysearch.fused.structure import Lifting, Structure
 from raysearch.fused.traced import Steps, Traces, Unfit, rounded
+from raysearch.fused.width import Width
 
 ROOM_AT_FIRST = 8
 JUDGED = 16  # models whose metrics are computed together on a CPU
@@ -131,22 +133,32 @@ class Pack:
 
     # ---- training
 
-    def iterate(self) -> list[Report | Exception]:
+    def iterate(self, ways: Width | None = None) -> list[Report | Exception]:
         """Trains every model for one iteration; its metrics, or what went wrong with it, in their order.
 
         `train_loss` is the mean loss of the iteration's steps. A model that failed is to be taken out.
+
+        Args:
+            ways: says how many models a step should take, and is told how long steps took.
         """
-        width = self.width if self._traces.steps.any or len(self) > FEW else 1
-        spare, began = self._spare(width), time.perf_counter()
+        ways = ways or Width(compared=True)
+        spare, began = self._spare(self._width(ways)), time.perf_counter()
         plan = make_plan(self._learner, self.members, self._data, self._device)
         if spare:
             plan = plan.padded(len(self) + spare)
         run = _Iteration(plan, torch.zeros(len(self) + spare, device=self._device))
+        at = 0
+        while at < plan.steps:
+            stretch = ways.stretch(len(self))
+            until = min(plan.steps, at + stretch) if stretch else plan.steps
+            seconds = self._train_all(run, self._width(ways), at, until, spare)
+            if stretch and math.isfinite(seconds):
+                ways.took(len(self), until - at, seconds)
+            at = until
         reports: list[Report | Exception] = [{} for _ in self.members]
+        width = self._width(ways)
         for first in range(0, len(self), width):
-            stop = min(len(self), first + width)
-            self._train(run, first, stop, 0, spare if stop == len(self) else 0)
-            self._judge_all(reports, first, stop)
+            self._judge_all(reports, first, min(len(self), first + width))
         for place, loss in enumerate((run.losses[: len(self)] / plan.steps).tolist()):
             self.members[place].at += 1
             report = reports[place]
@@ -154,6 +166,10 @@ class Pack:
                 reports[place] = {"train_loss": loss, **report}
         self._step_s = (time.perf_counter() - began) / plan.steps
         return [run.failed.get(place, report) for place, report in enumerate(reports)]
+
+    def _width(self, ways: Width) -> int:
+        few = len(self) <= FEW and not self._traces.steps.any
+        return 1 if few else min(self.width, ways.step)
 
     def _spare(self, width: int) -> int:
         """Rows of nobody that train along, so that steps are of few shapes, where that costs little."""
@@ -178,27 +194,40 @@ class Pack:
         losses = (run.losses / plan.steps).tolist()
         return [{"train_loss": loss, **report} for loss, report in zip(losses, reports, strict=True)]
 
-    def _train(self, run: _Iteration, first: int, stop: int, step: int, spare: int = 0) -> None:
-        """The steps from `step` on. Where one goes wrong, nothing has moved: halves go on from there."""
+    def _train_all(self, run: _Iteration, width: int, step: int, until: int, spare: int) -> float:
+        """Steps `step` to `until` - 1 of all models; seconds of the quickest, infinite where some failed."""
+        seconds = 0.0
+        for first in range(0, len(self), width):
+            stop = min(len(self), first + width)
+            whole = stop - first == len(self)
+            seconds += self._train(run, first, stop, step, until, spare if whole else 0)
+        return seconds
+
+    def _train(self, run: _Iteration, first: int, stop: int, step: int, until: int, spare: int = 0) -> float:
+        """As `_train_all`. Where a step goes wrong, nothing has moved: halves go on from there."""
+        quickest = math.inf
         try:
             self._engine.train()
             block = self._block(run.plan, first, stop + spare)
             take = Steps(self._traces.steps, block, self._plain_step)
-            for _ in range(step, run.plan.steps):
+            for _ in range(step, until):
+                began = time.perf_counter()
                 run.losses[first : stop + spare] += self._safely(take, step, block)
+                quickest = min(quickest, time.perf_counter() - began)
                 step += 1
-            return
+            return quickest
         except Exception as error:  # noqa: BLE001  (the user's loss may raise anything)
             if stop - first == 1 and not spare:
-                run.failed[first] = error
-                return
+                run.failed.setdefault(first, error)
+                return math.inf
             self._note(error, stop - first)
         if stop - first == 1:
-            self._train(run, first, stop, step)
-            return
+            self._train(run, first, stop, step, until)
+            return math.inf
         middle = (first + stop) // 2
-        self._train(run, first, middle, step)
-        self._train(run, middle, stop, step)
+        self._train(run, first, middle, step, until)
+        self._train(run, middle, stop, step, until)
+        return math.inf
 
     def _safely(self, take: Steps, step: int, block: Block) -> Tensor:
         kept = [value[block.first : block.stop] for value in self._rows.kept.values()]

@@ -14,11 +14,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
 from raysearch.fused.memory import is_out_of_memory
@@ -192,8 +193,8 @@ def _scripted(flat: GraphModule, example: Sequence[Tensor]) -> Run:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)  # that of the script interpreter
         try:
-            run: Run = torch.jit.trace(flat, tuple(example), check_trace=False)
-        except RuntimeError as error:  # backward of a convolution, for one: sizes that are optional
+            run: Run = torch.jit.trace(_with_scripts(flat), tuple(example), check_trace=False)
+        except RuntimeError as error:  # an operation with sizes that are optional, for one
             if "JIT tracer" not in str(error):
                 raise
             return flat
@@ -203,6 +204,55 @@ def _scripted(flat: GraphModule, example: Sequence[Tensor]) -> Run:
 def in_words(error: Exception) -> str:
     """For a list that is not used."""
     return f"{type(error).__name__}: {error}"
+
+
+def _with_scripts(flat: GraphModule) -> GraphModule:
+    """The same list with operations for which the interpreter has a form of its own.
+
+    The gradient of a convolution's weights takes sizes of a bias that may be none, which can be scripted but
+    not traced.
+    """
+    found = torch.ops.aten.convolution_backward.default
+    nodes = [n for n in flat.graph.nodes if n.target is found and n.args[-1] == [False, True, False]]
+    if not nodes:
+        return flat
+    graph = Graph()
+    places: dict[Node, Node] = {}
+    graph.output(graph.graph_copy(flat.graph, places))
+    for node in (places[n] for n in nodes):
+        grad, x, weight, _, stride, padding, dilation, *_, groups, _ = node.args
+        (only,) = node.users  # the one gradient that was asked for
+        with graph.inserting_after(node):
+            args = (grad, x, weight, stride, padding, dilation, groups)
+            only.replace_all_uses_with(graph.call_function(_by_script, args))
+        graph.erase_node(only)
+        graph.erase_node(node)
+    return GraphModule(flat, graph)
+
+
+def _by_script(*args: Any) -> Any:
+    return _script()(*args)
+
+
+@cache
+def _script() -> Any:
+    return torch.jit.script(_gradient_of_weights)
+
+
+def _gradient_of_weights(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+) -> Tensor:
+    none = [0] * len(stride)
+    found: Tensor = torch.ops.aten.convolution_backward(
+        grad, x, weight, None, stride, padding, dilation, False, none, groups, [False, True, False]
+    )[1]
+    return found
 
 
 def _results(given: dict[str, Any]) -> list[Tensor]:
