@@ -351,7 +351,15 @@ def test_a_full_disk_loses_no_acknowledged_outcome_and_the_run_goes_on_when_ther
             (small_disk / "filler").write_bytes(b"x" * (room.f_bavail * room.f_frsize))
 
     with pytest.raises((RunError, JournalError), match="No space left on device"):
-        search(small_disk, trainables.Heavy, samples=60, executor=executor, workers=2, on_status=fill)
+        search(
+            small_disk,
+            trainables.Heavy,
+            samples=60,
+            executor=executor,
+            workers=2,
+            storage_timeout="2s",
+            on_status=fill,
+        )
     before = outcomes(small_disk)
     assert before
     (small_disk / "filler").unlink()
