@@ -238,14 +238,9 @@ def _with_space(root: Path, spec: SearchSpec, file: Path) -> SearchSpec:
     """`spec` with the space in a YAML file: under `space:`, or all that is in it."""
     from raysearch.notation import PlacedError
     from raysearch.spec import make_spec
-    from raysearch.yamltext import read_yaml
+    from raysearch.yamltext import read_mapping
 
-    try:
-        written = read_yaml(file.read_text(encoding="utf-8"), file.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"--space {file}: cannot be read: {error}") from None
-    if not isinstance(written, dict):
-        raise SpecError(f"--space {file}: holds {type(written).__name__}, not a mapping of names to domains")
+    written = read_mapping(file, "--space", "a mapping of names to domains")
     is_spec = isinstance(written.get("space"), dict)
     space, constraints = (written["space"], written.get("constraints")) if is_spec else (written, None)
     fields = {
