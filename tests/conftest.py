@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +24,16 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("WANDB_MODE", "offline")
 
 BENCH = Path(__file__).parents[2] / "shared" / "bench"
-WORKER = os.environ.get("PYTEST_XDIST_WORKER")
-if WORKER is not None:  # a cluster that a test starts is found by tests of the same process alone
-    os.environ["RAY_TMPDIR"] = str(Path(os.environ.get("RAY_TMPDIR", "/tmp"), f"rs-{WORKER}"))
-    Path(os.environ["RAY_TMPDIR"]).mkdir(exist_ok=True)
+IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
+if IS_ONE_OF_SEVERAL:  # a cluster that a test starts is found by tests of the same process alone
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rs-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Deletes what the clusters of this process left, if it has a folder of its own for them."""
+    if IS_ONE_OF_SEVERAL:
+        shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
