@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from raysearch.durable import RETRIES_S, replace_text
+from raysearch.durable import replace_text, waits
 from raysearch.errors import RunError, SpecError
 from raysearch.fingerprint import fingerprint
 from raysearch.journal import Journal, read_outcomes
@@ -401,12 +401,12 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: M
     if last["failed"]:
         raise RunError(last["failed"])
     moved = root.absolute() != Path(setup.run)  # the trainable changed the working directory
-    return _results(setup.run if moved else root)
+    return _results(setup.run if moved else root, spec.storage_timeout_s)
 
 
-def _results(root: str | os.PathLike[str]) -> Results:
+def _results(root: str | os.PathLike[str], patience_s: float) -> Results:
     """The results of a run that was there a moment ago; waits a while for storage that is away just now."""
-    for wait in RETRIES_S:
+    for wait in waits(patience_s):
         try:
             return Results(root)
         except RunError:

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 
 from raysearch.cluster.room import alive, draining
-from raysearch.durable import RETRIES_S
+from raysearch.durable import waits
 from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RaysearchError, StoreError
 from raysearch.exchange import Lease, Reply
 from raysearch.executors.door import Address, is_allowed, open_door
@@ -46,6 +46,7 @@ class Coordinator:
     def __init__(self, setup: Setup, job: Job) -> None:
         self._job = job
         self._claim = setup.claim
+        self._patience_s = setup.spec.storage_timeout_s
         self._session = _opened(setup)
         self._search = self._session.search
         self._life = f"{os.getpid()}-{time.time_ns()}"
@@ -269,7 +270,7 @@ class Coordinator:
 
     async def _written(self, outcomes: list[Outcome]) -> bool:
         """Appends to the journal; on a full disk makes room and tries again before it gives up."""
-        for wait in (*RETRIES_S, None):
+        for wait in (*waits(self._patience_s), None):
             try:
                 await asyncio.to_thread(self._session.journal.append, outcomes)
                 return True
@@ -335,7 +336,7 @@ class Coordinator:
 
 def _opened(setup: Setup) -> Session:
     """The run, which was there a moment ago; waits a while for storage that fails just now."""
-    for wait in RETRIES_S:
+    for wait in waits(setup.spec.storage_timeout_s):
         try:
             return Session.open(setup, time.time())
         except (JournalError, CheckpointError, StoreError, OSError) as error:

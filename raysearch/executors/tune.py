@@ -24,7 +24,7 @@ from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTa
 
 from raysearch.cluster.connect import is_reachable
 from raysearch.cluster.room import Resources, alive, brought
-from raysearch.durable import RETRIES_S
+from raysearch.durable import waits
 from raysearch.errors import ClusterLostError, RaysearchError, RunError, TrainableError
 from raysearch.exchange import Reply
 from raysearch.executors.coordinator import BEAT_S, start_coordinator
@@ -232,7 +232,8 @@ def run_tune(
     try:
         extra = [*callbacks, Deaths(coordinator), Silent()]
         with _room_for_tune(setup.run):
-            fit = _Fit(lambda: _tuner(setup, name, roster, fleet.shares, over, extra), over)
+            make = functools.partial(_tuner, setup, name, roster, fleet.shares, over, extra)
+            fit = _Fit(make, over, setup.spec.storage_timeout_s)
         with (
             environment(**TUNE_ENVIRONMENT),
             _logged(RunPaths(setup.run).logs / "tune.log"),
@@ -265,16 +266,17 @@ def run_tune(
 class _Fit(threading.Thread):
     """`Tuner.fit` beside the driver's own loop; again, after a while, when storage failed under it."""
 
-    def __init__(self, make: Callable[[], tune.Tuner], over: threading.Event) -> None:
-        """The first tuner is made here and now: who makes it raises."""
+    def __init__(self, make: Callable[[], tune.Tuner], over: threading.Event, patience_s: float) -> None:
+        """The first tuner is made here: who makes it raises. `patience_s`: with storage that fails."""
         super().__init__(daemon=True, name="tuner")
         self._make = make
         self._over = over
+        self._patience_s = patience_s
         self._tuner: tune.Tuner | None = make()
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        waits = iter(RETRIES_S)
+        left = waits(self._patience_s)
         while True:
             began = time.monotonic()
             try:
@@ -287,8 +289,8 @@ class _Fit(threading.Thread):
                 return
             self._tuner = None
             if time.monotonic() - began > LASTED_S:
-                waits = iter(RETRIES_S)
-            wait = next(waits, None)
+                left = waits(self._patience_s)
+            wait = next(left, None)
             if wait is None or self._over.wait(wait):
                 return
 
