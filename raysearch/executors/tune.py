@@ -23,13 +23,14 @@ from ray import tune
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTaskError
 
 from raysearch.cluster.connect import is_reachable
-from raysearch.cluster.room import Resources, alive, brought
+from raysearch.cluster.pulse import SILENT_S, Pulse
+from raysearch.cluster.room import alive, brought
 from raysearch.errors import ClusterLostError, RaysearchError, RunError, TrainableError
 from raysearch.exchange import Reply
 from raysearch.executors.coordinator import BEAT_S, RETRIES_S, start_coordinator
 from raysearch.executors.door import DoorLink
 from raysearch.executors.environment import environment
-from raysearch.executors.fleet import Fleet
+from raysearch.executors.fleet import Fleet, Member, Orders
 from raysearch.executors.host import in_words
 from raysearch.executors.inline import OnStatus, make_host
 from raysearch.executors.neighbours import Neighbours, claim_of, within
@@ -58,6 +59,7 @@ LOOK_S = 5.0  # between two looks at the head while there are answers
 LOST_S = 40.0  # a head that is away for longer is lost; Ray ends its processes after 60 s
 LASTED_S = 60.0  # a Tune that ran for so long is given all its attempts again
 GOODBYE_S = 5.0  # for the last word of a worker that goes
+SILENT = "node {} ({}) has not answered for {:g} s: no worker is started there until it does"
 POLL_S = 0.5  # between two looks of the driver at the search
 
 
@@ -220,24 +222,30 @@ def run_tune(
     name = f"{Path(setup.run).name}-{uuid.uuid4().hex[:8]}"
     claim = claim_of(name, fleet, setup.spec)
     neighbours = Neighbours(claim)
+    pulse = Pulse()
+    pulse.start()
     neighbours.meet()
     setup = dataclasses.replace(setup, claim=claim)
     coordinator = start_coordinator(name, setup, job)
     over = threading.Event()
     roster = Roster()
-    part = neighbours.part([*alive().values()], time.monotonic())
-    roster.carry_out(within(fleet.orders((), alive(), {}, time.monotonic()), (), part))
+    pulse.settle()
+    _outdated(pulse, coordinator, ())
+    nodes = _answering(pulse)
+    part = neighbours.part([*nodes.values()], time.monotonic())
+    roster.carry_out(within(fleet.orders((), nodes, {}, time.monotonic()), (), part))
     try:
         extra = [*callbacks, Deaths(coordinator), Silent()]
+        placements = [share.placement(pulse) for share in fleet.shares]
         with _room_for_tune(setup.run):
-            fit = _Fit(lambda: _tuner(setup, name, roster, fleet.shares, over, extra), over)
+            fit = _Fit(lambda: _tuner(setup, name, roster, placements, over, extra), over)
         with (
             environment(**TUNE_ENVIRONMENT),
             _logged(RunPaths(setup.run).logs / "tune.log"),
             _interrupts(lambda why: coordinator.stop.remote(f"stopped by {why}")),
         ):
             fit.start()
-            staff = functools.partial(_staff, coordinator, fleet, roster, neighbours)
+            staff = functools.partial(_staff, coordinator, fleet, roster, neighbours, pulse)
             _follow(coordinator, fit, setup.run, on_status, staff)
             roster.end()
             over.set()
@@ -253,6 +261,7 @@ def run_tune(
     finally:
         over.set()
         roster.end()
+        pulse.stop()
         if coordinator is not None:
             with contextlib.suppress(RayActorError):
                 ray.kill(coordinator, no_restart=True)
@@ -295,11 +304,10 @@ def _tuner(
     setup: Setup,
     name: str,
     roster: Roster,
-    shares: Sequence[Resources],
+    placements: Sequence[tune.PlacementGroupFactory],
     over: threading.Event,
     callbacks: list[Any],
 ) -> tune.Tuner:
-    placements = [share.placement() for share in shares]
     return tune.Tuner(
         tune.with_resources(Worker, lambda config: placements[config["level"]]),
         param_space={"coordinator": name},
@@ -333,13 +341,37 @@ def _room_for_tune(run: str) -> Iterator[None]:
         ) from error
 
 
+def _answering(pulse: Pulse) -> dict[str, dict[str, float]]:
+    """The nodes that take work and answer: id -> resources."""
+    return {node: amounts for node, amounts in alive().items() if node not in pulse.silent}
+
+
+def _outdated(pulse: Pulse, coordinator: Any, members: Sequence[Member]) -> tuple[str, ...]:
+    """Workers that wait for a share, when nodes fell silent or answer again: they wait for the wrong nodes.
+
+    Says which nodes do not answer.
+    """
+    fallen, back = pulse.changes()
+    for node, address in fallen.items():
+        coordinator.remark.remote(SILENT.format(address, node[:8], SILENT_S))
+    return tuple(m.name for m in members if not m.node and not m.retiring) if fallen or back else ()
+
+
 def _staff(
-    coordinator: Any, fleet: Fleet, roster: Roster, neighbours: Neighbours, status: dict[str, Any]
+    coordinator: Any,
+    fleet: Fleet,
+    roster: Roster,
+    neighbours: Neighbours,
+    pulse: Pulse,
+    status: dict[str, Any],
 ) -> None:
     """Sees that there are as many workers as there should be; none is started while the search winds down."""
     if status["winding"]:
         return
-    members, nodes, now = roster.members(status["workers"]), alive(), time.monotonic()
+    members, nodes, now = roster.members(status["workers"]), _answering(pulse), time.monotonic()
+    if outdated := _outdated(pulse, coordinator, members):
+        roster.carry_out(Orders(cancel=outdated))
+        members = [m for m in members if m.name not in outdated]
     part = neighbours.part([*nodes.values(), *(brought() if fleet.bounds.can_grow else [])], now)
     orders = within(fleet.orders(members, nodes, status["work"], now), members, part)
     roster.carry_out(orders)
