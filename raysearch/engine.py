@@ -150,17 +150,22 @@ class Search:
             raise
         self.record(accepted)
 
-    def accept(self, worker: str, outcomes: Sequence[Outcome], now: float) -> list[Outcome]:
+    def accept(
+        self, worker: str, outcomes: Sequence[Outcome], now: float, is_over: bool = False
+    ) -> list[Outcome]:
         """The outcomes that count: not told before, and of the segment that was asked for.
 
         A failed one with retries left comes back as lost, so that it is asked for again. The checkpoints
-        of those that do not count are deleted.
+        of those that do not count are deleted. From a process whose name another one has (`is_over`) only
+        what it finished counts.
         """
-        self.leases.see(worker, now)
+        if not is_over:
+            self.leases.see(worker, now)
         counting: list[Outcome] = []
         refused: list[str | None] = []
         for outcome in outcomes:
-            if self._counts(worker, outcome):
+            is_of_use = not is_over or outcome.status is not Status.LOST
+            if is_of_use and self._counts(worker, outcome):
                 self._committing.add(outcome.segment.id)
                 counting.append(self._retried(outcome).stamped(worker, now))
             elif self._is_spare(outcome):

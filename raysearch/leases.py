@@ -24,6 +24,7 @@ class WorkerState:
         node: where it runs.
         level: which of the shares it has (see `growth`).
         retiring: it gets no more, and goes when it has handed in what it holds.
+        epoch: which process of this name it is; later ones have greater numbers.
     """
 
     seen: float
@@ -37,6 +38,7 @@ class WorkerState:
     node: str = ""
     level: int = 0
     retiring: bool = False
+    epoch: int = 0
 
     def follow(self, current: int | None, iteration: int, now: float) -> None:
         """Notes progress."""
@@ -72,6 +74,7 @@ class Leases:
         self._suspects: set[int] = set()
         self._deaths: Counter[int] = Counter()
         self._passed: Counter[int] = Counter()
+        self._over: dict[str, int] = {}  # processes of a name up to this epoch are not to be given anything
 
     def __contains__(self, segment: int) -> bool:
         return segment in self._holder
@@ -101,6 +104,23 @@ class Leases:
         self.held_s[state.level] += away if state.leases else min(away, SILENT_S)
         state.seen = now
         return state
+
+    def recognise(self, worker: str, epoch: int) -> bool:
+        """False for a process that was given up, or whose name a later one has; it is to end.
+
+        What an earlier one of that name still holds waits again. Epoch 0 is that of who has no processes.
+        """
+        if not epoch:
+            return True
+        if epoch <= self._over.get(worker, 0):
+            return False
+        self._over[worker] = epoch - 1
+        state = self.workers.get(worker)
+        if state is not None and state.epoch != epoch:
+            if state.epoch:
+                self.take_back(worker, [*state.leases])
+            state.epoch = epoch
+        return True
 
     def enqueue(self, segments: Iterable[Segment]) -> None:
         """Puts segments at the end of those that wait."""
@@ -208,8 +228,12 @@ class Leases:
             self._holder.pop(segment, None)
 
     def strip(self, worker: str, now: float) -> tuple[list[Segment], int | None]:
-        """Takes everything from a worker that is gone: (what it held, the id of what it was training)."""
+        """Takes everything from a worker that is gone: (what it held, the id of what it was training).
+
+        Should its process live after all, it is not recognised any more.
+        """
         state = self.see(worker, now)
+        self._over[worker] = max(state.epoch, self._over.get(worker, 0))
         held = list(state.leases.values())
         current = state.current if state.current in state.leases else (held[0].id if held else None)
         state.leases, state.current, state.node = {}, None, ""

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import os
 import re
 import signal
 import threading
@@ -36,7 +37,7 @@ from raysearch.executors.inline import OnStatus, make_host
 from raysearch.executors.neighbours import Neighbours, claim_of, within
 from raysearch.executors.notice import Left, Notice
 from raysearch.executors.output import LogCopy, TrialOutput
-from raysearch.executors.protocol import Job, Turn
+from raysearch.executors.protocol import SUPERSEDED, Answer, Job, Link, Turn
 from raysearch.executors.roster import Asking, Cancelling, Deaths, Roster, Silent
 from raysearch.executors.worker import Loop
 from raysearch.paths import RunPaths
@@ -73,8 +74,11 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._node = ray.get_runtime_context().get_node_id()
         self._coordinator = ray.get_actor(config["coordinator"], namespace="raysearch")
         self._handle = ray.get_runtime_context().current_actor
-        hello = self._coordinator.hello.remote(self._name, self._handle, self._node, self._level)
-        job, self._life = ray.get(hello)
+        self._actor = ray.get_runtime_context().get_actor_id()
+        hello = self._coordinator.hello.remote(self._name, self._handle, self._node, self._level, self._actor)
+        job, self._life, self._epoch = ray.get(hello)
+        if not self._epoch:
+            raise Left(f"{self._name} {SUPERSEDED}")
         paths = RunPaths(job.here)
         log = paths.log_of(self._name)
         TrialOutput(log, self._heading).take_over()
@@ -90,13 +94,16 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._loop = loop
         self._log = LogCopy(log)
         self._stopped = threading.Event()
+        self._resting = threading.Event()
+        self._grace_s = job.grace_s
         self._notice = Notice(loop, job.grace_s, self._go_without)
         threading.Thread(target=self._beat, daemon=True, name="beat").start()
 
     def _make_loop(self, job: Job, paths: RunPaths, log: Path) -> Loop | FusedLoop:
         """Many models at once where the trainable is a Learner and its models allow it; else singly."""
         checkpoints = checkpoints_of(paths.root)
-        link = DoorLink(lambda: ray.get(self._coordinator.door.remote()), RayLink(self._coordinator))
+        door = DoorLink(lambda: ray.get(self._coordinator.door.remote()), RayLink(self._coordinator))
+        link = Signing(door, self._epoch)
         scratch = Path(self.logdir) / "scratch"
         if job.is_fused:
             from raysearch.executors.fused import fused_loop
@@ -110,11 +117,14 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Works for a few seconds."""
         assert self._loop is not None
+        self._resting.clear()
         try:
             over = self._loop.run(time.monotonic() + STEP_S)
         except Exception as error:
             self._complain(error)
             raise
+        finally:
+            self._resting.set()
         self._log.send(now=over or bool(self._loop.leaving))
         if self._loop.leaving:
             self._stopped.set()
@@ -145,24 +155,48 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         wait_s = BEAT_S
         while not self._stopped.wait(wait_s):
             try:
-                answer = self._coordinator.beat.remote(self._name, self._loop.current, self._loop.iteration)
+                current, iteration = self._loop.current, self._loop.iteration
+                answer = self._coordinator.beat.remote(self._name, current, iteration, self._epoch)
                 stop, life, go, wait_s = ray.get(answer, timeout=30)
             except (GetTimeoutError, RayActorError):
                 continue
+            if go == SUPERSEDED and not self._loop.leaving:
+                self._make_way()
             if life != self._life:
                 self._life = life
                 held = self._loop.held()
-                self._coordinator.adopt.remote(self._name, self._handle, held, self._node, self._level)
+                self._coordinator.adopt.remote(
+                    self._name, self._handle, held, self._node, self._level, self._epoch, self._actor
+                )
             if stop:
                 self._loop.abort = True
             elif go:
                 self._notice.take(go)
 
+    def _make_way(self) -> None:
+        """Ends this process, which Tune does not know any more, after the iteration in training."""
+        assert self._loop is not None
+        self._loop.abort = True
+        self._resting.wait(self._grace_s)
+        os._exit(1)
+
     def _go_without(self, why: str) -> None:
         """Says goodbye for a worker whose iteration did not end in time; its process ends."""
-        turn = Turn(self._name, leaving=why)
+        turn = Turn(self._name, leaving=why, epoch=self._epoch)
         with contextlib.suppress(GetTimeoutError, RayActorError):
             ray.get(self._coordinator.exchange.remote(turn), timeout=GOODBYE_S)
+
+
+class Signing:
+    """A link whose turns say which process of its name the worker is."""
+
+    def __init__(self, link: Link, epoch: int) -> None:
+        self._link = link
+        self._epoch = epoch
+
+    def send(self, turn: Turn) -> Answer:
+        """Starts an exchange."""
+        return self._link.send(dataclasses.replace(turn, epoch=self._epoch))
 
 
 class RayLink:
