@@ -10,6 +10,7 @@ from typing import Any
 from raysearch.tree import Segment, segment_name
 
 SILENT_S = 30.0  # a worker without work that says nothing for longer is taken to have been away
+SPARE_S = 5.0  # a worker that found nothing to do for so long is one too many
 PATIENCE = 3  # how often a segment is passed over for the worker that has its model in memory
 
 
@@ -25,6 +26,7 @@ class WorkerState:
         level: which of the shares it has (see `growth`).
         retiring: it gets no more, and goes when it has handed in what it holds.
         epoch: which process of this name it is; later ones have greater numbers.
+        idle_since: when it asked in vain first, since it last had work.
     """
 
     seen: float
@@ -39,6 +41,7 @@ class WorkerState:
     level: int = 0
     retiring: bool = False
     epoch: int = 0
+    idle_since: float | None = None
 
     def follow(self, current: int | None, iteration: int, now: float) -> None:
         """Notes progress."""
@@ -60,6 +63,7 @@ class Leases:
     Attributes:
         held_s: seconds that workers of each level were there, waiting or training, as far as they were
             heard of.
+        is_scant: there was less work than workers, and nothing says yet that there is more again.
     """
 
     def __init__(self, level_of: Callable[[Segment], int] = lambda segment: 0) -> None:
@@ -67,6 +71,7 @@ class Leases:
         self.workers: dict[str, WorkerState] = {}
         self.held_s: defaultdict[int, float] = defaultdict(float)
         self.segments_of_gone = 0
+        self.is_scant = False
         self._level_of = level_of
         self._queue: deque[Segment] = deque()
         self._larger: deque[Segment] = deque()  # those that need more than the ordinary share
@@ -190,7 +195,8 @@ class Leases:
 
     def hand(self, worker: str, segment: Segment) -> None:
         """The worker holds the segment from now on."""
-        self.workers[worker].leases[segment.id] = segment
+        state = self.workers[worker]
+        state.leases[segment.id], state.idle_since = segment, None
         self._holder[segment.id] = worker
 
     def held(self, segment: int) -> Segment | None:
@@ -257,6 +263,18 @@ class Leases:
         for state in self.workers.values():
             state.seen += seconds
             state.progress_at += seconds
+            if state.idle_since is not None:
+                state.idle_since += seconds
+
+    def need(self, now: float) -> int | None:
+        """How many workers there is work for, at least one; None while nothing says there are too many."""
+        staying = [state for state in self.workers.values() if not state.retiring]
+        spare = sum(s.idle_since is not None and now - s.idle_since >= SPARE_S for s in staying)
+        if spare:
+            self.is_scant = True
+        elif self.waiting >= max(1, len(staying)):
+            self.is_scant = False
+        return max(1, len(staying) - spare + self.waiting) if self.is_scant else None
 
     def overdue(self, now: float, silence_s: float, stall_timeout_s: float | None) -> list[Overdue]:
         """Workers with work that were silent for too long, or whose training makes no progress."""

@@ -237,18 +237,22 @@ class Coordinator:
         """A snapshot; see Search.status. `pid`, `memory_mb` (peak) and `cpu_s` are this process's.
 
         `cpu_s` counts from when the run was opened. `work` is how many segments are open by the share they
-        need, where some need more than the ordinary one.
+        need, where some need more than the ordinary one; `need` how many workers there is work for, if that
+        is fewer than there may be.
         """
         self._watching()
         cpu_s = time.process_time() - self._cpu_before
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         work = self._search.leases.work() if self._search.growth.levels else {}
-        own = {"pid": os.getpid(), "memory_mb": peak, "cpu_s": cpu_s, "work": work}
+        need = self._search.leases.need(time.time())
+        own = {"pid": os.getpid(), "memory_mb": peak, "cpu_s": cpu_s, "work": work, "need": need}
         return {**self._search.status(time.time()), **own}
 
     async def claim(self) -> Claim | None:
         """What this search claims of the cluster beside others; None if it is ending."""
-        return None if self._search.over or self._search.winding else self._claim
+        if self._search.over or self._search.winding or self._claim is None:
+            return None
+        return self._claim.for_work(self._search.leases.need(time.time()))
 
     async def stop(self, why: str) -> None:
         """Ends the search at the workers' next turns."""

@@ -406,7 +406,8 @@ def _staff(
     if outdated := _outdated(pulse, coordinator, members):
         roster.carry_out(Orders(cancel=outdated))
         members = [m for m in members if m.name not in outdated]
-    part = neighbours.part([*nodes.values(), *(brought() if fleet.bounds.can_grow else [])], now)
+    kinds = brought() if fleet.bounds.can_grow else []
+    part = neighbours.part([*nodes.values(), *kinds], now, status["need"])
     orders = within(fleet.orders(members, nodes, status["work"], now), members, part)
     roster.carry_out(orders)
     if retiring := [*orders.retire, *(m.name for m in members if m.retiring and m.node)]:
