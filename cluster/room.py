@@ -10,8 +10,8 @@ from typing import Any
 
 import ray
 import yaml
-from ray.tune import PlacementGroupFactory
 
+from raysearch.cluster.pulse import Placement, Pulse
 from raysearch.errors import ClusterError
 from raysearch.workers import Workers, resource_name
 
@@ -34,9 +34,9 @@ class Resources:
     strategy: str = "PACK"
     beside: tuple[Amounts, ...] = ()
 
-    def placement(self) -> PlacementGroupFactory:
-        """The request as Tune takes it."""
-        return PlacementGroupFactory([dict(bundle) for bundle in self.bundles], strategy=self.strategy)
+    def placement(self, pulse: Pulse) -> Placement:
+        """The request as Tune takes it, for nodes that answer."""
+        return Placement([dict(bundle) for bundle in self.bundles], self.strategy, pulse)
 
     def bundle(self) -> dict[str, float]:
         """What the worker's own process takes."""
