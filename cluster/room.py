@@ -6,14 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import yaml
-from ray.tune import PlacementGroupFactory
 
 from raysearch.errors import ClusterError
 from raysearch.workers import Workers, resource_name
+
+if TYPE_CHECKING:
+    from ray.tune import PlacementGroupFactory
 
 Amounts = Mapping[str, float]
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
@@ -36,6 +38,8 @@ class Resources:
 
     def placement(self) -> PlacementGroupFactory:
         """The request as Tune takes it."""
+        from ray.tune import PlacementGroupFactory  # a second of CPU, which the coordinator is spared
+
         return PlacementGroupFactory([dict(bundle) for bundle in self.bundles], strategy=self.strategy)
 
     def bundle(self) -> dict[str, float]:
