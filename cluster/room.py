@@ -15,7 +15,7 @@ from raysearch.errors import ClusterError
 from raysearch.workers import Workers, resource_name
 
 if TYPE_CHECKING:
-    from ray.tune import PlacementGroupFactory
+    from raysearch.cluster.pulse import Placement, Pulse
 
 Amounts = Mapping[str, float]
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
@@ -36,11 +36,11 @@ class Resources:
     strategy: str = "PACK"
     beside: tuple[Amounts, ...] = ()
 
-    def placement(self) -> PlacementGroupFactory:
-        """The request as Tune takes it."""
-        from ray.tune import PlacementGroupFactory  # a second of CPU, which the coordinator is spared
+    def placement(self, pulse: Pulse) -> Placement:
+        """The request as Tune takes it, for nodes that answer."""
+        from raysearch.cluster.pulse import Placement  # which loads Tune; the coordinator has no use for it
 
-        return PlacementGroupFactory([dict(bundle) for bundle in self.bundles], strategy=self.strategy)
+        return Placement([dict(bundle) for bundle in self.bundles], self.strategy, pulse)
 
     def bundle(self) -> dict[str, float]:
         """What the worker's own process takes."""

@@ -150,17 +150,22 @@ class Search:
             raise
         self.record(accepted)
 
-    def accept(self, worker: str, outcomes: Sequence[Outcome], now: float) -> list[Outcome]:
+    def accept(
+        self, worker: str, outcomes: Sequence[Outcome], now: float, is_over: bool = False
+    ) -> list[Outcome]:
         """The outcomes that count: not told before, and of the segment that was asked for.
 
         A failed one with retries left comes back as lost, so that it is asked for again. The checkpoints
-        of those that do not count are deleted.
+        of those that do not count are deleted. From a process whose name another one has (`is_over`) only
+        what it finished counts.
         """
-        self.leases.see(worker, now)
+        if not is_over:
+            self.leases.see(worker, now)
         counting: list[Outcome] = []
         refused: list[str | None] = []
         for outcome in outcomes:
-            if self._counts(worker, outcome):
+            is_of_use = not is_over or outcome.status is not Status.LOST
+            if is_of_use and self._counts(worker, outcome):
                 self._committing.add(outcome.segment.id)
                 counting.append(self._retried(outcome).stamped(worker, now))
             elif self._is_spare(outcome):
@@ -213,6 +218,8 @@ class Search:
             leases.append(dataclasses.replace(lease, alone=True) if suspect else lease)
         if state.current not in state.leases:
             state.follow(next(iter(state.leases), None), 0, now)
+        if not state.leases and state.idle_since is None:
+            state.idle_since = now
         return Reply(tuple(leases), keep=self._keep, bars=self.standings.bars)
 
     # ---- workers that come, go and hang
@@ -541,8 +548,9 @@ class Search:
         if level and (larger := self.leases.next_larger(want, self._is_open, level)):
             return larger
         away = self._is_away(worker) if self.prefers_home else None
-        while (here := self.leases.waiting_here(away)) < want:
-            asked = [segment for segment in self.strategy.ask(want - here) if self._is_open(segment.id)]
+        wanted = want + self._ahead()
+        while (here := self.leases.waiting_here(away)) < wanted:
+            asked = [segment for segment in self.strategy.ask(wanted - here) if self._is_open(segment.id)]
             self._pass_on_notes()
             self.leases.enqueue(asked)
             if away is None or not asked:
@@ -559,6 +567,12 @@ class Search:
         if not taken and away is not None and not self.leases.workers[worker].leases:
             taken = self.leases.next(want, self._is_open)  # rather than do nothing
         return taken
+
+    def _ahead(self) -> int:
+        """How many more to ask for than are wanted: shows whether there is work for more workers again."""
+        if not self.leases.is_scant or self.limits.budget.trials is not None:
+            return 0
+        return len(self.leases.workers)
 
     def _is_staffed(self) -> bool:
         """True once as many workers have come as there must be."""

@@ -10,6 +10,7 @@ from typing import Any
 from raysearch.tree import Segment, segment_name
 
 SILENT_S = 30.0  # a worker without work that says nothing for longer is taken to have been away
+SPARE_S = 5.0  # a worker that found nothing to do for so long is one too many
 PATIENCE = 3  # how often a segment is passed over for the worker that has its model in memory
 
 
@@ -24,6 +25,8 @@ class WorkerState:
         node: where it runs.
         level: which of the shares it has (see `growth`).
         retiring: it gets no more, and goes when it has handed in what it holds.
+        epoch: which process of this name it is; later ones have greater numbers.
+        idle_since: when it asked in vain first, since it last had work.
     """
 
     seen: float
@@ -37,6 +40,8 @@ class WorkerState:
     node: str = ""
     level: int = 0
     retiring: bool = False
+    epoch: int = 0
+    idle_since: float | None = None
 
     def follow(self, current: int | None, iteration: int, now: float) -> None:
         """Notes progress."""
@@ -58,6 +63,7 @@ class Leases:
     Attributes:
         held_s: seconds that workers of each level were there, waiting or training, as far as they were
             heard of.
+        is_scant: there was less work than workers, and nothing says yet that there is more again.
     """
 
     def __init__(self, level_of: Callable[[Segment], int] = lambda segment: 0) -> None:
@@ -65,6 +71,7 @@ class Leases:
         self.workers: dict[str, WorkerState] = {}
         self.held_s: defaultdict[int, float] = defaultdict(float)
         self.segments_of_gone = 0
+        self.is_scant = False
         self._level_of = level_of
         self._queue: deque[Segment] = deque()
         self._larger: deque[Segment] = deque()  # those that need more than the ordinary share
@@ -72,6 +79,7 @@ class Leases:
         self._suspects: set[int] = set()
         self._deaths: Counter[int] = Counter()
         self._passed: Counter[int] = Counter()
+        self._over: dict[str, int] = {}  # processes of a name up to this epoch are not to be given anything
 
     def __contains__(self, segment: int) -> bool:
         return segment in self._holder
@@ -101,6 +109,23 @@ class Leases:
         self.held_s[state.level] += away if state.leases else min(away, SILENT_S)
         state.seen = now
         return state
+
+    def recognise(self, worker: str, epoch: int) -> bool:
+        """False for a process that was given up, or whose name a later one has; it is to end.
+
+        What an earlier one of that name still holds waits again. Epoch 0 is that of who has no processes.
+        """
+        if not epoch:
+            return True
+        if epoch <= self._over.get(worker, 0):
+            return False
+        self._over[worker] = epoch - 1
+        state = self.workers.get(worker)
+        if state is not None and state.epoch != epoch:
+            if state.epoch:
+                self.take_back(worker, [*state.leases])
+            state.epoch = epoch
+        return True
 
     def enqueue(self, segments: Iterable[Segment]) -> None:
         """Puts segments at the end of those that wait."""
@@ -170,7 +195,8 @@ class Leases:
 
     def hand(self, worker: str, segment: Segment) -> None:
         """The worker holds the segment from now on."""
-        self.workers[worker].leases[segment.id] = segment
+        state = self.workers[worker]
+        state.leases[segment.id], state.idle_since = segment, None
         self._holder[segment.id] = worker
 
     def held(self, segment: int) -> Segment | None:
@@ -208,8 +234,12 @@ class Leases:
             self._holder.pop(segment, None)
 
     def strip(self, worker: str, now: float) -> tuple[list[Segment], int | None]:
-        """Takes everything from a worker that is gone: (what it held, the id of what it was training)."""
+        """Takes everything from a worker that is gone: (what it held, the id of what it was training).
+
+        Should its process live after all, it is not recognised any more.
+        """
         state = self.see(worker, now)
+        self._over[worker] = max(state.epoch, self._over.get(worker, 0))
         held = list(state.leases.values())
         current = state.current if state.current in state.leases else (held[0].id if held else None)
         state.leases, state.current, state.node = {}, None, ""
@@ -233,6 +263,18 @@ class Leases:
         for state in self.workers.values():
             state.seen += seconds
             state.progress_at += seconds
+            if state.idle_since is not None:
+                state.idle_since += seconds
+
+    def need(self, now: float) -> int | None:
+        """How many workers there is work for, at least one; None while nothing says there are too many."""
+        staying = [state for state in self.workers.values() if not state.retiring]
+        spare = sum(s.idle_since is not None and now - s.idle_since >= SPARE_S for s in staying)
+        if spare:
+            self.is_scant = True
+        elif self.waiting >= max(1, len(staying)):
+            self.is_scant = False
+        return max(1, len(staying) - spare + self.waiting) if self.is_scant else None
 
     def overdue(self, now: float, silence_s: float, stall_timeout_s: float | None) -> list[Overdue]:
         """Workers with work that were silent for too long, or whose training makes no progress."""

@@ -8,6 +8,7 @@ proportion to its priority (weighted dominant shares, Ghodsi et al. 2011, NSDI).
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import math
 from collections import deque
@@ -38,6 +39,13 @@ class Claim:
     least: int = 1
     most: int | None = None
     since: float = 0.0
+
+    def for_work(self, need: int | None) -> Claim:
+        """The claim of a search that has work for so many workers just now; None is for any number."""
+        if need is None:
+            return self
+        most = max(need, self.least)
+        return dataclasses.replace(self, most=most if self.most is None else min(most, self.most))
 
 
 def fit(node: Amounts, takes: Amounts) -> int:

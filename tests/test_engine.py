@@ -17,7 +17,7 @@ from raysearch.engine import GIVE_UP_AFTER, LOSS_LIMIT, Limits, Search
 from raysearch.errors import JournalError
 from raysearch.exchange import Lease
 from raysearch.idset import IdSet
-from raysearch.leases import Overdue
+from raysearch.leases import SPARE_S, Overdue
 from raysearch.standings import TOP
 from raysearch.tree import Outcome, Segment, Status, segment_id
 
@@ -461,3 +461,39 @@ def test_a_set_of_ids_holds_what_was_put_in_and_nothing_else(pairs: list[tuple[i
         oracle.add(item)
     assert all(item in mine for item in oracle)
     assert segment_id(1 << 42, 0) not in mine
+
+
+# ---- how many workers there is work for
+
+
+def test_workers_that_find_nothing_to_do_for_a_while_are_too_many() -> None:
+    search, _, _, _ = make(segment(0), segment(1))
+    assert [ids(search, worker, 1) for worker in "abcd"] == [[0], [segment(1).id], [], []]
+    assert search.leases.need(SPARE_S - 0.1) is None
+    assert search.leases.need(SPARE_S) == 2
+    search.retire(["c", "d"])
+    assert search.leases.need(SPARE_S) == 2
+    search.leases.excuse(100.0)
+    assert search.leases.need(200.0) == 2
+
+
+def test_a_search_never_needs_less_than_one_worker() -> None:
+    search, _, _, _ = make(segment(0, stop=3), segment(1))
+    ids(search, "a", 2)
+    assert ids(search, "b", 1) == []
+    search.retire(["a"])
+    assert search.leases.need(SPARE_S) == 1
+
+
+def test_a_search_with_work_for_more_again_says_so_as_soon_as_somebody_asks() -> None:
+    first, *later = segment(0), *(segment(0, i, 0, 1, 2) for i in range(1, 6))
+    search, _, _, _ = make(first, *later)
+    assert [ids(search, worker, 1) for worker in "ab"] == [[0], []]
+    assert search.leases.need(SPARE_S) == 1
+    search.commit(search.accept("a", [completed(first)], 6.0))
+    assert ids(search, "a", 1, 6.0) == [later[0].id]
+    assert search.leases.need(6.0) == 3  # two that wait were asked for to see that
+    assert ids(search, "b", 1, 6.0) == [later[1].id]
+    assert search.leases.need(6.0) is None
+    assert ids(search, "c", 1, 6.0) == [later[2].id]
+    assert search.leases.waiting == 1  # nobody asks ahead any more

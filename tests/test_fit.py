@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,3 +110,20 @@ def test_a_head_is_lost_when_it_was_out_of_reach_for_long_and_not_when_it_came_b
     assert not head.is_lost(now + 36)
     is_there = False
     assert next(second for second in range(37, 90) if head.is_lost(now + second)) == 77
+
+
+def test_a_search_that_waits_for_a_head_that_is_gone_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = SimpleNamespace(gcs_address="10.0.0.1:6379")
+    monkeypatch.setattr(module.ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(module, "is_reachable", lambda address: False)
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    monkeypatch.setattr(module, "WORD_S", 0.0)
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with module.last_words("/runs/one", told.put):
+        assert "go on with: raysearch resume /runs/one" in told.get(timeout=30)
+    monkeypatch.setattr(module, "WORD_S", 1e6)
+    with module.last_words("/runs/two", told.put):
+        pass
+    assert told.empty()

@@ -111,3 +111,18 @@ def test_a_search_keeps_to_its_greatest_share_and_what_left_for_a_pause_comes_ba
     wait_for(lambda: alone.workers == 3, PATIENCE_S)
     assert main(["stop", str(alone.run), "--grace", "0"]) == 0
     assert {o.status for o in alone.ends()} == {Status.COMPLETED}
+
+
+def test_workers_without_work_go_to_a_neighbour_while_the_last_trial_is_trained(
+    ray_cluster: None, storage: Path
+) -> None:
+    marker = storage / "go on"
+    first = Running(storage, "first", marker=str(marker))
+    wait_for(lambda: first.workers == 4, PATIENCE_S)
+    second = Running(storage, "second")
+    wait_for(lambda: (first.workers, second.workers) == (1, 3), PATIENCE_S)
+    marker.touch()
+    rows = first.ends()
+    assert sorted(o.segment.trial for o in rows if o.status is Status.COMPLETED) == [0, 1, 2, 3]
+    assert main(["stop", str(second.run), "--grace", "0"]) == 0
+    second.ends()

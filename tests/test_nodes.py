@@ -6,6 +6,7 @@ import argparse
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,25 @@ def test_a_search_whose_head_dies_says_how_to_go_on_and_does_on_a_new_cluster(
     story.begin("resume", story.run)
     found = story.end()
     assert story.outcomes()[: len(before)] == before
+    assert found.is_clean, found
+
+
+@needs_namespaces
+def test_a_search_begins_at_once_beside_a_node_that_hangs_and_uses_it_when_it_goes_on() -> None:
+    patient = {"RAY_health_check_failure_threshold": "1000"}  # Ray itself never gives the node up
+    with tempfile.TemporaryDirectory(prefix="rs4-", dir="/tmp") as short:
+        folder = Path(short)
+        with Machines(folder, patient) as machines:
+            machines.add(1)
+            hangs = machines.add(2)
+            frozen = [pid for pid in faults.raylet(hangs) if send(pid, signal.SIGSTOP)]
+            story = Story(folder, machines, folder, "beside", 0.2)
+            story.more_outcomes(2)
+            assert f"node {hangs.address} (" in story.said()
+            assert "no worker is started there until it does" in story.said()
+            thaw(frozen)
+            story.wait(lambda: hangs.find(faults.WORKER))
+            found = story.end()
     assert found.is_clean, found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from raysearch.cluster import room as module
+from raysearch.cluster.pulse import Pulse
 from raysearch.cluster.room import Resources, beyond, brought, fitting, resources_of, room, shares_of
 from raysearch.errors import ClusterError
 from raysearch.spec import Workers
@@ -44,9 +45,9 @@ def test_a_node_of_the_right_kind_has_room_for_as_many_as_its_other_resources_al
 
 def test_what_a_nested_run_takes_is_left_free_and_not_reserved() -> None:
     train = {"num_workers": 2, "resources_per_worker": {"GPU": 1.0}}
-    assert resources_of(Workers(train=train)).placement().bundles == [{"CPU": 1.0}]
+    assert resources_of(Workers(train=train)).placement(Pulse()).bundles == [{"CPU": 1.0}]
     own = Workers(gpu=0.5, bundles=({"CPU": 1.0}, {"GPU": 1.0}), placement="SPREAD")
-    placement = resources_of(own).placement()
+    placement = resources_of(own).placement(Pulse())
     assert placement.bundles == [{"CPU": 1.0, "GPU": 0.5}, {"CPU": 1.0}, {"GPU": 1.0}]
     assert placement.strategy == "SPREAD"
 

@@ -58,6 +58,15 @@ def test_where_there_is_less_than_one_worker_for_each_the_older_of_higher_priori
     assert divided(claims, nodes(2)) == {"a": 0, "b": 1, "c": 1}
 
 
+def test_a_search_with_less_work_than_workers_claims_no_more_than_it_has_work_for() -> None:
+    claim = Claim("a", CPU, least=2, most=8)
+    assert claim.for_work(None) == claim
+    assert [claim.for_work(need).most for need in (1, 5, 9)] == [2, 5, 8]
+    assert Claim("a", CPU).for_work(5).most == 5
+    others = [Claim("b", CPU, since=1.0)]
+    assert divided([Claim("a", CPU).for_work(1), *others], nodes(8)) == {"a": 1, "b": 7}
+
+
 CLAIMS = st.builds(
     dict,
     takes=st.sampled_from(

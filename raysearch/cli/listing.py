@@ -31,6 +31,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "join": "from the moment a node joins to its first segment",
     "startup": "from the command to the first outcome, beside Tuner.fit",
     "tables": "FILE: how well strategies search recorded learning curves",
+    "tail": "when a search gets workers that another one has no work for any more",
     "throughput": "trials a second, beside Ray Tune and Optuna",
     "timing": "hours that a plan predicts, beside those of small real searches",
     "tracking": "what W&B costs a search, and how long sending takes",

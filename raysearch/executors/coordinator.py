@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
 
 from raysearch.cluster.room import alive, draining
+from raysearch.durable import waits
 from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RaysearchError, StoreError
 from raysearch.exchange import Lease, Reply
 from raysearch.executors.door import Address, is_allowed, open_door
-from raysearch.executors.protocol import WITH_ITS_NODE, Death, Job, Turn
+from raysearch.executors.protocol import SUPERSEDED, WITH_ITS_NODE, Death, Job, Turn
 from raysearch.leases import Overdue
 from raysearch.session import Session, Setup
 from raysearch.sharing import Claim
@@ -38,7 +38,6 @@ VERDICT_S = 60.0  # how long Ray may take to see that a node is dead
 NODES_S = 1.0  # between two looks for nodes that are about to go
 PAUSE_S = 10.0  # a longer gap between two looks at the workers is the coordinator's own
 COLLECT_S = 20.0  # between two collections of checkpoints
-RETRIES_S = (0.2, 1.0, 3.0, 5.0, 10.0)  # between attempts at storage that fails; then always the last
 
 
 class Coordinator:
@@ -56,6 +55,9 @@ class Coordinator:
         self._flushing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._handles: dict[str, Any] = {}
+        self._epoch = 0
+        self._actors: dict[str, str] = {}  # Ray's id of each worker's process
+        self._dead: set[str] = set()  # those that Tune gave up
         self._watch: asyncio.Task[None] | None = None
         self._watch_nodes: asyncio.Task[None] | None = None
         self._draining: set[str] = set()
@@ -71,13 +73,28 @@ class Coordinator:
 
     # ---- workers
 
-    async def hello(self, worker: str, handle: Any, node: str = "", level: int = 0) -> tuple[Job, str]:
-        """A worker's process has started; returns the job, and which life of the coordinator this is."""
+    async def hello(
+        self, worker: str, handle: Any, node: str = "", level: int = 0, actor: str = ""
+    ) -> tuple[Job, str, int]:
+        """A worker's process has started.
+
+        Returns:
+            the job, which life of the coordinator this is, and the process's epoch: greater than that of all
+            before, also in earlier lives; 0 where it is not wanted, since Tune has given it up meanwhile.
+        """
+        if actor and actor in self._dead:
+            return self._job, self._life, 0
         self._watching()
         self._watching_nodes(node)
-        self._handles[worker] = handle
-        await self._durably(lambda: self._search.hello(worker, time.time(), node, level))
-        return self._job, self._life
+        self._epoch = epoch = max(time.time_ns(), self._epoch + 1)
+        self._handles[worker], self._actors[worker] = handle, actor
+        await self._durably(lambda: self._greeted(worker, node, level, epoch))
+        return self._job, self._life, epoch
+
+    def _greeted(self, worker: str, node: str, level: int, epoch: int) -> list[Outcome]:
+        lost = self._search.hello(worker, time.time(), node, level)
+        self._search.leases.recognise(worker, epoch)
+        return lost
 
     async def door(self) -> Address | None:
         """Where turns come in at less cost than by calls of `exchange`; None if there is no such place."""
@@ -98,8 +115,11 @@ class Coordinator:
         """A worker's turn: outcomes in, leases out. Waits a moment rather than answer with nothing."""
         for name, segment, cause in turn.unreadable:
             self._search.checkpoint_lost(name, segment, cause)
+        is_over = not self._search.leases.recognise(turn.worker, turn.epoch)
         if turn.outcomes:
-            await self._durably(lambda: self._search.accept(turn.worker, turn.outcomes, time.time()))
+            await self._durably(lambda: self._search.accept(turn.worker, turn.outcomes, time.time(), is_over))
+        if is_over:
+            return Reply(stop=True)
         if turn.leaving:
             await self._left(turn.worker, turn.leaving)
             return Reply(stop=True)
@@ -128,13 +148,17 @@ class Coordinator:
             self._search.fail(f"the strategy raised {type(error).__name__}: {error}")
         return Reply(stop=True)
 
-    async def beat(self, worker: str, current: int | None, iteration: int) -> tuple[bool, str, str, float]:
+    async def beat(
+        self, worker: str, current: int | None, iteration: int, epoch: int = 0
+    ) -> tuple[bool, str, str, float]:
         """A sign of life.
 
         Returns:
             should the worker stop, which life of the coordinator this is, why it has to go or nothing,
             and seconds until the next one: thousands of workers are heard of less often.
         """
+        if not self._search.leases.recognise(worker, epoch):
+            return True, self._life, SUPERSEDED, BEAT_S
         stop = self._search.beat(worker, current, iteration, time.time())
         state = self._search.leases.workers.get(worker)
         is_drained = state is not None and state.node in self._draining
@@ -142,19 +166,29 @@ class Coordinator:
         return stop, self._life, DRAINED if is_drained else "", wait_s
 
     async def adopt(
-        self, worker: str, handle: Any, leases: Sequence[Lease], node: str = "", level: int = 0
+        self,
+        worker: str,
+        handle: Any,
+        leases: Sequence[Lease],
+        node: str = "",
+        level: int = 0,
+        epoch: int = 0,
+        actor: str = "",
     ) -> None:
         """After a restart: a worker says what it holds."""
+        if not self._search.leases.recognise(worker, epoch):
+            return
         self._watching()
         self._watching_nodes(node)
-        self._handles[worker] = handle
+        self._handles[worker], self._actors[worker] = handle, actor
         self._search.adopt(worker, leases, time.time(), node, level)
 
-    async def died(self, worker: str, death: Death, cause: str) -> None:
+    async def died(self, worker: str, death: Death, cause: str, actor: str = "") -> None:
         """The driver saw that a worker's process is gone, or cannot be reached any more."""
+        self._dead.add(actor)
         state = self._search.leases.workers.get(worker)
-        if state is None:
-            return
+        if state is None or (actor and self._actors.get(worker, actor) not in ("", actor)):
+            return  # the next one has said hello before this was heard
         if death is Death.WITH_NODE:
             await self._left(worker, cause)
             return
@@ -204,18 +238,22 @@ class Coordinator:
         """A snapshot; see Search.status. `pid`, `memory_mb` (peak) and `cpu_s` are this process's.
 
         `cpu_s` counts from when the run was opened. `work` is how many segments are open by the share they
-        need, where some need more than the ordinary one.
+        need, where some need more than the ordinary one; `need` how many workers there is work for, if that
+        is fewer than there may be.
         """
         self._watching()
         cpu_s = time.process_time() - self._cpu_before
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         work = self._search.leases.work() if self._search.growth.levels else {}
-        own = {"pid": os.getpid(), "memory_mb": peak, "cpu_s": cpu_s, "work": work}
+        need = self._search.leases.need(time.time())
+        own = {"pid": os.getpid(), "memory_mb": peak, "cpu_s": cpu_s, "work": work, "need": need}
         return {**self._search.status(time.time()), **own}
 
     async def claim(self) -> Claim | None:
         """What this search claims of the cluster beside others; None if it is ending."""
-        return None if self._search.over or self._search.winding else self._claim
+        if self._search.over or self._search.winding or self._claim is None:
+            return None
+        return self._claim.for_work(self._search.leases.need(time.time()))
 
     async def stop(self, why: str) -> None:
         """Ends the search at the workers' next turns."""
@@ -333,15 +371,6 @@ class Coordinator:
         await self._durably(lambda: self._search.lose(late.worker, time.time(), late.cause, late.stalled))
         if handle is not None:
             ray.kill(handle, no_restart=True)
-
-
-def waits(patience_s: float) -> Iterator[float]:
-    """Seconds to wait after each attempt at storage that fails; `patience_s` in all."""
-    for wait in itertools.chain(RETRIES_S, itertools.repeat(RETRIES_S[-1])):
-        if patience_s <= 0:
-            return
-        yield min(wait, patience_s)
-        patience_s -= wait
 
 
 def _opened(setup: Setup) -> Session:

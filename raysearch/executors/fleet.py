@@ -77,11 +77,12 @@ class Fleet:
         """What brings the workers to what they should be.
 
         Args:
-            nodes: those that take work, with all their resources.
+            nodes: those that take work, with all their resources. Who runs on another one is on its way out,
+                or cannot be reached for now: it is not counted, and takes nothing of these.
             work: open segments by level.
         """
         self._needed_at.update({level: now for level, count in work.items() if count})
-        staying = [m for m in members if not m.retiring]
+        staying = [m for m in members if not m.retiring and (not m.node or m.node in nodes)]
         left = {name: dict(amounts) for name, amounts in nodes.items()}
         for member in staying:
             if member.node in left:

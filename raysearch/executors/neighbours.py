@@ -36,10 +36,14 @@ class Neighbours:
         if self._asked:
             ray.wait([*self._asked], num_returns=len(self._asked), timeout=FIRST_S)
 
-    def part(self, nodes: Sequence[Amounts], now: float) -> int | None:
+    def part(self, nodes: Sequence[Amounts], now: float, need: int | None = None) -> int | None:
         """How many workers this search may have of these nodes; None where nothing limits it.
 
         Never waits: answers that have come are taken in, and now and then everyone is asked again.
+
+        Args:
+            need: how many it has work for just now, if it may have more. It gives the others away only if
+                another search gets workers by that.
         """
         self._take_in(now)
         if now >= self._look_at and not self._asked:
@@ -48,7 +52,12 @@ class Neighbours:
         others = [claim for claim, _ in self._claims.values()]
         if not others and self._mine.max_share >= 1:
             return None
-        return divided([self._mine, *others], nodes)[self._mine.name]
+        whole = divided([self._mine, *others], nodes)
+        if need is not None:
+            less = divided([self._mine.for_work(need), *others], nodes)
+            if any(less[claim.name] > whole[claim.name] for claim in others):
+                return less[self._mine.name]
+        return whole[self._mine.name]
 
     @property
     def names(self) -> list[str]:

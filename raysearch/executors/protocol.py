@@ -16,6 +16,7 @@ from raysearch.tree import Config, Mode, Outcome
 from raysearch.workers import GRACE_S
 
 WITH_ITS_NODE = "left with its node"
+SUPERSEDED = "was given up, and another one has its name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Turn:
         holding: ids it has in hand.
         unreadable: checkpoints that could not be loaded: (name, segment, cause).
         leaving: why it goes now, in words; empty while it stays.
+        epoch: which process of that name it is, as `hello` said; 0 for who has no processes.
     """
 
     worker: str
@@ -65,6 +67,7 @@ class Turn:
     holding: tuple[int, ...] = ()
     unreadable: tuple[tuple[str, int, str], ...] = ()
     leaving: str = ""
+    epoch: int = 0
 
 
 class Death(enum.Enum):

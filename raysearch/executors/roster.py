@@ -190,7 +190,8 @@ class Deaths(tune.Callback):  # type: ignore[misc]
         file = trial.pickled_error_file
         error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).exists() else None
         if isinstance(error, RayActorError):
-            self._coordinator.died.remote(trial.config["worker"], *cause_of(error))
+            actor = getattr(error, "actor_id", None) or ""
+            self._coordinator.died.remote(trial.config["worker"], *cause_of(error), actor)
 
 
 class Silent(TrialProgressCallback):  # type: ignore[misc]

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import os
 import re
 import signal
 import threading
@@ -23,19 +24,21 @@ from ray import tune
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTaskError
 
 from raysearch.cluster.connect import is_reachable
-from raysearch.cluster.room import Resources, alive, brought
+from raysearch.cluster.pulse import SILENT_S, Pulse
+from raysearch.cluster.room import alive, brought
+from raysearch.durable import waits
 from raysearch.errors import ClusterLostError, RaysearchError, RunError, TrainableError
 from raysearch.exchange import Reply
-from raysearch.executors.coordinator import BEAT_S, start_coordinator, waits
+from raysearch.executors.coordinator import BEAT_S, start_coordinator
 from raysearch.executors.door import DoorLink
 from raysearch.executors.environment import environment
-from raysearch.executors.fleet import Fleet
+from raysearch.executors.fleet import Fleet, Member, Orders
 from raysearch.executors.host import in_words
 from raysearch.executors.inline import OnStatus, make_host
 from raysearch.executors.neighbours import Neighbours, claim_of, within
 from raysearch.executors.notice import Left, Notice
 from raysearch.executors.output import LogCopy, TrialOutput
-from raysearch.executors.protocol import Job, Turn
+from raysearch.executors.protocol import SUPERSEDED, Answer, Job, Link, Turn
 from raysearch.executors.roster import Asking, Cancelling, Deaths, Roster, Silent
 from raysearch.executors.worker import Loop
 from raysearch.paths import RunPaths
@@ -56,8 +59,10 @@ TUNE_ENVIRONMENT = {
 ANSWER_S = 10.0  # without an answer for so long, the driver looks whether there still is a cluster
 LOOK_S = 5.0  # between two looks at the head while there are answers
 LOST_S = 40.0  # a head that is away for longer is lost; Ray ends its processes after 60 s
+WORD_S = 50.0  # a search that still waits for something then says how to go on, before Ray ends it
 LASTED_S = 60.0  # a Tune that ran for so long is given all its attempts again
 GOODBYE_S = 5.0  # for the last word of a worker that goes
+SILENT = "node {} ({}) has not answered for {:g} s: no worker is started there until it does"
 POLL_S = 0.5  # between two looks of the driver at the search
 
 
@@ -71,8 +76,11 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._node = ray.get_runtime_context().get_node_id()
         self._coordinator = ray.get_actor(config["coordinator"], namespace="raysearch")
         self._handle = ray.get_runtime_context().current_actor
-        hello = self._coordinator.hello.remote(self._name, self._handle, self._node, self._level)
-        job, self._life = ray.get(hello)
+        self._actor = ray.get_runtime_context().get_actor_id()
+        hello = self._coordinator.hello.remote(self._name, self._handle, self._node, self._level, self._actor)
+        job, self._life, self._epoch = ray.get(hello)
+        if not self._epoch:
+            raise Left(f"{self._name} {SUPERSEDED}")
         paths = RunPaths(job.here)
         log = paths.log_of(self._name)
         TrialOutput(log, self._heading).take_over()
@@ -88,13 +96,16 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._loop = loop
         self._log = LogCopy(log)
         self._stopped = threading.Event()
+        self._resting = threading.Event()
+        self._grace_s = job.grace_s
         self._notice = Notice(loop, job.grace_s, self._go_without)
         threading.Thread(target=self._beat, daemon=True, name="beat").start()
 
     def _make_loop(self, job: Job, paths: RunPaths, log: Path) -> Loop | FusedLoop:
         """Many models at once where the trainable is a Learner and its models allow it; else singly."""
         checkpoints = checkpoints_of(paths.root)
-        link = DoorLink(lambda: ray.get(self._coordinator.door.remote()), RayLink(self._coordinator))
+        door = DoorLink(lambda: ray.get(self._coordinator.door.remote()), RayLink(self._coordinator))
+        link = Signing(door, self._epoch)
         scratch = Path(self.logdir) / "scratch"
         if job.is_fused:
             from raysearch.executors.fused import fused_loop
@@ -108,11 +119,14 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Works for a few seconds."""
         assert self._loop is not None
+        self._resting.clear()
         try:
             over = self._loop.run(time.monotonic() + STEP_S)
         except Exception as error:
             self._complain(error)
             raise
+        finally:
+            self._resting.set()
         self._log.send(now=over or bool(self._loop.leaving))
         if self._loop.leaving:
             self._stopped.set()
@@ -143,24 +157,48 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         wait_s = BEAT_S
         while not self._stopped.wait(wait_s):
             try:
-                answer = self._coordinator.beat.remote(self._name, self._loop.current, self._loop.iteration)
+                current, iteration = self._loop.current, self._loop.iteration
+                answer = self._coordinator.beat.remote(self._name, current, iteration, self._epoch)
                 stop, life, go, wait_s = ray.get(answer, timeout=30)
             except (GetTimeoutError, RayActorError):
                 continue
+            if go == SUPERSEDED and not self._loop.leaving:
+                self._make_way()
             if life != self._life:
                 self._life = life
                 held = self._loop.held()
-                self._coordinator.adopt.remote(self._name, self._handle, held, self._node, self._level)
+                self._coordinator.adopt.remote(
+                    self._name, self._handle, held, self._node, self._level, self._epoch, self._actor
+                )
             if stop:
                 self._loop.abort = True
             elif go:
                 self._notice.take(go)
 
+    def _make_way(self) -> None:
+        """Ends this process, which Tune does not know any more, after the iteration in training."""
+        assert self._loop is not None
+        self._loop.abort = True
+        self._resting.wait(self._grace_s)
+        os._exit(1)
+
     def _go_without(self, why: str) -> None:
         """Says goodbye for a worker whose iteration did not end in time; its process ends."""
-        turn = Turn(self._name, leaving=why)
+        turn = Turn(self._name, leaving=why, epoch=self._epoch)
         with contextlib.suppress(GetTimeoutError, RayActorError):
             ray.get(self._coordinator.exchange.remote(turn), timeout=GOODBYE_S)
+
+
+class Signing:
+    """A link whose turns say which process of its name the worker is."""
+
+    def __init__(self, link: Link, epoch: int) -> None:
+        self._link = link
+        self._epoch = epoch
+
+    def send(self, turn: Turn) -> Answer:
+        """Starts an exchange."""
+        return self._link.send(dataclasses.replace(turn, epoch=self._epoch))
 
 
 class RayLink:
@@ -220,17 +258,23 @@ def run_tune(
     name = f"{Path(setup.run).name}-{uuid.uuid4().hex[:8]}"
     claim = claim_of(name, fleet, setup.spec)
     neighbours = Neighbours(claim)
+    pulse = Pulse()
+    pulse.start()
     neighbours.meet()
     setup = dataclasses.replace(setup, claim=claim)
     coordinator = start_coordinator(name, setup, job)
     over = threading.Event()
     roster = Roster()
-    part = neighbours.part([*alive().values()], time.monotonic())
-    roster.carry_out(within(fleet.orders((), alive(), {}, time.monotonic()), (), part))
+    pulse.settle()
+    _outdated(pulse, coordinator, ())
+    nodes = _answering(pulse)
+    part = neighbours.part([*nodes.values()], time.monotonic())
+    roster.carry_out(within(fleet.orders((), nodes, {}, time.monotonic()), (), part))
     try:
         extra = [*callbacks, Deaths(coordinator), Silent()]
+        placements = [share.placement(pulse) for share in fleet.shares]
         with _room_for_tune(setup.run):
-            make = functools.partial(_tuner, setup, name, roster, fleet.shares, over, extra)
+            make = functools.partial(_tuner, setup, name, roster, placements, over, extra)
             fit = _Fit(make, over, setup.spec.storage_timeout_s)
         with (
             environment(**TUNE_ENVIRONMENT),
@@ -238,7 +282,7 @@ def run_tune(
             _interrupts(lambda why: coordinator.stop.remote(f"stopped by {why}")),
         ):
             fit.start()
-            staff = functools.partial(_staff, coordinator, fleet, roster, neighbours)
+            staff = functools.partial(_staff, coordinator, fleet, roster, neighbours, pulse)
             _follow(coordinator, fit, setup.run, on_status, staff)
             roster.end()
             over.set()
@@ -254,6 +298,7 @@ def run_tune(
     finally:
         over.set()
         roster.end()
+        pulse.stop()
         if coordinator is not None:
             with contextlib.suppress(RayActorError):
                 ray.kill(coordinator, no_restart=True)
@@ -297,11 +342,10 @@ def _tuner(
     setup: Setup,
     name: str,
     roster: Roster,
-    shares: Sequence[Resources],
+    placements: Sequence[tune.PlacementGroupFactory],
     over: threading.Event,
     callbacks: list[Any],
 ) -> tune.Tuner:
-    placements = [share.placement() for share in shares]
     return tune.Tuner(
         tune.with_resources(Worker, lambda config: placements[config["level"]]),
         param_space={"coordinator": name},
@@ -335,14 +379,39 @@ def _room_for_tune(run: str) -> Iterator[None]:
         ) from error
 
 
+def _answering(pulse: Pulse) -> dict[str, dict[str, float]]:
+    """The nodes that take work and answer: id -> resources."""
+    return {node: amounts for node, amounts in alive().items() if node not in pulse.silent}
+
+
+def _outdated(pulse: Pulse, coordinator: Any, members: Sequence[Member]) -> tuple[str, ...]:
+    """Workers that wait for a share, when nodes fell silent or answer again: they wait for the wrong nodes.
+
+    Says which nodes do not answer.
+    """
+    fallen, back = pulse.changes()
+    for node, address in fallen.items():
+        coordinator.remark.remote(SILENT.format(address, node[:8], SILENT_S))
+    return tuple(m.name for m in members if not m.node and not m.retiring) if fallen or back else ()
+
+
 def _staff(
-    coordinator: Any, fleet: Fleet, roster: Roster, neighbours: Neighbours, status: dict[str, Any]
+    coordinator: Any,
+    fleet: Fleet,
+    roster: Roster,
+    neighbours: Neighbours,
+    pulse: Pulse,
+    status: dict[str, Any],
 ) -> None:
     """Sees that there are as many workers as there should be; none is started while the search winds down."""
     if status["winding"]:
         return
-    members, nodes, now = roster.members(status["workers"]), alive(), time.monotonic()
-    part = neighbours.part([*nodes.values(), *(brought() if fleet.bounds.can_grow else [])], now)
+    members, nodes, now = roster.members(status["workers"]), _answering(pulse), time.monotonic()
+    if outdated := _outdated(pulse, coordinator, members):
+        roster.carry_out(Orders(cancel=outdated))
+        members = [m for m in members if m.name not in outdated]
+    kinds = brought() if fleet.bounds.can_grow else []
+    part = neighbours.part([*nodes.values(), *kinds], now, status["need"])
     orders = within(fleet.orders(members, nodes, status["work"], now), members, part)
     roster.carry_out(orders)
     if retiring := [*orders.retire, *(m.name for m in members if m.retiring and m.node)]:
@@ -378,13 +447,34 @@ class _Head:
         self._address = address
         self._looked_at = self._reached_at = time.monotonic()
 
-    def is_lost(self, now: float) -> bool:
-        """True if it could not be reached for so long that it will hardly come back."""
+    def is_lost(self, now: float, after: float = LOST_S) -> bool:
+        """True if it could not be reached for so many seconds that it will hardly come back."""
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             if is_reachable(self._address):
                 self._reached_at = now
-        return now - self._reached_at > LOST_S
+        return now - self._reached_at > after
+
+
+@contextlib.contextmanager
+def last_words(run: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Says how to go on with the run where the head is gone while a call to Ray waits for it.
+
+    Such a call does not come back: Ray ends this process, and says nothing of the run.
+    """
+    head, over = _Head(ray.get_runtime_context().gcs_address), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            if head.is_lost(time.monotonic(), WORD_S):
+                say(f"error: {_gone(run)}")
+                return
+
+    threading.Thread(target=watch, daemon=True, name="head").start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _answer(reference: Any, run: str) -> Any:

@@ -1,0 +1,145 @@
+"""Two processes under one worker's name: the later one keeps it, and the earlier one ends by itself."""
+
+from __future__ import annotations
+
+import collections
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import trainables
+from scripted import completed, segment
+from test_engine import ids, make
+from waiting import wait_for
+
+import raysearch
+from raysearch.executors.coordinator import start_coordinator
+from raysearch.executors.loading import ship
+from raysearch.executors.protocol import Death, Job
+from raysearch.executors.tune import Worker
+from raysearch.journal import Journal, read_outcomes
+from raysearch.paths import RunPaths
+from raysearch.session import Setup
+from raysearch.spec import make_spec
+from raysearch.tree import Outcome, Status
+
+PATIENCE_S = 120.0
+
+
+def test_a_later_process_takes_the_name_over_and_an_earlier_one_never_takes_it_back() -> None:
+    search, _, _, _ = make(segment(0), segment(1))
+    leases = search.leases
+    search.hello("w", 0.0)
+    assert leases.recognise("w", 10)
+    assert sorted(ids(search, "w")) == [0, segment(1).id]
+    assert leases.recognise("w", 10)
+    assert leases.waiting == 0
+    assert leases.recognise("w", 20)  # after a restart of the coordinator both say what they hold
+    assert leases.waiting == 2
+    assert not leases.recognise("w", 10)
+    assert leases.recognise("w", 20)
+    assert leases.recognise("another", 5)
+    assert leases.recognise("w", 0)  # of an executor without processes
+
+
+def test_a_process_that_was_given_up_is_not_recognised_though_nobody_has_its_name() -> None:
+    search, _, _, _ = make(segment(0))
+    search.hello("w", 0.0)
+    assert search.leases.recognise("w", 10)
+    search.commit(search.leave("w", 1.0, "left with its node"))
+    assert not search.leases.recognise("w", 10)
+    search.hello("w", 2.0)
+    assert search.leases.recognise("w", 11)
+
+
+def test_of_a_process_that_was_given_up_counts_what_it_finished_and_nothing_that_it_lost() -> None:
+    search, _, log, store = make(segment(0), segment(1))
+    search.hello("w", 0.0)
+    first, second = search.lease("w", 2, 0.0).leases
+    search.commit(search.lose("w", 1.0, "its worker was silent for 61 s"))
+    assert ids(search, "v") == [segment(1).id]
+    before = len(log.rows)
+    lost = Outcome(second.segment, Status.LOST, checkpoint="1.0-late")
+    search.commit(search.accept("w", [completed(first.segment), lost], 2.0, is_over=True))
+    assert [(o.segment.id, o.status) for o in log.rows[before:]] == [(0, Status.COMPLETED)]
+    assert store.deleted == {"1.0-late"}
+    assert [*search.leases.workers["v"].leases] == [segment(1).id]
+    assert "w" in search.leases.workers
+    search.leases.forget("w")
+    search.accept("w", [], 3.0, is_over=True)
+    assert "w" not in search.leases.workers
+
+
+class Case:
+    """A search of twelve trials, and workers as Tune would start them."""
+
+    def __init__(self, run: Path) -> None:
+        strategy = raysearch.Caviar(
+            samples=12, max_iterations=3, min_iterations=3, sampler="sobol", finish=None
+        )
+        spec = make_spec(
+            trainable="trainables:Slow",
+            space={"rate": {"uniform": [0.0, 1.0]}},
+            metric="loss",
+            mode="min",
+            strategy=strategy,
+            name="run",
+            storage=str(run.parent),
+        )
+        run.mkdir()
+        Journal.create(RunPaths(run).journal).close()
+        self.name = f"epochs-{os.getpid()}"
+        job = Job(str(run), ship(trainables.Slow), "loss", "min")
+        self.coordinator = start_coordinator(self.name, Setup(str(run), spec), job)
+
+    def worker(self) -> Any:
+        config = {"worker": "worker-0", "level": 0, "coordinator": self.name}
+        return ray.remote(Worker).options(num_cpus=1).remote(config=config)
+
+    def state(self) -> dict[str, Any]:
+        workers = ray.get(self.coordinator.status.remote())["workers"]
+        return dict(workers.get("worker-0", {"segments": 0, "leases": 0, "lives": 0}))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_process_that_outlives_its_replacement_ends_by_itself_and_takes_nothing_back(run_dir: Path) -> None:
+    case = Case(run_dir)
+    old = case.worker()
+    pid = ray.get(old.__ray_call__.remote(lambda self: os.getpid()))
+    stepping = old.train.remote()
+    wait_for(lambda: case.state()["segments"], PATIENCE_S)
+    os.kill(pid, signal.SIGSTOP)  # as if it were cut off
+    actor = old._actor_id.hex()
+    ray.get(case.coordinator.died.remote("worker-0", Death.ALONE, "its worker died", actor))
+    new = case.worker()
+    working = new.train.remote()
+    wait_for(lambda: case.state()["leases"] and case.state()["lives"] == 2, PATIENCE_S)
+    ray.get(case.coordinator.died.remote("worker-0", Death.ALONE, "its worker died", actor))  # late
+    assert case.state()["leases"]
+    os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), PATIENCE_S)
+    while not ray.get(working)["done"]:
+        working = new.train.remote()
+    ray.get(case.coordinator.close.remote())
+    rows = list(read_outcomes(run_dir / "journal"))
+    done = collections.Counter(o.segment.id for o in rows if o.status is Status.COMPLETED)
+    assert len(done) == 12
+    assert {*done.values()} == {1}
+    assert [o.error for o in rows if o.status is Status.LOST] == ["its worker died"]
+    for actor in (old, new, case.coordinator):
+        ray.kill(actor)
+    del stepping
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_process_that_was_given_up_before_it_said_hello_does_not_begin(run_dir: Path) -> None:
+    case = Case(run_dir)
+    hello = case.coordinator.hello
+    assert ray.get(hello.remote("worker-0", None, "", 0, "the later"))[2] > 0
+    ray.get(case.coordinator.died.remote("worker-0", Death.UNCLEAR, "its worker died", "the earlier"))
+    assert ray.get(hello.remote("worker-0", None, "", 0, "the earlier"))[2] == 0
+    assert case.state()["lives"] == 1
+    ray.kill(case.coordinator)
