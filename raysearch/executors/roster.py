@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
-from ray.exceptions import ActorUnavailableError, RayActorError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
@@ -79,6 +79,11 @@ class Roster:
             self._cancelled.update(orders.cancel)
             self._retiring.update(orders.retire)
 
+    def ask_again(self) -> None:
+        """Everyone is asked for anew: of a Tune that begins, for the first time or after its end."""
+        with self._lock:
+            self._asked = [*self._levels]
+
     def members(self, seen: Mapping[str, Mapping[str, Any]]) -> list[Member]:
         """Those asked for, with what the search knows of them (`workers` of its snapshot)."""
         with self._lock:
@@ -142,6 +147,7 @@ class Asking(Searcher):  # type: ignore[misc]
         super().__init__()
         self._roster = roster
         self._names: dict[str, str] = {}
+        roster.ask_again()
 
     def suggest(self, trial_id: str) -> Any:
         """The configuration of a worker; None while none is wanted."""
@@ -165,18 +171,47 @@ class Asking(Searcher):  # type: ignore[misc]
 
 
 class Cancelling(FIFOScheduler):  # type: ignore[misc]
-    """Stops trials of workers that have not started and are not wanted any more."""
+    """Stops trials of workers that have not started and are not wanted any more.
+
+    Being what Tune hands its controller to, it also sees that Tune outlives Ray's memory monitor.
+    """
 
     def __init__(self, roster: Roster) -> None:
         super().__init__()
         self._roster = roster
+        self._knows_memory_kills = False
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """As usual; looks first for those to stop."""
+        if not self._knows_memory_kills:
+            self._knows_memory_kills = True
+            teach_memory_kills(tune_controller)
         for trial in list(tune_controller.get_live_trials()):
             if trial.status == Trial.PENDING and self._roster.is_cancelled(trial.config["worker"]):
                 tune_controller.stop_trial(trial)
         return super().choose_trial_to_run(tune_controller)
+
+
+def teach_memory_kills(tune_controller: Any) -> None:
+    """Has Tune take a kill by Ray's memory monitor for the death of an actor, which it is.
+
+    Ray raises an error of another kind there, for which Tune has no answer: it would end, and all workers
+    with it. Where a later Ray has other insides nothing is changed, and Tune is begun again (see `_Fit`).
+    """
+    manager = getattr(tune_controller, "_actor_manager", None)
+    fail = getattr(manager, "_actor_task_failed", None)
+    if manager is None or fail is None:
+        return
+
+    def failed(tracked_actor_task: Any, exception: Exception) -> None:
+        fail(tracked_actor_task=tracked_actor_task, exception=as_death(exception))
+
+    manager._actor_task_failed = failed
+
+
+def as_death(error: Exception) -> Exception:
+    """The error, as that of an actor that died if memory ran out."""
+    return RayActorError(error_msg=str(error)) if isinstance(error, OutOfMemoryError) else error
 
 
 class Deaths(tune.Callback):  # type: ignore[misc]

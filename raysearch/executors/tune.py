@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
-from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from raysearch.cluster.connect import is_reachable
 from raysearch.cluster.pulse import SILENT_S, Pulse
@@ -158,7 +158,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                 current, iteration = self._loop.current, self._loop.iteration
                 answer = self._coordinator.beat.remote(self._name, current, iteration, self._epoch)
                 stop, life, go, wait_s = ray.get(answer, timeout=30)
-            except (GetTimeoutError, RayActorError):
+            except RayError:  # no answer in time, or the coordinator has just died
                 continue
             if go == SUPERSEDED and not self._loop.leaving:
                 self._make_way()
@@ -304,7 +304,7 @@ def run_tune(
 
 
 class _Fit(threading.Thread):
-    """`Tuner.fit` beside the driver's own loop; again, after a while, when storage failed under it."""
+    """`Tuner.fit` beside the driver's own loop; again, after a while, when storage or a worker failed it."""
 
     def __init__(self, make: Callable[[], tune.Tuner], over: threading.Event) -> None:
         """The first tuner is made here and now: who makes it raises."""
@@ -321,11 +321,10 @@ class _Fit(threading.Thread):
             try:
                 (self._tuner or self._make()).fit()
                 return
-            except OSError as error:
-                self.error = error.with_traceback(None)  # whose frames hold the workers
             except BaseException as error:  # noqa: BLE001  (handed to the driver's thread)
-                self.error = error
-                return
+                self.error = error.with_traceback(None)  # whose frames hold the workers
+                if not isinstance(error, OSError) and not isinstance(error.__cause__, RayError):
+                    return
             self._tuner = None
             if time.monotonic() - began > LASTED_S:
                 waits = iter(RETRIES_S)
