@@ -60,6 +60,7 @@ class Roster:
         self._asked: list[str] = []
         self._cancelled: set[str] = set()
         self._retiring: set[str] = set()
+        self._training: dict[str, int | None] = {}
         self._count = 0
 
     def __reduce__(self) -> tuple[type[Roster], tuple[()]]:
@@ -87,6 +88,7 @@ class Roster:
     def members(self, seen: Mapping[str, Mapping[str, Any]]) -> list[Member]:
         """Those asked for, with what the search knows of them (`workers` of its snapshot)."""
         with self._lock:
+            self._training = {name: worker["segment"] for name, worker in seen.items()}
             return [
                 Member(
                     name,
@@ -97,6 +99,11 @@ class Roster:
                 )
                 for name, level in self._levels.items()
             ]
+
+    def training(self, name: str) -> int | None:
+        """The segment that a worker had in training when the search was heard of last."""
+        with self._lock:
+            return self._training.get(name)
 
     def next(self) -> dict[str, Any] | None:
         """The next worker to start, as the configuration of its trial."""
@@ -217,8 +224,9 @@ def as_death(error: Exception) -> Exception:
 class Deaths(tune.Callback):  # type: ignore[misc]
     """Tells the coordinator why a worker's process is gone, before Tune starts another one."""
 
-    def __init__(self, coordinator: Any) -> None:
+    def __init__(self, coordinator: Any, roster: Roster) -> None:
         self._coordinator = coordinator
+        self._roster = roster
 
     def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """A worker died and will be started again."""
@@ -226,7 +234,8 @@ class Deaths(tune.Callback):  # type: ignore[misc]
         error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).exists() else None
         if isinstance(error, RayActorError):
             actor = getattr(error, "actor_id", None) or ""
-            self._coordinator.died.remote(trial.config["worker"], *cause_of(error), actor)
+            worker = trial.config["worker"]
+            self._coordinator.died.remote(worker, *cause_of(error), actor, self._roster.training(worker))
 
 
 class Silent(TrialProgressCallback):  # type: ignore[misc]

@@ -269,7 +269,7 @@ def run_tune(
     part = neighbours.part([*nodes.values()], time.monotonic())
     roster.carry_out(within(fleet.orders((), nodes, {}, time.monotonic()), (), part))
     try:
-        extra = [*callbacks, Deaths(coordinator), Silent()]
+        extra = [*callbacks, Deaths(coordinator, roster), Silent()]
         placements = [share.placement(pulse) for share in fleet.shares]
         with _room_for_tune(setup.run):
             fit = _Fit(lambda: _tuner(setup, name, roster, placements, over, extra), over)
