@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PROCESSES ?= 3  # of the tests, some of which wait while others work
 RUN ?= demo-$(shell date +%Y%m%d-%H%M%S)
 TABLES ?= ../shared/bench/lcbench_surrogate.parquet
 
@@ -17,7 +18,7 @@ demo: $(READY)
 	$(BIN)/raysearch report runs/$(RUN)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -43,10 +43,7 @@ class Choice(Domain):
 
     def array(self, u: Units) -> NDArray[Any]:
         """Values at `u`, dtype object."""
-        out = np.empty(len(u), dtype=object)
-        for i, value in enumerate(self.column(u)):
-            out[i] = value
-        return out
+        return _objects(self.column(u))
 
     def column(self, u: Units) -> list[Any]:
         """Values at `u`; lists and dicts among them are copies."""
@@ -132,10 +129,7 @@ class Fixed(Domain):
 
     def array(self, u: Units) -> NDArray[Any]:
         """The value, as often as there are u."""
-        out = np.empty(len(u), dtype=object)
-        for i, value in enumerate(self.column(u)):
-            out[i] = value
-        return out
+        return _objects(self.column(u))
 
     def column(self, u: Units) -> list[Any]:
         """The value, as often as there are u; each a copy if it is a list or dict."""
@@ -182,3 +176,11 @@ def _weights(weights: Any, n: int) -> tuple[float, ...]:
     if min(numbers) <= 0:
         raise SpecError(f"weight {show(min(numbers))} must be above zero; leave out values never to be drawn")
     return numbers
+
+
+def _objects(values: Sequence[Any]) -> NDArray[Any]:
+    """A flat array of them; numpy alone would make more axes of lists that are as long as each other."""
+    out = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        out[i] = value
+    return out

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from raysearch.paths import TMP_SUFFIX
 
 # The size of a grown file is synced with its data either way; macOS has only fsync.
 sync = getattr(os, "fdatasync", os.fsync)
+
+RETRIES_S = (0.2, 1.0, 3.0, 5.0, 10.0)  # between attempts at storage that fails; then always the last
 
 
 def sync_path(path: str | os.PathLike[str]) -> None:
@@ -29,3 +33,12 @@ def replace_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     os.replace(tmp, path)
     sync_path(path.parent)
+
+
+def waits(patience_s: float) -> Iterator[float]:
+    """Seconds to wait after each attempt at storage that fails; `patience_s` in all."""
+    for wait in itertools.chain(RETRIES_S, itertools.repeat(RETRIES_S[-1])):
+        if patience_s <= 0:
+            return
+        yield min(wait, patience_s)
+        patience_s -= wait

@@ -11,6 +11,7 @@ rows, however long the journal.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -95,7 +96,7 @@ class Journal:
             lock = _take_lock(JournalPaths(path))
         except OSError as error:
             raise JournalError(f"{path}: a journal cannot be made here: {error.strerror}") from error
-        try:
+        with _released_on_error(lock, f"{path}: a journal cannot be made here"):
             if any(JournalPaths(path).part(name) for name in os.listdir(path)):
                 raise JournalError(f"{path}: holds a journal already; open it, or choose another folder")
             sync_path(path.parent)
@@ -105,12 +106,6 @@ class Journal:
             else:
                 StoreLog.create(mirror)
             return cls(path, lock)
-        except (OSError, StoreError) as error:
-            os.close(lock)
-            raise JournalError(f"{path}: a journal cannot be made here: {_why(error)}") from error
-        except BaseException:
-            os.close(lock)
-            raise
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Journal:
@@ -125,14 +120,8 @@ class Journal:
             lock = _take_lock(JournalPaths(path))
         except OSError as error:
             raise JournalError(f"{path}: the journal cannot be opened: {error.strerror}") from error
-        try:
+        with _released_on_error(lock, f"{path}: the journal cannot be opened"):
             return cls(path, lock)
-        except (OSError, StoreError) as error:
-            os.close(lock)
-            raise JournalError(f"{path}: the journal cannot be opened: {_why(error)}") from error
-        except BaseException:
-            os.close(lock)
-            raise
 
     @property
     def rows(self) -> int:
@@ -271,6 +260,18 @@ def _fence(mirror: Mirror) -> Fence:
         raise
     mirror.is_written_here = True
     return fence
+
+
+@contextlib.contextmanager
+def _released_on_error(lock: int, failure: str) -> Iterator[None]:
+    """Lets the lock go when the block raises; what storage says becomes a JournalError that begins so."""
+    try:
+        yield
+    except BaseException as error:
+        os.close(lock)
+        if isinstance(error, (OSError, StoreError)):
+            raise JournalError(f"{failure}: {_why(error)}") from error
+        raise
 
 
 def _why(error: Exception) -> str:

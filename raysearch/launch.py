@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from raysearch.durable import replace_text
+from raysearch.durable import replace_text, waits
 from raysearch.errors import RunError, SpecError
 from raysearch.fingerprint import fingerprint
 from raysearch.journal import Journal, read_outcomes
@@ -401,7 +401,17 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: M
     if last["failed"]:
         raise RunError(last["failed"])
     moved = root.absolute() != Path(setup.run)  # the trainable changed the working directory
-    return Results(setup.run if moved else root)
+    return _results(setup.run if moved else root, spec.storage_timeout_s)
+
+
+def _results(root: str | os.PathLike[str], patience_s: float) -> Results:
+    """The results of a run that was there a moment ago; waits a while for storage that is away just now."""
+    for wait in waits(patience_s):
+        try:
+            return Results(root)
+        except RunError:
+            time.sleep(wait)
+    return Results(root)
 
 
 def _samples(spec: SearchSpec) -> tuple[Config, ...]:
@@ -427,11 +437,12 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
     from raysearch.cluster.connect import connected, gpu_kinds
     from raysearch.cluster.doctor import check_before_launch
     from raysearch.executors.roster import muster
-    from raysearch.executors.tune import run_tune
+    from raysearch.executors.tune import last_words, run_tune
 
-    with connected(how.address, how.local):
+    where = job.address or setup.run
+    with connected(how.address, how.local), last_words(where, how.say):
         if how.checks:
-            check_before_launch(job.address or setup.run, how.say)
+            check_before_launch(where, how.say)
         fleet, growth, count = muster(spec.workers)
         kinds = gpu_kinds() if spec.workers.gpu else None
         rests_on = {**setup.fingerprint, "gpu": kinds or setup.fingerprint.get("gpu")}

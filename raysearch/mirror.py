@@ -44,6 +44,7 @@ class Mirror:
         self.is_written_here = False
         self._mutex = threading.Lock()
         self._looked_at = -LOOK_S
+        self._spec_version = ""  # at the store, of the spec that is here
 
     @property
     def address(self) -> str:
@@ -61,12 +62,17 @@ class Mirror:
         with self._mutex:
             if self.is_written_here or (not now and time.monotonic() - self._looked_at < LOOK_S):
                 return
-            self._fetch(RunPaths(self.root).spec.name)
+            self._fetch_spec()
             self._fetch_journal()
             self._looked_at = time.monotonic()
 
     def _fetch(self, name: str) -> None:
         self.store.fetch(name, self.root / name)
+
+    def _fetch_spec(self) -> None:
+        spec = RunPaths(self.root).spec
+        seen = self._spec_version if spec.exists() else ""
+        self._spec_version = self.store.fetch(spec.name, spec, seen)
 
     def _fetch_journal(self) -> None:
         (self.root / JOURNAL).mkdir(parents=True, exist_ok=True)

@@ -201,6 +201,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "strategy": _strategy,
     "workers": read_workers,
     "storage": _storage,
+    "storage_timeout": quantities.seconds,
     "budget": _budget,
     "priority": _positive,
     "max_share": _part,

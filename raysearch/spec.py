@@ -32,7 +32,8 @@ from raysearch.yamltext import read_yaml, write_yaml
 
 __all__ = ["Budget", "SearchSpec", "Workers", "apply_overrides", "load_spec", "make_spec", "trainable_name"]
 
-_FIELDS = {"stall_timeout": "stall_timeout_s"}
+_FIELDS = {name: f"{name}_s" for name in ("stall_timeout", "storage_timeout")}
+_KEYS = {field: key for key, field in _FIELDS.items()}
 _REQUIRED = {
     "trainable": "the class or function that trains, as module:attribute or path/to/file.py:attribute",
     "metric": "the name under which the trainable reports what is to be improved",
@@ -53,6 +54,7 @@ class SearchSpec:
         mode: "min" or "max": which direction of it is better.
         strategy: a recipe from `raysearch.strategies`.
         storage: folder or URL in which runs are kept.
+        storage_timeout_s: storage that fails, or is full, is tried again for so long before the search ends.
         priority: against other searches on the cluster, which is divided in its proportion.
         max_share: the most of the cluster that this search takes, also when it is alone; 0.5 is half.
         seed: of every random choice.
@@ -82,6 +84,7 @@ class SearchSpec:
     strategy: Recipe
     workers: Workers = field(default_factory=Workers)
     storage: str = "runs"
+    storage_timeout_s: float = 60.0
     budget: Budget = field(default_factory=Budget)
     priority: float = 1.0
     max_share: float = 1.0
@@ -132,6 +135,7 @@ class SearchSpec:
             "strategy": _strategy_form(self.strategy),
             "workers": self.workers.to_dict(),
             "storage": self.storage,
+            "storage_timeout": self.storage_timeout_s,
             "budget": dataclasses.asdict(self.budget),
             "priority": self.priority,
             "max_share": self.max_share,
@@ -296,7 +300,7 @@ def default_name(trainable: Any) -> str:
 
 
 def _alias(key: str) -> str:
-    return {"stall_timeout_s": "stall_timeout"}.get(key, key)
+    return _KEYS.get(key, key)
 
 
 def _space(value: Any, constraints: Any, notes: list[str]) -> Space:

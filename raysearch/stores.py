@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,16 +148,28 @@ class Store:
         """The file, opened for reading; raises FileNotFoundError if there is none."""
         return self._do(f"{key} cannot be read", lambda: self._system.open_input_stream(self._path(key)))
 
-    def fetch(self, key: str, target: Path) -> bool:
-        """Makes `target` a copy of the file, at once; False if there is none."""
-        content = self.get(key)
-        if content is None:
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        tmp = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-        tmp.write_bytes(content)
-        os.replace(tmp, target)
-        return True
+    def fetch(self, key: str, target: Path, seen: str = "") -> str:
+        """Makes `target` a copy of the file, at once, unless it still is the version `seen`.
+
+        Returns its version, which may be given as `seen` the next time; empty if there is no such file, or
+        the store tells no version.
+        """
+
+        def read() -> tuple[str, bytes | None]:
+            with self._system.open_input_file(self._path(key)) as file:
+                version = _version(file.metadata())
+                return version, None if version and version == seen else bytes(file.read())
+
+        try:
+            version, content = self._do(f"{key} cannot be read", read)
+        except FileNotFoundError:
+            return ""
+        if content is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            tmp = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+            tmp.write_bytes(content)
+            os.replace(tmp, target)
+        return version
 
     def listing(self, folder: str = "") -> dict[str, Entry]:
         """key -> entry of every file below `folder`, keys counted from here; empty if there is none."""
@@ -238,6 +250,12 @@ def open_store(address: Address | str) -> Store:
     except (OSError, ValueError) as error:
         raise StoreError(f"{address}: cannot be opened: {error}") from error
     return Store(address, system)
+
+
+def _version(said: Mapping[str, bytes] | None) -> str:
+    """What tells a file's contents from others it had under the same name; its time may be whole seconds."""
+    tags = {name.lower(): tag for name, tag in (said or {}).items()}
+    return tags.get("etag", b"").decode()
 
 
 def _s3(options: dict[str, str]) -> FileSystem:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
@@ -101,6 +102,21 @@ def read_yaml(text: str, source: str) -> Any:
             f"{source}: an anchor (&) stands inside what it names (*): a value cannot hold itself"
         )
     return value
+
+
+def read_mapping(file: Path, option: str, what: str) -> dict[str, Any]:
+    """What stands in the YAML file that an option names: `what`, as a mapping.
+
+    Raises:
+        SpecError: with the option and the file, for one that cannot be read or holds something else.
+    """
+    try:
+        found = read_yaml(file.read_text(encoding="utf-8"), file.name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{option} {file}: cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise SpecError(f"{option} {file}: holds {type(found).__name__}, not {what}")
+    return found
 
 
 def _holds_itself(value: Any, above: tuple[int, ...]) -> bool:

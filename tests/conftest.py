@@ -1,9 +1,15 @@
-"""What several test files share: one Ray cluster for the session, folders for runs, learning curves."""
+"""What several test files share: one Ray cluster for the session, folders for runs, learning curves.
+
+`make test` runs files of tests in several processes (pytest-xdist), each with a Ray cluster of its own
+from the first test that needs one; `pytest FILE` is one process.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +24,22 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("WANDB_MODE", "offline")
 
 BENCH = Path(__file__).parents[2] / "shared" / "bench"
+IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
+if IS_ONE_OF_SEVERAL:  # a cluster that a test starts is found by tests of the same process alone
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rs-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Deletes what the clusters of this process left, if it has a folder of its own for them."""
+    if IS_ONE_OF_SEVERAL:
+        shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files with most slow tests first: what takes longest must not be the last that is begun."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -69,7 +91,7 @@ def _session_cluster() -> Iterator[None]:
 
 @pytest.fixture
 def ray_cluster(_session_cluster: None) -> Iterator[None]:
-    """A local cluster of four CPUs, started once for all tests and connected to. Not to be shut down."""
+    """A local cluster of four CPUs, started once for the process and connected to. Not to be shut down."""
     import ray
 
     assert ray.is_initialized(), "an earlier test shut the session's cluster down"

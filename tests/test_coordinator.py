@@ -31,7 +31,6 @@ Story = Callable[[Coordinator], Coroutine[Any, Any, None]]
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], Coordinator]:
     """Runs a story with a coordinator of 20 one-iteration trials; nothing in it may take half a minute."""
     monkeypatch.setattr(Coordinator, "_restarted", lambda self: False)
-    monkeypatch.setattr(module, "RETRIES_S", (0.0,))
     spec = make_spec(
         trainable="tests:unused",
         space={"x": {"uniform": [0, 1]}},
@@ -41,6 +40,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], C
         name="run",
         storage=str(tmp_path),
         retries=0,
+        storage_timeout=0.3,  # three attempts
     )
 
     def run(story: Story) -> Coordinator:
@@ -145,7 +145,6 @@ def test_a_coordinator_waits_for_storage_that_is_out_of_reach_just_now(
         lease = (await c.exchange(Turn("w", want=1))).leases[0]
         await c.exchange(Turn("w", [completed(lease)], 0))
 
-    monkeypatch.setattr(module, "RETRIES_S", (0.0, 0.0))
     play(story)
     assert len(tries) == 3
     assert len(list(read_outcomes(tmp_path / "journal"))) == 1

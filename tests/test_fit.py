@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,35 +28,34 @@ class Flaky:
             raise self.error
 
 
-def fitted(monkeypatch: pytest.MonkeyPatch, *errors: BaseException | None) -> tuple[_Fit, list[Flaky]]:
-    monkeypatch.setattr(module, "RETRIES_S", (0.0, 0.0))
+def fitted(*errors: BaseException | None) -> tuple[_Fit, list[Flaky]]:
     left, made = [*errors], []
 
     def make() -> Any:
         made.append(Flaky(left.pop(0)))
         return made[-1]
 
-    fit = _Fit(make, threading.Event())
+    fit = _Fit(make, threading.Event(), patience_s=0.3)
     fit.start()
     fit.join(30)
     return fit, made
 
 
-def test_tune_is_begun_again_when_storage_failed_under_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tune_is_begun_again_when_storage_failed_under_it() -> None:
     gone = FileNotFoundError(2, "No such file or directory")
-    fit, made = fitted(monkeypatch, gone, OSError(28, "No space left on device"), None)
+    fit, made = fitted(gone, OSError(28, "No space left on device"), None)
     assert len(made) == 3
     assert not fit.is_alive()
 
 
-def test_tune_is_given_up_when_storage_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    fit, made = fitted(monkeypatch, *(OSError(28, f"full {i}") for i in range(9)))
+def test_tune_is_given_up_when_storage_does_not_come_back() -> None:
+    fit, made = fitted(*(OSError(28, f"full {i}") for i in range(9)))
     assert len(made) == 3
     assert str(fit.error) == "[Errno 28] full 2"
 
 
-def test_any_other_error_of_tune_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    fit, made = fitted(monkeypatch, ValueError("a callback's own"), None)
+def test_any_other_error_of_tune_ends_it_at_once() -> None:
+    fit, made = fitted(ValueError("a callback's own"), None)
     assert len(made) == 1
     assert str(fit.error) == "a callback's own"
 
@@ -109,3 +110,20 @@ def test_a_head_is_lost_when_it_was_out_of_reach_for_long_and_not_when_it_came_b
     assert not head.is_lost(now + 36)
     is_there = False
     assert next(second for second in range(37, 90) if head.is_lost(now + second)) == 77
+
+
+def test_a_search_that_waits_for_a_head_that_is_gone_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = SimpleNamespace(gcs_address="10.0.0.1:6379")
+    monkeypatch.setattr(module.ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(module, "is_reachable", lambda address: False)
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    monkeypatch.setattr(module, "WORD_S", 0.0)
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with module.last_words("/runs/one", told.put):
+        assert "go on with: raysearch resume /runs/one" in told.get(timeout=30)
+    monkeypatch.setattr(module, "WORD_S", 1e6)
+    with module.last_words("/runs/two", told.put):
+        pass
+    assert told.empty()

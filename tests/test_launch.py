@@ -16,6 +16,7 @@ import pytest
 import trainables
 
 import raysearch
+import raysearch.launch as launching
 from raysearch.errors import JournalBusyError, JournalError, RunError, SpecError, TrainableError
 from raysearch.executors.loading import can_pause, load_trainable, ship
 from raysearch.journal import Journal, read_outcomes
@@ -351,7 +352,15 @@ def test_a_full_disk_loses_no_acknowledged_outcome_and_the_run_goes_on_when_ther
             (small_disk / "filler").write_bytes(b"x" * (room.f_bavail * room.f_frsize))
 
     with pytest.raises((RunError, JournalError), match="No space left on device"):
-        search(small_disk, trainables.Heavy, samples=60, executor=executor, workers=2, on_status=fill)
+        search(
+            small_disk,
+            trainables.Heavy,
+            samples=60,
+            executor=executor,
+            workers=2,
+            storage_timeout="2s",
+            on_status=fill,
+        )
     before = outcomes(small_disk)
     assert before
     (small_disk / "filler").unlink()
@@ -362,3 +371,24 @@ def test_a_full_disk_loses_no_acknowledged_outcome_and_the_run_goes_on_when_ther
     final = [o.segment.id for o in after if o.status is not Status.LOST]
     assert len(final) == len(set(final))
     assert {o.segment.trial for o in after} == set(range(60))
+
+
+def test_results_are_waited_for_when_the_storage_is_away_just_as_the_search_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, away, run_inline = tmp_path / "run", tmp_path / "away", launching._run_inline
+
+    def run_and_go_away(*given: Any) -> dict[str, Any]:
+        last = run_inline(*given)
+        run.rename(away)
+        return last
+
+    def waits(patience_s: float) -> Iterator[float]:
+        yield 0.0
+        away.rename(run)
+        yield 0.0
+
+    monkeypatch.setattr(launching, "_run_inline", run_and_go_away)
+    monkeypatch.setattr(launching, "waits", waits)
+    assert len(search(tmp_path).trials()) == 9
+    assert not away.exists()

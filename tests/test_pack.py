@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysearch.fused import traced
+from raysearch.fused import judging, traced
 from raysearch.fused.alone import Alone, fresh
 from raysearch.fused.batches import Data
 from raysearch.fused.memory import is_out_of_memory
@@ -36,9 +36,10 @@ RULES: list[dict[str, Any]] = [
 @pytest.fixture(scope="module", params=[0, 1 << 30], ids=["traced", "as written"], autouse=True)
 def patience(request: pytest.FixtureRequest) -> Iterator[int]:
     """Steps before one is written down as a list of operations: everything holds with and without."""
-    before, traced.PATIENCE = traced.PATIENCE, request.param
+    before = traced.PATIENCE, judging.PATIENCE
+    traced.PATIENCE = judging.PATIENCE = request.param
     yield request.param
-    traced.PATIENCE = before
+    traced.PATIENCE, judging.PATIENCE = before
 
 
 def data_of(learner: Any) -> Data:
@@ -329,7 +330,8 @@ def test_steps_of_many_shapes_run_as_lists_once_they_are_known_to_agree(patience
     for _ in range(3):
         group.pack.iterate()
     known = KNOWN[learners.Perceptron, group.structure, traced.PATIENCE]
-    assert (known.any, known.refused) == (patience == 0, "")
+    for shapes in (known.steps, known.metrics):
+        assert (shapes.any, shapes.refused) == (patience == 0, "")
 
 
 def test_a_model_that_begins_to_clip_changes_the_list_and_nobody_else() -> None:

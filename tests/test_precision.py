@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_pack import CPU, Group, distance
 
-from raysearch.fused import traced
+from raysearch.fused import judging, traced
 from raysearch.fused.alone import Alone
 from raysearch.fused.fusable import examine
 
@@ -25,6 +25,7 @@ def test_half_precision_in_a_pack_is_half_precision_alone(
     patience: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(traced, "PATIENCE", patience)
+    monkeypatch.setattr(judging, "PATIENCE", patience)
     config = {**learners.CONFIG, "lr": 3e-3}
     group = Group(Half, config)
     for seed in range(3):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import trainables
-from test_wandb import written
+from wandb_runs import written
 
 import raysearch
 from raysearch.cli import main

@@ -44,6 +44,7 @@ constraints: ["net.layers * net.width <= 1024"]
 strategy: {name: caviar, samples: 100, max_iterations: 27, finish: off}
 workers: {count: 3, cpu: 2, gpu: 0.25, resources: {tpu: 1}}
 storage: runs/
+storage_timeout: 2m
 budget: {hours: 8, gpu_hours: 64, trials: 1000}
 seed: 7
 baseline: {lr: 1e-3, optimizer: sgd, net: {layers: 2, width: 64}}
@@ -95,6 +96,7 @@ def test_every_field_of_a_file_is_read(file: Path) -> None:
         strategy=Caviar(samples=100, max_iterations=27, finish=None),
         workers=Workers(3, 2.0, 0.25, {"tpu": 1.0}),
         storage="runs/",
+        storage_timeout_s=120.0,
         budget=Budget(8.0, 64.0, 1000),
         seed=7,
         baseline={"lr": 1e-3, "optimizer": "sgd", "net": {"layers": 2, "width": 64}},
@@ -120,16 +122,19 @@ def test_the_resolved_yaml_is_read_back_as_the_same_spec(file: Path) -> None:
 
 
 def test_keywords_and_their_yaml_are_the_same(file: Path) -> None:
-    spec = make_spec(**KEYWORDS, name="x", quota="1.5 GiB", workers=4, wandb="offline", stall_timeout_s=90)
+    timeouts = {"stall_timeout_s": 90, "storage_timeout_s": 600}
+    spec = make_spec(**KEYWORDS, name="x", quota="1.5 GiB", workers=4, wandb="offline", **timeouts)
     file.write_text(spec.to_yaml())
     assert load_spec(file) == spec
-    assert (spec.quota, spec.workers.count, spec.stall_timeout_s) == (1.5 * 2**30, 4, 90.0)
+    assert (spec.quota, spec.workers.count) == (1.5 * 2**30, 4)
+    assert (spec.stall_timeout_s, spec.storage_timeout_s) == (90.0, 600.0)
     assert spec.wandb == {"mode": "offline"}
 
 
 def test_what_is_not_said_has_a_default() -> None:
     spec = make_spec(**KEYWORDS, stall_timeout=None, quota=None, budget=None)
     assert (spec.name, spec.storage, spec.seed, spec.retries) == ("train", "runs", 0, 1)
+    assert spec.storage_timeout_s == 60.0
     assert (spec.workers, spec.budget) == (Workers("auto", 1.0, 0.0, {}), Budget(None, None, None))
     assert (spec.baseline, spec.isolate, spec.stall_timeout_s, spec.quota) == (None, False, None, None)
 

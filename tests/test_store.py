@@ -161,6 +161,23 @@ def test_each_file_of_a_journal_is_fetched_once(store: ObjectStore, machine: Cal
 
 
 @pytest.mark.usefixtures("machine")
+def test_a_spec_is_fetched_again_only_when_it_was_changed(store: ObjectStore) -> None:
+    place = open_store(store.address("runs/run"))
+    place.put("spec.yaml", b"samples: 12")
+    reader = mirror(store)
+    for _ in range(3):
+        reader.refresh(now=True)
+    assert store.gets("spec.yaml") == 1
+    place.put("spec.yaml", b"samples: 18")  # as long, and in the same second
+    reader.refresh(now=True)
+    assert (reader.root / "spec.yaml").read_bytes() == b"samples: 18"
+    (reader.root / "spec.yaml").unlink()
+    reader.refresh(now=True)
+    assert (reader.root / "spec.yaml").read_bytes() == b"samples: 18"
+    assert store.gets("spec.yaml") == 3
+
+
+@pytest.mark.usefixtures("machine")
 def test_many_small_logs_become_one_part_and_no_row_is_lost(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch, machine: Callable[[str], None]
 ) -> None:

@@ -1,74 +1,29 @@
-"""The real W&B client against a stand-in server: every row there once, whatever happened on the way."""
+"""The real W&B client against a stand-in server: what is there of a search, and where the key is."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import trainables
-from waiting import wait_for
+from wandb_runs import WANDB, there, written
 from wandb_standin import CANARY, StandIn
 
 import raysearch
 from raysearch.bench.report import outcomes
 from raysearch.cli import main
 from raysearch.errors import RunError
-from raysearch.journal import Journal
 from raysearch.tracking import settings
-from raysearch.tracking.companion import Companion, push, tracked
+from raysearch.tracking.companion import push, tracked
 from raysearch.tracking.feeds import SearchFeed, TrialFeeds, run_id
 from raysearch.tracking.granularity import level_of
 from raysearch.tracking.keys import find_key, taken_out
 from raysearch.tree import Outcome, Segment, Status, segment_id
-
-WANDB = "wandb: {mode: online, project: demo, entity: team, tags: [nightly]}\n"
-PATIENCE_S = 2.0
-
-
-def written(run: Path, trials: int, samples: int | None = None) -> dict[str, int]:
-    """A run of so many trials on disk; run's key -> its rows."""
-    run.mkdir(parents=True)
-    strategy = f"strategy: {{name: caviar, samples: {samples or trials}, max_iterations: 81}}\n"
-    space = "space: {lr: {loguniform: [1.0e-5, 1.0]}, dropout: {uniform: [0.0, 0.6]}}\n"
-    (run / "spec.yaml").write_text(f"name: demo\nmetric: loss\nmode: min\n{space}{strategy}{WANDB}")
-    made = [*outcomes(trials, 4)]
-    with Journal.create(run / "journal") as journal:
-        journal.append_event("start", {"raysearch": "0"}, 1000.0)
-        journal.append(made)
-        journal.append_event("end", {"ending": "complete"}, 2000.0)
-    return expected(made)
-
-
-def expected(made: Sequence[Outcome]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for outcome in made:
-        role = outcome.segment.role if outcome.segment.role != "search" else "trial"
-        key = f"{role}-{outcome.segment.trial}"
-        counts[key] = counts.get(key, 0) + len(outcome.curve["loss"])
-    return counts
-
-
-def there(server: StandIn) -> dict[str, int]:
-    """What the server has, by the key of the run; the search's own run left out. Each row must be there once."""  # noqa: E501
-    found = {}
-    for name in server.runs:
-        rows = server.rows(name)
-        assert [row["_step"] for row in rows] == [*range(len(rows))]
-        key = name.split("-", 2)[2]
-        if key != "search":
-            steps = [row["training_iteration"] for row in rows]
-            assert len({*steps}) == len(steps)
-            found[key] = len(rows)
-    return found
-
 
 # ---- what becomes of a search
 
@@ -120,71 +75,6 @@ def test_the_level_follows_the_number_of_trials() -> None:
     assert level_of(200).live
     assert (level_of(201).live, level_of(201).finalists) == (False, 50)
     assert level_of(1_000_000).rows == 10_000
-
-
-# ---- outages
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", ["down", "401", "hang"])
-def test_a_server_that_is_away_at_the_start_gets_everything_later(
-    server: StandIn, tmp_path: Path, fault: str
-) -> None:
-    counts = written(tmp_path / "run", 3)
-    server.fault = fault
-    assert push(tmp_path / "run", CANARY, PATIENCE_S) == 3
-    assert json.loads((tmp_path / "run/tracking/wandb.json").read_text())["trouble"]
-    server.fault = ""
-    assert push(tmp_path / "run", CANARY) == 0
-    assert there(server) == counts
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("rows", "fault"), [(1, "500"), (100, "down"), (100, "401"), (100, "429"), (10**6, "hang")]
-)
-def test_a_server_that_goes_away_on_the_way_or_at_the_end_gets_the_rest_later(
-    server: StandIn, tmp_path: Path, rows: int, fault: str
-) -> None:
-    counts = written(tmp_path / "run", 3)
-    server.fault_after = (min(rows, sum(counts.values())), fault)
-    push(tmp_path / "run", CANARY, PATIENCE_S)
-    assert server.fault == fault, "it went away while the run was sent"
-    server.fault = ""
-    assert push(tmp_path / "run", CANARY) == 0
-    assert there(server) == counts
-
-
-def test_a_tracking_process_that_is_killed_is_started_again_and_nothing_is_there_twice(
-    server: StandIn, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "spec.yaml").write_text(
-        f"name: demo\nmetric: loss\nmode: min\nspace: {{lr: {{uniform: [0, 1]}}}}\n{WANDB}"
-        "strategy: {name: caviar, samples: 8, max_iterations: 81}\n"
-    )
-    made = [*outcomes(8, 2)]
-    with Journal.create(run / "journal") as journal:
-        journal.append_event("start", {}, 1000.0)
-        journal.append(made[:5])
-        companion = Companion(run, CANARY)
-        wait_for(lambda: sum(there(server).values()) > 0)
-        os.killpg(companion.pid, signal.SIGKILL)
-        journal.append(made[5:])
-        wait_for(lambda: len(there(server)) >= 8)
-        journal.append_event("end", {"ending": "complete"}, 2000.0)
-    assert companion.close()
-    assert there(server) == expected(made)
-
-
-def test_a_search_does_not_wait_for_a_server_that_hangs(server: StandIn, tmp_path: Path) -> None:
-    written(tmp_path / "run", 3)
-    server.fault = "hang"
-    companion = Companion(tmp_path / "run", CANARY)
-    began = time.monotonic()
-    assert not companion.close(patience_s=1.0)
-    assert time.monotonic() - began < 20
 
 
 # ---- the key

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("wandb_workspaces", reason="the extra wandb-report is not installed")
-from test_wandb import written
+from wandb_runs import written
 from wandb_standin import CANARY, StandIn
 
 import raysearch

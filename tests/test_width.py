@@ -6,14 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
-from raysearch.fused.width import ALL, Width
+from raysearch.fused.width import ALL, STRETCH, Width
 
 
 def settle(seconds: Callable[[int, int], float], width: Width | None = None) -> tuple[int, int]:
     """(limit, step) in the end, where an iteration of n models in steps of s takes seconds(n, s)."""
     width = width or Width()
     for _ in range(100):
-        width.note(width.limit, seconds(width.limit, min(width.limit, width.step)))
+        models, step = width.limit, min(width.limit, width.step)
+        if left := width.stretch(models):
+            width.took(models, min(25, left), seconds(models, step))
+        else:
+            width.note(models, seconds(models, step))
     assert width.settled
     return width.limit, width.step
 
@@ -30,8 +34,10 @@ def overhead(fixed: float, each: float, strain: float = 0.0) -> Callable[[int, i
         (overhead(1.0, 0.05), (256, ALL)),
         (overhead(0.0, 1.0, strain=0.1), (1, 1)),
         (overhead(1.0, 1.0, strain=0.2), (4, 4)),
+        (overhead(1.0, 1.0, strain=0.05), (4, 4)),
+        (overhead(1.0, 1.0, strain=0.005), (16, ALL)),
     ],
-    ids=["free", "up to 256", "singly", "a few"],
+    ids=["free", "up to 256", "singly", "a few", "a few though all beat one", "all where a few gain little"],
 )
 def test_it_finds_how_many_to_take_at_once(
     seconds: Callable[[int, int], float], found: tuple[int, int]
@@ -39,12 +45,18 @@ def test_it_finds_how_many_to_take_at_once(
     assert settle(seconds) == found
 
 
+def told(width: Width, models: int, seconds: float) -> None:
+    width.took(models, width.stretch(models), seconds)
+
+
 def test_slow_moments_do_not_stop_it_and_the_first_iteration_of_a_width_does_not_count() -> None:
     width = Width()
-    for seconds, step in ((90, ALL), (9, ALL), (1, ALL), (1.5, 1), (4, 1)):
+    assert width.stretch(16) == STRETCH
+    width.took(16, 10, 9)  # the quickest step counts
+    for seconds, step in ((1, ALL), (1.5, 1), (1.2, 4)):
         assert width.step == step
-        width.note(16, seconds)
-    assert (width.step, width.limit, width.pays) == (ALL, 16, False)
+        told(width, 16, seconds)
+    assert (width.step, width.limit, width.pays, width.stretch(16)) == (ALL, 16, False, 0)
     times = {16: [9, 1], 64: [9, 9, 1.1], 256: [0, 9, 9, 9]}
     for limit, several in times.items():
         assert width.limit == limit
@@ -57,18 +69,18 @@ def test_slow_moments_do_not_stop_it_and_the_first_iteration_of_a_width_does_not
 
 def test_where_all_together_are_twice_as_fast_at_once_the_comparison_is_short() -> None:
     width = Width()
-    for seconds in (9, 1, 1, 2.5):
-        width.note(16, seconds)
+    told(width, 16, 1)
+    told(width, 16, 2.5)
     assert (width.step, width.compared, width.pays) == (ALL, True, True)
 
 
 def test_few_models_say_nothing_and_a_pack_that_is_not_full_nothing_of_its_width() -> None:
     width = Width()
-    for _ in range(10):
-        width.note(3, 0.001)
-    assert width.step == ALL
+    assert width.stretch(3) == 0
+    for seconds in (1, 15):
+        told(width, 15, seconds)
     for _ in range(20):
-        width.note(15, 15 / width.step if width.step > 1 else 15)
+        width.note(15, 1)
     assert (width.limit, width.step, width.settled) == (16, ALL, False)
 
 

@@ -51,6 +51,7 @@ class Chaos:
         self._log = scene_folder / f"driver-{seed}.log"
         self._undo: list[tuple[float, str, Undo]] = []
         self._started_at = 0.0
+        self._told = 0  # characters of the log that commands before this one have written
         self._scene: Scene
 
     def play(self, faults: int) -> Tally:
@@ -126,22 +127,27 @@ class Chaos:
         """The command ended of itself: because it was just started on a bad disk, or because of a defect."""
         said = _last_line(self._log)
         disk_is_bad = any(name in ON_DISK for _, name, _ in self._undo)
-        is_young = time.monotonic() - self._started_at < YOUNG_S
         self._say(f"the command ended: {said}")
-        if disk_is_bad and is_young and said.startswith("error:"):
+        if disk_is_bad and self._is_young() and said.startswith("error:"):
             self.tally.refused += 1
             time.sleep(AGAIN_S)
         else:
             self.tally.hands.append(said)
             self._mend(float("inf"))
 
+    def _is_young(self) -> bool:
+        return time.monotonic() - self._started_at < YOUNG_S
+
     def _new_cluster(self) -> None:
         """Waits for the command to say that the cluster is gone, and makes a new one."""
-        scene = self._scene
+        scene, is_young = self._scene, self._is_young()
         with contextlib.suppress(Exception):
             scene.driver.wait(GONE_S)
         said = _last_line(self._log)
-        if scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in said:
+        told = self._log.read_text(errors="replace")[self._told :]
+        if is_young and "no Ray cluster answers" in said:  # it had not come to search yet
+            self.tally.refused += 1
+        elif scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in told:
             self.tally.hands.append(f"the head was killed, and the command said: {said}")
             scene.driver.kill()
             scene.driver.wait()
@@ -158,6 +164,7 @@ class Chaos:
 
     def _start(self, verb: str, what: str) -> Any:
         self._started_at = time.monotonic()
+        self._told = len(self._log.read_text(errors="replace")) if self._log.exists() else 0
         command = [sys.executable, "-m", "raysearch.cli", verb, what, "--address", self._machines.address]
         return self._machines.popen(command, self._log)
 

@@ -14,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from raysearch.errors import RaysearchError
+from raysearch.errors import RaysearchError, SpecError, unknown
 
 MARK = "figures:"
 
@@ -66,6 +66,16 @@ def cluster(cpus: int) -> Iterator[Path]:
 def peak_mb() -> float:
     """This process's peak resident memory."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def chosen(names: str | None, contenders: Iterable[str]) -> list[str]:
+    """The methods that --methods names, with commas; all if it is not given. Raises SpecError."""
+    known = list(contenders)
+    asked = names.split(",") if names else known
+    for name in asked:
+        if name not in known:
+            raise SpecError(unknown("method", name, known))
+    return asked
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str], as_json: bool) -> None:

@@ -19,8 +19,7 @@ from statistics import median
 from typing import Any
 
 from raysearch.bench import raising
-from raysearch.bench.contest import contend, show
-from raysearch.errors import SpecError, unknown
+from raysearch.bench.contest import chosen, contend, show
 
 STARTS = (3e-5, 3e-4, 3e-3, 3e-2)
 GRID = tuple(10 ** (-4.5 + i / 4) for i in range(13))  # 3e-5 to 3e-2
@@ -68,10 +67,7 @@ class Cache:
 def main(args: Sequence[str]) -> int:
     """Runs the benchmark as the command line says."""
     options = _parser().parse_args(list(args))
-    names = options.methods.split(",") if options.methods else NAMES
-    for name in names:
-        if name not in NAMES:
-            raise SpecError(unknown("method", name, NAMES))
+    names = chosen(options.methods, NAMES)
     starts = [float(s) for s in options.starts.split(",")]
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     cache = Cache(options.cache)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.bench.contest import show
+from raysearch.bench.contest import chosen, show
 from raysearch.errors import SpecError, unknown
 from raysearch.space import Space
 from raysearch.strategies.panda import Panda
@@ -122,10 +122,7 @@ CONTENDERS: Mapping[str, Contender] = {
 def main(args: Sequence[str]) -> int:
     """Runs the benchmark as the command line says."""
     options = _parser().parse_args(list(args))
-    names = options.methods.split(",") if options.methods else list(CONTENDERS)
-    for name in names:
-        if name not in CONTENDERS:
-            raise SpecError(unknown("method", name, CONTENDERS))
+    names = chosen(options.methods, CONTENDERS)
     trees = read_trees(options.file, options.metric)
     rows = [{"contender": name, **measure(CONTENDERS[name], trees)} for name in names]
     notes = [f"last {options.metric}, higher is better; {len(trees)} seeds, every choice as a start"]

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.bench.contest import show
+from raysearch.bench.contest import chosen, show
 from raysearch.bench.curves import Columns, read_tables
 from raysearch.bench.rivals import FullTrainings, OneEpoch, RayAsha, shuffled
-from raysearch.errors import SpecError, unknown
 from raysearch.executors.simulated import Faults, Floats, RowsOf, Simulator, Table
 from raysearch.strategies.base import Strategy
 from raysearch.strategies.caviar import Caviar
@@ -75,10 +74,7 @@ CONTENDERS: Mapping[str, Contender] = {
 def main(args: Sequence[str]) -> int:
     """Runs the benchmark as the command line says."""
     options = _parser().parse_args(list(args))
-    names = options.methods.split(",") if options.methods else list(CONTENDERS)
-    for name in names:
-        if name not in CONTENDERS:
-            raise SpecError(unknown("method", name, CONTENDERS))
+    names = chosen(options.methods, CONTENDERS)
     tables = read_tables(options.file, _columns(options))
     at = [float(a) for a in options.at.split(",")]
     faults = Faults(options.worker_dies, options.fails, options.diverges)

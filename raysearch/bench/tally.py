@@ -15,7 +15,7 @@ class Tally:
 
     Attributes:
         resumes: commands started again after a fault that ended the command.
-        refused: of those, commands that found the disk still full or away, said so, and were started again.
+        refused: of those, commands that found the disk full or away or the head gone, and said so at once.
         hands: times the command ended with no fault to it; each would have needed somebody.
     """
 

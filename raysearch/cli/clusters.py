@@ -9,6 +9,7 @@ import typer
 
 from raysearch.cli import options, submitting
 from raysearch.cli.output import say
+from raysearch.cli.travel import Travel, with_travel
 from raysearch.errors import RunError, SpecError
 
 app = typer.Typer(
@@ -92,21 +93,17 @@ def render(
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
+@with_travel
 def submit(
     words: options.JobCommand,
+    travel: Travel,
     address: options.Address = None,
     wait: options.FollowJob = True,
-    working_dir: options.WorkingDir = None,
-    exclude: options.Exclude = None,
-    pip: options.Pip = None,
-    py_module: options.PyModule = None,
-    runtime_env: options.RuntimeEnv = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Run any raysearch command on a cluster: raysearch cluster submit -- resume s3://bucket/runs/first."""
-    travel = submitting.Travel(working_dir, exclude or (), pip or (), py_module or (), runtime_env)
     run = words[1] if words[0] == "resume" and len(words) > 1 else ""
-    parcel = travel.parcel(None, working_dir or Path())
+    parcel = travel.parcel(None, travel.working_dir or Path())
     submitting.start(["raysearch", *words], parcel, run, address, wait, as_json)
 
 

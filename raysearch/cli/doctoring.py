@@ -146,7 +146,7 @@ def _on_the_cluster(
     as_json: bool,
 ) -> None:
     """The same look as a small job, since this machine is not part of the cluster."""
-    from raysearch.cli.submitting import Travel
+    from raysearch.cli.travel import Travel
     from raysearch.cluster import jobs as cluster
     from raysearch.cluster.packing import Parcel, folder_and_spec
 

@@ -13,7 +13,8 @@ from typer import Argument, Option
 from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json
 from raysearch.cli.searching import follow, how_of
-from raysearch.errors import RunError, SpecError
+from raysearch.errors import RunError
+from raysearch.yamltext import read_mapping
 
 if TYPE_CHECKING:
     from raysearch.launch import How
@@ -128,7 +129,7 @@ def _spec(
         load(root),
         day=day_of(time.time()),
         challengers=challengers,
-        incumbent=None if config is None else _read_config(config),
+        incumbent=None if config is None else read_mapping(config, "--config", "names and values"),
         screen="auto" if screen is None else screen or None,
         weights=_elsewhere(memory),
         **rules,
@@ -146,18 +147,6 @@ def _elsewhere(memory: str | None) -> dict[str, float]:
     from raysearch.remembering import importance_everywhere
 
     return importance_everywhere(Memory(memory).records().good)
-
-
-def _read_config(file: Path) -> dict[str, Any]:
-    from raysearch.yamltext import read_yaml
-
-    try:
-        found = read_yaml(file.read_text(encoding="utf-8"), file.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"--config {file}: cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise SpecError(f"--config {file}: holds {type(found).__name__}, not names and values")
-    return found
 
 
 def _run(folder: Path, spec: SearchSpec, how: How, goes_on: bool, as_json: bool) -> Verdict:

@@ -12,7 +12,8 @@ import typer
 
 from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json, say
-from raysearch.cli.submitting import Travel, check_submit_options, goes_to_cluster, submit_launch
+from raysearch.cli.submitting import check_submit_options, goes_to_cluster, submit_launch
+from raysearch.cli.travel import Travel, with_travel
 from raysearch.cluster.versions import submitted_note
 from raysearch.errors import SpecError, unknown
 from raysearch.mirror import shown
@@ -30,8 +31,10 @@ BUDGETS = ("hours", "gpu_hours", "cpu_hours", "money")
 UNFIT_SHOWN = 5
 
 
+@with_travel
 def launch(
     spec: options.Spec,
+    travel: Travel,
     name: options.Name = None,
     storage: options.Storage = None,
     workers: options.Workers = None,
@@ -49,14 +52,8 @@ def launch(
     as_json: options.AsJson = False,
     submit: options.Submit = False,
     wait: options.FollowJob = True,
-    working_dir: options.WorkingDir = None,
-    exclude: options.Exclude = None,
-    pip: options.Pip = None,
-    py_module: options.PyModule = None,
-    runtime_env: options.RuntimeEnv = None,
 ) -> None:
     """Start a search from its spec and follow it to its end, here or as a job on a cluster."""
-    travel = Travel(working_dir, exclude or (), pip or (), py_module or (), runtime_env)
     submit = goes_to_cluster(submit, address)
     check_submit_options(submit, travel)
     how = how_of(executor, local, address, checks=not skip_checks)
@@ -241,14 +238,9 @@ def _with_space(root: Path, spec: SearchSpec, file: Path) -> SearchSpec:
     """`spec` with the space in a YAML file: under `space:`, or all that is in it."""
     from raysearch.notation import PlacedError
     from raysearch.spec import make_spec
-    from raysearch.yamltext import read_yaml
+    from raysearch.yamltext import read_mapping
 
-    try:
-        written = read_yaml(file.read_text(encoding="utf-8"), file.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"--space {file}: cannot be read: {error}") from None
-    if not isinstance(written, dict):
-        raise SpecError(f"--space {file}: holds {type(written).__name__}, not a mapping of names to domains")
+    written = read_mapping(file, "--space", "a mapping of names to domains")
     is_spec = isinstance(written.get("space"), dict)
     space, constraints = (written["space"], written.get("constraints")) if is_spec else (written, None)
     fields = {

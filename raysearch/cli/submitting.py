@@ -6,12 +6,12 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from raysearch.cli.output import command, print_json, say
+from raysearch.cli.travel import Travel
 from raysearch.errors import ClusterError, RunError, SpecError, StoreError
 
 if TYPE_CHECKING:
@@ -20,34 +20,6 @@ if TYPE_CHECKING:
     from raysearch.spec import SearchSpec
 
 INTERRUPTED = 130
-
-
-@dataclass(frozen=True, slots=True)
-class Travel:
-    """What a job gets of this machine, as the options say it."""
-
-    working_dir: Path | None = None
-    excludes: Sequence[str] = ()
-    pip: Sequence[str] = ()
-    py_modules: Sequence[str] = ()
-    runtime_env: Path | None = None
-
-    def given(self) -> list[str]:
-        """The options that were given, for who did not ask for a job."""
-        named = {
-            "--working-dir": self.working_dir,
-            "--exclude": self.excludes,
-            "--pip": self.pip,
-            "--py-module": self.py_modules,
-            "--runtime-env": self.runtime_env,
-        }
-        return [name for name, value in named.items() if value]
-
-    def parcel(self, trainable: Any, folder: Path) -> Parcel:
-        """Packed for a search of `trainable` out of `folder`."""
-        from raysearch.cluster.packing import pack
-
-        return pack(trainable, folder, self.excludes, self.pip, self.py_modules, self.runtime_env)
 
 
 @dataclass(frozen=True, slots=True)

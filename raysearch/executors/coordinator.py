@@ -19,6 +19,7 @@ from typing import Any
 import ray
 
 from raysearch.cluster.room import alive, draining
+from raysearch.durable import waits
 from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RaysearchError, StoreError
 from raysearch.exchange import Lease, Reply
 from raysearch.executors.door import Address, is_allowed, open_door
@@ -39,7 +40,6 @@ VERDICT_S = 60.0  # how long Ray may take to see that a node is dead
 NODES_S = 1.0  # between two looks for nodes that are about to go
 PAUSE_S = 10.0  # a longer gap between two looks at the workers is the coordinator's own
 COLLECT_S = 20.0  # between two collections of checkpoints
-RETRIES_S = (0.2, 1.0, 3.0, 5.0, *[10.0] * 5)  # waits between attempts at storage that fails
 
 
 class Coordinator:
@@ -48,6 +48,7 @@ class Coordinator:
     def __init__(self, setup: Setup, job: Job) -> None:
         self._job = job
         self._claim = setup.claim
+        self._patience_s = setup.spec.storage_timeout_s
         self._session = _opened(setup)
         self._search = self._session.search
         self._life = f"{os.getpid()}-{time.time_ns()}"
@@ -319,7 +320,7 @@ class Coordinator:
 
     async def _written(self, outcomes: list[Outcome]) -> bool:
         """Appends to the journal; on a full disk makes room and tries again before it gives up."""
-        for wait in (*RETRIES_S, None):
+        for wait in (*waits(self._patience_s), None):
             try:
                 await asyncio.to_thread(self._session.journal.append, outcomes)
                 return True
@@ -385,7 +386,7 @@ class Coordinator:
 
 def _opened(setup: Setup) -> Session:
     """The run, which was there a moment ago; waits a while for storage that fails just now."""
-    for wait in RETRIES_S:
+    for wait in waits(setup.spec.storage_timeout_s):
         try:
             return Session.open(setup, time.time())
         except (JournalError, CheckpointError, StoreError, OSError) as error:

@@ -25,6 +25,7 @@ from raysearch.executors.saving import Saving
 from raysearch.executors.trainees import Crew, Leaver
 from raysearch.fused import files
 from raysearch.fused.fusable import Verdict, examine
+from raysearch.fused.memory import keep_what_is_freed
 from raysearch.standings import FINALS
 from raysearch.tree import Outcome, Status
 
@@ -220,6 +221,7 @@ def fused_loop(
     Raises:
         TrainableError: the learner's data are not what they should be.
     """
+    keep_what_is_freed()
     data, device = learner.prepared()
     plain = learner.plain()
     try:

@@ -284,9 +284,8 @@ class Crew:
 
     def iterate(self, team: Team) -> list[Leaver]:
         """One iteration of a pack; returns those who are through with their leases."""
-        team.pack.width = team.width.step
         began = time.perf_counter()
-        reports = team.pack.iterate()
+        reports = team.pack.iterate(team.width)
         seconds = time.perf_counter() - began
         if team.pack.ran_out:
             team.width.ran_out(team.pack.width)

@@ -26,9 +26,10 @@ from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayEr
 from raysearch.cluster.connect import is_reachable
 from raysearch.cluster.pulse import SILENT_S, Pulse
 from raysearch.cluster.room import alive, brought
+from raysearch.durable import waits
 from raysearch.errors import ClusterLostError, RaysearchError, RunError, TrainableError
 from raysearch.exchange import Reply
-from raysearch.executors.coordinator import BEAT_S, RETRIES_S, start_coordinator
+from raysearch.executors.coordinator import BEAT_S, start_coordinator
 from raysearch.executors.door import DoorLink
 from raysearch.executors.environment import environment
 from raysearch.executors.fleet import Fleet, Member, Orders
@@ -58,6 +59,7 @@ TUNE_ENVIRONMENT = {
 ANSWER_S = 10.0  # without an answer for so long, the driver looks whether there still is a cluster
 LOOK_S = 5.0  # between two looks at the head while there are answers
 LOST_S = 40.0  # a head that is away for longer is lost; Ray ends its processes after 60 s
+WORD_S = 50.0  # a search that still waits for something then says how to go on, before Ray ends it
 LASTED_S = 60.0  # a Tune that ran for so long is given all its attempts again
 GOODBYE_S = 5.0  # for the last word of a worker that goes
 SILENT = "node {} ({}) has not answered for {:g} s: no worker is started there until it does"
@@ -272,7 +274,8 @@ def run_tune(
         extra = [*callbacks, Deaths(coordinator, roster), Silent()]
         placements = [share.placement(pulse) for share in fleet.shares]
         with _room_for_tune(setup.run):
-            fit = _Fit(lambda: _tuner(setup, name, roster, placements, over, extra), over)
+            make = functools.partial(_tuner, setup, name, roster, placements, over, extra)
+            fit = _Fit(make, over, setup.spec.storage_timeout_s)
         with (
             environment(**TUNE_ENVIRONMENT),
             _logged(RunPaths(setup.run).logs / "tune.log"),
@@ -306,16 +309,17 @@ def run_tune(
 class _Fit(threading.Thread):
     """`Tuner.fit` beside the driver's own loop; again, after a while, when storage or a worker failed it."""
 
-    def __init__(self, make: Callable[[], tune.Tuner], over: threading.Event) -> None:
-        """The first tuner is made here and now: who makes it raises."""
+    def __init__(self, make: Callable[[], tune.Tuner], over: threading.Event, patience_s: float) -> None:
+        """The first tuner is made here: who makes it raises. `patience_s`: with storage that fails."""
         super().__init__(daemon=True, name="tuner")
         self._make = make
         self._over = over
+        self._patience_s = patience_s
         self._tuner: tune.Tuner | None = make()
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        waits = iter(RETRIES_S)
+        left = waits(self._patience_s)
         while True:
             began = time.monotonic()
             try:
@@ -327,8 +331,8 @@ class _Fit(threading.Thread):
                     return
             self._tuner = None
             if time.monotonic() - began > LASTED_S:
-                waits = iter(RETRIES_S)
-            wait = next(waits, None)
+                left = waits(self._patience_s)
+            wait = next(left, None)
             if wait is None or self._over.wait(wait):
                 return
 
@@ -442,13 +446,34 @@ class _Head:
         self._address = address
         self._looked_at = self._reached_at = time.monotonic()
 
-    def is_lost(self, now: float) -> bool:
-        """True if it could not be reached for so long that it will hardly come back."""
+    def is_lost(self, now: float, after: float = LOST_S) -> bool:
+        """True if it could not be reached for so many seconds that it will hardly come back."""
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             if is_reachable(self._address):
                 self._reached_at = now
-        return now - self._reached_at > LOST_S
+        return now - self._reached_at > after
+
+
+@contextlib.contextmanager
+def last_words(run: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Says how to go on with the run where the head is gone while a call to Ray waits for it.
+
+    Such a call does not come back: Ray ends this process, and says nothing of the run.
+    """
+    head, over = _Head(ray.get_runtime_context().gcs_address), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            if head.is_lost(time.monotonic(), WORD_S):
+                say(f"error: {_gone(run)}")
+                return
+
+    threading.Thread(target=watch, daemon=True, name="head").start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _answer(reference: Any, run: str) -> Any:

@@ -21,11 +21,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from raysearch.fused.layers import LAYERS, Attention, is_batched
 from raysearch.fused.randomness import current
 
 _CHANNEL_DROPOUTS = {functional.dropout1d: 1, functional.dropout2d: 2, functional.dropout3d: 3}
-_CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
-_POOLS = (torch.max_pool2d, functional.avg_pool2d, functional.adaptive_avg_pool2d)
 _attend: Callable[..., Any] = functional.scaled_dot_product_attention
 _cross_entropy: Callable[..., Any] = functional.cross_entropy
 _dropout: Callable[..., Any] = functional.dropout
@@ -52,11 +51,6 @@ def _in_place() -> Iterator[None]:
     finally:
         for name, original in names.items():
             setattr(functional, name, original)
-
-
-def is_batched(value: Any) -> bool:
-    """True for a tensor that stands for one of several inside `vmap`."""
-    return isinstance(value, Tensor) and torch._C._functorch.is_batchedtensor(value)
 
 
 # ---- dropout and loss
@@ -152,88 +146,7 @@ def _is_small(input: Tensor, target: Tensor) -> bool:
     return plain and input.device.type == "cpu" and input.dtype == torch.float32
 
 
-# ---- many models in one call
-
-
-class _Vectorised(torch.autograd.Function):
-    """A function with a rule of its own for `vmap`; never called outside of one."""
-
-    @staticmethod
-    def forward(*args: Any) -> Any:
-        raise NotImplementedError("only for batched tensors")
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        raise NotImplementedError("only for batched tensors")
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        raise NotImplementedError("only for batched tensors")
-
-
-class _Convolution(_Vectorised):
-    @staticmethod
-    def vmap(info: Any, dims: Any, convolve: Any, x: Tensor, weight: Tensor, bias: Any, *rest: Any) -> Any:
-        """A grouped convolution: the models' channels side by side, channels last in memory."""
-        models = info.batch_size
-        *between, groups = rest
-        weight = _stacked(weight, dims[2], models, 0).flatten(0, 1)
-        bias = None if bias is None else _stacked(bias, dims[3], models, 0).flatten()
-        x = _channels_last(_stacked(x, dims[1], models, 1).flatten(1, 2))
-        y = convolve(x, weight, bias, *between, groups * models)
-        return y.unflatten(1, (models, -1)), 1
-
-
-class _Pool(_Vectorised):
-    @staticmethod
-    def vmap(info: Any, dims: Any, pool: Any, x: Tensor, args: tuple[Any, ...], settings: Any) -> Any:
-        """The models' channels side by side."""
-        y = pool(x.movedim(dims[1], 1).flatten(1, 2), *args, **settings)
-        return y.unflatten(1, (info.batch_size, -1)), 1
-
-
-class _Attention(_Vectorised):
-    @staticmethod
-    def vmap(
-        info: Any, dims: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, causal: bool, *rest: Any
-    ) -> Any:
-        """The models' examples one after the other."""
-        models = info.batch_size
-        q, k, v = (_stacked(t, d, models, 0) for t, d in zip((q, k, v), dims[:3], strict=True))
-        if mask is not None and dims[3] is not None:
-            mask = _stacked(mask, dims[3], models, 0)
-            mask = mask.view(models, *[1] * (q.dim() - mask.dim()), *mask.shape[1:]).flatten(0, 1)
-        lead = q.shape[1]
-        flat = [t.flatten(0, 1) for t in (q, k, v)]
-        y = _attend(*flat, attn_mask=mask, is_causal=causal, scale=rest[0], enable_gqa=rest[1])
-        return y.unflatten(0, (models, lead)), 0
-
-
-def _convolution(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def convolve(
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Tensor:
-        args = (input, weight, bias, stride, padding, dilation, groups)
-        if is_batched(weight) and input.dim() == weight.dim():
-            return _Convolution.apply(original, *args)  # type: ignore[no-untyped-call, no-any-return]
-        return original(*args)
-
-    return convolve
-
-
-def _pool(original: Callable[..., Any]) -> Callable[..., Any]:
-    def pool(input: Tensor, *args: Any, **settings: Any) -> Any:
-        if is_batched(input) and input.dim() == 4:
-            return _Pool.apply(original, input, args, settings)  # type: ignore[no-untyped-call]
-        return original(input, *args, **settings)
-
-    return pool
+# ---- attention
 
 
 def attention(
@@ -252,7 +165,7 @@ def attention(
         return _attention_with_dropout(query, key, value, attn_mask, dropout_p, is_causal, scale)
     if is_batched(query) and query.dim() == 4:
         args = (query, key, value, attn_mask, is_causal, scale, enable_gqa)
-        return _Attention.apply(*args)  # type: ignore[no-untyped-call, no-any-return]
+        return Attention.apply(*args)  # type: ignore[no-untyped-call, no-any-return]
     found: Tensor = _attend(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
     )
@@ -278,22 +191,10 @@ def _attention_with_dropout(
     return dropout(scores.softmax(-1), p) @ value
 
 
-def _stacked(value: Tensor, dim: int | None, models: int, at: int) -> Tensor:
-    """The models' dimension at `at`, also where they share the value."""
-    if dim is not None:
-        return value.movedim(dim, at)
-    return value.unsqueeze(at).expand(*value.shape[:at], models, *value.shape[at:])
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-
-
 _REPLACED: dict[Any, Callable[..., Any]] = {
     _dropout: dropout,
     _cross_entropy: cross_entropy,
     _attend: attention,
     **{original: _channel_dropout(original, space) for original, space in _CHANNEL_DROPOUTS.items()},
-    **{original: _convolution(original) for original in _CONVOLUTIONS},
-    **{original: _pool(original) for original in _POOLS},
+    **LAYERS,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import resource
 import sys
@@ -12,6 +13,9 @@ import torch
 MEMINFO = Path("/proc/meminfo")
 NO_MEMORY = ("out of memory", "can't allocate memory")
 CGROUP = Path("/sys/fs/cgroup")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+MAPPED_FROM = 64 << 20  # bytes: tensors from this size on are given back to the system at once
+KEPT = 256 << 20  # of what is free at the end of the heap
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -20,6 +24,19 @@ def free_bytes(device: torch.device) -> int | None:
         return int(torch.cuda.mem_get_info(device)[0])
     limits = [limit for limit in (_available(MEMINFO), _left_in_group(CGROUP)) if limit is not None]
     return min(limits, default=None)
+
+
+def keep_what_is_freed() -> bool:
+    """Has the C library keep a step's memory for the next one; True if it does so.
+
+    Else it gives tensors of a few megabytes back at once, and every step pays for pages that are new, which
+    costs several times what adding two such tensors does.
+    """
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # no glibc
+        return False
+    return bool(set_option(M_MMAP_THRESHOLD, MAPPED_FROM) and set_option(M_TRIM_THRESHOLD, KEPT))
 
 
 def peak_bytes(device: torch.device) -> int:

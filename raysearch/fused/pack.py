@@ -6,6 +6,7 @@ hyper-parameters, seed, age and order of examples, and what one does changes not
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,14 +16,17 @@ from torch import Tensor, nn
 
 from raysearch.fused.batches import Data
 from raysearch.fused.engine import Engine, Inputs
+from raysearch.fused.judging import Judge
 from raysearch.fused.memory import free_bytes, is_out_of_memory, peak_bytes
 from raysearch.fused.rows import Layout, Row, Rows
 from raysearch.fused.step import Block, step_by
 from raysearch.fused.stepping import Describes, Member, Plan, Report, judged, make_plan
 from raysearch.fused.structure import Lifting, Structure
 from raysearch.fused.traced import Steps, Traces, Unfit, rounded
+from raysearch.fused.width import Width
 
 ROOM_AT_FIRST = 8
+JUDGED = 16  # models whose metrics are computed together on a CPU
 FEW = 2  # models that take less time one after the other than vectorised
 HEAVY_S = 0.004  # a step: beyond it the time goes into computing, not into what a list of operations saves
 
@@ -87,7 +91,7 @@ class Pack:
     @property
     def refused(self) -> str:
         """Why its steps run as they are written, in words; empty where nothing stands against a list."""
-        return self._traces.refused
+        return self._traces.steps.refused
 
     def fits(self, models: int) -> bool:
         """True if there is memory for so many models, as far as what it has used so far tells.
@@ -129,22 +133,32 @@ class Pack:
 
     # ---- training
 
-    def iterate(self) -> list[Report | Exception]:
+    def iterate(self, ways: Width | None = None) -> list[Report | Exception]:
         """Trains every model for one iteration; its metrics, or what went wrong with it, in their order.
 
         `train_loss` is the mean loss of the iteration's steps. A model that failed is to be taken out.
+
+        Args:
+            ways: says how many models a step should take, and is told how long steps took.
         """
-        width = self.width if self._traces.any or len(self) > FEW else 1
-        spare, began = self._spare(width), time.perf_counter()
+        ways = ways or Width(compared=True)
+        spare, began = self._spare(self._width(ways)), time.perf_counter()
         plan = make_plan(self._learner, self.members, self._data, self._device)
         if spare:
             plan = plan.padded(len(self) + spare)
         run = _Iteration(plan, torch.zeros(len(self) + spare, device=self._device))
+        at = 0
+        while at < plan.steps:
+            stretch = ways.stretch(len(self))
+            until = min(plan.steps, at + stretch) if stretch else plan.steps
+            seconds = self._train_all(run, self._width(ways), at, until, spare)
+            if stretch and math.isfinite(seconds):
+                ways.took(len(self), until - at, seconds)
+            at = until
         reports: list[Report | Exception] = [{} for _ in self.members]
+        width = self._width(ways)
         for first in range(0, len(self), width):
-            stop = min(len(self), first + width)
-            self._train(run, first, stop, 0, spare if stop == len(self) else 0)
-            self._judge(reports, first, stop)
+            self._judge_all(reports, first, min(len(self), first + width))
         for place, loss in enumerate((run.losses[: len(self)] / plan.steps).tolist()):
             self.members[place].at += 1
             report = reports[place]
@@ -153,9 +167,13 @@ class Pack:
         self._step_s = (time.perf_counter() - began) / plan.steps
         return [run.failed.get(place, report) for place, report in enumerate(reports)]
 
+    def _width(self, ways: Width) -> int:
+        few = len(self) <= FEW and not self._traces.steps.any
+        return 1 if few else min(self.width, ways.step)
+
     def _spare(self, width: int) -> int:
         """Rows of nobody that train along, so that steps are of few shapes, where that costs little."""
-        if self._traces.refused or self._step_s > HEAVY_S or len(self) > width:
+        if self._traces.steps.refused or self._step_s > HEAVY_S or len(self) > width:
             return 0
         return min(rounded(len(self)), self._rows.capacity) - len(self)
 
@@ -176,27 +194,40 @@ class Pack:
         losses = (run.losses / plan.steps).tolist()
         return [{"train_loss": loss, **report} for loss, report in zip(losses, reports, strict=True)]
 
-    def _train(self, run: _Iteration, first: int, stop: int, step: int, spare: int = 0) -> None:
-        """The steps from `step` on. Where one goes wrong, nothing has moved: halves go on from there."""
+    def _train_all(self, run: _Iteration, width: int, step: int, until: int, spare: int) -> float:
+        """Steps `step` to `until` - 1 of all models; seconds of the quickest, infinite where some failed."""
+        seconds = 0.0
+        for first in range(0, len(self), width):
+            stop = min(len(self), first + width)
+            whole = stop - first == len(self)
+            seconds += self._train(run, first, stop, step, until, spare if whole else 0)
+        return seconds
+
+    def _train(self, run: _Iteration, first: int, stop: int, step: int, until: int, spare: int = 0) -> float:
+        """As `_train_all`. Where a step goes wrong, nothing has moved: halves go on from there."""
+        quickest = math.inf
         try:
             self._engine.train()
             block = self._block(run.plan, first, stop + spare)
-            take = Steps(self._traces, block, self._plain_step)
-            for _ in range(step, run.plan.steps):
+            take = Steps(self._traces.steps, block, self._plain_step)
+            for _ in range(step, until):
+                began = time.perf_counter()
                 run.losses[first : stop + spare] += self._safely(take, step, block)
+                quickest = min(quickest, time.perf_counter() - began)
                 step += 1
-            return
+            return quickest
         except Exception as error:  # noqa: BLE001  (the user's loss may raise anything)
             if stop - first == 1 and not spare:
-                run.failed[first] = error
-                return
+                run.failed.setdefault(first, error)
+                return math.inf
             self._note(error, stop - first)
         if stop - first == 1:
-            self._train(run, first, stop, step)
-            return
+            self._train(run, first, stop, step, until)
+            return math.inf
         middle = (first + stop) // 2
-        self._train(run, first, middle, step)
-        self._train(run, middle, stop, step)
+        self._train(run, first, middle, step, until)
+        self._train(run, middle, stop, step, until)
+        return math.inf
 
     def _safely(self, take: Steps, step: int, block: Block) -> Tensor:
         kept = [value[block.first : block.stop] for value in self._rows.kept.values()]
@@ -209,6 +240,13 @@ class Pack:
             if isinstance(error, Unfit):
                 return take(step)
             raise
+
+    def _judge_all(self, reports: list[Report | Exception], first: int, stop: int) -> None:
+        """A few models at a time on a CPU, so that what is between two operations stays in its cache."""
+        few = self._device.type == "cpu" and not self._traces.metrics.refused
+        at_once = JUDGED if few else stop - first
+        for at in range(first, stop, at_once):
+            self._judge(reports, at, min(stop, at + at_once))
 
     def _judge(self, reports: list[Report | Exception], first: int, stop: int) -> None:
         try:
@@ -224,10 +262,15 @@ class Pack:
         self._judge(reports, middle, stop)
 
     def _metrics(self, first: int, stop: int) -> list[Report]:
+        """Of rows `first` to `stop` - 1; of some more too where that makes one of few sizes."""
+        models = stop - first
+        if not self._traces.metrics.refused:
+            stop = min(first + rounded(models), self._rows.capacity)
         lifted, numbers = self._own_numbers(first, stop)
         weights = list(self._rows.leaves(first, stop, self._rows.vectors.get("ema")).values())
         inputs = Inputs(weights, list(self._rows.kept_of(first, stop).values()), lifted, numbers)
-        return judged(self._learner, self._data, lambda batch: self._engine.metrics(inputs, batch))
+        judge = Judge(self._traces.metrics, self._engine, inputs)
+        return judged(self._learner, self._data, judge)[:models]
 
     def _block(self, plan: Plan, first: int, stop: int) -> Block:
         names = tuple(self._engine.number_names)

@@ -17,14 +17,15 @@ from torch.utils._pytree import tree_map
 
 _aten = torch.ops.aten
 _SAME = (_aten.detach.default, _aten.alias.default)
-_SHAPED = (_aten.view.default, _aten.expand.default)
+_SHAPED = (_aten.view.default, _aten._unsafe_view.default, _aten.expand.default)
 _LOOKS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
-def written(function: Callable[[], Tensor], inputs: Sequence[Tensor]) -> GraphModule:
-    """A function of `inputs` that does the same operations. Runs `function` once.
+def written(function: Callable[[], Any], inputs: Sequence[Tensor]) -> GraphModule:
+    """A function of `inputs` that does the same operations. Runs `function`, which returns tensors, once.
 
-    What it uses besides the inputs is kept as it is now.
+    What it uses besides the inputs is kept as it is now. Nodes have the shape, dtype and device of their
+    tensors in `meta`.
 
     Raises:
         RuntimeError: it looks at values, so that what it does may differ next time.
@@ -34,7 +35,7 @@ def written(function: Callable[[], Tensor], inputs: Sequence[Tensor]) -> GraphMo
     with recorder:
         result = function()
     graph = recorder.graph
-    graph.output(recorder.node(result))
+    graph.output(tree_map(recorder.node, result))
     graph.eliminate_dead_code()
     return GraphModule(recorder.constants, graph)
 
@@ -85,6 +86,7 @@ class _Recorder(TorchDispatchMode):
     def _note(self, tensor: Tensor, node: Node) -> None:
         self._held.append(tensor)
         self._nodes[id(tensor)] = node
+        node.meta.update(shape=tuple(tensor.shape), dtype=tensor.dtype, device=tensor.device)
 
     def _note_all(self, out: Any, node: Node) -> None:
         if isinstance(out, Tensor):

@@ -6,7 +6,7 @@ that list, which takes a microsecond an operation where Python takes several; on
 operations that the interpreter does not take, the list is run as it is. Nothing is compiled.
 
 A list is used only after it has given what the step as written gives, with several batches. Where it does
-not, or where a step cannot be written down, steps run as they are written.
+not, or where a step cannot be written down, steps run as they are written. Metrics are treated alike.
 """
 
 from __future__ import annotations
@@ -14,23 +14,28 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
 from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.recorder import written
+from raysearch.fused.rewriting import quickened
 from raysearch.fused.step import Block, Moment, Step
 
 PATIENCE = 24  # steps as written before a shape is worth it: to write one down takes as long as 100
 CHECKS = 2  # steps compared
-TOLERANCE = 1e-5  # relative; both do the same operations, so they differ by the order of sums at most
+TOLERANCE = 1e-5  # relative
+ROUGHLY = 1e-3  # in single precision, where sums in another order end in other last digits,
+ROUNDING = 1e-6  # of which more is left in a small difference of large numbers: the loss of who knows it all
 MOST = 64  # shapes
+DIFFERENT = "it came out different"
 
-Run: TypeAlias = Callable[..., Tensor]
+Run: TypeAlias = Callable[..., Any]
 
 
 class Unfit(Exception):
@@ -38,35 +43,53 @@ class Unfit(Exception):
 
 
 @dataclass(slots=True)
-class _Shape:
-    """Steps of one shape: how many have run as written, how many were compared, and the list."""
+class Shape:
+    """What runs with tensors of the same shapes: how often as written, how often compared, and the list.
+
+    Attributes:
+        names: of the metrics that the list gives.
+    """
 
     seen: int = 0
     checked: int = 0
     run: Run | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """True once the list has given what the code as written gives."""
+        return self.run is not None and self.checked >= CHECKS
 
 
 @dataclass(slots=True)
-class Traces:
-    """What has been written down for models of one structure.
+class Shapes:
+    """What has been written down, by shape.
 
     Attributes:
-        refused: why steps run as they are written, in words; empty while nothing stands against it.
+        refused: why things run as they are written, in words; empty while nothing stands against a list.
     """
 
     refused: str = ""
-    _shapes: dict[Hashable, _Shape] = field(default_factory=dict)
+    _shapes: dict[Hashable, Shape] = field(default_factory=dict)
 
     @property
     def any(self) -> bool:
         """True if there are lists in use."""
-        return not self.refused and any(shape.checked >= CHECKS for shape in self._shapes.values())
+        return not self.refused and any(shape.is_known for shape in self._shapes.values())
 
-    def shape(self, key: Hashable) -> _Shape:
-        """What there is for steps that are alike in all that a list fixes."""
+    def shape(self, key: Hashable) -> Shape:
+        """What there is for what is alike in all that a list fixes."""
         if key not in self._shapes and len(self._shapes) >= MOST:
             self._shapes.pop(next(iter(self._shapes)))
-        return self._shapes.setdefault(key, _Shape())
+        return self._shapes.setdefault(key, Shape())
+
+
+@dataclass(slots=True)
+class Traces:
+    """What has been written down for models of one structure: steps, and metrics."""
+
+    steps: Shapes = field(default_factory=Shapes)
+    metrics: Shapes = field(default_factory=Shapes)
 
 
 def rounded(models: int) -> int:
@@ -78,8 +101,8 @@ def rounded(models: int) -> int:
 class Steps:
     """The steps of an iteration of some rows, in the quickest way there is."""
 
-    def __init__(self, traces: Traces, block: Block, step: Step) -> None:
-        self._traces, self._block, self._step = traces, block, step
+    def __init__(self, shapes: Shapes, block: Block, step: Step) -> None:
+        self._shapes, self._block, self._step = shapes, block, step
         self._given = block.tensors()
         self._flat = tree_leaves(self._given)
         self._alike = (block.names, *self._given["limits"])
@@ -87,10 +110,10 @@ class Steps:
     def __call__(self, at: int) -> Tensor:
         """Takes a step; (models,) losses. Raises whatever the step as written raises."""
         moment = self._block.moment(at)
-        if self._traces.refused:
+        if self._shapes.refused:
             return self._step(self._given, moment)
-        shape = self._traces.shape((self._alike, tuple(moment.examples.shape)))
-        if shape.run is not None and shape.checked >= CHECKS:
+        shape = self._shapes.shape((self._alike, tuple(moment.examples.shape)))
+        if shape.run is not None and shape.is_known:
             return self._listed(shape.run, moment)
         if shape.seen >= PATIENCE:
             return self._compared(shape, moment)
@@ -101,46 +124,68 @@ class Steps:
     def _listed(self, run: Run, moment: Moment) -> Tensor:
         try:
             with torch.no_grad():
-                return run(*self._flat, *moment)
+                return run(*self._flat, *moment)  # type: ignore[no-any-return]
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            self._traces.refused = f"{type(error).__name__}: {error}"
+            self._shapes.refused = in_words(error)
             raise Unfit from error
 
-    def _compared(self, shape: _Shape, moment: Moment) -> Tensor:
+    def _compared(self, shape: Shape, moment: Moment) -> Tensor:
         """Takes a step as written, and the same one by the list on a copy."""
-        rows = self._block.rows.copied(self._block.first, self._block.stop)
-        given = self._block.tensors(rows)
+        given = self._copied()
         try:
             if shape.run is None:
-                shape.run = traced(self._step, self._block, moment)
+                shape.run = self._written(moment)
             with torch.no_grad():
                 mine = shape.run(*tree_leaves(given), *moment)
             trouble = ""
         except Exception as error:  # noqa: BLE001  (whatever torch raises for what it cannot write down)
-            trouble = f"{type(error).__name__}: {error}"
+            trouble = in_words(error)
         losses = self._step(self._given, moment)
-        if not trouble and not _agree([mine, *_results(given)], [losses, *_results(self._given)]):
-            trouble = "it came out different"
-        if trouble:
-            self._traces.refused = trouble
+        if not trouble and not agree([mine, *_results(given)], [losses, *_results(self._given)], ROUNDING):
+            trouble = DIFFERENT
+        self._shapes.refused = trouble
         shape.checked += 1
         return losses
 
+    def _written(self, moment: Moment) -> Run:
+        given = self._copied()
+        flat = written(lambda: self._step(given, moment), [*tree_leaves(given), *moment])
+        return quickest(flat, lambda: (*tree_leaves(self._copied()), *moment))
 
-def traced(step: Step, block: Block, moment: Moment) -> Run:
-    """A function of the block's tensors and the moment's that does what the step does to them.
+    def _copied(self) -> dict[str, Any]:
+        return self._block.tensors(self._block.rows.copied(self._block.first, self._block.stop))
+
+
+def quickest(flat: GraphModule, example: Callable[[], Sequence[Tensor]]) -> Run:
+    """A function that does what the list says, on a CPU with quicker operations and without Python.
+
+    Args:
+        example: makes inputs, which may be changed.
 
     Raises:
-        whatever torch raises for a step that cannot be written down; RuntimeError where it looks at values.
+        whatever torch raises for operations that cannot be done in this way.
     """
-    given = block.tensors(block.rows.copied(block.first, block.stop))
-    flat = written(lambda: step(given, moment), [*tree_leaves(given), *moment])
-    if block.rows.device.type != "cpu":
+    if any(tensor.device.type != "cpu" for tensor in example()):
         return flat
-    example = (*tree_leaves(block.tensors(block.rows.copied(block.first, block.stop))), *moment)
-    return _scripted(flat, example)
+    quick = quickened(flat)
+    return _scripted(quick if _are_same(quick, flat, example) else flat, example())
+
+
+def _are_same(quick: GraphModule, flat: GraphModule, example: Callable[[], Sequence[Tensor]]) -> bool:
+    """Whether both lists do the same but for rounding, of which in double precision little is left."""
+    twice = [[t.double() if t.dtype is torch.float32 else t.clone() for t in example()] for _ in range(2)]
+    try:
+        with torch.no_grad():
+            first, second = (
+                [*tree_leaves(run(*given)), *given] for run, given in zip((quick, flat), twice, strict=True)
+            )
+    except RuntimeError as error:  # a view of what lies in another order now, or a type that is fixed
+        if is_out_of_memory(error):
+            raise
+        return False
+    return agree(first, second)
 
 
 def _scripted(flat: GraphModule, example: Sequence[Tensor]) -> Run:
@@ -148,12 +193,66 @@ def _scripted(flat: GraphModule, example: Sequence[Tensor]) -> Run:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)  # that of the script interpreter
         try:
-            run: Run = torch.jit.trace(flat, tuple(example), check_trace=False)
-        except RuntimeError as error:  # backward of a convolution, for one: sizes that are optional
+            run: Run = torch.jit.trace(_with_scripts(flat), tuple(example), check_trace=False)
+        except RuntimeError as error:  # an operation with sizes that are optional, for one
             if "JIT tracer" not in str(error):
                 raise
             return flat
         return run
+
+
+def in_words(error: Exception) -> str:
+    """For a list that is not used."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _with_scripts(flat: GraphModule) -> GraphModule:
+    """The same list with operations for which the interpreter has a form of its own.
+
+    The gradient of a convolution's weights takes sizes of a bias that may be none, which can be scripted but
+    not traced.
+    """
+    found = torch.ops.aten.convolution_backward.default
+    nodes = [n for n in flat.graph.nodes if n.target is found and n.args[-1] == [False, True, False]]
+    if not nodes:
+        return flat
+    graph = Graph()
+    places: dict[Node, Node] = {}
+    graph.output(graph.graph_copy(flat.graph, places))
+    for node in (places[n] for n in nodes):
+        grad, x, weight, _, stride, padding, dilation, *_, groups, _ = node.args
+        (only,) = node.users  # the one gradient that was asked for
+        with graph.inserting_after(node):
+            args = (grad, x, weight, stride, padding, dilation, groups)
+            only.replace_all_uses_with(graph.call_function(_by_script, args))
+        graph.erase_node(only)
+        graph.erase_node(node)
+    return GraphModule(flat, graph)
+
+
+def _by_script(*args: Any) -> Any:
+    return _script()(*args)
+
+
+@cache
+def _script() -> Any:
+    return torch.jit.script(_gradient_of_weights)
+
+
+def _gradient_of_weights(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+) -> Tensor:
+    none = [0] * len(stride)
+    found: Tensor = torch.ops.aten.convolution_backward(
+        grad, x, weight, None, stride, padding, dilation, False, none, groups, [False, True, False]
+    )[1]
+    return found
 
 
 def _results(given: dict[str, Any]) -> list[Tensor]:
@@ -161,17 +260,24 @@ def _results(given: dict[str, Any]) -> list[Tensor]:
     return [given["rows"][0], *given["vectors"].values(), *given["kept"]]
 
 
-def _agree(mine: list[Tensor], theirs: list[Tensor]) -> bool:
-    """True where all values are as good as equal, model by model; what is not finite, in the same places."""
-    return all(_agrees(one, other) for one, other in zip(mine, theirs, strict=True))
+def agree(mine: Sequence[Tensor], theirs: Sequence[Tensor], rounding: float = 0.0) -> bool:
+    """True where all values are as good as equal, model by model; what is not finite, in the same places.
+
+    Args:
+        rounding: by how much values near 0 may differ, each.
+    """
+    return all(_agrees(one, other, rounding) for one, other in zip(mine, theirs, strict=True))
 
 
-def _agrees(one: Tensor, other: Tensor) -> bool:
+def _agrees(one: Tensor, other: Tensor, rounding: float) -> bool:
     if not one.is_floating_point():
         return torch.equal(one, other)
-    one, other = one.reshape(len(one), -1).double(), other.reshape(len(other), -1).double()
+    models = len(other) if other.dim() else 1
+    one, other = (t.double().reshape(models, other.numel() // max(1, models)) for t in (one, other))
     whole = torch.isfinite(other)
     if not torch.equal(whole, torch.isfinite(one)):
         return False
     one, other = one.where(whole, 0.0), other.where(whole, 0.0)
-    return bool(((one - other).norm(dim=1) <= TOLERANCE * other.norm(dim=1) + 1e-30).all())
+    tolerance = ROUGHLY if rounding else TOLERANCE
+    few = rounding * other.shape[1] ** 0.5 + 1e-30
+    return bool(((one - other).norm(dim=1) <= tolerance * other.norm(dim=1) + few).all())

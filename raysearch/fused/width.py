@@ -9,7 +9,7 @@ TRIES = 4  # iterations at a width before it is given up: any one of them may be
 TIMES = 4  # as many in the next try
 GAIN = 1.1  # so many must be so much faster in all, or it is not worth their waiting
 ALL = 1 << 30  # a step takes all models there are
-SAMPLES = 2  # iterations of each way of going that are compared, the better one counts
+STRETCH = 40  # steps of each way of going that are compared; the quickest of them counts
 CLEAR = 2.0  # so much faster together, and other models of the learner need no comparison
 LEAST = 4  # models with which together and singly are compared
 
@@ -18,16 +18,17 @@ LEAST = 4  # models with which together and singly are compared
 class Width:
     """How many models a pack is filled up to, and how many of them one vectorised step takes.
 
-    At first it compares steps of all models with single ones, since a model may be so large that
-    vectorising it costs more than it saves: then it stays with single steps, or steps of a few. Else it
-    becomes four times as wide while that makes the pack faster as a whole, by models per second. The first
-    iteration at a width is not counted: it allocates. Where memory runs out it is less for good.
+    At first it compares steps of all models with single ones, and with steps of a few, since a model may be
+    so large that vectorising it costs more than it saves, or that many of them leave the processor's cache.
+    Where all together are best, it becomes four times as wide while that makes the pack faster as a whole,
+    by models per second. The first iteration at a width is not counted: it allocates. Where memory runs out
+    it is less for good.
 
     Attributes:
         limit: how many models to fill up to.
         step: how many of them a step takes at most.
         most: never more than this.
-        compared: it is known that steps of all models are faster than single ones.
+        compared: it is known how many models a step should take.
         pays: so much faster that it need not be compared for other models of the same learner.
         fits: asked before it grows: whether there is memory for so many models.
     """
@@ -39,48 +40,49 @@ class Width:
     compared: bool = False
     pays: bool = False
     fits: Callable[[int], bool] = lambda models: True
-    _warm: bool = False
-    _samples: dict[int, list[float]] = field(default_factory=dict)
+    _taken: int = 0  # steps of the way under comparison
+    _found: dict[int, float] = field(default_factory=dict)  # models a second, by way of going
     _rates: dict[int, float] = field(default_factory=dict)
     _seen: dict[int, int] = field(default_factory=dict)
 
+    def stretch(self, models: int) -> int:
+        """How many steps to take before `took` is told; 0 where there is nothing to compare."""
+        done = self.compared or self.settled or models < LEAST
+        return 0 if done else STRETCH - self._taken
+
+    def took(self, models: int, steps: int, seconds: float) -> None:
+        """So many steps were taken as `step` says, the quickest of them in so many seconds for all models."""
+        self._taken += steps
+        rate = models / max(seconds, 1e-9)
+        self._found[self.step] = max(rate, self._found.get(self.step, 0.0))
+        if self._taken >= STRETCH:
+            self._taken = 0
+            self._compare()
+
     def note(self, models: int, seconds: float) -> None:
         """An iteration of so many models took so long."""
-        if self.settled:
-            return
-        rate = models / max(seconds, 1e-9)
-        if not self.compared:
-            self._compare(models, rate)
-        elif models >= self.limit:
-            self._widen(rate)
+        if self.compared and not self.settled and models >= self.limit:
+            self._widen(models / max(seconds, 1e-9))
 
     def ran_out(self, fits: int) -> None:
         """Memory was enough for `fits` models at most."""
         self.limit, self.settled = max(1, min(self.limit, fits)), True
         self.step = min(self.step, self.limit)
 
-    def _compare(self, models: int, rate: float) -> None:
-        """All together, then singly; where that is as fast, a few at a time as well. The best is kept."""
-        if models < LEAST:
-            return
-        if not self._warm:
-            self._warm = True
-            return
-        rates = self._samples.setdefault(self.step, [])
-        rates.append(rate)
-        best = {step: max(found) for step, found in self._samples.items()}
-        self.pays = self.step == 1 and best[ALL] >= CLEAR * best[1]
-        if len(rates) < SAMPLES and not self.pays:
-            return
+    def _compare(self) -> None:
+        """All together, then singly, and a few at a time unless the first is clearly best."""
+        found = self._found
+        self.pays = self.step == 1 and found[ALL] >= CLEAR * found[1]
         if self.step == ALL:
             self.step = 1
-        elif self.step == 1 and best[1] < best[ALL]:
-            self.step, self.compared = ALL, True
-        elif self.step == 1:
+        elif self.step == 1 and not self.pays:
             self.step = LEAST
         else:
-            self.step = self.limit = max((1, LEAST), key=lambda step: best[step])
-            self.compared = self.settled = True
+            best = max((1, LEAST), key=lambda step: found.get(step, 0.0))
+            self.compared = True
+            self.settled = found[best] > GAIN * found[ALL]
+            self.step = best if self.settled else ALL
+            self.limit = best if self.settled else self.limit
 
     def _widen(self, rate: float) -> None:
         seen = self._seen[self.limit] = self._seen.get(self.limit, 0) + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import wandb
 from raysearch.tracking.feeds import Feed
 
 OPEN = 48  # runs held open at a time; the one that was not written to for the longest is finished first
-PATIENCE_S = 30.0  # with the server, for each run that is opened or finished
+PATIENCE_S = 30.0  # with the server, for each run that is opened, and for all that are finished together
+SLACK_S = 10.0  # the client has been seen to wait for ever for a run that was to be finished among many
 LEAN = {
     "console": "off",
     "x_disable_stats": True,
@@ -102,9 +104,17 @@ class Runs:
         self._open.pop(run_id).finish()
 
     def finish_all(self) -> None:
-        """Finishes every open run."""
-        for run_id in [*self._open]:
-            self.finish(run_id)
+        """Finishes every open run, all at once: a server that is away costs the patience of one, not of each.
+
+        What the client does not finish then is left to itself; the server is asked for its rows later.
+        """
+        pool = ThreadPoolExecutor(OPEN)
+        finishing = [pool.submit(run.finish) for run in self._open.values()]
+        self._open.clear()
+        done, _ = wait(finishing, self._patience_s + SLACK_S)
+        pool.shutdown(wait=False)
+        for finished in done:
+            finished.result()
 
     def is_open(self, run_id: str) -> bool:
         """Whether rows can be logged to it."""
