@@ -411,7 +411,8 @@ def _staff(
         members = [m for m in members if m.name not in outdated]
     kinds = brought() if fleet.bounds.can_grow else []
     part = neighbours.part([*nodes.values(), *kinds], now, status["need"])
-    orders = within(fleet.orders(members, nodes, status["work"], now), members, part)
+    there = [m for m in members if not m.node or m.node in nodes]
+    orders = within(fleet.orders(members, nodes, status["work"], now), there, part)
     roster.carry_out(orders)
     if retiring := [*orders.retire, *(m.name for m in members if m.retiring and m.node)]:
         coordinator.retire.remote(retiring)
