@@ -3,7 +3,8 @@
 The first steps of some shape run as they are written. Then one is written down: every tensor operation
 that vectorising, the backward pass and the update rule come to. On a CPU torch's script interpreter runs
 that list, which takes a microsecond an operation where Python takes several; on other devices, and for
-operations that the interpreter does not take, the list is run as it is. Nothing is compiled.
+operations that the interpreter does not take, the list is run as it is. Nothing is compiled, unless the
+Learner asks for it: see compiled.py.
 
 A list is used only after it has given what the step as written gives, with several batches. Where it does
 not, or where a step cannot be written down, steps run as they are written.
@@ -11,6 +12,7 @@ not, or where a step cannot be written down, steps run as they are written.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +24,10 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
+from raysearch.fused.compiled import WORTH_S, Library, inputs_of, listed
 from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.recorder import written
+from raysearch.fused.rows import Rows
 from raysearch.fused.step import Block, Moment, Step
 
 PATIENCE = 24  # steps as written before a shape is worth it: to write one down takes as long as 100
@@ -40,11 +44,20 @@ class Unfit(Exception):
 
 @dataclass(slots=True)
 class _Shape:
-    """Steps of one shape: how many have run as written, how many were compared, and the list."""
+    """Steps of one shape: how many have run as written, how many were compared, and the list.
+
+    Attributes:
+        spent_s: in steps by the list.
+        proved: compiled steps that were compared.
+        library: the step in compilation, or compiled.
+    """
 
     seen: int = 0
     checked: int = 0
     run: Run | None = None
+    spent_s: float = 0.0
+    proved: int = 0
+    library: Library | None = None
 
 
 @dataclass(slots=True)
@@ -53,15 +66,32 @@ class Traces:
 
     Attributes:
         refused: why steps run as they are written, in words; empty while nothing stands against it.
+        compile: as in `Learner`.
+        uncompiled: why steps are not compiled though they should be, in words.
     """
 
     refused: str = ""
+    compile: bool | str = False
+    uncompiled: str = ""
     _shapes: dict[Hashable, _Shape] = field(default_factory=dict)
 
     @property
     def any(self) -> bool:
         """True if there are lists in use."""
         return not self.refused and any(shape.checked >= CHECKS for shape in self._shapes.values())
+
+    @property
+    def proven(self) -> bool:
+        """True if compiled steps are in use."""
+        return not self.uncompiled and any(shape.proved >= CHECKS for shape in self._shapes.values())
+
+    def wants(self, shape: _Shape) -> bool:
+        """True if the steps of this shape should be compiled now, which are not; one after the other."""
+        if not self.compile or self.uncompiled or shape.library is not None:
+            return False
+        if self.compile == "auto" and shape.spent_s < WORTH_S:
+            return False
+        return not any(each.library and each.library.is_busy() for each in self._shapes.values())
 
     def shape(self, key: Hashable) -> _Shape:
         """What there is for steps that are alike in all that a list fixes."""
@@ -92,17 +122,48 @@ class Steps:
             return self._step(self._given, moment)
         shape = self._traces.shape((self._alike, tuple(moment.examples.shape)))
         if shape.run is not None and shape.checked >= CHECKS:
-            return self._listed(shape.run, moment)
+            return self._quickly(shape, moment)
         if shape.seen >= PATIENCE:
             return self._compared(shape, moment)
         losses = self._step(self._given, moment)
         shape.seen += 1
         return losses
 
-    def _listed(self, run: Run, moment: Moment) -> Tensor:
+    def _quickly(self, shape: _Shape, moment: Moment) -> Tensor:
+        """By the list, or compiled."""
+        traces = self._traces
+        if traces.wants(shape):
+            self._compile(shape, moment)
+        if shape.library is not None and not traces.uncompiled:
+            if shape.library.ready():
+                way = self._compiled if shape.proved >= CHECKS else self._proved
+                return way(shape, shape.library, moment)
+            traces.uncompiled = shape.library.trouble
+        began = time.perf_counter()
+        losses = self._listed(shape, moment)
+        shape.spent_s += time.perf_counter() - began
+        return losses
+
+    def _compile(self, shape: _Shape, moment: Moment) -> None:
+        try:
+            shape.library = Library(*listed(self._step, self._block, moment))
+        except Exception as error:  # noqa: BLE001  (a home that is full or read only, a list that is no file)
+            self._traces.uncompiled = f"{type(error).__name__}: {error}"
+
+    def _compiled(self, shape: _Shape, library: Library, moment: Moment) -> Tensor:
+        try:
+            return library(inputs_of(self._block, moment))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self._traces.uncompiled = f"{type(error).__name__}: {error}"
+            raise Unfit from error
+
+    def _listed(self, shape: _Shape, moment: Moment) -> Tensor:
+        assert shape.run is not None
         try:
             with torch.no_grad():
-                return run(*self._flat, *moment)
+                return shape.run(*self._flat, *moment)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -111,23 +172,40 @@ class Steps:
 
     def _compared(self, shape: _Shape, moment: Moment) -> Tensor:
         """Takes a step as written, and the same one by the list on a copy."""
-        rows = self._block.rows.copied(self._block.first, self._block.stop)
-        given = self._block.tensors(rows)
-        try:
+
+        def listed_on(rows: Rows) -> Tensor:
             if shape.run is None:
                 shape.run = traced(self._step, self._block, moment)
             with torch.no_grad():
-                mine = shape.run(*tree_leaves(given), *moment)
-            trouble = ""
-        except Exception as error:  # noqa: BLE001  (whatever torch raises for what it cannot write down)
-            trouble = f"{type(error).__name__}: {error}"
-        losses = self._step(self._given, moment)
-        if not trouble and not _agree([mine, *_results(given)], [losses, *_results(self._given)]):
-            trouble = "it came out different"
-        if trouble:
-            self._traces.refused = trouble
+                return shape.run(*tree_leaves(self._block.tensors(rows)), *moment)
+
+        losses, self._traces.refused = self._both(lambda: self._step(self._given, moment), listed_on)
         shape.checked += 1
         return losses
+
+    def _proved(self, shape: _Shape, library: Library, moment: Moment) -> Tensor:
+        """Takes a step by the list, and the same one compiled on a copy."""
+
+        def compiled_on(rows: Rows) -> Tensor:
+            return library(inputs_of(self._block, moment, rows))
+
+        losses, self._traces.uncompiled = self._both(lambda: self._listed(shape, moment), compiled_on)
+        shape.proved += 1
+        return losses
+
+    def _both(self, known: Callable[[], Tensor], new: Callable[[Rows], Tensor]) -> tuple[Tensor, str]:
+        """The losses of a step in the known way, and what is wrong with the new way, taken on a copy."""
+        rows = self._block.rows.copied(self._block.first, self._block.stop)
+        trouble = ""
+        try:
+            mine = new(rows)
+        except Exception as error:  # noqa: BLE001  (whatever torch raises for what it cannot do)
+            trouble = f"{type(error).__name__}: {error}"
+        losses = known()
+        if not trouble:
+            ours, theirs = (_results(given) for given in (self._block.tensors(rows), self._given))
+            trouble = "" if _agree([mine, *ours], [losses, *theirs]) else "it came out different"
+        return losses, trouble
 
 
 def traced(step: Step, block: Block, moment: Moment) -> Run:
