@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +57,18 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
 
 @pytest.mark.skipif(bool(compiled.missing(CPU)), reason=compiled.missing(CPU))
 def test_two_hundred_steps_some_of_them_compiled_end_where_the_model_alone_does() -> None:
-    pack, until = pack_of(Quick, 4), time.monotonic() + 400
-    iterations = 0
-    while iterations < 67 or not pack._traces.proven:  # three steps each
-        assert not pack.uncompiled
-        assert time.monotonic() < until, "the compiler did not end"
+    pack = pack_of(Quick, 4)
+    for _ in range(20):  # three steps each, by the list
         pack.iterate()
-        iterations += 1
-    pack.iterate()
+    (library,) = libraries(pack)
+    assert library.wait(400), library.trouble
+    for _ in range(47):
+        pack.iterate()
+    assert (pack.uncompiled, pack._traces.proven) == ("", True)
     for seed, row in enumerate(pack.take(range(4))):
         plain = Quick.plain()
         one = Alone(plain, Quick.prepared()[0], CPU, {**CONFIG, "lr": 0.01 / (seed + 1)}, seed)
-        for _ in range(iterations + 1):
+        for _ in range(67):
             one.iterate()
         assert distance(row.parameters, one.row().parameters) <= 1e-4
     again = pack_of(Quick, 4)  # as another worker finds it: nothing is compiled, one look and two proofs
@@ -91,10 +90,11 @@ def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch: pytest.Mon
 
 @pytest.mark.skipif(bool(compiled.missing(CPU)), reason=compiled.missing(CPU))
 def test_a_compiler_that_fails_is_quoted_and_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    pack = pack_of(Quick, 3)
     monkeypatch.setenv("CXX", shutil.which("false") or "false")
-    while not pack.uncompiled:
-        pack.iterate()
+    pack = pack_of(Quick, 3)
+    pack.iterate()
+    assert not libraries(pack)[0].wait(400)
+    pack.iterate()
     assert "false" in pack.uncompiled or "rror" in pack.uncompiled
     for seed, row in enumerate(pack.take(range(3))):
         assert torch.isfinite(row.parameters).all(), seed

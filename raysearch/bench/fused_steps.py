@@ -13,6 +13,7 @@ from typing import Any
 
 TURNS = 40
 WIDTHS = (1, 4, 16, 64)
+LONGEST_S = 500  # of a compilation
 
 
 def steps(kind: str, config: Mapping[str, Any], compiles: bool) -> list[dict[str, Any]]:
@@ -106,9 +107,7 @@ def _compiled(block: Any, step: Any) -> tuple[Callable[[], Any], tuple[float, fl
         for _ in ("cold", "warm"):
             began = time.perf_counter()
             library = Library(*listed(step, block, moment), home=Path(folder))
-            while not library.ready():
-                if library.trouble:
-                    raise RuntimeError(library.trouble)
-                time.sleep(0.05)
+            if not library.wait(LONGEST_S):
+                raise RuntimeError(library.trouble or f"not compiled within {LONGEST_S} s")
             took.append(time.perf_counter() - began)
     return lambda: library(inputs_of(block, moment)), (took[0], took[1])

@@ -7,6 +7,7 @@ worker and the next search only load it. The process that trains never loads the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -62,6 +63,13 @@ class Library:
     def is_busy(self) -> bool:
         """True while the compiler is at work."""
         return self._process is not None and self._process.poll() is None
+
+    def wait(self, seconds: float) -> bool:
+        """Waits for the compiler so long at most; `ready`."""
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+        return self.ready()
 
     def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
         """Does to the inputs what the list does; the losses.
