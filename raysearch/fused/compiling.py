@@ -23,6 +23,7 @@ def main(job: Path, library: Path) -> None:
         if library.exists():
             return
         steps, inputs, threads = torch.load(job, weights_only=False)
+        job.unlink()
         torch.set_num_threads(threads)
         made = library.with_name(f"{library.stem}.{os.getpid()}.pt2")
         with torch.no_grad():
