@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from raysearch.errors import TrainableError
 from raysearch.fused import traced
 from raysearch.fused.alone import Alone, fresh
 from raysearch.fused.pack import Pack
-from raysearch.fused.stepping import member
+from raysearch.fused.step import Block, Moment
+from raysearch.fused.stepping import make_plan, member
 from raysearch.fused.structure import Lifting, lifted_values, structure_of
 
 CPU = torch.device("cpu")
@@ -88,16 +89,47 @@ def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch: pytest.Mon
     assert not pack.refused
 
 
-@pytest.mark.skipif(bool(compiled.missing(CPU)), reason=compiled.missing(CPU))
-def test_a_compiler_that_fails_is_quoted_and_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", shutil.which("false") or "false")
+def test_a_compiler_that_fails_is_quoted_and_training_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failing = tmp_path / "failing"
+    failing.write_text("#!/bin/sh\necho 'in file x' >&2\necho 'OSError: no space left' >&2\nexit 1\n")
+    failing.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(failing))
+    monkeypatch.setenv("CXX", "sh")  # something that is there
     pack = pack_of(Quick, 3)
     pack.iterate()
-    assert not libraries(pack)[0].wait(400)
-    pack.iterate()
-    assert "false" in pack.uncompiled or "rror" in pack.uncompiled
-    for seed, row in enumerate(pack.take(range(3))):
-        assert torch.isfinite(row.parameters).all(), seed
+    assert not libraries(pack)[0].wait(60)
+    reports = pack.iterate()
+    assert pack.uncompiled == "OSError: no space left"
+    assert all(isinstance(report, dict) for report in reports)
+
+
+def test_a_library_that_is_torn_is_thrown_away_and_training_goes_on(tmp_path: Path) -> None:
+    pack = pack_of(Quick, 3)
+    block, moment = block_of(pack)
+    steps, inputs = compiled.listed(pack._plain_step, block, moment)
+    file = tmp_path / f"{compiled._key(steps, inputs)}.pt2"
+    file.write_bytes(b"half a file")
+    library = compiled.Library(steps, inputs, tmp_path)
+    assert not library.ready()
+    assert library.trouble.startswith("what was compiled cannot be loaded")
+    assert not file.exists()
+
+
+def test_inputs_that_lie_in_memory_in_another_way_are_refused(tmp_path: Path) -> None:
+    pack = pack_of(Quick, 3)
+    steps, inputs = compiled.listed(pack._plain_step, *block_of(pack))
+    (tmp_path / f"{compiled._key(steps, inputs)}.pt2").touch()
+    library = compiled.Library(steps, inputs, tmp_path)
+    with pytest.raises(RuntimeError, match="in another way than before"):
+        library([inputs[0].t().contiguous().t(), *inputs[1:]])
+
+
+def block_of(pack: Pack) -> tuple[Block, Moment]:
+    plan = make_plan(pack._learner, pack.members, pack._data, CPU)
+    block = pack._block(plan, 0, len(pack))
+    return block, block.moment(0)
 
 
 def test_auto_compiles_what_has_taken_as_long_as_compiling_does(monkeypatch: pytest.MonkeyPatch) -> None:

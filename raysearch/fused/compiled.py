@@ -46,7 +46,7 @@ class Library:
         self._run: Any = None
         self._process: subprocess.Popen[bytes] | None = None
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the process)
-        self.trouble = missing(inputs[0].device)
+        self.trouble = "" if self._file.exists() else missing(inputs[0].device)
         if not self.trouble and not self._file.exists():
             self._start(steps, inputs)
 
@@ -151,12 +151,12 @@ def listed(step: Step, block: Block, moment: Moment) -> tuple[GraphModule, list[
 def _key(steps: GraphModule, inputs: Sequence[Tensor]) -> str:
     """Equal for lists that do the same to inputs of the same shapes, on the same kind of processor."""
     found = hashlib.sha256()
-    about = [(tuple(t.shape), t.stride(), str(t.dtype)) for t in inputs]
+    about = [(tuple(t.shape), t.stride(), str(t.dtype), t.device.type) for t in inputs]
     machine = (torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
     found.update(repr((machine, about, str(steps.graph))).encode())
     for name, constant in steps.named_buffers():
         found.update(name.encode())
-        found.update(constant.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        found.update(constant.detach().contiguous().flatten().view(torch.uint8).cpu().numpy().tobytes())
     return found.hexdigest()[:32]
 
 
