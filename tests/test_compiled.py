@@ -59,6 +59,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
 @pytest.mark.skipif(bool(compiled.missing(CPU)), reason=compiled.missing(CPU))
 def test_two_hundred_steps_some_of_them_compiled_end_where_the_model_alone_does() -> None:
     pack = pack_of(Quick, 4)
+    pack.width = 2  # models in a step: two steps share what is compiled
     for _ in range(20):  # three steps each, by the list
         pack.iterate()
     (library,) = libraries(pack)
@@ -73,6 +74,7 @@ def test_two_hundred_steps_some_of_them_compiled_end_where_the_model_alone_does(
             one.iterate()
         assert distance(row.parameters, one.row().parameters) <= 1e-4
     again = pack_of(Quick, 4)  # as another worker finds it: nothing is compiled, one look and two proofs
+    again.width = 2
     again.iterate()
     again.iterate()
     assert [library.is_busy() for library in libraries(again)] == [False]

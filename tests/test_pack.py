@@ -20,6 +20,7 @@ from raysearch.fused.pack import Pack
 from raysearch.fused.rows import Row
 from raysearch.fused.stepping import Member, Report, member
 from raysearch.fused.structure import Lifting, lifted_values, structure_of
+from raysearch.fused.width import STRETCH, Width
 
 CPU = torch.device("cpu")
 LIFTED = Lifting(frozenset({(learners._Attention, "rate"), (learners._Sloped, "temperature")}))
@@ -321,6 +322,30 @@ def test_who_leaves_makes_room_for_the_last_ones() -> None:
     assert sorted(seeds) == [1, 2, 3, 5]
     for seed, row in zip(seeds, group.pack.take(range(4)), strict=True):
         assert torch.equal(row.parameters, before[seed].parameters)
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(30, 3), (60, 2), (100, 0)])
+def test_a_batch_that_is_smaller_says_nothing_of_how_long_steps_take(batch_size: int, steps: int) -> None:
+    config = {**learners.CONFIG, "batch_size": batch_size}  # of 90 examples
+    group, ways = Group(learners.Perceptron, config), Width()
+    for seed in range(4):
+        group.join(config, seed)
+    group.pack.iterate(ways)
+    assert ways.stretch(4) == STRETCH - steps
+
+
+def test_while_ways_are_compared_every_model_has_its_own_numbers() -> None:
+    group, ways = Group(learners.Perceptron, learners.CONFIG), Width()
+    for seed in range(6):
+        group.join(learners.CONFIG, seed)
+    iterations = 0
+    while not ways.compared:
+        reports = group.pack.iterate(ways)
+        iterations += 1
+    assert iterations > 2 * STRETCH / 6  # of six steps each
+    for seed, row in enumerate(group.pack.take(range(6))):
+        expected, alone = group.alone(learners.CONFIG, seed, iterations)
+        agree(reports[seed], alone, row, expected)  # type: ignore[arg-type]
 
 
 def test_steps_of_many_shapes_run_as_lists_once_they_are_known_to_agree(patience: int) -> None:

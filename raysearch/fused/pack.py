@@ -201,7 +201,10 @@ class Pack:
         return [{"train_loss": loss, **report} for loss, report in zip(losses, reports, strict=True)]
 
     def _train_all(self, run: _Iteration, width: int, step: int, until: int, spare: int) -> float:
-        """Steps `step` to `until` - 1 of all models; seconds of the quickest, infinite where some failed."""
+        """Steps `step` to `until` - 1 of all models; seconds of the quickest.
+
+        Infinite where some failed, or there was no whole batch.
+        """
         seconds = 0.0
         for first in range(0, len(self), width):
             stop = min(len(self), first + width)
@@ -219,8 +222,9 @@ class Pack:
             for _ in range(step, until):
                 began = time.perf_counter()
                 run.losses[first : stop + spare] += self._safely(take, step, block)
-                quickest = min(quickest, time.perf_counter() - began)
                 step += 1
+                if step * run.plan.batch_size <= run.plan.numbers.shape[1]:  # the last batch may be smaller
+                    quickest = min(quickest, time.perf_counter() - began)
             return quickest
         except Exception as error:  # noqa: BLE001  (the user's loss may raise anything)
             if stop - first == 1 and not spare:
