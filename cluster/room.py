@@ -6,14 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import yaml
 
-from raysearch.cluster.pulse import Placement, Pulse
 from raysearch.errors import ClusterError
 from raysearch.workers import Workers, resource_name
+
+if TYPE_CHECKING:
+    from raysearch.cluster.pulse import Placement, Pulse
 
 Amounts = Mapping[str, float]
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
@@ -36,6 +38,8 @@ class Resources:
 
     def placement(self, pulse: Pulse) -> Placement:
         """The request as Tune takes it, for nodes that answer."""
+        from raysearch.cluster.pulse import Placement  # which loads Tune; the coordinator has no use for it
+
         return Placement([dict(bundle) for bundle in self.bundles], self.strategy, pulse)
 
     def bundle(self) -> dict[str, float]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import pickle
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -217,10 +220,10 @@ def test_a_worker_that_says_hello_while_its_predecessor_is_replaced_is_not_kille
     monkeypatch.setattr(module.ray, "kill", lambda handle, no_restart: killed.append(handle))
 
     async def story(c: Coordinator) -> None:
-        await c.hello("w", "the old process")
+        await c.hello("w", pickle.dumps("the old process"))
         await c.exchange(Turn("w", want=1))
         replace = asyncio.create_task(c._replace(Overdue("w", "its worker was silent for 61 s", False)))
-        await asyncio.gather(replace, c.hello("w", "the new process"))
+        await asyncio.gather(replace, c.hello("w", pickle.dumps("the new process")))
 
     play(story)
     assert killed == ["the old process"]
@@ -299,3 +302,9 @@ def test_a_worker_on_a_drained_node_is_told_so_and_its_last_word_is_taken_in(
     assert search.leases.workers == {}
     assert len(search.leases) == 0
     assert {o.error for o in read_outcomes(tmp_path / "journal")} == {f"its worker {module.DRAINED}"}
+
+
+def test_the_process_of_the_coordinator_does_not_load_tune() -> None:
+    code = "import sys, raysearch.executors.coordinator; print('ray.tune' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
+from ray import cloudpickle
 
 from raysearch.cluster.room import alive, draining
 from raysearch.durable import waits
@@ -56,7 +57,7 @@ class Coordinator:
         self._waiting: list[tuple[Callable[[], list[Outcome]], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        self._handles: dict[str, Any] = {}
+        self._handles: dict[str, bytes | None] = {}  # pickled: who reads one loads all of Tune
         self._epoch = 0
         self._actors: dict[str, str] = {}  # Ray's id of each worker's process
         self._dead: set[str] = set()  # those that Tune gave up
@@ -76,7 +77,7 @@ class Coordinator:
     # ---- workers
 
     async def hello(
-        self, worker: str, handle: Any, node: str = "", level: int = 0, actor: str = ""
+        self, worker: str, handle: bytes | None, node: str = "", level: int = 0, actor: str = ""
     ) -> tuple[Job, str, int]:
         """A worker's process has started.
 
@@ -170,7 +171,7 @@ class Coordinator:
     async def adopt(
         self,
         worker: str,
-        handle: Any,
+        handle: bytes | None,
         leases: Sequence[Lease],
         node: str = "",
         level: int = 0,
@@ -381,7 +382,7 @@ class Coordinator:
         handle = self._handles.pop(late.worker, None)  # of this process: a new one may say hello meanwhile
         await self._durably(lambda: self._search.lose(late.worker, time.time(), late.cause, late.stalled))
         if handle is not None:
-            ray.kill(handle, no_restart=True)
+            await asyncio.to_thread(lambda: ray.kill(cloudpickle.loads(handle), no_restart=True))
 
 
 def _opened(setup: Setup) -> Session:

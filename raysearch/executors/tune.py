@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from raysearch.cluster.connect import is_reachable
@@ -75,7 +75,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._level: int = config["level"]
         self._node = ray.get_runtime_context().get_node_id()
         self._coordinator = ray.get_actor(config["coordinator"], namespace="raysearch")
-        self._handle = ray.get_runtime_context().current_actor
+        self._handle = cloudpickle.dumps(ray.get_runtime_context().current_actor)
         self._actor = ray.get_runtime_context().get_actor_id()
         hello = self._coordinator.hello.remote(self._name, self._handle, self._node, self._level, self._actor)
         job, self._life, self._epoch = ray.get(hello)
