@@ -594,9 +594,7 @@ class Search:
 
     def _ahead(self) -> int:
         """How many more to ask for than are wanted: shows whether there is work for more workers again."""
-        if not self.leases.is_scant or self.limits.budget.trials is not None:
-            return 0
-        return len(self.leases.workers)
+        return self._room(len(self.leases.workers)) if self.leases.is_scant else 0
 
     def _is_staffed(self) -> bool:
         """True once as many workers have come as there must be."""

@@ -251,7 +251,7 @@ class Leases:
         self._over[worker] = max(state.epoch, self._over.get(worker, 0))
         held = list(state.leases.values())
         current = state.current if state.current in state.leases else (held[0].id if held else None)
-        state.leases, state.current, state.node = {}, None, ""
+        state.leases, state.current, state.node, state.idle_since = {}, None, "", None
         for segment in held:
             self._holder.pop(segment.id, None)
         return held, current
