@@ -87,6 +87,8 @@ class Pulse:
             began = time.monotonic()
             answered = answering(self._addresses, SILENT_S)
             now = time.monotonic()
+            if now - began > 2 * SILENT_S:  # this process slept: no fault of the nodes
+                continue
             self._heard = {n: now if n in answered else self._heard.get(n, began) for n in self._addresses}
             self._silent = {
                 node: self._addresses[node][0]

@@ -32,6 +32,7 @@ LOSS_LIMIT = 3  # a segment that was in training when its worker died this often
 GIVE_UP_AFTER = 10  # failures with nothing else before them that end a search
 SILENCE_S = 60.0  # a worker not heard of for so long is taken for dead
 WARNINGS_KEPT = 100
+FORGOTTEN = 64  # segments that are looked through for one that a worker had before a restart
 
 
 class OutcomeLog(Protocol):
@@ -311,6 +312,27 @@ class Search:
             outcomes.append(self._loss(segment, worker, now, cause, stalled, now - since if stalled else 0.0))
         return outcomes
 
+    def lose_forgotten(self, worker: str, current: int, now: float, cause: str) -> list[Outcome]:
+        """As `lose`, for a worker that died together with the last life of this search.
+
+        What it had in training, as somebody else remembers, is asked for again, and lost. Else a segment that
+        always takes the search's own process along would be handed out as new for ever.
+        """
+        for _ in range(FORGOTTEN):
+            if not self._is_open(current):
+                return []
+            if (segment := self.leases.pick(current)) is not None:
+                self.leases.see(worker, now)
+                self.leases.hand(worker, segment)
+                lost = self.lose(worker, now, cause)
+                self.leases.forget(worker)
+                return lost
+            asked = self.strategy.ask(1)
+            self.leases.enqueue([each for each in asked if self._is_open(each.id)])
+            if not asked:
+                break
+        return []
+
     def blame(self, held: Iterable[int], current: int | None) -> None:
         """A death that was passed over turns out to be nobody else's fault: those it took count it."""
         still_open = [segment for segment in held if segment not in self._done]
@@ -326,6 +348,8 @@ class Search:
             if outcome.segment.id in self._done:
                 continue
             self._fold(outcome)
+            if outcome.status is Status.LOST and outcome.error == MEMORY_KILL:
+                self._losses[outcome.segment.id] += 1  # which may have ended this search's process as well
             self.strategy.tell(outcome)
             if self.register.is_due:
                 self.register.collect(self._wanted())

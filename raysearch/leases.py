@@ -132,6 +132,15 @@ class Leases:
         for segment in segments:
             (self._larger if self._level_of(segment) else self._queue).append(segment)
 
+    def pick(self, segment: int) -> Segment | None:
+        """Takes a certain one of those that wait; None if it does not."""
+        for queue in (self._queue, self._larger):
+            for waiting in queue:
+                if waiting.id == segment:
+                    queue.remove(waiting)
+                    return waiting
+        return None
+
     def next_larger(self, want: int, is_wanted: Callable[[int], bool], level: int) -> list[Segment]:
         """Takes up to `want` that need more than the ordinary share, and no more than this."""
         taken: dict[int, Segment] = {}
@@ -298,6 +307,7 @@ class Leases:
             name: {
                 "leases": len(state.leases),
                 "current": segment_name(state.current) if state.current is not None else None,
+                "segment": state.current,
                 "iteration": state.iteration,
                 "segments": state.segments,
                 "busy_s": state.busy_s,

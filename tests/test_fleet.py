@@ -45,6 +45,14 @@ def test_min_waits_for_nodes_that_are_not_there_yet_and_max_is_not_exceeded() ->
     assert fleet().orders([], {}, {}, 0.0) == Orders(start=(0,))
 
 
+def test_workers_on_a_node_that_does_not_answer_take_nobody_elses_place_and_count_towards_max() -> None:
+    away = running(2, "node-9", first=5)
+    assert fleet().orders([*away, *running(1), Member("worker-1")], cpus(2), {}, 0.0) == Orders()
+    assert fleet().orders([*away, *running(1)], cpus(2), {}, 1.0) == Orders(start=(0,))
+    assert fleet(most=3).orders([*away], cpus(2), {}, 2.0) == Orders(start=(0,))
+    assert fleet(most=2).orders([*away], cpus(2), {}, 3.0) == Orders()
+
+
 def test_with_max_some_wait_as_demand_and_without_it_nothing_is_asked_for_that_is_not_there() -> None:
     assert fleet(most=9).orders([], cpus(4), {}, 0.0) == Orders(start=(0,) * 9)
     assert fleet(most=10_000).orders([], cpus(4), {}, 0.0) == Orders(start=(0,) * (4 + AHEAD))

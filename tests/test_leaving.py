@@ -387,3 +387,28 @@ def test_a_worker_whose_iteration_does_not_end_in_time_goes_without(monkeypatch:
         assert said == [f"{TOLD}, and its iteration did not end within 0.05 s"]
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_what_a_worker_had_that_died_together_with_the_search_is_lost_with_the_right_cause() -> None:
+    growth = Growth(("1 CPU", "2 CPU"), "no node has more")
+    strategy, log = Scripted([segment(i) for i in range(4)]), Log()
+    search = Search(strategy, metric="loss", mode="min", journal=log, growth=growth)
+    search.adopt("v", [Lease(segment(0))], 0.0)
+    search.commit(search.lose_forgotten("w", segment(2).id, 1.0, MEMORY_KILL))
+    [lost] = log.rows
+    assert (lost.segment, lost.status, lost.worker) == (segment(2), Status.LOST, "w")
+    assert lost.error == f"out of memory with 1 CPU, tried again with 2 CPU: {MEMORY_KILL}"
+    assert [*search.leases.workers] == ["v"]
+    assert ids(search, "small", 9, 1.0) == [segment(1).id, segment(3).id]
+    for done in (segment(0), segment(5)):  # held by somebody; never asked for
+        assert search.lose_forgotten("w", done.id, 2.0, MEMORY_KILL) == []
+
+
+def test_a_segment_that_ends_its_worker_and_the_search_again_and_again_fails_in_the_end() -> None:
+    log = Log()
+    for life in range(LOSS_LIMIT):
+        search = Search(Scripted([segment(0), segment(1)]), metric="loss", mode="min", journal=log)
+        search.replay(log.rows)
+        search.commit(search.lose_forgotten("w", 0, float(life), MEMORY_KILL))
+    assert [o.status for o in log.rows] == [Status.LOST] * (LOSS_LIMIT - 1) + [Status.FAILED]
+    assert log.rows[-1].error == f"{MEMORY_KILL}, {LOSS_LIMIT} times: this segment kills its worker"

@@ -33,11 +33,20 @@ def overhead(fixed: float, each: float, strain: float = 0.0) -> Callable[[int, i
         (overhead(1.0, 0.0001), (4096, ALL)),
         (overhead(1.0, 0.05), (256, ALL)),
         (overhead(0.0, 1.0, strain=0.1), (1, 1)),
-        (overhead(1.0, 1.0, strain=0.2), (4, 4)),
+        (overhead(1.0, 1.0, strain=0.1), (4, 4)),
+        (overhead(1.0, 1.0, strain=0.2), (1, 1)),
         (overhead(1.0, 1.0, strain=0.05), (4, 4)),
         (overhead(1.0, 1.0, strain=0.005), (16, ALL)),
     ],
-    ids=["free", "up to 256", "singly", "a few", "a few though all beat one", "all where a few gain little"],
+    ids=[
+        "free",
+        "up to 256",
+        "singly",
+        "a few",
+        "singly where a few gain little",
+        "a few though all beat one",
+        "all where a few gain little",
+    ],
 )
 def test_it_finds_how_many_to_take_at_once(
     seconds: Callable[[int, int], float], found: tuple[int, int]

@@ -7,7 +7,8 @@ Ray Tune's ASHA and ours train different numbers of epochs, so epochs a second a
 value that Ray Tune found stand beside the time. `busy` is the share of the workers' time spent in
 training, `coordinator` the processor time of the coordinator as a share of the wall time.
 
-`--curve` measures instead, in one process without Ray, epochs a second by size of model and width of pack.
+`--curve` measures instead, in one process without Ray, epochs a second by size of model and width of pack;
+`--steps` milliseconds of a step of each way there is, `--compile` of compiled steps too.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--size", type=int, help="hidden units, channels or width of the model")
     parser.add_argument("--only", nargs="*", help=f"some of: {' '.join(CONTENDERS)}")
     parser.add_argument("--curve", action="store_true")
+    parser.add_argument("--steps", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="compiled steps too, in searches as well")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     if options.curve:
@@ -60,6 +63,11 @@ def main(argv: list[str]) -> int:
     model = dict(MODELS[options.model])
     if options.size:
         model[{"mlp": "hidden", "cnn": "channels", "transformer": "width"}[options.model]] = options.size
+    if options.steps:
+        given = {"kind": options.model, "model": model, "compiles": options.compile}
+        notes = ["milliseconds a model and step, processor time of one thread; gain over plain torch"]
+        show(f"steps of {options.model}", contend(__name__, "steps", given)["rows"], notes, options.json)
+        return 0
     values = {
         "kind": options.model,
         "model": model,
@@ -67,6 +75,7 @@ def main(argv: list[str]) -> int:
         "horizon": options.horizon or horizon,
         "workers": options.workers,
         "processes": options.processes or options.workers,
+        "compiles": options.compile,
     }
     rows = [contend(__name__, name, values) for name in options.only or CONTENDERS]
     show(f"fused {options.model}", _shown(rows), _notes(rows), options.json)
@@ -111,7 +120,14 @@ def run_one_at_a_time(**values: Any) -> dict[str, Any]:
 
 
 def _searched(
-    fuse: bool, kind: str, model: dict[str, Any], trials: int, horizon: int, workers: int, processes: int
+    fuse: bool,
+    kind: str,
+    model: dict[str, Any],
+    trials: int,
+    horizon: int,
+    workers: int,
+    processes: int,
+    compiles: bool,
 ) -> dict[str, Any]:
     import raysearch
 
@@ -119,7 +135,7 @@ def _searched(
     with cluster(workers) as folder:
         began, at = time.perf_counter(), time.time()
         results = raysearch.search(
-            learner(kind) if fuse else plain(kind),
+            learner(kind, compiles) if fuse else plain(kind),
             space=SPACE,
             config=model,
             metric="val_loss",
@@ -142,7 +158,13 @@ def _searched(
 
 
 def run_ray_tune(
-    kind: str, model: dict[str, Any], trials: int, horizon: int, workers: int, processes: int
+    kind: str,
+    model: dict[str, Any],
+    trials: int,
+    horizon: int,
+    workers: int,
+    processes: int,
+    compiles: bool,
 ) -> dict[str, Any]:
     """Ray Tune with reused actors and ASHA."""
     from ray import tune
@@ -230,24 +252,35 @@ def _figures(
     }
 
 
-def learner(kind: str) -> type[Any]:
+def learner(kind: str, compiles: bool = False) -> type[Any]:
     """The example's Learner."""
     from raysearch.examples.digits import Digits
     from raysearch.examples.mnist import Mnist
     from raysearch.examples.transformer import Transformer
 
-    return {"mlp": Digits, "cnn": Mnist, "transformer": Transformer}[kind]
+    found: Any = {"mlp": Digits, "cnn": Mnist, "transformer": Transformer}[kind]
+    if not compiles:
+        return found  # type: ignore[no-any-return]
+
+    class Compiled(found):  # type: ignore[misc]
+        compile = "auto"
+
+    return Compiled
+
+
+def problem_of(kind: str) -> Any:
+    """What makes the example's data and model."""
+    from raysearch.examples import digits, mnist, transformer
+
+    return {"mlp": digits.problem, "cnn": mnist.problem, "transformer": transformer.problem}[kind]
 
 
 def plain(kind: str) -> type[Any]:
     """A trainable of the same model and data in ordinary torch, for one process a trial."""
-    from raysearch.examples import digits, mnist, transformer
     from raysearch.examples.trainable import Example
 
-    made: Any = {"mlp": digits.problem, "cnn": mnist.problem, "transformer": transformer.problem}[kind]
-
     class Plain(Example):
-        problem = staticmethod(made)
+        problem = staticmethod(problem_of(kind))
 
     return Plain
 
@@ -275,7 +308,7 @@ def run_curve() -> dict[str, Any]:
             "plain_torch": _rate(Training(problem(), config).iterate),
         }
         for width in CURVE[1]:
-            row[f"pack_of_{width}"] = width * _rate(_pack(config, width).iterate)
+            row[f"pack_of_{width}"] = width * _rate(pack_of("mlp", config, width).iterate)
         row["gain"] = max(v for k, v in row.items() if k.startswith("pack")) / row["plain_torch"]
         rows.append(row)
     return {"rows": rows}
@@ -292,14 +325,15 @@ def _rate(iterate: Any) -> float:
     return 1 / best
 
 
-def _pack(config: Mapping[str, Any], width: int) -> Any:
-    from raysearch.examples.digits import Digits
+def pack_of(kind: str, config: Mapping[str, Any], width: int) -> Any:
+    """A pack of so many of the example's models."""
     from raysearch.fused.alone import fresh
     from raysearch.fused.pack import Pack
     from raysearch.fused.stepping import member
     from raysearch.fused.structure import Lifting, lifted_values, structure_of
 
-    plain, (data, device) = Digits.plain(), Digits.prepared()
+    made = learner(kind)
+    plain, (data, device) = made.plain(), made.prepared()
     form, first = fresh(plain, config, 0), member(plain, config, 0)
     structure = structure_of(form, first, Lifting())
     pack = Pack(plain, data, device, form, structure, first, Lifting())
@@ -309,6 +343,13 @@ def _pack(config: Mapping[str, Any], width: int) -> Any:
     return pack
 
 
+def run_steps(kind: str, model: Mapping[str, Any], compiles: bool) -> dict[str, Any]:
+    """Milliseconds of a step by each way of going."""
+    from raysearch.bench.fused_steps import steps
+
+    return {"rows": steps(kind, {**model, **SETTINGS}, compiles)}
+
+
 if __name__ == "__main__":
     serve(
         {
@@ -316,5 +357,6 @@ if __name__ == "__main__":
             "one-at-a-time": run_one_at_a_time,
             "ray-tune": run_ray_tune,
             "curve": run_curve,
+            "steps": run_steps,
         }
     )

@@ -8,6 +8,7 @@ for workers to say what they hold, and goes on.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import resource
@@ -24,6 +25,7 @@ from raysearch.errors import CheckpointError, JournalBusyError, JournalError, Ra
 from raysearch.exchange import Lease, Reply
 from raysearch.executors.door import Address, is_allowed, open_door
 from raysearch.executors.protocol import SUPERSEDED, WITH_ITS_NODE, Death, Job, Turn
+from raysearch.growth import MEMORY_KILL
 from raysearch.leases import Overdue
 from raysearch.session import Session, Setup
 from raysearch.sharing import Claim
@@ -184,10 +186,19 @@ class Coordinator:
         self._handles[worker], self._actors[worker] = handle, actor
         self._search.adopt(worker, leases, time.time(), node, level)
 
-    async def died(self, worker: str, death: Death, cause: str, actor: str = "") -> None:
-        """The driver saw that a worker's process is gone, or cannot be reached any more."""
+    async def died(
+        self, worker: str, death: Death, cause: str, actor: str = "", current: int | None = None
+    ) -> None:
+        """The driver saw that a worker's process is gone, or cannot be reached any more.
+
+        Args:
+            current: the segment that it had in training, as far as the driver knows.
+        """
         self._dead.add(actor)
         state = self._search.leases.workers.get(worker)
+        if state is None and cause == MEMORY_KILL and current is not None:  # this process was ended as well
+            forgotten = functools.partial(self._search.lose_forgotten, worker, current, time.time(), cause)
+            await self._durably(forgotten)
         if state is None or (actor and self._actors.get(worker, actor) not in ("", actor)):
             return  # the next one has said hello before this was heard
         if death is Death.WITH_NODE:

@@ -78,11 +78,12 @@ class Fleet:
 
         Args:
             nodes: those that take work, with all their resources. Who runs on another one is on its way out,
-                or cannot be reached for now: it is not counted, and takes nothing of these.
+                or cannot be reached for now: it takes nothing of these, and counts only towards the most.
             work: open segments by level.
         """
         self._needed_at.update({level: now for level, count in work.items() if count})
         staying = [m for m in members if not m.retiring and (not m.node or m.node in nodes)]
+        away = sum(not m.retiring for m in members) - len(staying)
         left = {name: dict(amounts) for name, amounts in nodes.items()}
         for member in staying:
             if member.node in left:
@@ -94,7 +95,7 @@ class Fleet:
             if member.node in left:
                 give(left[member.node], self.shares[0].bundle())
         big = len(start) + sum(m.level > 0 and m.name not in gone for m in staying)
-        more = self._target(left, big) - len(small)
+        more = self._target(left, big, away) - len(small)
         waiting = [m.name for m in reversed(small) if not m.node]
         unneeded = [m.name for m in staying if m.level and not m.node and not work.get(m.level)]
         cancel = (*waiting[: max(0, -more)], *unneeded)
@@ -118,15 +119,15 @@ class Fleet:
         busy = ", but something else may take it" if fitting >= least else ""
         return f"{text}: {running} run. One takes {takes}; the nodes have room for {fitting}{busy}{by}"
 
-    def _target(self, left: Mapping[str, Amounts], big: int) -> int:
-        """How many ordinary workers there should be, beside so many bigger ones."""
+    def _target(self, left: Mapping[str, Amounts], big: int, away: int) -> int:
+        """How many ordinary workers there should be, beside so many bigger ones and those that are away."""
         bounds = self.bounds
         wanted = max(room(list(left.values()), self.shares[0]), bounds.least - big)
         if bounds.most is None:
             return wanted
         if bounds.can_grow or len(self.shares) == 1:  # else those that wait would take what bigger ones need
             wanted += AHEAD
-        return max(0, min(wanted, bounds.most - big))
+        return max(0, min(wanted, bounds.most - big - away))
 
     def _is_needed(self, level: int, now: float) -> bool:
         return now - self._needed_at.get(level, float("-inf")) < LINGER_S

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
-from ray.exceptions import ActorUnavailableError, RayActorError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
@@ -60,6 +60,7 @@ class Roster:
         self._asked: list[str] = []
         self._cancelled: set[str] = set()
         self._retiring: set[str] = set()
+        self._training: dict[str, int | None] = {}
         self._count = 0
 
     def __reduce__(self) -> tuple[type[Roster], tuple[()]]:
@@ -79,9 +80,15 @@ class Roster:
             self._cancelled.update(orders.cancel)
             self._retiring.update(orders.retire)
 
+    def ask_again(self) -> None:
+        """Everyone is asked for anew: of a Tune that begins, for the first time or after its end."""
+        with self._lock:
+            self._asked = [*self._levels]
+
     def members(self, seen: Mapping[str, Mapping[str, Any]]) -> list[Member]:
         """Those asked for, with what the search knows of them (`workers` of its snapshot)."""
         with self._lock:
+            self._training = {name: worker["segment"] for name, worker in seen.items()}
             return [
                 Member(
                     name,
@@ -92,6 +99,11 @@ class Roster:
                 )
                 for name, level in self._levels.items()
             ]
+
+    def training(self, name: str) -> int | None:
+        """The segment that a worker had in training when the search was heard of last."""
+        with self._lock:
+            return self._training.get(name)
 
     def next(self) -> dict[str, Any] | None:
         """The next worker to start, as the configuration of its trial."""
@@ -142,6 +154,7 @@ class Asking(Searcher):  # type: ignore[misc]
         super().__init__()
         self._roster = roster
         self._names: dict[str, str] = {}
+        roster.ask_again()
 
     def suggest(self, trial_id: str) -> Any:
         """The configuration of a worker; None while none is wanted."""
@@ -165,25 +178,55 @@ class Asking(Searcher):  # type: ignore[misc]
 
 
 class Cancelling(FIFOScheduler):  # type: ignore[misc]
-    """Stops trials of workers that have not started and are not wanted any more."""
+    """Stops trials of workers that have not started and are not wanted any more.
+
+    Being what Tune hands its controller to, it also sees that Tune outlives Ray's memory monitor.
+    """
 
     def __init__(self, roster: Roster) -> None:
         super().__init__()
         self._roster = roster
+        self._knows_memory_kills = False
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """As usual; looks first for those to stop."""
+        if not self._knows_memory_kills:
+            self._knows_memory_kills = True
+            teach_memory_kills(tune_controller)
         for trial in list(tune_controller.get_live_trials()):
             if trial.status == Trial.PENDING and self._roster.is_cancelled(trial.config["worker"]):
                 tune_controller.stop_trial(trial)
         return super().choose_trial_to_run(tune_controller)
 
 
+def teach_memory_kills(tune_controller: Any) -> None:
+    """Has Tune take a kill by Ray's memory monitor for the death of an actor, which it is.
+
+    Ray raises an error of another kind there, for which Tune has no answer: it would end, and all workers
+    with it. Where a later Ray has other insides nothing is changed, and Tune is begun again (see `_Fit`).
+    """
+    manager = getattr(tune_controller, "_actor_manager", None)
+    fail = getattr(manager, "_actor_task_failed", None)
+    if manager is None or fail is None:
+        return
+
+    def failed(tracked_actor_task: Any, exception: Exception) -> None:
+        fail(tracked_actor_task=tracked_actor_task, exception=as_death(exception))
+
+    manager._actor_task_failed = failed
+
+
+def as_death(error: Exception) -> Exception:
+    """The error, as that of an actor that died if memory ran out."""
+    return RayActorError(error_msg=str(error)) if isinstance(error, OutOfMemoryError) else error
+
+
 class Deaths(tune.Callback):  # type: ignore[misc]
     """Tells the coordinator why a worker's process is gone, before Tune starts another one."""
 
-    def __init__(self, coordinator: Any) -> None:
+    def __init__(self, coordinator: Any, roster: Roster) -> None:
         self._coordinator = coordinator
+        self._roster = roster
 
     def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """A worker died and will be started again."""
@@ -191,7 +234,8 @@ class Deaths(tune.Callback):  # type: ignore[misc]
         error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).exists() else None
         if isinstance(error, RayActorError):
             actor = getattr(error, "actor_id", None) or ""
-            self._coordinator.died.remote(trial.config["worker"], *cause_of(error), actor)
+            worker = trial.config["worker"]
+            self._coordinator.died.remote(worker, *cause_of(error), actor, self._roster.training(worker))
 
 
 class Silent(TrialProgressCallback):  # type: ignore[misc]

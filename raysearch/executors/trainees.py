@@ -114,7 +114,7 @@ class Crew:
         self._layouts: dict[Structure, Layout] = {}
         self._widths: dict[Structure, Width] = {}  # what was found, for packs that empty and fill again
         self._traces: dict[Structure, Traces] = {}
-        self._told_refused = False
+        self._told_refused = self._told_uncompiled = False
         self.paused = Paused(scratch / "paused")
 
     # ---- who is here
@@ -294,6 +294,9 @@ class Crew:
         if team.pack.refused and not self._told_refused:
             self._told_refused = True
             self._remark(f"steps run as they are written, not as a list: {first_line(team.pack.refused)}")
+        if team.pack.uncompiled and not self._told_uncompiled:
+            self._told_uncompiled = True
+            self._remark(f"steps are not compiled: {first_line(team.pack.uncompiled)}")
         team.width.note(len(reports), seconds)
         self._pays = self._pays or team.width.pays
         through: list[int] = []

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import cloudpickle, tune
-from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from raysearch.cluster.connect import is_reachable
 from raysearch.cluster.pulse import SILENT_S, Pulse
@@ -160,7 +160,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                 current, iteration = self._loop.current, self._loop.iteration
                 answer = self._coordinator.beat.remote(self._name, current, iteration, self._epoch)
                 stop, life, go, wait_s = ray.get(answer, timeout=30)
-            except (GetTimeoutError, RayActorError):
+            except RayError:  # no answer in time, or the coordinator has just died
                 continue
             if go == SUPERSEDED and not self._loop.leaving:
                 self._make_way()
@@ -271,7 +271,7 @@ def run_tune(
     part = neighbours.part([*nodes.values()], time.monotonic())
     roster.carry_out(within(fleet.orders((), nodes, {}, time.monotonic()), (), part))
     try:
-        extra = [*callbacks, Deaths(coordinator), Silent()]
+        extra = [*callbacks, Deaths(coordinator, roster), Silent()]
         placements = [share.placement(pulse) for share in fleet.shares]
         with _room_for_tune(setup.run):
             make = functools.partial(_tuner, setup, name, roster, placements, over, extra)
@@ -307,7 +307,7 @@ def run_tune(
 
 
 class _Fit(threading.Thread):
-    """`Tuner.fit` beside the driver's own loop; again, after a while, when storage failed under it."""
+    """`Tuner.fit` beside the driver's own loop; again, after a while, when storage or a worker failed it."""
 
     def __init__(self, make: Callable[[], tune.Tuner], over: threading.Event, patience_s: float) -> None:
         """The first tuner is made here: who makes it raises. `patience_s`: with storage that fails."""
@@ -325,11 +325,10 @@ class _Fit(threading.Thread):
             try:
                 (self._tuner or self._make()).fit()
                 return
-            except OSError as error:
-                self.error = error.with_traceback(None)  # whose frames hold the workers
             except BaseException as error:  # noqa: BLE001  (handed to the driver's thread)
-                self.error = error
-                return
+                self.error = error.with_traceback(None)  # whose frames hold the workers
+                if not isinstance(error, OSError) and not isinstance(error.__cause__, RayError):
+                    return
             self._tuner = None
             if time.monotonic() - began > LASTED_S:
                 left = waits(self._patience_s)
@@ -412,7 +411,8 @@ def _staff(
         members = [m for m in members if m.name not in outdated]
     kinds = brought() if fleet.bounds.can_grow else []
     part = neighbours.part([*nodes.values(), *kinds], now, status["need"])
-    orders = within(fleet.orders(members, nodes, status["work"], now), members, part)
+    there = [m for m in members if not m.node or m.node in nodes]
+    orders = within(fleet.orders(members, nodes, status["work"], now), there, part)
     roster.carry_out(orders)
     if retiring := [*orders.retire, *(m.name for m in members if m.retiring and m.node)]:
         coordinator.retire.remote(retiring)

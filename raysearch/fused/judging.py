@@ -7,9 +7,10 @@ from torch import Tensor
 
 from raysearch.fused.batches import Batch, mapped
 from raysearch.fused.engine import Engine, Inputs
+from raysearch.fused.lists import DIFFERENT, ROUNDING, agree, in_words, quickest
 from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.recorder import written
-from raysearch.fused.traced import DIFFERENT, ROUNDING, Shape, Shapes, agree, in_words, quickest
+from raysearch.fused.traced import Shape, Shapes
 
 PATIENCE = 6  # batches as written before a shape is worth it
 

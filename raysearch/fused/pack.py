@@ -76,6 +76,7 @@ class Pack:
         self._engine = Engine(learner, form, self.layout, structure, member.config, lifting.refused)
         self._plain_step = step_by(self._engine, member.rule, data.train)
         self._traces = Traces() if traces is None else traces
+        self._traces.steps.compile = learner.compile
         self.members: list[Member] = []
         self._lifted: list[list[float]] = []
         self._peak_before = peak_bytes(device)
@@ -92,6 +93,11 @@ class Pack:
     def refused(self) -> str:
         """Why its steps run as they are written, in words; empty where nothing stands against a list."""
         return self._traces.steps.refused
+
+    @property
+    def uncompiled(self) -> str:
+        """Why its steps are not compiled though they should be, in words."""
+        return self._traces.steps.uncompiled
 
     def fits(self, models: int) -> bool:
         """True if there is memory for so many models, as far as what it has used so far tells.

@@ -32,6 +32,7 @@ class Describes(Protocol):
     evaluate_at_once: int
     paired: Mapping[str, int]
     precision: str
+    compile: bool | str
 
     def model(self, config: Config) -> nn.Module: ...
     def loss(self, model: Any, batch: Any, config: Config) -> Tensor: ...

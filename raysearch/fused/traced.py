@@ -3,7 +3,8 @@
 The first steps of some shape run as they are written. Then one is written down: every tensor operation
 that vectorising, the backward pass and the update rule come to. On a CPU torch's script interpreter runs
 that list, which takes a microsecond an operation where Python takes several; on other devices, and for
-operations that the interpreter does not take, the list is run as it is. Nothing is compiled.
+operations that the interpreter does not take, the list is run as it is. Nothing is compiled, unless the
+Learner asks for it: see compiled.py.
 
 A list is used only after it has given what the step as written gives, with several batches. Where it does
 not, or where a step cannot be written down, steps run as they are written. Metrics are treated alike.
@@ -11,31 +12,25 @@ not, or where a step cannot be written down, steps run as they are written. Metr
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Hashable, Sequence
+import time
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
+from raysearch.fused.compiled import WORTH_S, Library, inputs_of, listed
+from raysearch.fused.lists import DIFFERENT, ROUNDING, Run, agree, in_words, quickest
 from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.recorder import written
-from raysearch.fused.rewriting import quickened
+from raysearch.fused.rows import Rows
 from raysearch.fused.step import Block, Moment, Step
 
 PATIENCE = 24  # steps as written before a shape is worth it: to write one down takes as long as 100
 CHECKS = 2  # steps compared
-TOLERANCE = 1e-5  # relative
-ROUGHLY = 1e-3  # in single precision, where sums in another order end in other last digits,
-ROUNDING = 1e-6  # of which more is left in a small difference of large numbers: the loss of who knows it all
 MOST = 64  # shapes
-DIFFERENT = "it came out different"
-
-Run: TypeAlias = Callable[..., Any]
 
 
 class Unfit(Exception):
@@ -48,12 +43,18 @@ class Shape:
 
     Attributes:
         names: of the metrics that the list gives.
+        spent_s: in steps by the list.
+        proved: compiled steps that were compared.
+        library: the step in compilation, or compiled.
     """
 
     seen: int = 0
     checked: int = 0
     run: Run | None = None
     names: tuple[str, ...] = ()
+    spent_s: float = 0.0
+    proved: int = 0
+    library: Library | None = None
 
     @property
     def is_known(self) -> bool:
@@ -85,10 +86,36 @@ class Shapes:
 
 
 @dataclass(slots=True)
+class StepShapes(Shapes):
+    """The same of steps, which can be compiled too.
+
+    Attributes:
+        compile: as in `Learner`.
+        uncompiled: why steps are not compiled though they should be, in words.
+    """
+
+    compile: bool | str = False
+    uncompiled: str = ""
+
+    @property
+    def proven(self) -> bool:
+        """True if compiled steps are in use."""
+        return not self.uncompiled and any(shape.proved >= CHECKS for shape in self._shapes.values())
+
+    def wants(self, shape: Shape) -> bool:
+        """True if the steps of this shape should be compiled now, which are not; one after the other."""
+        if not self.compile or self.uncompiled or shape.library is not None:
+            return False
+        if self.compile == "auto" and shape.spent_s < WORTH_S:
+            return False
+        return not any(each.library and each.library.is_busy() for each in self._shapes.values())
+
+
+@dataclass(slots=True)
 class Traces:
     """What has been written down for models of one structure: steps, and metrics."""
 
-    steps: Shapes = field(default_factory=Shapes)
+    steps: StepShapes = field(default_factory=StepShapes)
     metrics: Shapes = field(default_factory=Shapes)
 
 
@@ -101,7 +128,7 @@ def rounded(models: int) -> int:
 class Steps:
     """The steps of an iteration of some rows, in the quickest way there is."""
 
-    def __init__(self, shapes: Shapes, block: Block, step: Step) -> None:
+    def __init__(self, shapes: StepShapes, block: Block, step: Step) -> None:
         self._shapes, self._block, self._step = shapes, block, step
         self._given = block.tensors()
         self._flat = tree_leaves(self._given)
@@ -113,18 +140,50 @@ class Steps:
         if self._shapes.refused:
             return self._step(self._given, moment)
         shape = self._shapes.shape((self._alike, tuple(moment.examples.shape)))
-        if shape.run is not None and shape.is_known:
-            return self._listed(shape.run, moment)
+        if shape.is_known:
+            return self._quickly(shape, moment)
         if shape.seen >= PATIENCE:
             return self._compared(shape, moment)
         losses = self._step(self._given, moment)
         shape.seen += 1
         return losses
 
-    def _listed(self, run: Run, moment: Moment) -> Tensor:
+    def _quickly(self, shape: Shape, moment: Moment) -> Tensor:
+        """By the list, or compiled."""
+        shapes = self._shapes
+        if shapes.wants(shape):
+            self._compile(shape, moment)
+        if shape.library is not None and not shapes.uncompiled:
+            if shape.library.ready():
+                way = self._compiled if shape.proved >= CHECKS else self._proved
+                return way(shape, shape.library, moment)
+            shapes.uncompiled = shape.library.trouble
+        began = time.perf_counter()
+        losses = self._listed(shape, moment)
+        shape.spent_s += time.perf_counter() - began
+        return losses
+
+    def _compile(self, shape: Shape, moment: Moment) -> None:
+        try:
+            shape.library = Library(*listed(self._step, self._block, moment))
+        except Exception as error:  # noqa: BLE001  (a home that is full or read only, a list that is no file)
+            self._shapes.uncompiled = in_words(error)
+
+    def _compiled(self, shape: Shape, library: Library, moment: Moment) -> Tensor:
+        try:
+            return library(inputs_of(self._block, moment))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self._shapes.uncompiled = in_words(error)
+            raise Unfit from error
+
+    def _listed(self, shape: Shape, moment: Moment) -> Tensor:
+        assert shape.run is not None
         try:
             with torch.no_grad():
-                return run(*self._flat, *moment)  # type: ignore[no-any-return]
+                losses: Tensor = shape.run(*self._flat, *moment)
+            return losses
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -133,151 +192,58 @@ class Steps:
 
     def _compared(self, shape: Shape, moment: Moment) -> Tensor:
         """Takes a step as written, and the same one by the list on a copy."""
-        given = self._copied()
-        try:
+
+        def listed_on(rows: Rows) -> Tensor:
             if shape.run is None:
-                shape.run = self._written(moment)
+                shape.run = traced(self._step, self._block, moment)
             with torch.no_grad():
-                mine = shape.run(*tree_leaves(given), *moment)
-            trouble = ""
-        except Exception as error:  # noqa: BLE001  (whatever torch raises for what it cannot write down)
-            trouble = in_words(error)
-        losses = self._step(self._given, moment)
-        if not trouble and not agree([mine, *_results(given)], [losses, *_results(self._given)], ROUNDING):
-            trouble = DIFFERENT
-        self._shapes.refused = trouble
+                losses: Tensor = shape.run(*tree_leaves(self._block.tensors(rows)), *moment)
+            return losses
+
+        losses, self._shapes.refused = self._both(lambda: self._step(self._given, moment), listed_on)
         shape.checked += 1
         return losses
 
-    def _written(self, moment: Moment) -> Run:
-        given = self._copied()
-        flat = written(lambda: self._step(given, moment), [*tree_leaves(given), *moment])
-        return quickest(flat, lambda: (*tree_leaves(self._copied()), *moment))
+    def _proved(self, shape: Shape, library: Library, moment: Moment) -> Tensor:
+        """Takes a step by the list, and the same one compiled on a copy."""
 
-    def _copied(self) -> dict[str, Any]:
-        return self._block.tensors(self._block.rows.copied(self._block.first, self._block.stop))
+        def compiled_on(rows: Rows) -> Tensor:
+            return library(inputs_of(self._block, moment, rows))
+
+        losses, self._shapes.uncompiled = self._both(lambda: self._listed(shape, moment), compiled_on)
+        shape.proved += 1
+        return losses
+
+    def _both(self, known: Callable[[], Tensor], new: Callable[[Rows], Tensor]) -> tuple[Tensor, str]:
+        """The losses of a step in the known way, and what is wrong with the new way, taken on a copy."""
+        rows = self._block.rows.copied(self._block.first, self._block.stop)
+        trouble = ""
+        try:
+            mine = new(rows)
+        except Exception as error:  # noqa: BLE001  (whatever torch raises for what it cannot do)
+            trouble = in_words(error)
+        losses = known()
+        if not trouble:
+            ours, theirs = (_results(given) for given in (self._block.tensors(rows), self._given))
+            trouble = "" if agree([mine, *ours], [losses, *theirs], ROUNDING) else DIFFERENT
+        return losses, trouble
 
 
-def quickest(flat: GraphModule, example: Callable[[], Sequence[Tensor]]) -> Run:
-    """A function that does what the list says, on a CPU with quicker operations and without Python.
-
-    Args:
-        example: makes inputs, which may be changed.
+def traced(step: Step, block: Block, moment: Moment) -> Run:
+    """A function of the block's tensors and the moment's that does what the step does to them.
 
     Raises:
-        whatever torch raises for operations that cannot be done in this way.
+        whatever torch raises for a step that cannot be written down; RuntimeError where it looks at values.
     """
-    if any(tensor.device.type != "cpu" for tensor in example()):
-        return flat
-    quick = quickened(flat)
-    return _scripted(quick if _are_same(quick, flat, example) else flat, example())
 
+    def copied() -> dict[str, Any]:
+        return block.tensors(block.rows.copied(block.first, block.stop))
 
-def _are_same(quick: GraphModule, flat: GraphModule, example: Callable[[], Sequence[Tensor]]) -> bool:
-    """Whether both lists do the same but for rounding, of which in double precision little is left."""
-    twice = [[t.double() if t.dtype is torch.float32 else t.clone() for t in example()] for _ in range(2)]
-    try:
-        with torch.no_grad():
-            first, second = (
-                [*tree_leaves(run(*given)), *given] for run, given in zip((quick, flat), twice, strict=True)
-            )
-    except RuntimeError as error:  # a view of what lies in another order now, or a type that is fixed
-        if is_out_of_memory(error):
-            raise
-        return False
-    return agree(first, second)
-
-
-def _scripted(flat: GraphModule, example: Sequence[Tensor]) -> Run:
-    """The list for the script interpreter, or as it is where an operation of it cannot be there."""
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that of the script interpreter
-        try:
-            run: Run = torch.jit.trace(_with_scripts(flat), tuple(example), check_trace=False)
-        except RuntimeError as error:  # an operation with sizes that are optional, for one
-            if "JIT tracer" not in str(error):
-                raise
-            return flat
-        return run
-
-
-def in_words(error: Exception) -> str:
-    """For a list that is not used."""
-    return f"{type(error).__name__}: {error}"
-
-
-def _with_scripts(flat: GraphModule) -> GraphModule:
-    """The same list with operations for which the interpreter has a form of its own.
-
-    The gradient of a convolution's weights takes sizes of a bias that may be none, which can be scripted but
-    not traced.
-    """
-    found = torch.ops.aten.convolution_backward.default
-    nodes = [n for n in flat.graph.nodes if n.target is found and n.args[-1] == [False, True, False]]
-    if not nodes:
-        return flat
-    graph = Graph()
-    places: dict[Node, Node] = {}
-    graph.output(graph.graph_copy(flat.graph, places))
-    for node in (places[n] for n in nodes):
-        grad, x, weight, _, stride, padding, dilation, *_, groups, _ = node.args
-        (only,) = node.users  # the one gradient that was asked for
-        with graph.inserting_after(node):
-            args = (grad, x, weight, stride, padding, dilation, groups)
-            only.replace_all_uses_with(graph.call_function(_by_script, args))
-        graph.erase_node(only)
-        graph.erase_node(node)
-    return GraphModule(flat, graph)
-
-
-def _by_script(*args: Any) -> Any:
-    return _script()(*args)
-
-
-@cache
-def _script() -> Any:
-    return torch.jit.script(_gradient_of_weights)
-
-
-def _gradient_of_weights(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> Tensor:
-    none = [0] * len(stride)
-    found: Tensor = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, stride, padding, dilation, False, none, groups, [False, True, False]
-    )[1]
-    return found
+    given = copied()
+    flat = written(lambda: step(given, moment), [*tree_leaves(given), *moment])
+    return quickest(flat, lambda: (*tree_leaves(copied()), *moment))
 
 
 def _results(given: dict[str, Any]) -> list[Tensor]:
     """What a step changes."""
     return [given["rows"][0], *given["vectors"].values(), *given["kept"]]
-
-
-def agree(mine: Sequence[Tensor], theirs: Sequence[Tensor], rounding: float = 0.0) -> bool:
-    """True where all values are as good as equal, model by model; what is not finite, in the same places.
-
-    Args:
-        rounding: by how much values near 0 may differ, each.
-    """
-    return all(_agrees(one, other, rounding) for one, other in zip(mine, theirs, strict=True))
-
-
-def _agrees(one: Tensor, other: Tensor, rounding: float) -> bool:
-    if not one.is_floating_point():
-        return torch.equal(one, other)
-    models = len(other) if other.dim() else 1
-    one, other = (t.double().reshape(models, other.numel() // max(1, models)) for t in (one, other))
-    whole = torch.isfinite(other)
-    if not torch.equal(whole, torch.isfinite(one)):
-        return False
-    one, other = one.where(whole, 0.0), other.where(whole, 0.0)
-    tolerance = ROUGHLY if rounding else TOLERANCE
-    few = rounding * other.shape[1] ** 0.5 + 1e-30
-    return bool(((one - other).norm(dim=1) <= tolerance * other.norm(dim=1) + few).all())

@@ -78,11 +78,10 @@ class Width:
         elif self.step == 1 and not self.pays:
             self.step = LEAST
         else:
-            best = max((1, LEAST), key=lambda step: found.get(step, 0.0))
-            self.compared = True
-            self.settled = found[best] > GAIN * found[ALL]
-            self.step = best if self.settled else ALL
-            self.limit = best if self.settled else self.limit
+            best = max(found.values())
+            self.step = min(step for step, rate in found.items() if GAIN * rate >= best)
+            self.compared, self.settled = True, self.step != ALL
+            self.limit = self.step if self.settled else self.limit
 
     def _widen(self, rate: float) -> None:
         seen = self._seen[self.limit] = self._seen.get(self.limit, 0) + 1

@@ -68,6 +68,8 @@ class Learner(tune.Trainable):  # type: ignore[misc]
         paired: metric -> number of parts: of a metric with a value for each example, `NAME_parts` is reported
             as well, so that panda compares in pairs.
         precision: "float32", or "bfloat16" for autocast of loss and metrics.
+        compile: True has steps of packs compiled to machine code, on a CPU with a C++ compiler; "auto" those
+            that have taken as long as compiling takes; False none. See README.md for when it pays.
         device: "auto" is the GPU if this process has one.
     """
 
@@ -77,7 +79,14 @@ class Learner(tune.Trainable):  # type: ignore[misc]
     evaluate_at_once: ClassVar[int] = 1000
     paired: ClassVar[Mapping[str, int]] = {}
     precision: ClassVar[str] = "float32"
+    compile: ClassVar[bool | str] = False
     device: ClassVar[str] = "auto"
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Raises TrainableError where `compile` is none of its values."""
+        super().__init_subclass__(**more)
+        if cls.compile not in (False, "auto", True):
+            raise TrainableError(f'{cls.__name__}.compile: {cls.compile!r} is not one of False, "auto", True')
 
     # ---- to be written
 
