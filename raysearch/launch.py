@@ -422,12 +422,15 @@ def _samples(spec: SearchSpec) -> tuple[Config, ...]:
 
 
 def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
-    from raysearch.executors.inline import run_inline
+    from raysearch.executors.inline import limited_threads, run_inline
 
     setup = dataclasses.replace(setup, notes=_sharing(spec, 1))
     session = Session.open(setup, time.time())
     try:
-        run_inline(session.search, job, session.checkpoints, how.on_status, lambda: session.look(time.time()))
+        with limited_threads(max(1, int(spec.workers.cpu))):
+            run_inline(
+                session.search, job, session.checkpoints, how.on_status, lambda: session.look(time.time())
+            )
     finally:
         session.close(time.time())
     return session.search.status(time.time())

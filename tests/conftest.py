@@ -25,7 +25,9 @@ os.environ.setdefault("WANDB_MODE", "offline")
 
 BENCH = Path(__file__).parents[2] / "shared" / "bench"
 IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
-if IS_ONE_OF_SEVERAL:  # a cluster that a test starts is found by tests of the same process alone
+if IS_ONE_OF_SEVERAL:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other on a busy core are slow
+    # A cluster that a test starts is found by tests of the same process alone.
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rs-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))
 
 

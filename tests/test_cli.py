@@ -673,8 +673,8 @@ def test_on_ray_the_panel_is_drawn_and_ctrl_c_ends_cleanly_at_first_and_at_once_
     first = Terminal("launch", "tiny.yaml", "--local", "--workers", "2", "--set", "config.nap=0.2")
     first.until(r"│ trials   [1-9]\d* of 30 .*│")
     first.until(r"│ +1 +\d+ +0 +\d+ +[\d.]+ +│")
+    first.until(r"│ workers  \d of 2 training")
     assert "\x1b[" in first.printed
-    assert re.search(r"│ workers  \d of 2 training", first.text)
     held = shell("status", "runs/tiny", "--json").json["held_by"]
     assert re.match(r"process \d+ on ", held)
     first.press_ctrl_c()

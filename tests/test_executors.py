@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import trainables
+from ray import tune
 
 import raysearch
 from raysearch.engine import Search
@@ -111,3 +113,33 @@ def test_the_finish_trains_the_best_and_the_baseline_on_the_same_fresh_seeds(inl
     assert len({tuple(sorted(s)) for s in seeds.values()}) == 1
     assert all(len(set(s)) == 2 for s in seeds.values())
     assert {s.seed for s in finals}.isdisjoint(o.segment.seed for o in inline if o.segment.role == "search")
+
+
+def threads(config: dict[str, Any]) -> None:
+    """Reports how many threads torch may take."""
+    tune.report({"loss": float(torch.get_num_threads())})
+
+
+class Threads(trainables.Curve):
+    """The same as a class."""
+
+    def step(self) -> dict[str, Any]:
+        return {"loss": float(torch.get_num_threads())}
+
+
+@pytest.mark.parametrize("trainable", [threads, Threads])
+def test_the_inline_search_takes_the_threads_that_a_worker_has(trainable: Any, storage: Path) -> None:
+    before = torch.get_num_threads()
+    results = raysearch.search(
+        trainable,
+        executor="inline",
+        space=SPACE,
+        metric="loss",
+        mode="min",
+        strategy=raysearch.Caviar(samples=2, max_iterations=1, min_iterations=1, finish=None),
+        workers={"count": 1, "cpu": 3},
+        storage=str(storage),
+        name="run",
+    )
+    assert results.best.value == 3
+    assert torch.get_num_threads() == before

@@ -247,6 +247,7 @@ def alone_to_the_end(config: dict[str, Any], seed: int, iterations: int) -> floa
     return train(one, iterations)[-1]["val_loss"]
 
 
+@pytest.mark.slow
 def test_a_search_of_a_learner_trains_packs_and_gives_the_numbers_of_models_alone(
     ray_cluster: None, storage: Path
 ) -> None:
@@ -278,6 +279,7 @@ class Suicidal(learners.Perceptron):
         return super().schedule(steps, config)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_amid_its_packs_loses_nothing(
     ray_cluster: None, storage: Path, tmp_path: Path
 ) -> None:
@@ -314,6 +316,7 @@ class Failing(learners.Perceptron):
         raise ZeroDivisionError("division by zero")
 
 
+@pytest.mark.slow
 def test_panda_raises_a_learner_with_its_forks_copied_in_memory(ray_cluster: None, storage: Path) -> None:
     results = search(
         learners.Perceptron,

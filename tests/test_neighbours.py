@@ -83,6 +83,7 @@ class Running:
         return list(read_outcomes(self.run / "journal"))
 
 
+@pytest.mark.slow
 def test_a_newcomer_gets_its_part_of_a_full_cluster_and_the_first_takes_it_back(
     ray_cluster: None, storage: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_newcomer_gets_its_part_of_a_full_cluster_and_the_first_takes_it_back(
         assert len({o.segment.id for o in done}) == len(done)
 
 
+@pytest.mark.slow
 def test_a_search_keeps_to_its_greatest_share_and_what_left_for_a_pause_comes_back(
     ray_cluster: None, storage: Path
 ) -> None:

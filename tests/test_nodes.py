@@ -36,7 +36,9 @@ def options(**changes: Any) -> argparse.Namespace:
 class Story:
     """A search on such a cluster, of which a test tells what happens meanwhile."""
 
-    def __init__(self, folder: Path, machines: Machines, disk: Path, name: str, seconds: float) -> None:
+    def __init__(
+        self, folder: Path, machines: Machines, disk: Path, name: str, seconds: float, samples: int = 24
+    ) -> None:
         self.machines = machines
         self.run = disk / name
         self.seen = folder / f"seen-{name}"
@@ -45,7 +47,7 @@ class Story:
         self.spec = folder / f"{name}.yaml"
         self.calm = folder
         self.spec.write_text(
-            spec_of(self.run, 3, self.seen, options(strategy="caviar", samples=24, seconds=seconds))
+            spec_of(self.run, 3, self.seen, options(strategy="caviar", samples=samples, seconds=seconds))
         )
         self.driver = self.begin("launch", self.spec)
 
@@ -92,7 +94,7 @@ def test_nodes_are_killed_frozen_cut_off_and_added_and_every_outcome_counts_once
     cluster: tuple[Path, Machines, Path],
 ) -> None:
     folder, machines, disk = cluster
-    story = Story(folder, machines, disk, "nodes", 0.3)
+    story = Story(folder, machines, disk, "nodes", 0.3, samples=60)  # which last until the new node is up
     story.wait(lambda: len(machines.find(faults.WORKER)) == 5)
     one, two = machines.nodes[1:3]
     story.more_outcomes(3)
@@ -107,7 +109,7 @@ def test_nodes_are_killed_frozen_cut_off_and_added_and_every_outcome_counts_once
     joined.heal()
     found = story.end()
     assert found.is_clean, found
-    assert found.acknowledged > 24
+    assert found.acknowledged > 60
     assert found.lost_attempts, found  # what the killed node trained was lost, and trained again
 
 

@@ -124,6 +124,7 @@ def test_a_model_in_a_pack_has_the_numbers_that_it_has_alone(
         agree(report, alone, row, expected)
 
 
+@pytest.mark.slow
 def test_two_hundred_steps_in_a_pack_stay_within_a_ten_thousandth_of_the_model_alone() -> None:
     configs = [
         {

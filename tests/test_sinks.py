@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trainables
@@ -42,6 +43,17 @@ def test_tensorboard_has_every_row_once_however_often_it_is_written(tmp_path: Pa
     logged = [(step, value) for tag, step, value in scalars(folder / "trial-0") if tag == "loss"]
     assert [step for step, _ in logged] == curve["iteration"].tolist()
     assert [value for _, value in logged] == pytest.approx(curve["loss"].tolist())
+
+
+def test_tensorboard_has_every_row_of_a_run_that_is_written_within_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tensorboardX.event_file_writer.time", SimpleNamespace(time=lambda: 1.7e9))
+    counts = written(tmp_path / "run", 2)
+    send(tmp_path / "run", ["tensorboard"])
+    for key, rows in counts.items():
+        tags = [tag for tag, _, _ in scalars(tmp_path / "run" / "tensorboard" / key)]
+        assert (tags.count("loss"), tags.count("final/loss")) == (rows, 1)
 
 
 def test_mlflow_has_the_search_and_below_it_its_trials_once(

@@ -49,6 +49,7 @@ def check_whole(rows: list[Outcome], samples: int) -> None:
     assert all(o.segment.parent is None or o.segment.parent in counts for o in final)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trainable", [trainables.Walk, trainables.Fresh, trainables.walk, trainables.plain, trainables.generator]
 )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from raysearch.checkpoints import Checkpoints
 from raysearch.engine import Search
@@ -88,6 +92,24 @@ def run_inline(
         finally:
             loop.drop()
     on_status(search.status(time.time()))
+
+
+@contextlib.contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Arithmetic takes so many threads in the block, as Ray has it for a worker; torch too, if it is loaded.
+
+    As many as there are cores wait for each other at every step of a small model.
+    """
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch is not None else count
+    with threadpool_limits(count):
+        if torch is not None:
+            torch.set_num_threads(count)  # for threads to come too, such as those of function trainables
+        try:
+            yield
+        finally:
+            if torch is not None:
+                torch.set_num_threads(before)
 
 
 def make_host(job: Job, scratch: Path, log: Path | None) -> Trains:
