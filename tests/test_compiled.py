@@ -57,6 +57,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 @pytest.mark.skipif(bool(compiled.missing(CPU)), reason=compiled.missing(CPU))
+@pytest.mark.slow
 def test_two_hundred_steps_some_of_them_compiled_end_where_the_model_alone_does() -> None:
     pack = pack_of(Quick, 4)
     pack.width = 2  # models in a step: two steps share what is compiled
