@@ -420,7 +420,7 @@ def test_a_list_that_fails_later_is_given_up_and_the_step_taken_as_written(patie
     for seed in range(4):
         group.join(config, seed)
     group.pack.iterate()
-    for shape in KNOWN[learners.Normed, group.structure, 0]._shapes.values():
+    for shape in KNOWN[learners.Normed, group.structure, 0].steps._shapes.values():
         shape.run = fails
     reports = group.pack.iterate()
     assert group.pack.refused == "RuntimeError: shapes do not match"
