@@ -29,6 +29,7 @@ BEFORE_LAUNCH_S = 4.0  # what nodes have for their answer before a launch
 PATIENCE_S = 60.0  # and when asked by `raysearch doctor`: a first import of torch may take long
 DATA = bytes(range(256)) * 1024  # large enough for Ray to put it into the object store
 POLL_S = 0.5
+AGAIN_S = 1.0  # until a second look at what would stop a search
 
 
 def check_before_launch(storage: str, say: Callable[[str], None]) -> None:
@@ -38,6 +39,9 @@ def check_before_launch(storage: str, say: Callable[[str], None]) -> None:
         ClusterError: it could not run.
     """
     found = problems(judge(gather(BEFORE_LAUNCH_S, storage=storage)))
+    if is_fatal(found):  # storage may have been away just then
+        time.sleep(AGAIN_S)
+        found = problems(judge(gather(BEFORE_LAUNCH_S, storage=storage)))
     for finding in found:
         if finding.level is not Level.fatal:
             say(f"note: {finding.about}: {finding.text}" + (f"; {finding.do}" if finding.do else ""))

@@ -6,6 +6,7 @@ import pickle
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trainables
@@ -105,3 +106,21 @@ def test_the_command_prints_findings_and_its_exit_code_says_whether_a_search_can
     assert '"room": 4' in capsys.readouterr().out
     assert main(["doctor", "nothing.yaml"]) == 2
     assert "there is no such file" in capsys.readouterr().err
+
+
+def test_storage_that_is_away_for_a_moment_does_not_stop_a_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, looks = tmp_path / "away" / "run", list[str]()
+
+    def look(patience_s: float, storage: str) -> Any:
+        looks.append(storage)
+        found = gather(patience_s, storage=storage)
+        if len(looks) == 1:
+            (tmp_path / "away").unlink()
+        return found
+
+    (tmp_path / "away").write_text("where the folder will be")
+    monkeypatch.setattr(doctor, "gather", look)
+    check_before_launch(str(run), lambda line: None)
+    assert looks == [str(run)] * 2

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import math
 import random
 import shutil
 import signal
@@ -51,6 +52,7 @@ class Chaos:
         self._log = scene_folder / f"driver-{seed}.log"
         self._undo: list[tuple[float, str, Undo]] = []
         self._started_at = 0.0
+        self._disk_was_bad_until = -math.inf
         self._told = 0  # characters of the log that commands before this one have written
         self._scene: Scene
 
@@ -98,11 +100,15 @@ class Chaos:
         self._say(f"{name}: {done.to}" + (f" for {done.seconds:.1f} s" if done.undo else ""))
         if done.undo is not None:
             self._undo.append((time.monotonic() + done.seconds, name, done.undo))
+            if name in ON_DISK:
+                self._disk_was_bad_until = math.inf
 
     def _mend(self, now: float) -> None:
         for entry in [entry for entry in self._undo if entry[0] <= now]:
             self._undo.remove(entry)
             entry[2]()
+            if entry[1] in ON_DISK:
+                self._disk_was_bad_until = time.monotonic()
 
     def _tend(self) -> bool:
         """Replaces dead nodes, and resumes after a killed driver or head; True if the search is complete."""
@@ -126,7 +132,7 @@ class Chaos:
     def _note_end(self) -> None:
         """The command ended of itself: because it was just started on a bad disk, or because of a defect."""
         said = _last_line(self._log)
-        disk_is_bad = any(name in ON_DISK for _, name, _ in self._undo)
+        disk_is_bad = self._disk_was_bad_until > self._started_at
         self._say(f"the command ended: {said}")
         if disk_is_bad and self._is_young() and said.startswith("error:"):
             self.tally.refused += 1
