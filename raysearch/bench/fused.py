@@ -132,10 +132,11 @@ def _searched(
     import raysearch
 
     last: dict[str, Any] = {}
+    trainable = learner(kind, compiles) if fuse else plain(kind)  # as for Ray Tune, torch is there before
     with cluster(workers) as folder:
         began, at = time.perf_counter(), time.time()
         results = raysearch.search(
-            learner(kind, compiles) if fuse else plain(kind),
+            trainable,
             space=SPACE,
             config=model,
             metric="val_loss",

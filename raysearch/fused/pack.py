@@ -25,7 +25,7 @@ from raysearch.fused.structure import Lifting, Structure
 from raysearch.fused.traced import Steps, Traces, Unfit, rounded
 from raysearch.fused.width import Width
 
-ROOM_AT_FIRST = 8
+ROOM_AT_FIRST = 16
 JUDGED = 16  # models whose metrics are computed together on a CPU
 FEW = 2  # models that take less time one after the other than vectorised
 HEAVY_S = 0.004  # a step: beyond it the time goes into computing, not into what a list of operations saves

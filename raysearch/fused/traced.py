@@ -120,7 +120,12 @@ class Traces:
 
 
 def rounded(models: int) -> int:
-    """The next of the sizes that steps have: powers of two, and from 64 on also one in between."""
+    """The next of the sizes that steps have: 1, 4, 16, 32, 64, and then 96, 128, 192, 256, ...
+
+    Few: each has to be written down, and up to 16 small models take hardly longer than 4.
+    """
+    if models <= 16:
+        return next(size for size in (1, 4, 16) if models <= size)
     power = 1 << (models - 1).bit_length()
     return power * 3 // 4 if power > 64 and models <= power * 3 // 4 else power
 
