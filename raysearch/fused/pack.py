@@ -81,7 +81,7 @@ class Pack:
         self._lifted: list[list[float]] = []
         self._peak_before = peak_bytes(device)
         self._rows = Rows(self.layout, member.vectors, ROOM_AT_FIRST, device)
-        self._step_s = 0.0  # what a step took of the last iteration
+        self._step_s = 0.0  # the quickest one of the last iteration, once they run as lists
         self.width = 1 << 30
         self.ran_out = False
         self.trouble = ""
@@ -147,8 +147,8 @@ class Pack:
         Args:
             ways: says how many models a step should take, and is told how long steps took.
         """
-        ways = ways or Width(compared=True)
-        spare, began = self._spare(self._width(ways)), time.perf_counter()
+        ways, known = ways or Width(compared=True), self._traces.steps.any
+        spare = self._spare(self._width(ways))
         plan = make_plan(self._learner, self.members, self._data, self._device)
         if spare:
             plan = plan.padded(len(self) + spare)
@@ -158,8 +158,10 @@ class Pack:
             stretch = ways.stretch(len(self))
             until = min(plan.steps, at + stretch) if stretch else plan.steps
             seconds = self._train_all(run, self._width(ways), at, until, spare)
-            if stretch and math.isfinite(seconds):
-                ways.took(len(self), until - at, seconds)
+            if math.isfinite(seconds):
+                self._step_s = seconds if known else 0.0
+                if stretch:
+                    ways.took(len(self), until - at, seconds)
             at = until
         reports: list[Report | Exception] = [{} for _ in self.members]
         width = self._width(ways)
@@ -170,7 +172,6 @@ class Pack:
             report = reports[place]
             if not isinstance(report, Exception):
                 reports[place] = {"train_loss": loss, **report}
-        self._step_s = (time.perf_counter() - began) / plan.steps
         return [run.failed.get(place, report) for place, report in enumerate(reports)]
 
     def _width(self, ways: Width) -> int:
