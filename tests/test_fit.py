@@ -115,14 +115,21 @@ def test_a_head_is_lost_when_it_was_out_of_reach_for_long_and_not_when_it_came_b
 def test_a_search_that_waits_for_a_head_that_is_gone_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    told, exits = queue.SimpleQueue[str](), queue.SimpleQueue[int]()
     context = SimpleNamespace(gcs_address="10.0.0.1:6379")
     monkeypatch.setattr(module.ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(module, "is_reachable", lambda address: False)
     monkeypatch.setattr(module, "LOOK_S", 0.01)
     monkeypatch.setattr(module, "WORD_S", 0.0)
-    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def leave(code: int) -> None:
+        exits.put(code)
+        threading.Event().wait()  # nothing comes after it
+
+    monkeypatch.setattr(module.os, "_exit", leave)
     with module.last_words("/runs/one", told.put):
         assert "go on with: raysearch resume /runs/one" in told.get(timeout=30)
+        assert exits.get(timeout=30) == 2
     monkeypatch.setattr(module, "WORD_S", 1e6)
     with module.last_words("/runs/two", told.put):
         pass

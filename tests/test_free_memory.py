@@ -51,13 +51,13 @@ def test_where_nothing_is_said_nothing_is_known(tmp_path: Path, monkeypatch: pyt
 
 def test_a_pack_takes_no_more_models_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
     group = Group(learners.Perceptron, learners.CONFIG)
-    for seed in range(8):
+    for seed in range(pack.ROOM_AT_FIRST):
         group.join(learners.CONFIG, seed)
     monkeypatch.setattr(pack, "free_bytes", lambda device: 1000)
-    assert not group.pack.fits(16)
-    with pytest.raises(MemoryError, match="no memory for more than 8 models"):
-        group.join(learners.CONFIG, 8)
+    assert not group.pack.fits(32)
+    with pytest.raises(MemoryError, match="no memory for more than 16 models"):
+        group.join(learners.CONFIG, 16)
     monkeypatch.setattr(pack, "free_bytes", lambda device: 1 << 40)
-    assert group.pack.fits(16)
-    group.join(learners.CONFIG, 8)
-    assert len(group.pack) == 9
+    assert group.pack.fits(32)
+    group.join(learners.CONFIG, 16)
+    assert len(group.pack) == 17

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -57,7 +58,7 @@ TUNE_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 ANSWER_S = 10.0  # without an answer for so long, the driver looks whether there still is a cluster
-LOOK_S = 5.0  # between two looks at the head while there are answers
+LOOK_S = 1.0  # between two looks at the head while there are answers
 LOST_S = 40.0  # a head that is away for longer is lost; Ray ends its processes after 60 s
 WORD_S = 50.0  # a search that still waits for something then says how to go on, before Ray ends it
 LASTED_S = 60.0  # a Tune that ran for so long is given all its attempts again
@@ -433,7 +434,8 @@ def _follow(coordinator: Any, fit: _Fit, run: str, on_status: OnStatus, staff: O
             raise RunError(f"Ray Tune ended before the search did: {fit.error or 'no worker is left'}")
         if head.is_lost(time.monotonic()):
             raise ClusterLostError(_gone(run))
-        staff(status)
+        if head.is_there:  # else asking it for its nodes would not come back
+            staff(status)
         fit.join(timeout=POLL_S)
 
 
@@ -446,21 +448,23 @@ class _Head:
     def __init__(self, address: str) -> None:
         self._address = address
         self._looked_at = self._reached_at = time.monotonic()
+        self.is_there = True  # at the last look
 
     def is_lost(self, now: float, after: float = LOST_S) -> bool:
         """True if it could not be reached for so many seconds that it will hardly come back."""
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
-            if is_reachable(self._address):
+            self.is_there = is_reachable(self._address)
+            if self.is_there:
                 self._reached_at = now
         return now - self._reached_at > after
 
 
 @contextlib.contextmanager
 def last_words(run: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Says how to go on with the run where the head is gone while a call to Ray waits for it.
+    """Says how to go on with the run where the head is gone while a call to Ray waits for it, and ends.
 
-    Such a call does not come back: Ray ends this process, and says nothing of the run.
+    Such a call does not come back: Ray would end this process ten seconds later, and say nothing of the run.
     """
     head, over = _Head(ray.get_runtime_context().gcs_address), threading.Event()
 
@@ -468,7 +472,8 @@ def last_words(run: str, say: Callable[[str], None]) -> Iterator[None]:
         while not over.wait(LOOK_S):
             if head.is_lost(time.monotonic(), WORD_S):
                 say(f"error: {_gone(run)}")
-                return
+                sys.stderr.flush()
+                os._exit(2)
 
     threading.Thread(target=watch, daemon=True, name="head").start()
     try:
