@@ -13,26 +13,18 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import shutil
 import threading
 import time
 from pathlib import Path
 
+from raysearch.caches import cache_folder
 from raysearch.durable import replace_text
 from raysearch.paths import JournalPaths, Part, RunPaths
 from raysearch.stores import Address, Store, open_store, parse_address
 
-CACHE_VARIABLE = "RAYSEARCH_CACHE"
 LOOK_S = 1.0  # between two looks of a reader at the store
 JOURNAL = "journal"
-
-
-def cache_folder() -> Path:
-    """Where mirrors are kept: $RAYSEARCH_CACHE, else the user's cache folder."""
-    if own := os.environ.get(CACHE_VARIABLE):
-        return Path(own).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raysearch"
 
 
 class Mirror:

@@ -18,10 +18,11 @@ from objectstore import BUCKET, KEYS, ObjectStore, make_bucket
 import raysearch
 from raysearch import fence as fences
 from raysearch import stored, storelog
+from raysearch.caches import CACHE_VARIABLE
 from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RunError, SpecError, StoreError
 from raysearch.journal import Journal, read_events, read_outcomes
 from raysearch.launch import existing_run
-from raysearch.mirror import CACHE_VARIABLE, Mirror, mirror_of
+from raysearch.mirror import Mirror, mirror_of
 from raysearch.orders import Orders
 from raysearch.paths import RunPaths
 from raysearch.spec import load_spec, make_spec

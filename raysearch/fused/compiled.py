@@ -1,7 +1,7 @@
 """Steps as machine code: what torch's compiler makes of a list of operations.
 
 It takes the compiler half a minute of a processor for each list, so it works in a process of its own, at
-low priority, while training goes on by the list. What it made lies in a folder of the user's, so the next
+low priority, while training goes on by the list. What it made lies in the cache folder, so the next
 worker and the next search only load it. The process that trains never loads the compiler.
 """
 
@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils._pytree import tree_leaves
 
+from raysearch.caches import cache_folder
 from raysearch.fused.recorder import written
 from raysearch.fused.rows import Rows
 from raysearch.fused.step import Block, Moment, Step
@@ -42,7 +43,7 @@ class Library:
     def __init__(self, steps: GraphModule, inputs: Sequence[Tensor], home: Path | None = None) -> None:
         """Has it compiled unless that was done before. The process that does it ends with this one."""
         self._strides = [tensor.stride() for tensor in inputs]
-        self._file = (home or folder()) / f"{_key(steps, inputs)}.pt2"
+        self._file = (home or cache_folder() / "compiled") / f"{_key(steps, inputs)}.pt2"
         self._run: Any = None
         self._process: subprocess.Popen[bytes] | None = None
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the process)
@@ -114,12 +115,6 @@ def missing(device: torch.device) -> str:
     if not any(shutil.which(each) for each in ([named] if named else ["g++", "clang++"])):
         return f"there is no C++ compiler ({named or 'g++, clang++'}) on this machine"
     return ""
-
-
-def folder() -> Path:
-    """Where libraries are kept from search to search."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "raysearch" / "compiled"
 
 
 def inputs_of(block: Block, moment: Moment, rows: Rows | None = None) -> list[Tensor]:
