@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from raysearch.fused.batches import Data
 from raysearch.fused.engine import Engine, Inputs
 from raysearch.fused.judging import Judge
+from raysearch.fused.lists import in_words
 from raysearch.fused.memory import free_bytes, is_out_of_memory, peak_bytes
 from raysearch.fused.rows import Layout, Row, Rows
 from raysearch.fused.step import Block, step_by
@@ -164,9 +165,9 @@ class Pack:
                     ways.took(len(self), until - at, seconds)
             at = until
         reports: list[Report | Exception] = [{} for _ in self.members]
-        width = self._width(ways)
-        for first in range(0, len(self), width):
-            self._judge_all(reports, first, min(len(self), first + width))
+        at_once = self._judged_at_once(self._width(ways))
+        for first in range(0, len(self), at_once):
+            self._judge(reports, first, min(len(self), first + at_once))
         for place, loss in enumerate((run.losses[: len(self)] / plan.steps).tolist()):
             self.members[place].at += 1
             report = reports[place]
@@ -252,12 +253,10 @@ class Pack:
                 return take(step)
             raise
 
-    def _judge_all(self, reports: list[Report | Exception], first: int, stop: int) -> None:
-        """A few models at a time on a CPU, so that what is between two operations stays in its cache."""
+    def _judged_at_once(self, width: int) -> int:
+        """A few models on a CPU, so that what is between two operations stays in its cache."""
         few = self._device.type == "cpu" and not self._traces.metrics.refused
-        at_once = JUDGED if few else stop - first
-        for at in range(first, stop, at_once):
-            self._judge(reports, at, min(stop, at + at_once))
+        return min(JUDGED, width) if few else width
 
     def _judge(self, reports: list[Report | Exception], first: int, stop: int) -> None:
         try:
@@ -301,4 +300,4 @@ class Pack:
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
         else:
-            self.trouble = f"{type(error).__name__}: {error}"
+            self.trouble = in_words(error)
