@@ -17,6 +17,7 @@ import argparse
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,42 +110,48 @@ def _notes(rows: list[dict[str, Any]]) -> list[str]:
     return notes
 
 
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What is searched, and with what."""
+
+    kind: str
+    model: dict[str, Any]
+    trials: int
+    horizon: int
+    workers: int
+    processes: int
+    compiles: bool
+
+
 def run_raysearch(**values: Any) -> dict[str, Any]:
     """Caviar through the Tune executor, many models at once."""
-    return _searched(fuse=True, **values)
+    o = Contest(**values)
+    return _searched(o, learner(o.kind, o.compiles))
 
 
 def run_one_at_a_time(**values: Any) -> dict[str, Any]:
     """The same over the plain trainable."""
-    return _searched(fuse=False, **values)
+    o = Contest(**values)
+    return _searched(o, plain(o.kind))
 
 
-def _searched(
-    fuse: bool,
-    kind: str,
-    model: dict[str, Any],
-    trials: int,
-    horizon: int,
-    workers: int,
-    processes: int,
-    compiles: bool,
-) -> dict[str, Any]:
+def _searched(o: Contest, trainable: type[Any]) -> dict[str, Any]:
+    """As for Ray Tune, the time begins when the trainable, and torch with it, is there."""
     import raysearch
 
     last: dict[str, Any] = {}
-    trainable = learner(kind, compiles) if fuse else plain(kind)  # as for Ray Tune, torch is there before
-    with cluster(workers) as folder:
+    with cluster(o.workers) as folder:
         began, at = time.perf_counter(), time.time()
         results = raysearch.search(
             trainable,
             space=SPACE,
-            config=model,
+            config=o.model,
             metric="val_loss",
             mode="min",
             strategy=raysearch.Caviar(
-                samples=trials, max_iterations=horizon, min_iterations=1, sampler="random", finish=None
+                samples=o.trials, max_iterations=o.horizon, min_iterations=1, sampler="random", finish=None
             ),
-            workers={"count": workers, "cpu": 1, "gpu": share_of_gpu(workers)},
+            workers={"count": o.workers, "cpu": 1, "gpu": share_of_gpu(o.workers)},
             seed_as="seed",
             storage=str(folder),
             name="fused",
@@ -154,36 +161,29 @@ def _searched(
         segments = results.segments().sort_values("finished_at")
         course = _course(zip(segments["finished_at"] - at, segments["best_value"], strict=True))
         epochs = int(results.trials()["iterations"].sum())
-        busy = float(segments["seconds"].sum()) / workers
-        return _figures(trials, seconds, epochs, busy, course) | {"coordinator": last["cpu_s"] / seconds}
+        busy = float(segments["seconds"].sum()) / o.workers
+        return _figures(o.trials, seconds, epochs, busy, course) | {"coordinator": last["cpu_s"] / seconds}
 
 
-def run_ray_tune(
-    kind: str,
-    model: dict[str, Any],
-    trials: int,
-    horizon: int,
-    workers: int,
-    processes: int,
-    compiles: bool,
-) -> dict[str, Any]:
+def run_ray_tune(**values: Any) -> dict[str, Any]:
     """Ray Tune with reused actors and ASHA."""
     from ray import tune
 
+    o = Contest(**values)
     seen: list[tuple[float, float]] = []
 
     class Course(tune.Callback):  # type: ignore[misc]
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
             seen.append((time.perf_counter() - began, result["val_loss"]))
 
-    with cluster(workers) as folder:
-        resources = {"cpu": workers / processes, "gpu": share_of_gpu(processes)}
-        trainable = tune.with_resources(plain(kind), resources)
-        tuner = asha_tuner(trainable, model, trials, horizon, processes, folder, [Course()])
+    with cluster(o.workers) as folder:
+        resources = {"cpu": o.workers / o.processes, "gpu": share_of_gpu(o.processes)}
+        trainable = tune.with_resources(plain(o.kind), resources)
+        tuner = asha_tuner(trainable, o.model, o.trials, o.horizon, o.processes, folder, [Course()])
         began = time.perf_counter()
         results = tuner.fit()
         seconds = time.perf_counter() - began
-        busy = sum(r.metrics.get("time_total_s", 0.0) for r in results if r.metrics) / processes
+        busy = sum(r.metrics.get("time_total_s", 0.0) for r in results if r.metrics) / o.processes
         return _figures(len(results), seconds, len(seen), busy, _course(seen))
 
 
