@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raysearch.cluster import probe
 from raysearch.cluster.facts import ClusterFacts, NodeFacts, node_facts
-from raysearch.cluster.findings import Level, is_fatal, judge, problems
+from raysearch.cluster.findings import Finding, Level, is_fatal, judge, problems
 from raysearch.cluster.versions import versions
 from raysearch.errors import ClusterError, StoreError
 from raysearch.stores import is_address, open_store
@@ -38,10 +38,14 @@ def check_before_launch(storage: str, say: Callable[[str], None]) -> None:
     Raises:
         ClusterError: it could not run.
     """
-    found = problems(judge(gather(BEFORE_LAUNCH_S, storage=storage)))
+
+    def look() -> list[Finding]:
+        return problems(judge(gather(BEFORE_LAUNCH_S, storage=storage)))
+
+    found = look()
     if is_fatal(found):  # storage may have been away just then
         time.sleep(AGAIN_S)
-        found = problems(judge(gather(BEFORE_LAUNCH_S, storage=storage)))
+        found = look()
     for finding in found:
         if finding.level is not Level.fatal:
             say(f"note: {finding.about}: {finding.text}" + (f"; {finding.do}" if finding.do else ""))

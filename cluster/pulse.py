@@ -151,7 +151,7 @@ def _answering(addresses: Addresses, seconds: float) -> set[str]:
         for name, (host, port) in addresses.items():
             wire = open_ones.enter_context(socket.socket(_family(host)))
             wire.setblocking(False)
-            with contextlib.suppress(BlockingIOError, OSError):
+            with contextlib.suppress(OSError):  # under way, or refused, which shows below
                 wire.connect((host, port))
             selector.register(wire, selectors.EVENT_WRITE, name)
         while selector.get_map() and (left := until - time.monotonic()) > 0:
