@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from raysearch.paths import TMP_SUFFIX
 
 # The size of a grown file is synced with its data either way; macOS has only fsync.
 sync = getattr(os, "fdatasync", os.fsync)
+
+Found = TypeVar("Found")
 
 RETRIES_S = (0.2, 1.0, 3.0, 5.0, 10.0)  # between attempts at storage that fails; then always the last
 
@@ -42,3 +46,15 @@ def waits(patience_s: float) -> Iterator[float]:
             return
         yield min(wait, patience_s)
         patience_s -= wait
+
+
+def patiently(action: Callable[[], Found], patience_s: float, passes: Callable[[Exception], bool]) -> Found:
+    """What `action` returns. Tried again for a while after errors that may pass; raises the others."""
+    for wait in waits(patience_s):
+        try:
+            return action()
+        except Exception as error:
+            if not passes(error):
+                raise
+            time.sleep(wait)
+    return action()

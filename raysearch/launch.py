@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from raysearch.durable import replace_text, waits
+from raysearch.durable import patiently, replace_text
 from raysearch.errors import RunError, SpecError
 from raysearch.fingerprint import fingerprint
 from raysearch.journal import Journal, read_outcomes
@@ -406,12 +406,7 @@ def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: M
 
 def _results(root: str | os.PathLike[str], patience_s: float) -> Results:
     """The results of a run that was there a moment ago; waits a while for storage that is away just now."""
-    for wait in waits(patience_s):
-        try:
-            return Results(root)
-        except RunError:
-            time.sleep(wait)
-    return Results(root)
+    return patiently(lambda: Results(root), patience_s, lambda error: isinstance(error, RunError))
 
 
 def _samples(spec: SearchSpec) -> tuple[Config, ...]:
@@ -443,7 +438,7 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
     from raysearch.executors.tune import last_words, run_tune
 
     where = job.address or setup.run
-    with connected(how.address, how.local), last_words(where, how.say):
+    with connected(how.address, how.local), last_words(where, how.say) as head:
         if how.checks:
             check_before_launch(where, how.say)
         fleet, growth, count = muster(spec.workers)
@@ -459,7 +454,7 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
             growth=growth,
             held=tuple(share.held() for share in fleet.shares),
         )
-        return run_tune(setup, job, fleet, how.on_status, list(how.callbacks))
+        return run_tune(setup, job, fleet, head, how.on_status, list(how.callbacks))
 
 
 def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:

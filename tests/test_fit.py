@@ -14,7 +14,7 @@ import pytest
 
 from raysearch.errors import ClusterLostError, RunError
 from raysearch.executors import tune as module
-from raysearch.executors.tune import _answer, _Fit, _Head, _QuietFile, _room_for_tune
+from raysearch.executors.tune import Head, _answer, _Fit, _QuietFile, _room_for_tune
 
 
 class Flaky:
@@ -101,7 +101,7 @@ def test_a_head_is_lost_when_it_was_out_of_reach_for_long_and_not_when_it_came_b
 ) -> None:
     is_there = True
     monkeypatch.setattr(module, "is_reachable", lambda address: is_there)
-    head = _Head("10.0.0.1:6379")
+    head = Head("10.0.0.1:6379")
     now = time.monotonic()
     for second in range(35):
         is_there = second < 3

@@ -17,6 +17,7 @@ import trainables
 
 import raysearch
 import raysearch.launch as launching
+from raysearch import durable
 from raysearch.errors import JournalBusyError, JournalError, RunError, SpecError, TrainableError
 from raysearch.executors.loading import can_pause, load_trainable, ship
 from raysearch.journal import Journal, read_outcomes
@@ -389,6 +390,6 @@ def test_results_are_waited_for_when_the_storage_is_away_just_as_the_search_ends
         yield 0.0
 
     monkeypatch.setattr(launching, "_run_inline", run_and_go_away)
-    monkeypatch.setattr(launching, "waits", waits)
+    monkeypatch.setattr(durable, "waits", waits)
     assert len(search(tmp_path).trials()) == 9
     assert not away.exists()

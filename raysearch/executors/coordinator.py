@@ -20,7 +20,7 @@ import ray
 from ray import cloudpickle
 
 from raysearch.cluster.room import alive, draining
-from raysearch.durable import waits
+from raysearch.durable import patiently, waits
 from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RaysearchError, StoreError
 from raysearch.exchange import Lease, Reply
 from raysearch.executors.door import Address, is_allowed, open_door
@@ -387,18 +387,13 @@ class Coordinator:
 
 def _opened(setup: Setup) -> Session:
     """The run, which was there a moment ago; waits a while for storage that fails just now."""
-    for wait in waits(setup.spec.storage_timeout_s):
-        try:
-            return Session.open(setup, time.time())
-        except (JournalError, CheckpointError, StoreError, OSError) as error:
-            if not _is_of_storage(error):
-                raise
-            time.sleep(wait)
-    return Session.open(setup, time.time())
+    return patiently(lambda: Session.open(setup, time.time()), setup.spec.storage_timeout_s, _is_of_storage)
 
 
 def _is_of_storage(error: Exception) -> bool:
     """True for what may pass; not for a journal that is damaged or that another process has open."""
+    if not isinstance(error, (JournalError, CheckpointError, StoreError, OSError)):
+        return False
     causes = (error, error.__cause__)
     return not isinstance(error, JournalBusyError) and any(
         isinstance(e, (OSError, StoreError)) for e in causes

@@ -248,9 +248,12 @@ class Ended(tune.Stopper):  # type: ignore[misc]
 
 
 def run_tune(
-    setup: Setup, job: Job, fleet: Fleet, on_status: OnStatus, callbacks: list[Any]
+    setup: Setup, job: Job, fleet: Fleet, head: Head, on_status: OnStatus, callbacks: list[Any]
 ) -> dict[str, Any]:
     """Runs the search on the connected Ray cluster until it is over; returns the last snapshot.
+
+    Args:
+        head: of the cluster, as `last_words` looks at it.
 
     Raises:
         RunError: it ended with an error. Everything acknowledged is in the journal.
@@ -284,7 +287,7 @@ def run_tune(
         ):
             fit.start()
             staff = functools.partial(_staff, coordinator, fleet, roster, neighbours, pulse)
-            _follow(coordinator, fit, setup.run, on_status, staff)
+            _follow(coordinator, fit, head, setup.run, on_status, staff)
             roster.end()
             over.set()
             fit.join()
@@ -421,9 +424,8 @@ def _staff(
         coordinator.remark.remote(text)
 
 
-def _follow(coordinator: Any, fit: _Fit, run: str, on_status: OnStatus, staff: OnStatus) -> None:
+def _follow(coordinator: Any, fit: _Fit, head: Head, run: str, on_status: OnStatus, staff: OnStatus) -> None:
     """Shows snapshots, and keeps up the number of workers, until the search is over."""
-    head = _Head(ray.get_runtime_context().gcs_address)
     while True:
         has_ended = not fit.is_alive()  # asked before the snapshot: after it both may end
         status = _answer(coordinator.status.remote(), run)
@@ -439,7 +441,7 @@ def _follow(coordinator: Any, fit: _Fit, run: str, on_status: OnStatus, staff: O
         fit.join(timeout=POLL_S)
 
 
-class _Head:
+class Head:
     """The cluster's head, looked at now and then: workers train on without it, until Ray ends them all.
 
     Ray itself would try for a minute, and then end this process without a word.
@@ -461,12 +463,13 @@ class _Head:
 
 
 @contextlib.contextmanager
-def last_words(run: str, say: Callable[[str], None]) -> Iterator[None]:
+def last_words(run: str, say: Callable[[str], None]) -> Iterator[Head]:
     """Says how to go on with the run where the head is gone while a call to Ray waits for it, and ends.
 
     Such a call does not come back: Ray would end this process ten seconds later, and say nothing of the run.
+    Gives the head, for who can look before such a call.
     """
-    head, over = _Head(ray.get_runtime_context().gcs_address), threading.Event()
+    head, over = Head(ray.get_runtime_context().gcs_address), threading.Event()
 
     def watch() -> None:
         while not over.wait(LOOK_S):
@@ -477,7 +480,7 @@ def last_words(run: str, say: Callable[[str], None]) -> Iterator[None]:
 
     threading.Thread(target=watch, daemon=True, name="head").start()
     try:
-        yield
+        yield head
     finally:
         over.set()
 
