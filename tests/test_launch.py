@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +341,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def take_all_room(file: Path, over: threading.Event) -> None:
+    """Be the neighbour who fills a disk: whatever is free, or becomes free until it is over, is taken."""
+    with file.open("wb", buffering=0) as filler:
+        while not over.wait(0.005):
+            with pytest.raises(OSError, match="No space left"):
+                write_without_end(filler)
+
+
+def write_without_end(filler: FileIO) -> None:
+    while True:
+        filler.write(bytes(4096))
+
+
 @pytest.mark.parametrize("executor", ["inline", "tune"])
 def test_a_full_disk_loses_no_acknowledged_outcome_and_the_run_goes_on_when_there_is_room(
     executor: Any, small_disk: Path, request: pytest.FixtureRequest
@@ -347,10 +361,12 @@ def test_a_full_disk_loses_no_acknowledged_outcome_and_the_run_goes_on_when_ther
     if executor == "tune":
         request.getfixturevalue("ray_cluster")
 
+    over = threading.Event()
+    neighbour = threading.Thread(target=take_all_room, args=(small_disk / "filler", over), daemon=True)
+
     def fill(status: dict[str, Any]) -> None:
-        if status["trials"] >= 3 and not (small_disk / "filler").exists():
-            room = os.statvfs(small_disk)
-            (small_disk / "filler").write_bytes(b"x" * (room.f_bavail * room.f_frsize))
+        if status["trials"] >= 3 and not neighbour.ident:
+            neighbour.start()
 
     with pytest.raises((RunError, JournalError), match="No space left on device"):
         search(
@@ -362,6 +378,8 @@ def test_a_full_disk_loses_no_acknowledged_outcome_and_the_run_goes_on_when_ther
             storage_timeout="2s",
             on_status=fill,
         )
+    over.set()
+    neighbour.join()
     before = outcomes(small_disk)
     assert before
     (small_disk / "filler").unlink()
