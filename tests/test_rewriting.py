@@ -92,6 +92,69 @@ def test_the_place_of_the_largest_is_that_of_torch_for_ties_and_for_what_is_no_n
     assert torch.equal(found, x.argmax(dim, keep))
 
 
+values = st.sampled_from([0.0, -0.0, 1.0, 2.0, -1.0, -2.0, float("nan"), float("inf"), -float("inf")])
+
+
+@given(
+    numbers=st.lists(values, min_size=1, max_size=72),
+    kernel=st.sampled_from([(2, 2, 0), (3, 1, 0), (2, 3, 0), (3, 2, 1)]),
+)
+def test_a_rectifier_before_a_pool_comes_after_it_with_the_same_values_and_gradients(
+    numbers: list[float], kernel: tuple[int, int, int]
+) -> None:
+    x = torch.tensor([numbers[i % len(numbers)] for i in range(72)]).view(2, 1, 6, 6)
+    leaf = x.clone().requires_grad_()
+
+    def function() -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            pooled = torch.max_pool2d(leaf.view(1, 2, 6, 6).relu(), *kernel).flatten()
+            weights = torch.arange(1.0, len(pooled) + 1)
+            (gradient,) = torch.autograd.grad((pooled * weights).sum(), leaf)
+        return pooled.detach(), gradient
+
+    quick, targets = operations(function, [leaf])
+    assert targets.index(aten.relu.default) > targets.index(aten.max_pool2d_with_indices.default)
+    gate, spread = aten.threshold_backward.default, aten.max_pool2d_with_indices_backward.default
+    assert targets.index(gate) < targets.index(spread)
+    for found, expected in zip(quick(x), function(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@given(numbers=st.lists(values, min_size=1, max_size=24))
+def test_a_rectifier_comes_after_maxima_of_what_it_gives(numbers: list[float]) -> None:
+    x = torch.tensor([numbers[i % len(numbers)] for i in range(24)]).view(4, 6)
+
+    def function() -> Tensor:
+        first, second, third = x.relu().view(4, 2, 3).unbind(2)
+        return torch.maximum(torch.maximum(first, second), third) + 1
+
+    quick, targets = operations(function, [x])
+    assert targets.index(aten.relu.default) > targets.index(aten.maximum.default)
+    assert targets.count(aten.relu.default) == 1
+    torch.testing.assert_close(quick(x), function(), rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (torch.max_pool2d(y := x.relu(), 2), y.sum()),
+        lambda x: torch.maximum(x[..., :3].relu(), x[..., 3:]),
+        lambda x: torch.maximum(*(y := x.relu()).view(1, 2, 18, 2).unbind(3)) - y.amin(),
+        lambda x: x.relu().view(72),
+        lambda x: torch.max_pool2d(x.relu(), 3, 1, 1),
+    ],
+)
+def test_a_rectifier_stays_where_other_things_use_what_it_gives_or_nothing_is_saved(
+    function: Callable[[Tensor], Any],
+) -> None:
+    x = drawn(1, 2, 6, 6)
+    flat = written(lambda: function(x), [x])
+    before = [node.target for node in flat.graph.nodes if node.op == "call_function"]
+    quick, targets = operations(lambda: function(x), [x])
+    assert targets == before
+    torch.testing.assert_close(quick(x), function(x))
+
+
 def test_a_list_whose_views_need_the_order_in_memory_that_was_is_used_as_it_is() -> None:
     a, b = drawn(3, 20, 8), drawn(3, 8, 4, seed=1)
 
