@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from raysearch.standings import FINALS
 from raysearch.tree import Mode, Segment, score
 
-CHEAP = 2.0  # growing again is preferred while it takes less than so many times a save
+CHEAP = 10.0  # growing again is preferred while it takes less than so many saves: few are ever loaded
 
 
 class Saving:

@@ -146,7 +146,8 @@ def make_plan(learner: Describes, members: Sequence[Member], data: Data, device:
     all_steps = before[None, :] + np.arange(steps, dtype=np.int64)[:, None]
     keys = randomness.keys(np.array([m.seed for m in members], dtype=np.int64), all_steps)
     scales = [_scales(learner, all_steps[:, i], m.config) for i, m in enumerate(members)]
-    columns = {name: [m.rule.numbers[name] for m in members] for name in members[0].rule.numbers}
+    hyper = [m.rule.numbers for m in members]
+    columns = {name: [each[name] for each in hyper] for name in hyper[0]}
     rates = np.stack(scales, axis=1) * np.array(columns.pop(LR))
     clips = [m.clip for m in members]
     emas = [m.ema for m in members]
