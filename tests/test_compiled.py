@@ -132,7 +132,7 @@ def test_inputs_that_lie_in_memory_in_another_way_are_refused(tmp_path: Path) ->
 def block_of(pack: Pack) -> tuple[Block, Moment]:
     plan = make_plan(pack._learner, pack.members, pack._data, CPU)
     block = pack._block(plan, 0, len(pack))
-    return block, block.moment(0)
+    return block, block.moments()[0]
 
 
 def test_auto_compiles_what_has_taken_as_long_as_compiling_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,30 +84,33 @@ def main(argv: list[str]) -> int:
 
 
 def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows without their courses, with the time to the peer's best."""
-    peer = next((r["best"] for r in rows if r["contender"] == "ray-tune"), None)
-    shown = []
-    for row in rows:
-        bare = {name: value for name, value in row.items() if name != "course"}
-        if peer is not None:
-            bare["seconds_to_its_best"] = next((s for s, value in row["course"] if value <= peer), None)
-        shown.append(bare)
-    return shown
+    """The rows without their courses, with the time to the best loss."""
+    return [
+        {name: value for name, value in row.items() if name != "course"}
+        | {"seconds_to_best": row["course"][-1][0]}
+        for row in rows
+    ]
 
 
 def _notes(rows: list[dict[str, Any]]) -> list[str]:
-    peer = next((r for r in _shown(rows) if r["contender"] == "ray-tune"), None)
+    """Each one beside Ray Tune, also in the time to the best loss that both of them reached."""
+    peer = next((row for row in rows if row["contender"] == "ray-tune"), None)
     if peer is None:
         return []
     notes = []
-    for row in _shown(rows):
-        if row is peer or row["contender"] == "ray-tune":
-            continue
-        reached = row["seconds_to_its_best"]
-        sooner = f"{peer['seconds_to_its_best'] / reached:.1f}x as soon" if reached else "never"
+    for row in (row for row in rows if row is not peer):
         rate = row["epochs_per_second"] / peer["epochs_per_second"]
-        notes.append(f"{row['contender']}: {rate:.1f}x Ray Tune's epochs a second, its best {sooner}")
+        level = max(row["best"], peer["best"])
+        mine, theirs = (_reached(each["course"], level) for each in (row, peer))
+        notes.append(
+            f"{row['contender']}: {rate:.1f}x Ray Tune's epochs a second; {level:.4f}, the best that both "
+            f"reached, after {mine:.1f} s and {theirs:.1f} s: {theirs / mine:.1f}x as soon"
+        )
     return notes
+
+
+def _reached(course: list[tuple[float, float]], level: float) -> float:
+    return next(seconds for seconds, value in course if value <= level)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def _block(kind: str, config: Mapping[str, Any], width: int) -> Any:
 
 
 def _written(block: Any, step: Any) -> Callable[[], Any]:
-    given, moment = block.tensors(), block.moment(0)
+    given, moment = block.tensors(), block.moments()[0]
     return lambda: step(given, moment)
 
 
@@ -84,7 +84,7 @@ def _list(block: Any, step: Any) -> Callable[[], Any]:
 
     from raysearch.fused.traced import traced
 
-    moment = block.moment(0)
+    moment = block.moments()[0]
     run, flat = traced(step, block, moment), tree_leaves(block.tensors())
 
     def go() -> Any:
@@ -101,7 +101,7 @@ def _compiled(block: Any, step: Any) -> tuple[Callable[[], Any], tuple[float, fl
 
     from raysearch.fused.compiled import Library, inputs_of, listed
 
-    moment = block.moment(0)
+    moment = block.moments()[0]
     took: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         for _ in ("cold", "warm"):

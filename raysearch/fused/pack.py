@@ -192,8 +192,8 @@ class Pack:
         try:
             self._engine.train()
             block = self._block(plan, 0, len(self))
-            for step in range(plan.steps):
-                run.losses += self._plain_step(block.tensors(), block.moment(step))
+            for moment in block.moments():
+                run.losses += self._plain_step(block.tensors(), moment)
             reports = self._metrics(0, len(self))
         except Exception as error:  # noqa: BLE001  (this is asked in order to see what is raised)
             return error
@@ -221,9 +221,11 @@ class Pack:
             self._engine.train()
             block = self._block(run.plan, first, stop + spare)
             take = Steps(self._traces.steps, block, self._plain_step)
+            losses = run.losses[block.first : block.stop]
+            kept = [value[block.first : block.stop] for value in self._rows.kept.values()]
             for _ in range(step, until):
                 began = time.perf_counter()
-                run.losses[first : stop + spare] += self._safely(take, step, block)
+                losses += _safely(take, step, kept)
                 step += 1
                 if step * run.plan.batch_size <= run.plan.numbers.shape[1]:  # the last batch may be smaller
                     quickest = min(quickest, time.perf_counter() - began)
@@ -240,18 +242,6 @@ class Pack:
         self._train(run, first, middle, step, until)
         self._train(run, middle, stop, step, until)
         return math.inf
-
-    def _safely(self, take: Steps, step: int, block: Block) -> Tensor:
-        kept = [value[block.first : block.stop] for value in self._rows.kept.values()]
-        before = [value.clone() for value in kept]
-        try:
-            return take(step)
-        except Exception as error:
-            for value, old in zip(kept, before, strict=True):  # a batch norm may have seen the batch
-                value.copy_(old)
-            if isinstance(error, Unfit):
-                return take(step)
-            raise
 
     def _judged_at_once(self, width: int) -> int:
         """A few models on a CPU, so that what is between two operations stays in its cache."""
@@ -301,3 +291,16 @@ class Pack:
                 torch.cuda.empty_cache()
         else:
             self.trouble = in_words(error)
+
+
+def _safely(take: Steps, step: int, kept: Sequence[Tensor]) -> Tensor:
+    """Takes a step. Where it goes wrong, `kept` is as before: a batch norm may have seen the batch."""
+    before = [value.clone() for value in kept]
+    try:
+        return take(step)
+    except Exception as error:
+        for value, old in zip(kept, before, strict=True):
+            value.copy_(old)
+        if isinstance(error, Unfit):
+            return take(step)
+        raise

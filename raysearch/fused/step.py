@@ -73,15 +73,13 @@ class Block:
             "data": data,
         }
 
-    def moment(self, step: int) -> Moment:
-        """What a step has of its own."""
-        own = slice(self.first, self.stop)
-        return Moment(
-            self.plan.batch(step, self.first, self.stop),
-            self.plan.keys[step, own],
-            self.plan.rates[step, own],
-            self.plan.taken[own] + (step + 1),
-        )
+    def moments(self) -> list[Moment]:
+        """What each step of the iteration has of its own."""
+        plan, own = self.plan, slice(self.first, self.stop)
+        step = torch.arange(1, plan.steps + 1, device=plan.taken.device).view(-1, 1, 1)
+        batches = plan.numbers[own].split(plan.batch_size, 1)
+        columns = (plan.keys[:, own], plan.rates[:, own], plan.taken[own] + step)
+        return [Moment(*each) for each in zip(batches, *(c.unbind() for c in columns), strict=True)]
 
 
 def step_by(engine: Engine, rule: Rule, data: Batch) -> Step:

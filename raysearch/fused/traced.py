@@ -80,9 +80,11 @@ class Shapes:
 
     def shape(self, key: Hashable) -> Shape:
         """What there is for what is alike in all that a list fixes."""
-        if key not in self._shapes and len(self._shapes) >= MOST:
-            self._shapes.pop(next(iter(self._shapes)))
-        return self._shapes.setdefault(key, Shape())
+        if key not in self._shapes:
+            if len(self._shapes) >= MOST:
+                self._shapes.pop(next(iter(self._shapes)))
+            self._shapes[key] = Shape()
+        return self._shapes[key]
 
 
 @dataclass(slots=True)
@@ -136,12 +138,13 @@ class Steps:
     def __init__(self, shapes: StepShapes, block: Block, step: Step) -> None:
         self._shapes, self._block, self._step = shapes, block, step
         self._given = block.tensors()
+        self._moments = block.moments()
         self._flat = tree_leaves(self._given)
         self._alike = (block.names, *self._given["limits"])
 
     def __call__(self, at: int) -> Tensor:
         """Takes a step; (models,) losses. Raises whatever the step as written raises."""
-        moment = self._block.moment(at)
+        moment = self._moments[at]
         if self._shapes.refused:
             return self._step(self._given, moment)
         shape = self._shapes.shape((self._alike, tuple(moment.examples.shape)))
