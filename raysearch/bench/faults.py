@@ -102,6 +102,11 @@ def kill_head(scene: Scene) -> Done | None:
     return _kill(scene, raylet(scene.machines.head))
 
 
+def freeze_head(scene: Scene) -> Done | None:
+    """What keeps the cluster together (GCS, on the head) takes calls for some seconds, and answers none."""
+    return _freeze(scene, _daemon(scene.machines.head, "gcs_server"), scene.rng.uniform(1.0, 30.0))
+
+
 def freeze_worker(scene: Scene) -> Done | None:
     """A worker stops for some seconds; sometimes for so long that it is given up."""
     pids = scene.workers()
@@ -169,7 +174,11 @@ def fail_writes(scene: Scene) -> Done | None:
 
 def raylet(node: Node) -> list[int]:
     """The pid of a node's raylet, if it is up."""
-    return [process.pid for process in node.processes() if process.title.split(" ")[0].endswith("/raylet")]
+    return _daemon(node, "raylet")
+
+
+def _daemon(node: Node, name: str) -> list[int]:
+    return [process.pid for process in node.processes() if process.title.split(" ")[0].endswith(f"/{name}")]
 
 
 FAULTS: dict[str, tuple[float, Fault]] = {  # how often each comes, beside the others
@@ -179,6 +188,7 @@ FAULTS: dict[str, tuple[float, Fault]] = {  # how often each comes, beside the o
     "kill node": (0.5, kill_node),
     "kill driver": (1.0, kill_driver),
     "kill head": (0.2, kill_head),
+    "freeze head": (0.5, freeze_head),
     "freeze worker": (2.0, freeze_worker),
     "freeze coordinator": (1.0, freeze_coordinator),
     "freeze node": (1.0, freeze_node),
