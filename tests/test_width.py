@@ -81,11 +81,12 @@ def test_slow_moments_do_not_stop_it_and_the_first_iteration_of_a_width_does_not
     assert (width.limit, width.settled) == (64, True)
 
 
-def test_where_all_together_are_twice_as_fast_at_once_the_comparison_is_short() -> None:
+@pytest.mark.parametrize(("singly", "is_clear"), [(4.5, True), (2.5, False)])
+def test_a_few_at_a_time_are_not_tried_where_they_cannot_be_as_fast(singly: float, is_clear: bool) -> None:
     width = Width()
     told(width, 16, 1)
-    told(width, 16, 2.5)
-    assert (width.step, width.compared, width.pays) == (ALL, True, True)
+    told(width, 16, singly)
+    assert (width.step, width.compared, width.pays) == (ALL if is_clear else 4, is_clear, is_clear)
 
 
 def test_few_models_say_nothing_and_a_pack_that_is_not_full_nothing_of_its_width() -> None:

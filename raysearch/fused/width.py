@@ -13,8 +13,8 @@ ALL = 1 << 30  # a step takes all models there are
 STRETCH = 40  # calls of a step after which a way of going is as fast as it will be
 MEASURED = 3  # steps of all models from then on; the quickest of all counts
 WORTH = 1.5  # so much faster a wider pack must promise to be: steps of new sizes take a while to get fast
-CLEAR = 2.0  # so much faster together, and other models of the learner need no comparison
 LEAST = 4  # models with which together and singly are compared
+CLEAR = LEAST  # so much faster together than singly, and no step of a few can be as fast
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Width:
         step: how many of them a step takes at most.
         most: never more than this.
         compared: it is known how many models a step should take.
-        pays: so much faster that it need not be compared for other models of the same learner.
+        pays: so much faster together that it need not be compared for other models of the same learner.
         fits: asked before it grows: whether there is memory for so many models.
     """
 
@@ -80,7 +80,7 @@ class Width:
         self.step = min(self.step, self.limit)
 
     def _compare(self) -> None:
-        """All together, then singly, and a few at a time unless the first is clearly best."""
+        """All together, then singly, and a few at a time unless those cannot be best."""
         found = self._found
         self.pays = self.step == 1 and found[ALL] >= CLEAR * found[1]
         if self.step == ALL:
