@@ -20,7 +20,7 @@ from raysearch.fused.pack import Pack
 from raysearch.fused.rows import Row
 from raysearch.fused.stepping import Member, Report, member
 from raysearch.fused.structure import Lifting, lifted_values, structure_of
-from raysearch.fused.width import MEASURED, STRETCH, Width
+from raysearch.fused.width import FEW, MEASURED, STRETCH, Width
 
 CPU = torch.device("cpu")
 LIFTED = Lifting(frozenset({(learners._Attention, "rate"), (learners._Sloped, "temperature")}))
@@ -340,7 +340,7 @@ def test_while_ways_are_compared_every_model_has_its_own_numbers() -> None:
     for seed in range(6):
         group.join(learners.CONFIG, seed)
     iterations = 0
-    while not ways.compared:
+    while not ways.settled and ways.limit == FEW:
         reports = group.pack.iterate(ways)
         iterations += 1
     assert 6 * iterations > STRETCH + 2 * MEASURED  # of six steps each, in two ways at least

@@ -29,7 +29,7 @@ from raysearch.fused.rows import Layout
 from raysearch.fused.stepping import Describes, Member, member
 from raysearch.fused.structure import Lifting, Structure, lifted_values, structure_of
 from raysearch.fused.traced import Traces
-from raysearch.fused.width import Width
+from raysearch.fused.width import MODEST, Width
 from raysearch.tree import Segment, Status
 
 PACKS = 24  # a worker that has so many packs asks for as many models as it finishes
@@ -146,7 +146,7 @@ class Crew:
         if len(teams) >= PACKS:
             return ending
         free = sum(team.width.limit - len(team.trainees) - len(team.waiting) for team in teams)
-        return (free if teams else Width().limit) + ending
+        return (free if teams else self._width().limit) + ending
 
     def by_layout(self, leavers: Sequence[Leaver]) -> list[list[Leaver]]:
         """Groups whose models can be rows of one file."""
@@ -223,9 +223,13 @@ class Crew:
         team = Team(Pack(*args, known))
         if not trainee.lease.alone:
             self._traces[structure] = known
-            team.width = self._widths.setdefault(structure, Width(compared=self._pays))
+            team.width = self._widths.setdefault(structure, self._width())
         team.width.fits = team.pack.fits
         return team
+
+    def _width(self) -> Width:
+        """Of a structure that has not been here yet."""
+        return Width(limit=MODEST) if self._pays else Width()
 
     def _full_config(self, segment: Segment) -> dict[str, Any]:
         seed = {self._job.seed_as: segment.seed} if self._job.seed_as else {}
@@ -297,7 +301,6 @@ class Crew:
         if team.pack.uncompiled and not self._told_uncompiled:
             self._told_uncompiled = True
             self._remark(f"steps are not compiled: {first_line(team.pack.uncompiled)}")
-        team.width.note(len(reports), seconds)
         self._pays = self._pays or team.width.pays
         through: list[int] = []
         for place, report in enumerate(reports):

@@ -148,7 +148,7 @@ class Pack:
         Args:
             ways: says how many models a step should take, and is told how long steps took.
         """
-        ways, known = ways or Width(compared=True), self._traces.steps.any
+        ways, known = ways or Width(settled=True), self._traces.steps.any
         spare = self._spare(self._width(ways))
         plan = make_plan(self._learner, self.members, self._data, self._device)
         if spare:
