@@ -75,12 +75,24 @@ def test_of_each_way_the_quickest_step_counts() -> None:
     assert (width.limit, width.step, width.settled) == (16, ALL, False)
 
 
-@pytest.mark.parametrize(("few", "pays"), [(2.5, True), (1.5, False)])
-def test_where_more_are_much_faster_than_a_few_others_may_begin_with_more(few: float, pays: bool) -> None:
+@pytest.mark.parametrize(("few", "singly", "pays"), [(1, 2.5, True), (1, 1.5, False), (5, 12.5, False)])
+def test_where_short_steps_are_much_faster_together_others_begin_with_more(
+    few: float, singly: float, pays: bool
+) -> None:
     width = Width()
-    for models, seconds in ((4, 1e-4), (4, 4e-4), (16, 1e-4), (16, few * 1e-4)):
-        told(width, models, seconds)
-    assert (width.limit, width.pays) == (64, pays)
+    told(width, FEW, few * 1e-3)
+    told(width, FEW, singly * 1e-3)
+    assert width.pays == pays
+
+
+def test_what_is_trusted_begins_with_more_and_compares_only_what_is_more_than_that() -> None:
+    width = Width(trusted=True)
+    assert (width.limit, width.stretch(15), width.limit, width.stretch(16)) == (16, 0, 16, 0)
+    assert (width.limit, width.step, width.stretch(64)) == (64, ALL, STRETCH)
+    told(width, 64, 1e-3)
+    told(width, 64, 0.9e-3)
+    assert (width.limit, width.step, width.settled) == (16, 16, True)
+    assert Width(trusted=True, fits=lambda models: False).stretch(16) == 0
 
 
 def test_a_pack_that_is_not_full_says_nothing_of_its_width() -> None:

@@ -29,7 +29,7 @@ from raysearch.fused.rows import Layout
 from raysearch.fused.stepping import Describes, Member, member
 from raysearch.fused.structure import Lifting, Structure, lifted_values, structure_of
 from raysearch.fused.traced import Traces
-from raysearch.fused.width import MODEST, Width
+from raysearch.fused.width import Width
 from raysearch.tree import Segment, Status
 
 PACKS = 24  # a worker that has so many packs asks for as many models as it finishes
@@ -229,7 +229,7 @@ class Crew:
 
     def _width(self) -> Width:
         """Of a structure that has not been here yet."""
-        return Width(limit=MODEST) if self._pays else Width()
+        return Width(trusted=self._pays)
 
     def _full_config(self, segment: Segment) -> dict[str, Any]:
         seed = {self._job.seed_as: segment.seed} if self._job.seed_as else {}

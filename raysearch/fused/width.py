@@ -12,7 +12,7 @@ GAIN = 1.1  # so much faster together they must be, or it is not worth their wai
 WORTH = 1.5  # so much faster more of them must promise to be, where it costs something to try:
 MODEST = 16  # from so many on, as steps of new sizes take a while to get fast,
 DEAR_S = 0.004  # or where a step takes so long
-CLEAR = 2.0  # so much faster than a few at a time, and other models of the learner begin with more
+CLEAR = 2.0  # so much faster in short steps of a few than singly, and other models begin with more
 ALL = 1 << 30  # a step takes all models there are
 STRETCH = 40  # calls of a step after which a way of going is as fast as it will be
 MEASURED = 3  # steps of all models from then on; the quickest of all counts
@@ -32,7 +32,8 @@ class Width:
         step: how many of them a step takes at most.
         most: never more than this.
         settled: nothing is compared any more.
-        pays: so much faster together that other models of the same learner may begin with more.
+        trusted: it begins with MODEST models, and with more without comparing those, once it is full.
+        pays: so much faster together that others of the same learner can be trusted.
         fits: asked before it grows: whether there is memory for so many models.
     """
 
@@ -40,14 +41,22 @@ class Width:
     step: int = ALL
     most: int = 4096
     settled: bool = False
+    trusted: bool = False
     pays: bool = False
     fits: Callable[[int], bool] = lambda models: True
     _calls: int = 0  # of the way under comparison
     _measured: int = 0  # its steps since it is fast
     _found: dict[int, float] = field(default_factory=dict)  # models a second, by way of going
 
+    def __post_init__(self) -> None:
+        if self.trusted:
+            self.limit = MODEST
+
     def stretch(self, models: int) -> int:
         """How many steps to take before `took` is told; 0 where there is nothing to compare."""
+        if self.trusted and models >= self.limit:
+            self.trusted = False
+            self._widen(True)
         if self.settled or models < self.limit:
             return 0
         return max(1, MEASURED - self._measured, math.ceil((STRETCH - self._calls) / self._at_a_step(models)))
@@ -80,17 +89,19 @@ class Width:
         if together < GAIN * before:
             self.limit, self.settled = self.step, True
             return
-        wider = min(TIMES * self.limit, self.most)
-        self.pays = self.pays or (self.step == FEW and together >= CLEAR * before)
-        self.settled = (
-            wider == self.limit or not self._is_worth(wider, before, together) or not self.fits(wider)
-        )
-        self.limit, self.step = self.limit if self.settled else wider, ALL
+        if self.limit == FEW:
+            self.pays = together >= CLEAR * before and self.limit / together < DEAR_S
+        self._widen(self._is_worth(before, together))
         self._found.clear()
 
-    def _is_worth(self, wider: int, before: float, together: float) -> bool:
+    def _widen(self, is_worth: bool) -> None:
+        wider = min(TIMES * self.limit, self.most)
+        self.settled = wider == self.limit or not is_worth or not self.fits(wider)
+        self.limit, self.step = self.limit if self.settled else wider, ALL
+
+    def _is_worth(self, before: float, together: float) -> bool:
         """Whether it costs little to try, or promises much if each model more costs what those did."""
-        seconds = self.limit / together
+        seconds, wider = self.limit / together, TIMES * self.limit
         if self.limit <= MODEST and seconds < DEAR_S:
             return True
         each = (seconds - self.step / before) / (self.limit - self.step)
