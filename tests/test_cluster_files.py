@@ -292,14 +292,17 @@ from ray import tune
 
 
 class Held(tune.Trainable):
-    \"\"\"Waits in its third iteration as long as a file is there.\"\"\"
+    \"\"\"Each process waits before its second iteration as long as a file is there.\"\"\"
+
+    steps = 0
 
     def setup(self, config):
         self.seen = 0
 
     def step(self):
         self.seen += 1
-        while self.seen == 3 and Path(self.config["hold"]).exists():
+        Held.steps += 1
+        while Held.steps > 1 and Path(self.config["hold"]).exists():
             time.sleep(0.05)
         return {"loss": self.config["lr"] / self.seen}
 
