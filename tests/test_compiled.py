@@ -15,8 +15,8 @@ from raysearch.errors import TrainableError
 from raysearch.fused import traced
 from raysearch.fused.alone import Alone, fresh
 from raysearch.fused.pack import Pack
-from raysearch.fused.step import Block, Moment
-from raysearch.fused.stepping import make_plan, member
+from raysearch.fused.step import Block
+from raysearch.fused.stepping import Moment, make_plan, member
 from raysearch.fused.structure import Lifting, lifted_values, structure_of
 
 CPU = torch.device("cpu")

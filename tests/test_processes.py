@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from waiting import wait_for
 
 TESTS = Path(__file__).parent
 
@@ -63,10 +64,7 @@ def test_an_isolated_trial_does_not_outlive_its_worker(tmp_path: Path) -> None:
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     worker.stdout.close()
-    until = time.monotonic() + 60
-    while _runs(child) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not _runs(child)
+    wait_for(lambda: not _runs(child), 60)
 
 
 def _runs(pid: int) -> bool:

@@ -13,7 +13,18 @@ from raysearch.fused.batches import Data, chosen, mapped
 from raysearch.fused.functions import Replacing
 from raysearch.fused.randomness import drawing
 from raysearch.fused.rows import Layout, Row, Rows
-from raysearch.fused.stepping import Config, Describes, Member, Report, judged, make_plan, member, update
+from raysearch.fused.stepping import (
+    Config,
+    Describes,
+    Member,
+    Moment,
+    Plan,
+    Report,
+    judged,
+    make_plan,
+    member,
+    update,
+)
 
 
 def fresh(learner: Describes, config: Config, seed: int) -> nn.Module:
@@ -56,8 +67,8 @@ class Alone:
         plan = make_plan(self._learner, [self.member], self._data, self._device)
         total = torch.zeros((), device=self._device)
         self.module.train()
-        for step in range(plan.steps):
-            total += self._step(plan, step)
+        for moment in plan.moments(0, 1):
+            total += self._step(plan, moment)
         report = self._judged()
         self.member.at += 1
         return {"train_loss": total.item() / plan.steps, **report}
@@ -79,15 +90,15 @@ class Alone:
         if seed is not None:
             self.member.seed = seed
 
-    def _step(self, plan: Any, step: int) -> torch.Tensor:
-        batch = mapped(lambda t: t[0], chosen(self._data.train, plan.batch(step, 0, 1)))
+    def _step(self, plan: Plan, moment: Moment) -> torch.Tensor:
+        batch = mapped(lambda t: t[0], chosen(self._data.train, moment.examples))
         leaves = [self._parameters[part.name] for part in self.layout.parts]
-        with drawing(plan.keys[step, 0]), Replacing(), self._half():
+        with drawing(moment.key[0]), Replacing(), self._half():
             loss = self._learner.loss(self.module, batch, self.member.config)
             check_loss(loss)
         found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
         self._rows.put_gradients(0, 1, [gradient.unsqueeze(0) for gradient in found])
-        update(self._rows, self.member.rule, plan, step, 0, 1)
+        update(self._rows, self.member.rule, plan, moment)
         return loss.detach()
 
     @torch.no_grad()

@@ -27,7 +27,8 @@ from torch.utils._pytree import tree_leaves
 from raysearch.caches import cache_folder
 from raysearch.fused.recorder import written
 from raysearch.fused.rows import Rows
-from raysearch.fused.step import Block, Moment, Step
+from raysearch.fused.step import Block, Step
+from raysearch.fused.stepping import Moment
 
 WORTH_S = 60.0  # spent in steps of one shape: about what compiling costs, so it is twice the best at most
 _VIEWS = ("weights", "gradients")  # of the rows, which are given too

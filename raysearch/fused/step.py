@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,25 +13,9 @@ from raysearch.fused.batches import Batch, chosen, mapped
 from raysearch.fused.engine import Engine, Inputs
 from raysearch.fused.rows import Rows
 from raysearch.fused.rules import Rule
-from raysearch.fused.stepping import LR, Plan, State, moved
+from raysearch.fused.stepping import LR, Moment, Plan, State, moved
 
-Step: TypeAlias = Callable[[Mapping[str, Any], "Moment"], Tensor]
-
-
-class Moment(NamedTuple):
-    """What changes from step to step.
-
-    Attributes:
-        examples: (models, size) numbers of the examples.
-        key: (models,) of the draws.
-        rate: (models, 1) learning rates.
-        taken: (models, 1) steps taken, this one included.
-    """
-
-    examples: Tensor
-    key: Tensor
-    rate: Tensor
-    taken: Tensor
+Step: TypeAlias = Callable[[Mapping[str, Any], Moment], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +59,7 @@ class Block:
 
     def moments(self) -> list[Moment]:
         """What each step of the iteration has of its own."""
-        plan, own = self.plan, slice(self.first, self.stop)
-        step = torch.arange(1, plan.steps + 1, device=plan.taken.device).view(-1, 1, 1)
-        batches = plan.numbers[own].split(plan.batch_size, 1)
-        columns = (plan.keys[:, own], plan.rates[:, own], plan.taken[own] + step)
-        return [Moment(*each) for each in zip(batches, *(c.unbind() for c in columns), strict=True)]
+        return self.plan.moments(self.first, self.stop)
 
 
 def step_by(engine: Engine, rule: Rule, data: Batch) -> Step:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -89,6 +89,22 @@ def steps_of(learner: Describes, batch_size: int, examples: int) -> int:
     return learner.steps if learner.steps is not None else -(-examples // batch_size)
 
 
+class Moment(NamedTuple):
+    """What changes from step to step.
+
+    Attributes:
+        examples: (models, size) numbers of the examples.
+        key: (models,) of the draws.
+        rate: (models, 1) learning rates.
+        taken: (models, 1) steps taken, this one included.
+    """
+
+    examples: Tensor
+    key: Tensor
+    rate: Tensor
+    taken: Tensor
+
+
 @dataclass(slots=True)
 class Plan:
     """All that an iteration of some models needs besides their weights.
@@ -113,9 +129,13 @@ class Plan:
     clip: Tensor | None
     ema: Tensor | None
 
-    def batch(self, step: int, first: int, stop: int) -> Tensor:
-        """Numbers of the examples in a step's batches, (models, size)."""
-        return self.numbers[first:stop, step * self.batch_size : (step + 1) * self.batch_size]
+    def moments(self, first: int, stop: int) -> list[Moment]:
+        """What each step has of its own, for models `first` to `stop` - 1."""
+        own = slice(first, stop)
+        step = torch.arange(1, self.steps + 1, device=self.taken.device).view(-1, 1, 1)
+        batches = self.numbers[own].split(self.batch_size, 1)
+        columns = (self.keys[:, own], self.rates[:, own], self.taken[own] + step)
+        return [Moment(*each) for each in zip(batches, *(c.unbind() for c in columns), strict=True)]
 
     def padded(self, models: int) -> Plan:
         """The same for rows of nobody as well, up to so many: as the first model's, at rates of 0."""
@@ -182,14 +202,10 @@ class State:
     vectors: Mapping[str, Tensor]
 
 
-def update(rows: Rows, rule: Rule, plan: Plan, step: int, first: int, stop: int) -> None:
-    """Moves rows `first` to `stop` - 1 along their gradients, each by its own hyper-parameters."""
-    own = slice(first, stop)
-    vectors = {name: vector[own] for name, vector in rows.vectors.items()}
-    state = State(rows.parameters[own], rows.gradients[own], rows.room[own], vectors)
-    hyper = {**{k: v[own] for k, v in plan.hyper.items()}, LR: plan.rates[step, own]}
-    clip, ema = (None if column is None else column[own] for column in (plan.clip, plan.ema))
-    moved(rule, state, hyper, plan.taken[own] + (step + 1), clip, ema)
+def update(rows: Rows, rule: Rule, plan: Plan, moment: Moment) -> None:
+    """Moves all rows along their gradients, each by its own hyper-parameters."""
+    state = State(rows.parameters, rows.gradients, rows.room, rows.vectors)
+    moved(rule, state, {**plan.hyper, LR: moment.rate}, moment.taken, plan.clip, plan.ema)
 
 
 @torch.no_grad()

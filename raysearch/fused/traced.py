@@ -26,7 +26,8 @@ from raysearch.fused.lists import DIFFERENT, ROUNDING, Run, agree, in_words, qui
 from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.recorder import written
 from raysearch.fused.rows import Rows
-from raysearch.fused.step import Block, Moment, Step
+from raysearch.fused.step import Block, Step
+from raysearch.fused.stepping import Moment
 
 PATIENCE = 24  # steps as written before a shape is worth it: to write one down takes as long as 100
 CHECKS = 2  # steps compared
