@@ -135,6 +135,23 @@ class _Sloped(nn.Module):
         return self.head(torch.tanh(self.fixed(points) / self.temperature))
 
 
+class Tied(Perceptron):
+    """One weight in two modules, under two names."""
+
+    def model(self, config: Any) -> nn.Module:
+        return _Tied(int(config.get("hidden", 12)))
+
+
+class _Tied(nn.Module):
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.into, self.head = nn.Linear(FEATURES, hidden), nn.Linear(FEATURES, CLASSES)
+        self.back = self.into.weight
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.into(points)) @ self.back)
+
+
 class Recurrent(Perceptron):
     """A recurrent kernel, which cannot be vectorised."""
 

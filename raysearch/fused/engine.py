@@ -121,8 +121,8 @@ class Engine:
         before = [getattr(module, attribute) for module, attribute in self._lifted]
         for i, (module, attribute) in enumerate(self._lifted):
             setattr(module, attribute, lifted[i])
-        for (owners, name), value in zip(self._places, values, strict=True):
-            for owner in owners:
+        for owners, value in zip(self._places, values, strict=True):
+            for owner, name in owners:
                 owner[name] = value
         half = torch.autocast(lifted.device.type, torch.bfloat16) if self._half else contextlib.nullcontext()
         try:
@@ -143,8 +143,8 @@ def _each(function: Any, *args: Tensor) -> Any:
     return result.unsqueeze(0)
 
 
-def _owners(form: nn.Module, names: Sequence[str]) -> list[tuple[list[dict[str, Any]], str]]:
-    """For each name the dicts in which modules hold the tensor (several for tied weights), and its key."""
+def _owners(form: nn.Module, names: Sequence[str]) -> list[list[tuple[dict[str, Any], str]]]:
+    """For each name the dicts in which modules hold the tensor, and its key (several for tied weights)."""
     tensors = {**dict(form.named_parameters()), **dict(form.named_buffers())}
     found: dict[int, list[tuple[dict[str, Any], str]]] = {}
     for module in form.modules():
@@ -152,6 +152,4 @@ def _owners(form: nn.Module, names: Sequence[str]) -> list[tuple[list[dict[str, 
             for key, tensor in held.items():
                 if tensor is not None:
                     found.setdefault(id(tensor), []).append((held, key))
-    return [
-        ([held for held, _ in found[id(tensors[name])]], found[id(tensors[name])][0][1]) for name in names
-    ]
+    return [found[id(tensors[name])] for name in names]

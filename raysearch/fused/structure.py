@@ -74,8 +74,11 @@ def structure_of(module: nn.Module, member: Member, lifting: Lifting) -> Structu
 
 
 def _kind(member: Member, lifting: Lifting) -> tuple[Hashable, ...]:
-    texts = {k: v for k, v in member.config.items() if not is_number(v) or k in lifting.refused}
-    return member.rule.kind, member.batch_size, member.ema is None, _frozen(texts)
+    """Of numbers only the names: a loss may ask for one that other configurations do not have."""
+    config = member.config
+    lifted = frozenset(k for k, v in config.items() if is_number(v) and k not in lifting.refused)
+    texts = {k: v for k, v in config.items() if k not in lifted}
+    return member.rule.kind, member.batch_size, member.ema is None, lifted, _frozen(texts)
 
 
 def lifted_values(module: nn.Module, structure: Structure) -> list[float]:
