@@ -51,7 +51,7 @@ def test_where_nothing_is_said_nothing_is_known(tmp_path: Path, monkeypatch: pyt
 
 def test_a_pack_takes_no_more_models_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
     group = Group(learners.Perceptron, learners.CONFIG)
-    for seed in range(pack.ROOM_AT_FIRST):
+    for seed in range(16):
         group.join(learners.CONFIG, seed)
     monkeypatch.setattr(pack, "free_bytes", lambda device: 1000)
     assert not group.pack.fits(32)
@@ -61,3 +61,19 @@ def test_a_pack_takes_no_more_models_than_there_is_memory_for(monkeypatch: pytes
     assert group.pack.fits(32)
     group.join(learners.CONFIG, 16)
     assert len(group.pack) == 17
+
+
+@pytest.mark.parametrize(("share", "free"), [(1.0, 50), (0.5, 20)])
+def test_of_a_gpu_what_is_kept_and_unused_is_free_up_to_the_share(
+    share: float, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = torch.device("cuda", 0)
+    said = {
+        "mem_get_info": (40, 100),
+        "memory_reserved": 40,
+        "memory_allocated": 30,
+        "get_per_process_memory_fraction": share,
+    }
+    for name, value in said.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert memory.free_bytes(gpu) == free

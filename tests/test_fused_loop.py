@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from raysearch.executors.host import Host
 from raysearch.executors.loading import ship
 from raysearch.executors.protocol import Job, Turn
 from raysearch.fused import files
+from raysearch.fused.pack import Pack
 from raysearch.space import Space
 from raysearch.strategies.caviar import Caviar
 from raysearch.tree import Outcome, Segment, Status, segment_id
@@ -324,3 +326,27 @@ def test_models_told_to_leave_are_saved_as_they_stand_and_go_on_elsewhere(tmp_pa
     for asked in todo:
         assert len(begun[asked.id].curve["val_loss"]) == 2
         assert same(told[asked.id].curve, alone([asked], tmp_path / "alone"))
+
+
+def test_packs_that_are_empty_are_gone_and_what_was_found_of_them_is_not(tmp_path: Path) -> None:
+    segments = [segment(trial, 0, 2, hidden=4 + trial) for trial in range(5)]
+    one = worker(Scripted(segments), tmp_path)
+    told = one.run()
+    assert {o.status for o in told.values()} == {Status.COMPLETED}
+    assert one.loop._crew.next_team() is None
+    gc.collect()
+    assert [each for each in gc.get_objects() if type(each) is Pack] == []
+    assert len(one.loop._crew._widths) == 5
+
+
+def test_a_model_whose_configuration_lacks_a_number_of_its_neighbours_has_its_own_loss(
+    tmp_path: Path,
+) -> None:
+    segments = [segment(trial, 0, 3) for trial in range(4)]
+    segments[1::2] = [
+        replace(each, config={k: v for k, v in each.config.items() if k != "smoothing"})
+        for each in segments[1::2]
+    ]
+    told = worker(Scripted(segments), tmp_path).run()
+    for each in segments:
+        assert same(told[each.id].curve, alone([each], tmp_path / "alone")), each

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import traceback
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysearch.fused import judging, traced
+from raysearch.fused import judging, lists, traced
 from raysearch.fused.alone import Alone, fresh
 from raysearch.fused.batches import Data
 from raysearch.fused.memory import is_out_of_memory
@@ -102,6 +104,7 @@ def agree(report: Report, alone: Report, row: Row, expected: Row, tolerance: flo
         learners.Attending,
         learners.Normed,
         learners.Sloped,
+        learners.Tied,
     ],
     ids=lambda c: c.__name__,
 )
@@ -236,6 +239,77 @@ def test_where_memory_runs_out_halves_go_on_and_nothing_is_lost() -> None:
         agree(report, alone, row, expected)
 
 
+class Judging(Hungry):
+    """Runs out of memory where metrics of more than two models are computed at once."""
+
+    def loss(self, model: Any, batch: Any, config: Any) -> Any:
+        return learners.Perceptron.loss(self, model, batch, config)
+
+    def metrics(self, model: Any, batch: Any) -> Any:
+        if sum(_models(p) for p in list(model.parameters())[:1]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().metrics(model, batch)
+
+
+def test_where_memory_runs_out_over_metrics_steps_stay_as_wide_as_they_were() -> None:
+    group = Group(Judging, learners.CONFIG)
+    for seed in range(5):
+        group.join(learners.CONFIG, seed)
+    width = group.pack.width
+    for _ in range(2):
+        assert all(isinstance(report, dict) for report in group.pack.iterate())
+    assert (group.pack.ran_out, group.pack.width) == (False, width)
+
+
+def test_where_memory_runs_out_over_a_comparison_no_step_is_taken_twice(
+    patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if patience:
+        pytest.skip("nothing is compared")
+    asked: list[int] = []
+
+    def agree_later(*args: Any) -> bool:
+        asked.append(len(asked))
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return lists.agree(*args)
+
+    monkeypatch.setattr(traced, "agree", agree_later)
+    monkeypatch.setattr(traced, "LATER", 2)
+    config = {**learners.CONFIG, "hidden": 13}
+    group = Group(learners.Normed, config)
+    for seed in range(4):
+        group.join(config, seed)
+    for _ in range(3):
+        group.pack.iterate()
+    assert len(asked) > 1
+    assert (group.pack.ran_out, group.pack.refused) == (False, "")
+    for seed, row in enumerate(group.pack.take(range(4))):
+        expected, _ = group.alone(config, seed, 3)
+        assert distance(row.parameters, expected.parameters) <= 1e-4
+
+
+class Holding(learners.Perceptron):
+    """Raises after it has made a tensor."""
+
+    made: list[Any] = []  # noqa: RUF012
+
+    def loss(self, model: Any, batch: Any, config: Any) -> Any:
+        large = model(batch[0]) + 1.0
+        self.made.append(weakref.ref(large))
+        raise ValueError("this model cannot be trained")
+
+
+def test_models_that_failed_hold_no_memory_of_their_steps() -> None:
+    group = Group(Holding, learners.CONFIG)
+    for seed in range(3):
+        group.join(learners.CONFIG, seed)
+    reports = group.pack.iterate()
+    assert [type(report) for report in reports] == [ValueError] * 3
+    assert "in loss" in "".join(traceback.format_exception(reports[0]))  # type: ignore[arg-type]
+    assert [each() for each in Holding.made if each() is not None] == []
+
+
 class Raising(learners.Perceptron):
     """Raises for one of its models, when it is trained alone."""
 
@@ -361,7 +435,7 @@ def test_steps_of_many_shapes_run_as_lists_once_they_are_known_to_agree(patience
 
 
 def test_a_model_that_begins_to_clip_changes_the_list_and_nobody_else() -> None:
-    config = {**learners.CONFIG, "hidden": 10}
+    config = {**learners.CONFIG, "hidden": 10, "clip_norm": 0.0}
     group = Group(learners.Perceptron, config)
     configs = [config, {**config, "lr": 0.02}, config, {**config, "clip_norm": 0.05}]
     for seed in range(3):

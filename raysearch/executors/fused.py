@@ -19,13 +19,13 @@ from typing import Any
 from raysearch.checkpoints import Checkpoints
 from raysearch.errors import CheckpointError
 from raysearch.exchange import Lease
-from raysearch.executors.host import in_words, write_meta
+from raysearch.executors.host import in_words, print_traceback, write_meta
 from raysearch.executors.protocol import Answer, Job, Link, Turn
 from raysearch.executors.saving import Saving
 from raysearch.executors.trainees import Crew, Leaver
 from raysearch.fused import files
 from raysearch.fused.fusable import Verdict, examine
-from raysearch.fused.memory import keep_what_is_freed
+from raysearch.fused.memory import keep_to, keep_what_is_freed
 from raysearch.standings import FINALS
 from raysearch.tree import Outcome, Status
 
@@ -45,6 +45,7 @@ class FusedLoop:
         self._link = link
         self._saving = Saving(job.metric, job.mode)
         self._queue: deque[Lease] = deque()
+        self._held: dict[int, Lease] = {}
         self._outcomes: list[Outcome] = []
         self._unreadable: list[tuple[str, int, str]] = []
         self._answer: Answer | None = None
@@ -71,13 +72,14 @@ class FusedLoop:
         return True
 
     def held(self) -> tuple[Lease, ...]:
-        """The leases in hand, those in training first, for a coordinator that has forgotten them."""
-        return (*self._crew.leases(), *self._queue)
+        """The leases in hand, for a coordinator that has forgotten them; any thread may ask."""
+        return tuple(self._held.values())
 
     def drop(self) -> None:
         """Ends what is in training."""
         self._crew.clear()
         self._queue.clear()
+        self._held.clear()
 
     # ---- the search
 
@@ -90,7 +92,7 @@ class FusedLoop:
             self.name,
             tuple(self._outcomes),
             max(0, self._crew.room() - len(self._queue)),
-            tuple(lease.segment.id for lease in self.held()),
+            tuple(self._held),
             tuple(self._unreadable),
         )
         self._outcomes, self._unreadable = [], []
@@ -104,6 +106,7 @@ class FusedLoop:
         reply = answer.get()
         self._saving.keep, self._saving.bars = reply.keep, reply.bars
         self._queue.extend(reply.leases)
+        self._held.update((lease.segment.id, lease) for lease in reply.leases)
         return reply.stop
 
     # ---- models
@@ -115,9 +118,14 @@ class FusedLoop:
             try:
                 self._crew.take_on(lease)
             except CheckpointError as error:
-                self._outcomes.append(self._not_begun(lease, error))
+                self._end(self._not_begun(lease, error))
             except Exception as error:  # noqa: BLE001  (the user's model may raise anything)
-                self._outcomes.append(Outcome(lease.segment, Status.FAILED, error=in_words(error)))
+                print_traceback()
+                self._end(Outcome(lease.segment, Status.FAILED, error=in_words(error)))
+
+    def _end(self, outcome: Outcome) -> None:
+        self._held.pop(outcome.segment.id, None)
+        self._outcomes.append(outcome)
 
     def _not_begun(self, lease: Lease, error: CheckpointError) -> Outcome:
         if lease.checkpoint is None:
@@ -135,7 +143,7 @@ class FusedLoop:
             if leaver.model is not None:
                 self._crew.paused.put(segment.id, leaver.model)
             said = error if segment.id in names else ""
-            self._outcomes.append(
+            self._end(
                 Outcome(
                     segment,
                     trained.status,
@@ -157,7 +165,7 @@ class FusedLoop:
             said = error or f"it goes on from iteration {at} of {segment.stop}"
             text = f"its worker {self.leaving}; {said}"
             curve = leaver.trained.curve if name is not None else {}
-            self._outcomes.append(Outcome(segment, Status.LOST, curve, name, leaver.seconds, self.name, text))
+            self._end(Outcome(segment, Status.LOST, curve, name, leaver.seconds, self.name, text))
 
     # ---- checkpoints
 
@@ -215,14 +223,19 @@ def fused_loop(
     link: Link,
     scratch: Path,
     remark: Callable[[str], object],
+    share: float = 1.0,
 ) -> FusedLoop | None:
     """A loop for a Learner's models; None, with a remark that says why, where they cannot train together.
+
+    Args:
+        share: of a GPU, if it has one.
 
     Raises:
         TrainableError: the learner's data are not what they should be.
     """
     keep_what_is_freed()
     data, device = learner.prepared()
+    keep_to(share, device)
     plain = learner.plain()
     try:
         verdict = examine(plain, data, job.samples)

@@ -105,7 +105,7 @@ class Host:
             self.drop()
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
-            _print_traceback()
+            print_traceback()
             result.status, result.error = Status.FAILED, in_words(error)
         if result.status is not Status.COMPLETED and not result.paused:
             self.drop()
@@ -217,7 +217,7 @@ class Host:
             meta = json.loads((folder / CHECKPOINT_META).read_text())
             self._trainable.restore(self._storage.as_result(folder, meta["iteration"]))
         except Exception as error:
-            _print_traceback()
+            print_traceback()
             self.drop()
             raise CheckpointError(in_words(error)) from error
         self._at, self._grown_s = meta["iteration"], meta["grown_s"]
@@ -357,7 +357,7 @@ def _hint(error: BaseException) -> str:
     return " (a worker trains in a folder of its own: give an absolute path)"
 
 
-def _print_traceback() -> None:
+def print_traceback() -> None:
     """The traceback, to the worker's log, cut where it is absurdly long."""
     try:
         text = traceback.format_exc()

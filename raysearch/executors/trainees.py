@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ import torch
 from raysearch.checkpoints import Checkpoints
 from raysearch.errors import CheckpointError
 from raysearch.exchange import Lease
-from raysearch.executors.host import in_words, read_meta
+from raysearch.executors.host import in_words, print_traceback, read_meta
 from raysearch.executors.protocol import Job
 from raysearch.executors.randomness import seed_of
 from raysearch.executors.recording import Trained, check_metric, record
@@ -129,11 +130,6 @@ class Crew:
         """True while one model trains and all others wait."""
         return self._reserved is not None
 
-    def leases(self) -> list[Lease]:
-        """Those in hand."""
-        teams = self._teams.values()
-        return [t.lease for team in teams for t in (*team.trainees, *team.waiting)]
-
     def room(self) -> int:
         """How many more models should come so that no row is empty at the end of the next iteration.
 
@@ -224,7 +220,8 @@ class Crew:
         if not trainee.lease.alone:
             self._traces[structure] = known
             team.width = self._widths.setdefault(structure, self._width())
-        team.width.fits = team.pack.fits
+        pack = weakref.ref(team.pack)  # widths outlive packs
+        team.width.fits = lambda models: (known := pack()) is None or known.fits(models)
         return team
 
     def _width(self) -> Width:
@@ -340,6 +337,7 @@ class Crew:
             if ended and len(trainee.todo) == 1:
                 check_metric(trained, self._job.metric, segment, trainee.names)
         except Exception as error:  # noqa: BLE001  (whatever the user's code raised for this model)
+            print_traceback()
             trained.status, trained.error = Status.FAILED, in_words(error)
             return True
         return ended

@@ -112,7 +112,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             from raysearch.executors.fused import fused_loop
 
             learner = job.trainable.load()
-            loop = fused_loop(job, self._name, learner, checkpoints, link, scratch, self._remark)
+            share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)
+            loop = fused_loop(job, self._name, learner, checkpoints, link, scratch, self._remark, share)
             if loop is not None:
                 return loop
         return Loop(job, self._name, make_host(job, scratch, log), checkpoints, link)

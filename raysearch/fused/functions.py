@@ -131,6 +131,7 @@ def _smoothed(input: Tensor, target: Tensor, smoothing: float | Tensor) -> Tenso
     The logarithm of the sum is taken of whole tensors; torch's kernel for log_softmax is made for long rows
     and takes several times as long where there are few classes.
     """
+    input = input.float() if input.dtype in (torch.bfloat16, torch.float16) else input
     losses = input.logsumexp(1) - input.gather(1, target.unsqueeze(1)).squeeze(1)
     if isinstance(smoothing, Tensor) or smoothing:
         losses = losses + smoothing * (input.gather(1, target.unsqueeze(1)).squeeze(1) - input.mean(1))

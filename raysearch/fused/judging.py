@@ -8,9 +8,9 @@ from torch import Tensor
 from raysearch.fused.batches import Batch, mapped
 from raysearch.fused.engine import Engine, Inputs
 from raysearch.fused.lists import DIFFERENT, ROUNDING, agree, in_words, quickest
-from raysearch.fused.memory import is_out_of_memory
+from raysearch.fused.memory import is_out_of_memory, let_go
 from raysearch.fused.recorder import written
-from raysearch.fused.traced import Shape, Shapes
+from raysearch.fused.traced import LATER, Shape, Shapes
 
 PATIENCE = 6  # batches as written before a shape is worth it
 
@@ -62,6 +62,10 @@ class Judge:
                 mine = shape.run(*given)
             trouble = "" if agree(list(mine), list(found.values()), ROUNDING) else DIFFERENT
         except Exception as error:  # noqa: BLE001  (whatever torch raises for what it cannot write down)
+            let_go(error)
+            if is_out_of_memory(error):
+                shape.seen -= LATER
+                return
             trouble = in_words(error)
         self._shapes.refused = trouble
         shape.checked += 1

@@ -6,12 +6,16 @@ import ctypes
 import re
 import resource
 import sys
+import traceback
 from pathlib import Path
 
 import torch
 
 MEMINFO = Path("/proc/meminfo")
-NO_MEMORY = ("out of memory", "can't allocate memory")
+NO_MEMORY = (
+    *("out of memory", "can't allocate memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)
 CGROUP = Path("/sys/fs/cgroup")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 MAPPED_FROM = 64 << 20  # bytes: tensors from this size on are given back to the system at once
@@ -19,9 +23,15 @@ KEPT = 256 << 20  # of what is free at the end of the heap
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """What a device, or this machine or container, has left; None where nothing says so."""
+    """What a device, or this machine or container, has left; None where nothing says so.
+
+    Of a GPU, what this process keeps and does not use counts too, and nothing beyond its share.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        free, total = torch.cuda.mem_get_info(device)
+        used = torch.cuda.memory_allocated(device)
+        share = torch.cuda.get_per_process_memory_fraction(device) * total
+        return int(min(free + torch.cuda.memory_reserved(device) - used, share - used))
     limits = [limit for limit in (_available(MEMINFO), _left_in_group(CGROUP)) if limit is not None]
     return min(limits, default=None)
 
@@ -39,10 +49,39 @@ def keep_what_is_freed() -> bool:
     return bool(set_option(M_MMAP_THRESHOLD, MAPPED_FROM) and set_option(M_TRIM_THRESHOLD, KEPT))
 
 
-def peak_bytes(device: torch.device) -> int:
-    """The most that this process has held so far."""
+def keep_to(share: float, device: torch.device) -> None:
+    """Has what goes beyond a share of a GPU's memory run out, rather than the neighbours' share."""
+    if device.type == "cuda" and 0 < share < 1:
+        torch.cuda.set_per_process_memory_fraction(share, device)
+
+
+class Meter:
+    """The most memory that iterations took besides what there is before them.
+
+    Attributes:
+        most: bytes. Not on a GPU, it is only known by how much this process' peak has grown.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.most = 0
+        self._device = device
+        self._before = _peak_bytes(device)
+
+    def begin(self) -> None:
+        """An iteration begins."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._before = torch.cuda.memory_allocated(self._device)
+
+    def end(self, rows: int) -> None:
+        """It is over; there are so many bytes of rows."""
+        had = self._before + (0 if self._device.type == "cuda" else rows)
+        self.most = max(self.most, _peak_bytes(self._device) - had)
+
+
+def _peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
-        return int(torch.cuda.max_memory_reserved(device))
+        return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -62,6 +101,13 @@ def _left_in_group(folder: Path) -> int | None:
     except OSError:
         return None
     return int(limit) - int(used) if limit.isdigit() and used.isdigit() else None
+
+
+def let_go(error: BaseException | None) -> None:
+    """Frees what an error's traceback holds: all tensors of the step in which it was raised."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def is_out_of_memory(error: BaseException) -> bool:

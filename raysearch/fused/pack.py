@@ -7,7 +7,6 @@ hyper-parameters, seed, age and order of examples, and what one does changes not
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,15 +17,15 @@ from raysearch.fused.batches import Data
 from raysearch.fused.engine import Engine, Inputs
 from raysearch.fused.judging import Judge
 from raysearch.fused.lists import in_words
-from raysearch.fused.memory import free_bytes, is_out_of_memory, peak_bytes
+from raysearch.fused.memory import Meter, free_bytes, is_out_of_memory, let_go
 from raysearch.fused.rows import Layout, Row, Rows
 from raysearch.fused.step import Block, step_by
 from raysearch.fused.stepping import Describes, Member, Plan, Report, judged, make_plan
+from raysearch.fused.stopwatch import Stopwatch
 from raysearch.fused.structure import Lifting, Structure
 from raysearch.fused.traced import Steps, Traces, Unfit, rounded
 from raysearch.fused.width import Width
 
-ROOM_AT_FIRST = 16
 JUDGED = 16  # models whose metrics are computed together on a CPU
 FEW = 2  # models that take less time one after the other than vectorised
 HEAVY_S = 0.004  # a step: beyond it the time goes into computing, not into what a list of operations saves
@@ -80,10 +79,10 @@ class Pack:
         self._traces.steps.compile = learner.compile
         self.members: list[Member] = []
         self._lifted: list[list[float]] = []
-        self._peak_before = peak_bytes(device)
-        self._rows = Rows(self.layout, member.vectors, ROOM_AT_FIRST, device)
+        self._rows = Rows(self.layout, member.vectors, 1, device)
+        self._meter = Meter(device)
         self._step_s = 0.0  # the quickest one of the last iteration, once they run as lists
-        self.width = 1 << 30
+        self.width = self._judging = 1 << 30
         self.ran_out = False
         self.trouble = ""
 
@@ -108,8 +107,8 @@ class Pack:
         free = free_bytes(self._device)
         if free is None or not self.members:
             return True
-        used = max(self._rows.nbytes, peak_bytes(self._device) - self._peak_before)
-        return free > 2 * used * models / len(self.members)
+        each = self._rows.nbytes / self._rows.capacity + self._meter.most / len(self.members)
+        return free > 2 * each * models
 
     # ---- joining and leaving
 
@@ -117,9 +116,9 @@ class Pack:
         """One more model, with its `lifted_values`. Raises what torch raises where memory runs out."""
         at = len(self.members)
         if at == self._rows.capacity:
-            if not self.fits(2 * at):
+            if not self.fits(rounded(at + 1)):
                 raise MemoryError(f"no memory for more than {at} models")
-            self._rows = self._rows.grown(2 * at)
+            self._rows = self._rows.grown(rounded(at + 1))
         self._rows.put(at, row)
         self.members.append(member)
         self._lifted.append(lifted)
@@ -149,6 +148,7 @@ class Pack:
             ways: says how many models a step should take, and is told how long steps took.
         """
         ways, known = ways or Width(settled=True), self._traces.steps.any
+        self._meter.begin()
         spare = self._spare(self._width(ways))
         plan = make_plan(self._learner, self.members, self._data, self._device)
         if spare:
@@ -168,6 +168,7 @@ class Pack:
         at_once = self._judged_at_once(self._width(ways))
         for first in range(0, len(self), at_once):
             self._judge(reports, first, min(len(self), first + at_once))
+        self._meter.end(self._rows.nbytes)
         for place, loss in enumerate((run.losses[: len(self)] / plan.steps).tolist()):
             self.members[place].at += 1
             report = reports[place]
@@ -203,7 +204,7 @@ class Pack:
         return [{"train_loss": loss, **report} for loss, report in zip(losses, reports, strict=True)]
 
     def _train_all(self, run: _Iteration, width: int, step: int, until: int, spare: int) -> float:
-        """Steps `step` to `until` - 1 of all models; seconds of the quickest.
+        """Steps `step` to `until` - 1 of all models; seconds of one, as `Stopwatch` has them.
 
         Infinite where some failed, or there was no whole batch.
         """
@@ -216,25 +217,25 @@ class Pack:
 
     def _train(self, run: _Iteration, first: int, stop: int, step: int, until: int, spare: int = 0) -> float:
         """As `_train_all`. Where a step goes wrong, nothing has moved: halves go on from there."""
-        quickest = math.inf
         try:
             self._engine.train()
             block = self._block(run.plan, first, stop + spare)
             take = Steps(self._traces.steps, block, self._plain_step)
             losses = run.losses[block.first : block.stop]
-            kept = [value[block.first : block.stop] for value in self._rows.kept.values()]
+            kept = [self._rows.kept[name][block.first : block.stop] for name in self.layout.buffers]
+            watch = Stopwatch(self._device)
             for _ in range(step, until):
-                began = time.perf_counter()
                 losses += _safely(take, step, kept)
                 step += 1
-                if step * run.plan.batch_size <= run.plan.numbers.shape[1]:  # the last batch may be smaller
-                    quickest = min(quickest, time.perf_counter() - began)
-            return quickest
+                watch.step(step * run.plan.batch_size <= run.plan.numbers.shape[1])
+            return watch.seconds()
         except Exception as error:  # noqa: BLE001  (the user's loss may raise anything)
+            let_go(error)
             if stop - first == 1 and not spare:
                 run.failed.setdefault(first, error)
                 return math.inf
-            self._note(error, stop - first)
+            if self._ran_out(error):
+                self.width, self.ran_out = max(1, (stop - first) // 2), True
         if stop - first == 1:
             self._train(run, first, stop, step, until)
             return math.inf
@@ -246,17 +247,19 @@ class Pack:
     def _judged_at_once(self, width: int) -> int:
         """A few models on a CPU, so that what is between two operations stays in its cache."""
         few = self._device.type == "cpu" and not self._traces.metrics.refused
-        return min(JUDGED, width) if few else width
+        return min(JUDGED if few else width, width, self._judging)
 
     def _judge(self, reports: list[Report | Exception], first: int, stop: int) -> None:
         try:
             reports[first:stop] = self._metrics(first, stop)
             return
         except Exception as error:  # noqa: BLE001  (the user's metrics may raise anything)
+            let_go(error)
             if stop - first == 1:
                 reports[first] = error
                 return
-            self._note(error, stop - first)
+            if self._ran_out(error):
+                self._judging = (stop - first) // 2
         middle = (first + stop) // 2
         self._judge(reports, first, middle)
         self._judge(reports, middle, stop)
@@ -284,13 +287,14 @@ class Pack:
         lifted = [self._lifted[place] for place in places]
         return torch.tensor(lifted, device=self._device), torch.tensor(numbers, device=self._device)
 
-    def _note(self, error: Exception, models: int) -> None:
-        if is_out_of_memory(error):
-            self.width, self.ran_out = max(1, models // 2), True
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
-        else:
+    def _ran_out(self, error: Exception) -> bool:
+        """True if memory did; else notes what went wrong."""
+        if not is_out_of_memory(error):
             self.trouble = in_words(error)
+            return False
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return True
 
 
 def _safely(take: Steps, step: int, kept: Sequence[Tensor]) -> Tensor:

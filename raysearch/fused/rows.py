@@ -30,6 +30,7 @@ class Layout:
     def __init__(self, module: nn.Module) -> None:
         self.parts: list[Part] = []
         self.kept: dict[str, Tensor] = {name: b.detach() for name, b in module.named_buffers()}
+        self.buffers = tuple(self.kept)  # which a step may change
         at = 0
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:

@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 from raysearch.fused.compiled import WORTH_S, Library, inputs_of, listed
 from raysearch.fused.lists import DIFFERENT, ROUNDING, Run, agree, in_words, quickest
-from raysearch.fused.memory import is_out_of_memory
+from raysearch.fused.memory import is_out_of_memory, let_go
 from raysearch.fused.recorder import written
 from raysearch.fused.rows import Rows
 from raysearch.fused.step import Block, Step
@@ -32,6 +32,7 @@ from raysearch.fused.stepping import Moment
 PATIENCE = 24  # steps as written before a shape is worth it: to write one down takes as long as 100
 CHECKS = 2  # steps compared
 MOST = 64  # shapes
+LATER = 1000  # steps until one is compared again where memory ran out over it
 
 
 class Unfit(Exception):
@@ -209,8 +210,12 @@ class Steps:
                 losses: Tensor = shape.run(*tree_leaves(self._block.tensors(rows)), *moment)
             return losses
 
-        losses, self._shapes.refused = self._both(lambda: self._step(self._given, moment), listed_on)
-        shape.checked += 1
+        losses, trouble = self._both(lambda: self._step(self._given, moment), listed_on)
+        if trouble is None:
+            shape.seen -= LATER
+        else:
+            self._shapes.refused = trouble
+            shape.checked += 1
         return losses
 
     def _proved(self, shape: Shape, library: Library, moment: Moment) -> Tensor:
@@ -219,23 +224,32 @@ class Steps:
         def compiled_on(rows: Rows) -> Tensor:
             return library(inputs_of(self._block, moment, rows))
 
-        losses, self._shapes.uncompiled = self._both(lambda: self._listed(shape, moment), compiled_on)
-        shape.proved += 1
+        losses, trouble = self._both(lambda: self._listed(shape, moment), compiled_on)
+        if trouble is not None:
+            self._shapes.uncompiled = trouble
+            shape.proved += 1
         return losses
 
-    def _both(self, known: Callable[[], Tensor], new: Callable[[Rows], Tensor]) -> tuple[Tensor, str]:
-        """The losses of a step in the known way, and what is wrong with the new way, taken on a copy."""
-        rows = self._block.rows.copied(self._block.first, self._block.stop)
-        trouble = ""
+    def _both(self, known: Callable[[], Tensor], new: Callable[[Rows], Tensor]) -> tuple[Tensor, str | None]:
+        """The losses of a step in the known way, and what is wrong with the new way, taken on a copy.
+
+        None where memory does not suffice for both: the step has been taken all the same.
+        """
+        mine: Tensor | Exception
         try:
+            rows = self._block.rows.copied(self._block.first, self._block.stop)
             mine = new(rows)
         except Exception as error:  # noqa: BLE001  (whatever torch raises for what it cannot do)
-            trouble = in_words(error)
+            let_go(error)
+            mine = error
         losses = known()
-        if not trouble:
+        try:
+            if isinstance(mine, Exception):
+                raise mine
             ours, theirs = (_results(given) for given in (self._block.tensors(rows), self._given))
-            trouble = "" if agree([mine, *ours], [losses, *theirs], ROUNDING) else DIFFERENT
-        return losses, trouble
+            return losses, "" if agree([mine, *ours], [losses, *theirs], ROUNDING) else DIFFERENT
+        except Exception as error:  # noqa: BLE001  (as above)
+            return losses, None if is_out_of_memory(error) else in_words(error)
 
 
 def traced(step: Step, block: Block, moment: Moment) -> Run:
