@@ -152,6 +152,22 @@ class _Tied(nn.Module):
         return self.head(torch.tanh(self.into(points)) @ self.back)
 
 
+class Padded(Perceptron):
+    """An embedding of which one row stands for padding."""
+
+    def model(self, config: Any) -> nn.Module:
+        return _Padded()
+
+
+class _Padded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(2, 3, padding_idx=0), nn.Linear(3 * FEATURES, CLASSES)
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.embed((points > 0).long()).flatten(-2) + 0.1))
+
+
 class Recurrent(Perceptron):
     """A recurrent kernel, which cannot be vectorised."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,13 +15,14 @@ import learners
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
 
 import raysearch
 from raysearch.errors import CheckpointError, RunError, TrainableError
 from raysearch.fused.batches import Data
 from raysearch.journal import read_outcomes
-from raysearch.torch.learner import Learner, scale
+from raysearch.torch.learner import Learner, _prepared, scale
 from raysearch.tree import Outcome, Status
 
 CONFIG = {**learners.CONFIG, "seed": 3}
@@ -171,10 +173,17 @@ def test_datasets_and_loaders_are_read_into_tensors() -> None:
             r"train has lengths \[3, 4\]: all its tensors need the same length",
         ),
         (torch.zeros(0, 2), r"train has lengths \[0\]"),
-        (np.zeros(3), "train is a ndarray; expected a tensor, a tuple, list or dict of tensors, a Dataset"),
+        (np.zeros(3), "train is a ndarray; expected a tensor with an entry for each example, a tuple, list"),
+        ((torch.zeros(3), np.zeros(3)), r"train\[1\] is a ndarray; expected a tensor"),
+        ({"x": torch.zeros(3), "y": "abc"}, r"train\['y'\] is a str; expected a tensor"),
+        (torch.tensor(1.0), "train is a tensor without dimensions"),
+        (
+            DataLoader(Points(), sampler=WeightedRandomSampler([1.0] * 7, 3)),
+            "train is a loader with a WeightedRandomSampler, and every model draws an order of its own",
+        ),
         ((), "train has no tensor"),
     ],
-    ids=["endless", "lengths", "empty", "array", "nothing"],
+    ids=["endless", "lengths", "empty", "array", "array inside", "text", "scalar", "sampler", "nothing"],
 )
 def test_data_of_another_kind_are_told(given: Any, text: str) -> None:
     with pytest.raises(TrainableError, match=text):
@@ -207,7 +216,33 @@ def broken(name: str, does: Any) -> type[Learner]:
         ),
         ("loss", lambda self, m, b, c: 0.5, "loss returned float: it must be one number"),
         ("metrics", lambda self, m, b: {"val_loss": 0.5}, "metrics: val_loss is a float, not a tensor"),
+        ("metrics", lambda self, m, b: None, "metrics returned a NoneType: return a dict of name -> tensor"),
+        (
+            "metrics",
+            lambda self, m, b: {"train_loss": m(b[0])},
+            "metrics: train_loss is reported already; give this one another name",
+        ),
+        (
+            "metrics",
+            lambda self, m, b: {"val_loss": m(b[0].mul_(0.5))},
+            "metrics changes the examples it is given in place",
+        ),
         ("batch_size_of", lambda self, config: 0, "batch_size: 0 must be at least 1"),
+        ("batch_size", 8.7, "batch_size: 8.7 must be a whole number, at least 1"),
+        ("clip", lambda self, config: -1.0, "clip_norm: -1.0 must be a number, 0"),
+        ("ema", lambda self, config: 1.5, "ema_decay: 1.5 must be a number, at least 0 and below 1"),
+        (
+            "optimizer",
+            lambda self, config: "sgd",
+            "optimizer returned a str: return a rule of raysearch.torch",
+        ),
+        ("schedule", lambda self, s, c: None, "schedule returned a NoneType of shape"),
+        (
+            "schedule",
+            lambda self, s, c: 1.0 if s < 3 else 0.1,
+            "schedule: The truth value of an array.*numpy.where",
+        ),
+        ("device", "gpu", "Broken.device: 'gpu' is not to be had here"),
         (
             "schedule",
             lambda self, s, c: scale(s, {"schedule": "step"}),
@@ -340,3 +375,73 @@ def test_fuse_off_trains_one_at_a_time_and_the_note_of_a_checkpoint_says_the_mod
     note = json.loads((Path(str(results.best.checkpoint)) / "learner.json").read_text())
     assert note["row"] == 0
     assert note["config"]["lr"] == pytest.approx(results.best.config["lr"])
+
+
+class Thinning(learners.Recurrent):
+    """A recurrent kernel with dropout of its own, which draws from torch's generator."""
+
+    def model(self, config: Any) -> nn.Module:
+        made = super().model(config)
+        made.recur = nn.GRU(4, 6, num_layers=2, dropout=0.5, batch_first=True)
+        return made
+
+
+def test_a_kernel_that_draws_by_itself_draws_by_the_seed_of_the_trial() -> None:
+    def losses(seed: int) -> list[float]:
+        one = Thinning(config={**CONFIG, "seed": seed})
+        return [one.train()["train_loss"] for _ in range(2)]
+
+    first = losses(3)
+    torch.rand(7)
+    assert losses(3) == first
+    assert losses(4) != first
+
+
+def test_a_seed_of_torch_that_fills_64_bits_is_as_good_as_any() -> None:
+    before = torch.get_rng_state()
+    torch.manual_seed(-1)
+    try:
+        assert torch.initial_seed() == 2**64 - 1
+        assert math.isfinite(learners.Perceptron(config=CONFIG).train()["val_loss"])
+    finally:
+        torch.set_rng_state(before)
+    with pytest.raises(TrainableError, match="seed: 9223372036854775809 must be less than"):
+        learners.Perceptron(config={**CONFIG, "seed": 2**63 + 1})
+
+
+class Splitting(learners.Perceptron):
+    """Draws which examples validate."""
+
+    def data(self) -> Data:
+        points, sides = learners.examples(60, 0)
+        drawn = torch.randperm(60)
+        kept = torch.from_numpy(np.random.permutation(40))
+        train, validation = drawn[:40][kept], drawn[40:]
+        return Data(train=(points[train], sides[train]), validation=(points[validation], sides[validation]))
+
+
+def test_a_split_that_is_drawn_is_the_same_in_every_process() -> None:
+    splits = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        _prepared.cache_clear()
+        splits.append(Splitting.prepared()[0])
+        assert torch.initial_seed() == seed
+    assert all(torch.equal(a, b) for a, b in zip(splits[0].train, splits[1].train, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("precision", "bf16", "precision: 'bf16' is not one of"),
+        ("steps", 0, "steps: 0 must be a whole number, at least 1"),
+        ("evaluate_at_once", 2.5, "evaluate_at_once: 2.5 must be"),
+        ("paired", {"val_loss": 0}, r"paired\['val_loss'\]: 0 must be"),
+    ],
+)
+def test_an_attribute_that_cannot_be_is_told_where_the_class_is_made(
+    name: str, value: Any, text: str
+) -> None:
+    with pytest.raises(TrainableError, match=text):
+        type("Wrong", (learners.Perceptron,), {name: value})

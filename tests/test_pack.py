@@ -20,7 +20,7 @@ from raysearch.fused.batches import Data
 from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.pack import Pack
 from raysearch.fused.rows import Row
-from raysearch.fused.stepping import Member, Report, member
+from raysearch.fused.stepping import Member, Report, make_plan, member
 from raysearch.fused.structure import Lifting, lifted_values, structure_of
 from raysearch.fused.width import FEW, MEASURED, STRETCH, Width
 
@@ -105,6 +105,7 @@ def agree(report: Report, alone: Report, row: Row, expected: Row, tolerance: flo
         learners.Normed,
         learners.Sloped,
         learners.Tied,
+        learners.Padded,
     ],
     ids=lambda c: c.__name__,
 )
@@ -308,6 +309,53 @@ def test_models_that_failed_hold_no_memory_of_their_steps() -> None:
     assert [type(report) for report in reports] == [ValueError] * 3
     assert "in loss" in "".join(traceback.format_exception(reports[0]))  # type: ignore[arg-type]
     assert [each() for each in Holding.made if each() is not None] == []
+
+
+class Ignoring(learners.Perceptron):
+    """Most examples are ignored, and some batches have no other."""
+
+    def loss(self, model: Any, batch: Any, config: Any) -> Any:
+        points, sides = batch
+        kept = sides.where(points[..., 0] > 0.8, -100)
+        return torch.nn.functional.cross_entropy(model(points), kept, label_smoothing=config["smoothing"])
+
+
+def test_a_batch_of_which_all_is_ignored_moves_no_weight_by_its_gradient() -> None:
+    config = {**learners.CONFIG, "batch_size": 3}
+    group = Group(Ignoring, config)
+    for seed in range(3):
+        group.join(config, seed)
+    reports = group.pack.iterate()
+    for seed, row in enumerate(group.pack.take(range(3))):
+        expected, alone = group.alone(config, seed, 1)
+        assert math.isnan(alone["train_loss"])
+        assert not math.isnan(alone["val_loss"])
+        assert math.isnan(reports[seed].pop("train_loss"))  # type: ignore[union-attr]
+        del alone["train_loss"]
+        agree(reports[seed], alone, row, expected)  # type: ignore[arg-type]
+
+
+class Dropping(learners.Perceptron):
+    """A pass of 90 examples without the last 10."""
+
+    drop_last = True
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(16, 5), (30, 3), (200, 1)])
+def test_a_last_batch_that_is_smaller_can_be_left_out_unless_it_is_the_only_one(
+    batch_size: int, steps: int
+) -> None:
+    config = {**learners.CONFIG, "batch_size": batch_size}
+    group = Group(Dropping, config)
+    for seed in range(2):
+        group.join(config, seed)
+    plan = make_plan(group.learner, group.pack.members, group.data, CPU)
+    sizes = {moment.examples.shape[1] for moment in plan.moments(0, 2)}
+    assert (plan.steps, sizes) == (steps, {min(batch_size, 90)})
+    reports = group.pack.iterate()
+    for seed, row in enumerate(group.pack.take(range(2))):
+        expected, alone = group.alone(config, seed, 1)
+        agree(reports[seed], alone, row, expected)  # type: ignore[arg-type]
 
 
 class Raising(learners.Perceptron):

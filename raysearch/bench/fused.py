@@ -331,14 +331,14 @@ def _rate(iterate: Any) -> float:
 
 def pack_of(kind: str, config: Mapping[str, Any], width: int) -> Any:
     """A pack of so many of the example's models."""
-    from raysearch.fused.alone import fresh
+    from raysearch.fused.alone import form_of, fresh
     from raysearch.fused.pack import Pack
     from raysearch.fused.stepping import member
     from raysearch.fused.structure import Lifting, lifted_values, structure_of
 
     made = learner(kind)
     plain, (data, device) = made.plain(), made.prepared()
-    form, first = fresh(plain, config, 0), member(plain, config, 0)
+    form, first = form_of(plain, config), member(plain, config, 0)
     structure = structure_of(form, first, Lifting())
     pack = Pack(plain, data, device, form, structure, first, Lifting())
     for seed in range(width):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.checkpoints import Checkpoints
-from raysearch.errors import CheckpointError
+from raysearch.errors import CheckpointError, TrainableError
 from raysearch.exchange import Lease
 from raysearch.executors.host import in_words, print_traceback, write_meta
 from raysearch.executors.protocol import Answer, Job, Link, Turn
@@ -231,7 +231,7 @@ def fused_loop(
         share: of a GPU, if it has one.
 
     Raises:
-        TrainableError: the learner's data are not what they should be.
+        TrainableError: the learner's data are not what they should be, or what its methods return.
     """
     keep_what_is_freed()
     data, device = learner.prepared()
@@ -239,6 +239,8 @@ def fused_loop(
     plain = learner.plain()
     try:
         verdict = examine(plain, data, job.samples)
+    except TrainableError:
+        raise
     except Exception as error:  # noqa: BLE001  (the user's methods may raise anything; alone it fails by itself)
         traceback.print_exc()
         verdict = Verdict(False, why=f"models are trained one at a time: trying two raised {in_words(error)}")

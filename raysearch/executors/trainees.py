@@ -20,7 +20,7 @@ from raysearch.executors.protocol import Job
 from raysearch.executors.randomness import seed_of
 from raysearch.executors.recording import Trained, check_metric, record
 from raysearch.fused import files
-from raysearch.fused.alone import fresh
+from raysearch.fused.alone import form_of, fresh
 from raysearch.fused.batches import Data
 from raysearch.fused.fusable import first_line
 from raysearch.fused.memory import is_out_of_memory
@@ -212,7 +212,7 @@ class Crew:
 
     def _team(self, trainee: Trainee) -> Team:
         """An empty pack for models like this one."""
-        form = fresh(self._learner, trainee.model.config, 0)
+        form = form_of(self._learner, trainee.model.config)
         structure = trainee.model.structure
         args = (self._learner, self._data, self._device, form, structure, trainee.member, self._lifting)
         known = self._traces.get(structure) or Traces()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -23,6 +26,7 @@ from raysearch.fused.stepping import (
     judged,
     make_plan,
     member,
+    metrics_of,
     update,
 )
 
@@ -33,17 +37,33 @@ def fresh(learner: Describes, config: Config, seed: int) -> nn.Module:
     Raises:
         TrainableError: `model` returned something else, or a model that has nothing to train.
     """
-    before = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)  # models are made on the CPU: no need to seed devices too
-    try:
+    with _seeded(seed):
         model = learner.model(config)
-    finally:
-        torch.set_rng_state(before)
     if not isinstance(model, nn.Module):
         raise TrainableError(f"model returned a {type(model).__name__}: it must be a torch.nn.Module")
     if not any(p.requires_grad for p in model.parameters()):
         raise TrainableError("model returned a module without parameters to train")
     return model
+
+
+def form_of(learner: Describes, config: Config) -> nn.Module:
+    """A model to put weights of others into: a copy, as `model` may hand out parts that are shared."""
+    model = fresh(learner, config, 0)
+    try:
+        return copy.deepcopy(model)
+    except Exception:  # noqa: BLE001  (a module may hold what cannot be copied; then it is used itself)
+        return model
+
+
+@contextlib.contextmanager
+def _seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Inside, torch's own generators of the CPU, and of a GPU, begin with this seed."""
+    has_gpu = device is not None and device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if has_gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if has_gpu:
+            torch.cuda.manual_seed(seed)
+        yield
 
 
 class Alone:
@@ -67,8 +87,10 @@ class Alone:
         plan = make_plan(self._learner, [self.member], self._data, self._device)
         total = torch.zeros((), device=self._device)
         self.module.train()
-        for moment in plan.moments(0, 1):
-            total += self._step(plan, moment)
+        for step, moment in enumerate(plan.moments(0, 1)):
+            drawn = zlib.crc32(f"{self.member.seed}:{self.member.at}:{step}".encode())
+            with _seeded(drawn, self._device):  # for kernels that draw by themselves
+                total += self._step(plan, moment)
         report = self._judged()
         self.member.at += 1
         return {"train_loss": total.item() / plan.steps, **report}
@@ -115,7 +137,7 @@ class Alone:
 
     def _metrics(self, batch: Any) -> dict[str, Any]:
         with Replacing(), self._half():
-            found = self._learner.metrics(self.module, batch)
+            found = metrics_of(self._learner, self.module, batch)
         return {k: v.unsqueeze(0) if isinstance(v, torch.Tensor) else v for k, v in found.items()}
 
     def _half(self) -> Any:

@@ -7,7 +7,15 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
 
 from raysearch.errors import TrainableError
 
@@ -20,11 +28,11 @@ class Data:
     Each of them is a tensor, or a tuple, list or dict of tensors with one entry per example along the first
     dimension, such as `(images, labels)`. A Dataset, or the dataset of a DataLoader, is read into tensors
     once (with the loader's collate_fn), so that every model can have an order and a batch size of its own:
-    augmentation belongs into `loss`.
+    augmentation belongs into `loss`, and of a loader nothing else counts (see `Learner.drop_last`).
     """
 
     def __init__(self, train: Any, validation: Any, test: Any = None) -> None:
-        """Raises TrainableError for what is none of these, is empty, or differs in length."""
+        """Raises TrainableError for what is none of these, is empty, differs in length, or has a sampler."""
         self.train, self.train_size = _examples("train", train)
         self.validation, self.validation_size = _examples("validation", validation)
         self.test: Batch = None
@@ -64,10 +72,7 @@ def part_of(examples: Batch, first: int, stop: int) -> Batch:
 def _examples(what: str, given: Any) -> tuple[Batch, int]:
     given = _read(what, given)
     sizes: list[int] = []
-    try:
-        mapped(lambda t: sizes.append(len(t)), given)
-    except TypeError:
-        raise TrainableError(_wrong(what, given)) from None
+    mapped(lambda t: sizes.append(len(t)), _tensors(what, given))
     if not sizes or len(set(sizes)) > 1 or not sizes[0]:
         told = f"lengths {sizes}" if sizes else "no tensor"
         raise TrainableError(f"data: {what} has {told}: all its tensors need the same length, at least 1")
@@ -78,6 +83,7 @@ def _read(what: str, given: Any) -> Any:
     """A dataset's or loader's examples as tensors; anything else as it is."""
     collate = default_collate
     if isinstance(given, DataLoader):
+        _refuse_samplers(what, given)
         collate, given = given.collate_fn, given.dataset
     if isinstance(given, IterableDataset):
         raise TrainableError(
@@ -89,8 +95,30 @@ def _read(what: str, given: Any) -> Any:
     return given
 
 
-def _wrong(what: str, given: Any) -> str:
-    return (
-        f"data: {what} is a {type(given).__name__}; expected a tensor, a tuple, list or dict of tensors, a "
-        "Dataset, or a DataLoader"
-    )
+def _refuse_samplers(what: str, loader: DataLoader[Any]) -> None:
+    ordinary = {RandomSampler, SequentialSampler, BatchSampler, type(None)}
+    ours = () if isinstance(loader.dataset, IterableDataset) else (loader.sampler, loader.batch_sampler)
+    for sampler in ours:
+        if type(sampler) not in ordinary:
+            raise TrainableError(
+                f"data: {what} is a loader with a {type(sampler).__name__}, and every model draws an order "
+                "of its own: give all examples, each as often as it should come, or weigh them in loss"
+            )
+
+
+def _tensors(what: str, given: Any, at: str = "") -> Batch:
+    """What was given, if it is tensors all the way; else a TrainableError that says where it is not."""
+    inside: Mapping[Any, Any] = {}
+    if isinstance(given, Mapping):
+        inside = given
+    elif isinstance(given, (tuple, list)):
+        inside = dict(enumerate(given))
+    elif not isinstance(given, Tensor) or not given.dim():
+        found = "a tensor without dimensions" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+        raise TrainableError(
+            f"data: {what}{at} is {found}; expected a tensor with an entry for each example, a tuple, list "
+            "or dict of such, a Dataset, or a DataLoader (torch.from_numpy makes a tensor of an array)"
+        )
+    for key, value in inside.items():
+        _tensors(what, value, f"{at}[{key!r}]")
+    return given

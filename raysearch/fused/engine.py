@@ -16,7 +16,7 @@ from raysearch.fused.batches import mapped
 from raysearch.fused.functions import Replacing
 from raysearch.fused.randomness import drawing
 from raysearch.fused.rows import Layout
-from raysearch.fused.stepping import Config, Describes
+from raysearch.fused.stepping import Config, Describes, metrics_of
 from raysearch.fused.structure import Structure
 from raysearch.values import is_number
 
@@ -109,11 +109,11 @@ class Engine:
         """metric -> (models,) or (models, examples, ...) on one batch for all."""
         self._form.eval()
 
-        def metrics_of(lifted: Tensor, *values: Tensor) -> dict[str, Any]:
+        def found(lifted: Tensor, *values: Tensor) -> dict[str, Any]:
             with self._as_one(lifted, values):
-                return dict(self._learner.metrics(self._form, batch))
+                return metrics_of(self._learner, self._form, batch)
 
-        return _each(metrics_of, inputs.lifted, *inputs.values)  # type: ignore[no-any-return]
+        return _each(found, inputs.lifted, *inputs.values)  # type: ignore[no-any-return]
 
     @contextlib.contextmanager
     def _as_one(self, lifted: Tensor, values: Sequence[Tensor]) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 - Dropout draws from the model's own seed and takes a rate that differs from model to model.
 - Cross-entropy takes a label smoothing that differs from model to model.
+- The row of an embedding that stands for padding has no gradient.
 - Convolution, pooling and attention of many models become one call over more channels or examples.
   torch's own rules for `vmap` copy convolutions into another memory layout first, and run attention on a
   CPU model by model.
@@ -28,6 +29,7 @@ _CHANNEL_DROPOUTS = {functional.dropout1d: 1, functional.dropout2d: 2, functiona
 _attend: Callable[..., Any] = functional.scaled_dot_product_attention
 _cross_entropy: Callable[..., Any] = functional.cross_entropy
 _dropout: Callable[..., Any] = functional.dropout
+_embedding: Callable[..., Any] = functional.embedding
 
 
 class Replacing(TorchFunctionMode):
@@ -120,8 +122,9 @@ def cross_entropy(
     counts = target != ignore_index
     known = target.where(counts, 0)
     losses = _smoothed(input, known, label_smoothing) * counts
-    if reduction == "mean":
-        return losses.sum() / counts.sum()
+    if reduction == "mean":  # of nothing it is no number, and like torch's passes no gradient on
+        total = counts.sum()
+        return (losses.sum() / total.clamp(min=1)).masked_fill(total == 0, float("nan"))
     return losses.sum() if reduction == "sum" else losses
 
 
@@ -145,6 +148,36 @@ def _is_small(input: Tensor, target: Tensor) -> bool:
     """True where torch's kernel, made for long rows, is several times slower than vectorised operations."""
     plain = input.dim() == 2 and input.shape[1] <= SMALL and target.dim() == 1
     return plain and input.device.type == "cpu" and input.dtype == torch.float32
+
+
+# ---- embedding
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """As torch's, which under `vmap` forgets that the row of padding has no gradient.
+
+    Raises:
+        NotImplementedError: many models with a largest norm, or gradients scaled by frequency.
+    """
+    if not is_batched(weight):
+        return _embedding(  # type: ignore[no-any-return]
+            input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
+        )
+    if max_norm is not None or scale_grad_by_freq:
+        raise NotImplementedError("an embedding with max_norm or scale_grad_by_freq")
+    found: Tensor = _embedding(input, weight)
+    if padding_idx is None:
+        return found
+    padding = padding_idx % weight.shape[0]
+    return torch.where((input == padding).unsqueeze(-1), found.detach(), found)
 
 
 # ---- attention
@@ -196,6 +229,7 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     _dropout: dropout,
     _cross_entropy: cross_entropy,
     _attend: attention,
+    _embedding: embedding,
     **{original: _channel_dropout(original, space) for original, space in _CHANNEL_DROPOUTS.items()},
     **LAYERS,
 }

@@ -11,14 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raysearch.fused.alone import Alone, fresh
-from raysearch.fused.batches import Data, part_of
+from raysearch.errors import TrainableError
+from raysearch.fused.alone import Alone, form_of, fresh
+from raysearch.fused.batches import Data, mapped, part_of
 from raysearch.fused.pack import Pack
+from raysearch.fused.rules import NAMES, SGD, Rule
 from raysearch.fused.stepping import Config, Describes, member
 from raysearch.fused.structure import Attribute, Lifting, differing, lifted_values, parting, structure_of
 from raysearch.values import is_number
 
 EXAMPLES = 16  # of the training and the validation examples, for a trial of two iterations
+RATE = 1e-2  # of plain steps by which gradients are compared
 TOLERANCE = 1e-3  # largest relative difference between a model in a pack and the same alone
 KINDS = 3  # structures that are tried
 
@@ -44,6 +47,10 @@ class _Failed(Exception):
         super().__init__(f"{where} cannot be trained in a pack ({first_line(text)})")
 
 
+class _Different(_Failed):
+    """Weights are others than those of the same model alone."""
+
+
 def examine(learner: Describes, data: Data, configs: Sequence[Config]) -> Verdict:
     """Trains two models each of a few structures together and alone, on a few examples on the CPU.
 
@@ -57,6 +64,8 @@ def examine(learner: Describes, data: Data, configs: Sequence[Config]) -> Verdic
         whatever the learner's own methods raise for a model alone.
     """
     small = _few(data)
+    configs = _sound(learner, configs)
+    _check_apart(learner, configs[0])
     pairs = _pairs(learner, configs)
     attributes = frozenset().union(*(_numbers_of(learner, pair) for pair in pairs))
     numbers = frozenset(k for c in configs for k, v in c.items() if is_number(v))
@@ -64,18 +73,81 @@ def examine(learner: Describes, data: Data, configs: Sequence[Config]) -> Verdic
     first: _Failed | None = None
     for lifting in dict.fromkeys(tries):
         try:
-            for pair in pairs:
-                _try(learner, small, pair, lifting)
-            return Verdict(True, lifting, _remark(lifting, tries[0], _parting(learner, pairs)))
+            _try_all(learner, small, pairs, lifting)
         except _Failed as failed:
             first = first or failed
+            continue
+        if why := _unlike(learner, configs[0], lifting):
+            return Verdict(False, why=f"models are trained one at a time: {why}")
+        lifting = _fewest(learner, small, pairs, lifting)
+        return Verdict(True, lifting, _remark(lifting, tries[0], _parting(learner, pairs)))
     return Verdict(False, why=f"models are trained one at a time: {first}")
+
+
+def _sound(learner: Describes, configs: Sequence[Config]) -> list[Config]:
+    """Those of which a model can be made; raises what the first one raises where there is none."""
+    sound, first = list[Config](), None
+    for config in configs:
+        try:
+            fresh(learner, config, 0), member(learner, config, 0)
+            sound.append(config)
+        except Exception as error:  # noqa: BLE001  (the user's methods may raise anything: that trial fails)
+            first = first or error
+    if first is not None and not sound:
+        raise first
+    return sound
+
+
+def _check_apart(learner: Describes, config: Config) -> None:
+    """Raises TrainableError where two models have weights in common."""
+    one, other = ([p for p in fresh(learner, config, 0).parameters() if p.requires_grad] for _ in range(2))
+    if {id(p) for p in one} & {id(p) for p in other}:
+        raise TrainableError(
+            "model returned weights that another model has too, so that training one changes both: make new "
+            "modules in every call, or copy.deepcopy those that are kept"
+        )
+
+
+def _unlike(learner: Describes, config: Config, lifting: Lifting) -> str:
+    """What differs between two models of one configuration, in words: then no pack would have a second."""
+    one, other = (fresh(learner, config, 0) for _ in range(2))
+    mine = member(learner, config, 0)
+    if structure_of(one, mine, lifting) == structure_of(other, mine, lifting):
+        return ""
+    pairs = list(zip(one.named_modules(), other.modules(), strict=False))
+    for (name, module), twin in reversed(pairs):  # what is inside comes first
+        at = f"module {name or 'the model'} ({type(module).__name__})"
+        if type(module) is not type(twin):
+            return f"{at} has a class of its own in every model, as one has that is made inside of model"
+        if apart := parting(module, twin):
+            names = ", ".join(sorted(attribute for _, attribute in apart))
+            return f"{at} keeps another {names} in every model, which cannot be compared"
+    return "model gives models of different structure for the same configuration"
+
+
+def _try_all(
+    learner: Describes, data: Data, pairs: Sequence[tuple[Config, Config]], lifting: Lifting
+) -> None:
+    for pair in pairs:
+        _try(learner, data, pair, lifting)
+
+
+def _fewest(
+    learner: Describes, data: Data, pairs: Sequence[tuple[Config, Config]], found: Lifting
+) -> Lifting:
+    """With no more numbers refused than need be."""
+    for name in sorted(found.refused):
+        fewer = dataclasses.replace(found, refused=found.refused - {name})
+        with contextlib.suppress(_Failed):
+            _try_all(learner, data, pairs, fewer)
+            found = fewer
+    return found
 
 
 def _remark(found: Lifting, hoped: Lifting, parting: frozenset[Attribute]) -> str:
     attributes = (hoped.attributes - found.attributes) | parting
     apart = sorted(f"{kind.__name__}.{name}" for kind, name in attributes)
-    apart += ["the configuration's numbers in loss"] if found.refused else []
+    apart += [f"{name} of the configuration" for name in sorted(found.refused)]
     if not apart:
         return ""
     return f"models train together only where they agree in {', '.join(apart)}, which cannot be a tensor"
@@ -105,15 +177,20 @@ def _parting(learner: Describes, pairs: Sequence[tuple[Config, Config]]) -> froz
 def _few(data: Data) -> Data:
     train = part_of(data.train, 0, min(EXAMPLES, data.train_size))
     validation = part_of(data.validation, 0, min(EXAMPLES, data.validation_size))
-    return Data(train, validation).to(torch.device("cpu"))
+    return Data(*(mapped(lambda t: t.cpu().clone(), part) for part in (train, validation)))
 
 
 @dataclass(frozen=True)
 class _Brief:
-    """The learner with short iterations."""
+    """The learner with short iterations, and with another rule where one is given."""
 
     learner: Any
     steps: int = 2
+    rule: Rule | None = None
+
+    def optimizer(self, config: Config) -> Rule:
+        rule: Rule = self.rule or self.learner.optimizer(config)
+        return rule
 
     def batch_size_of(self, config: Config) -> int:
         return min(EXAMPLES // 2, int(self.learner.batch_size_of(config)))
@@ -123,8 +200,21 @@ class _Brief:
 
 
 def _try(learner: Describes, data: Data, pair: tuple[Config, Config], lifting: Lifting) -> None:
-    """Raises _Failed unless a pack of two gives what both give alone."""
-    brief: Any = _Brief(learner)
+    """Raises _Failed unless a pack of two gives what both give alone.
+
+    A gradient that is 0 but for rounding, as that of a bias before a batch norm, is a step of full length to
+    Adam and Lion. So where weights differ by one of those rules, the gradients themselves are compared.
+    """
+    try:
+        _train_both(_Brief(learner), data, pair, lifting)
+    except _Different:
+        if type(learner.optimizer(pair[0])) not in NAMES.values():
+            raise
+        _train_both(_Brief(learner, rule=SGD(lr=RATE)), data, pair, lifting)
+
+
+def _train_both(brief: Any, data: Data, pair: tuple[Config, Config], lifting: Lifting) -> None:
+    learner = brief.learner
     cpu = torch.device("cpu")
     ones = [Alone(brief, data, cpu, config, seed) for seed, config in enumerate(pair)]
     models = [fresh(learner, config, seed) for seed, config in enumerate(pair)]
@@ -133,8 +223,9 @@ def _try(learner: Describes, data: Data, pair: tuple[Config, Config], lifting: L
         pair = (pair[0], pair[0])
         ones[1] = Alone(brief, data, cpu, pair[1], 1)
         models[1] = fresh(learner, pair[1], 1)
-    form = fresh(learner, pair[0], 2)
+    form = form_of(learner, pair[0])
     pack = Pack(brief, data, cpu, form, structures[0], ones[0].member, lifting)
+    starts = [one.row().parameters for one in ones]
     together: list[Any] | Exception = []
     for config, seed, model in zip(pair, range(2), models, strict=True):  # the second one is younger
         pack.join(member(brief, config, seed), pack.layout.row_of(model), lifted_values(model, structures[0]))
@@ -144,19 +235,22 @@ def _try(learner: Describes, data: Data, pair: tuple[Config, Config], lifting: L
             raise _Failed(at(), together)
     ones[0].iterate()
     assert not isinstance(together, Exception)
-    _compare(ones, pack, together)
+    starts = starts if brief.rule is not None else [torch.zeros_like(start) for start in starts]
+    _compare(ones, pack, together, starts)
 
 
-def _compare(ones: Sequence[Alone], pack: Pack, together: Sequence[Any]) -> None:
-    for one, row, report in zip(ones, pack.take([0, 1]), together, strict=True):
+def _compare(ones: Sequence[Alone], pack: Pack, together: Sequence[Any], starts: Sequence[Tensor]) -> None:
+    for one, row, report, start in zip(ones, pack.take([0, 1]), together, starts, strict=True):
         alone = one.iterate()
         mine = one.row()
-        if _distance(mine.parameters, row.parameters) > TOLERANCE:
-            raise _Failed(
-                "this model", "its weights come out different there; does it keep state of its own?"
+        if _distance(mine.parameters - start, row.parameters - start) > TOLERANCE:
+            raise _Different(
+                "this model",
+                "its weights come out different there; does it keep state of its own, or has the rule a sum "
+                "over models?",
             )
         for name, value in mine.kept.items():
-            if value.is_floating_point() and _distance(value, row.kept[name]) > TOLERANCE:
+            if _distance(value.double(), row.kept[name].double()) > TOLERANCE:
                 raise _Failed(f"the buffer {name}", "its values come out different there")
         for name, number in alone.items():
             if isinstance(number, float) and abs(number - report[name]) > TOLERANCE * (1 + abs(number)):

@@ -6,6 +6,7 @@ trained beside it, in whichever row, and after a pause.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -89,6 +90,21 @@ def drawing(key: Tensor) -> Iterator[None]:
 def current() -> Draws | None:
     """The draws of the step under way; None outside of `drawing`."""
     return _current[-1] if _current else None
+
+
+@contextmanager
+def same_draws() -> Iterator[None]:
+    """Inside, the global generators of Python, NumPy and torch begin alike in every process."""
+    python, arrays = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            random.seed(0)
+            np.random.seed(0)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
 
 
 def _splitmix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

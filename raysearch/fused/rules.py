@@ -7,6 +7,7 @@ The formulas are those of torch.optim (checked against it), and Lion's of Chen e
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -172,7 +173,7 @@ def rule_of(config: Mapping[str, Any]) -> Rule:
     rule has them; what is not said has torch's default.
 
     Raises:
-        SpecError: no rule has that name, or a value is not a number.
+        SpecError: no rule has that name, or a value is no number or out of its range.
     """
     name = str(config.get("optimizer", "adamw")).lower()
     if name not in NAMES:
@@ -181,12 +182,17 @@ def rule_of(config: Mapping[str, Any]) -> Rule:
     known = {field.name for field in dataclasses.fields(rule)}
     given = {_ALIASES.get(key, key): value for key, value in config.items()}
     if "betas" in given:
+        if not isinstance(given["betas"], (list, tuple)) or len(given["betas"]) != 2:
+            raise SpecError(f"betas: {given['betas']!r} must be two numbers, such as [0.9, 0.999]")
         given.setdefault("beta1", given["betas"][0])
         given.setdefault("beta2", given["betas"][1])
     settings = {key: value for key, value in given.items() if key in known}
     for key, value in settings.items():
         if key != "nesterov" and not is_number(value):
             raise SpecError(f"{key}: {value!r} must be a number for the optimizer {name}")
+        if key != "nesterov" and not 0 <= value < (1 if key.startswith("beta") else math.inf):
+            below = " and below 1" if key.startswith("beta") else ""
+            raise SpecError(f"{key}: {value!r} must be at least 0{below} for the optimizer {name}")
     if "nesterov" in settings:
         settings["nesterov"] = bool(settings["nesterov"])
     return rule(**settings)

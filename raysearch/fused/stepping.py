@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 
 from raysearch.errors import TrainableError
 from raysearch.fused import randomness
-from raysearch.fused.batches import Batch, Data, part_of
+from raysearch.fused.batches import Batch, Data, mapped, part_of
 from raysearch.fused.rows import Rows
 from raysearch.fused.rules import Rule
+from raysearch.values import is_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
 Config = Mapping[str, Any]
 Report: TypeAlias = dict[str, Any]
 LR = "lr"
+WHERE = "numpy.where(steps < 3, 1.0, 0.1), for one"
 
 
 class Describes(Protocol):
     """What a Learner says of one model."""
 
     steps: int | None
+    drop_last: bool
     evaluate_at_once: int
     paired: Mapping[str, int]
     precision: str
@@ -72,21 +76,33 @@ def member(learner: Describes, config: Config, seed: int, at: int = 0) -> Member
     Its schedule is asked once, so that what is wrong with it is this model's fault and not its pack's.
 
     Raises:
-        SpecError: the configuration names no optimizer that there is.
-        TrainableError: a batch size below 1, or a schedule that there is not.
+        SpecError: the configuration names no optimizer that there is, or gives it what it cannot take.
+        TrainableError: a batch size below 1, no schedule or rule, a norm, decay or seed out of its range.
     """
+    if not -(2**63) <= seed < 2**63:
+        raise TrainableError(f"seed: {seed} must be less than 2^63, and no less than -2^63")
+    _scales(learner, np.zeros(2, dtype=np.int64), config)
+    rule, clip, ema = learner.optimizer(config), learner.clip(config), learner.ema(config)
+    if not isinstance(rule, Rule):
+        raise TrainableError(
+            f"optimizer returned a {type(rule).__name__}: return a rule of raysearch.torch (SGD, Adam, "
+            "AdamW, Lion), or one derived from raysearch.torch.Rule"
+        )
+    if clip is not None and (not is_number(clip) or not clip >= 0):
+        raise TrainableError(f"clip_norm: {clip!r} must be a number, 0 (no limit) or more")
+    if ema is not None and (not is_number(ema) or not 0 <= ema < 1):
+        raise TrainableError(f"ema_decay: {ema!r} must be a number, at least 0 and below 1")
     size = learner.batch_size_of(config)
     if size < 1:
         raise TrainableError(f"batch_size: {size} must be at least 1")
-    _scales(learner, np.zeros(1, dtype=np.int64), config)
-    return Member(
-        seed, config, at, learner.optimizer(config), size, learner.clip(config), learner.ema(config)
-    )
+    return Member(seed, config, at, rule, size, clip, ema)
 
 
 def steps_of(learner: Describes, batch_size: int, examples: int) -> int:
     """Optimizer steps in an iteration: `learner.steps`, or one pass over the examples."""
-    return learner.steps if learner.steps is not None else -(-examples // batch_size)
+    if learner.steps is not None:
+        return learner.steps
+    return max(1, examples // batch_size) if learner.drop_last else -(-examples // batch_size)
 
 
 class Moment(NamedTuple):
@@ -160,7 +176,7 @@ def make_plan(learner: Describes, members: Sequence[Member], data: Data, device:
     """The plan of the members' next iteration."""
     size = members[0].batch_size
     steps = steps_of(learner, size, data.train_size)
-    count = data.train_size if learner.steps is None else steps * size
+    count = min(data.train_size, steps * size) if learner.steps is None else steps * size
     numbers = np.stack([randomness.order(m.seed, m.at, data.train_size, count) for m in members])
     before = np.array([m.at * steps for m in members], dtype=np.int64)
     all_steps = before[None, :] + np.arange(steps, dtype=np.int64)[:, None]
@@ -185,7 +201,21 @@ def make_plan(learner: Describes, members: Sequence[Member], data: Data, device:
 
 
 def _scales(learner: Describes, steps: NDArray[np.int64], config: Config) -> NDArray[np.float64]:
-    return np.broadcast_to(np.asarray(learner.schedule(steps, config), dtype=np.float64), steps.shape)
+    try:
+        found = learner.schedule(steps, config)
+    except ValueError as error:
+        if "truth value" not in str(error):
+            raise
+        raise TrainableError(
+            f"schedule: {error}. It is asked for many steps at once, an array: {WHERE}"
+        ) from None
+    if found is not None:  # which would be no number, as an array
+        with contextlib.suppress(TypeError, ValueError):
+            return np.broadcast_to(np.asarray(found, dtype=np.float64), steps.shape)
+    raise TrainableError(
+        f"schedule returned a {type(found).__name__} of shape {np.shape(found)} for {len(steps)} steps: "
+        f"return a number, or one for each step: {WHERE}"
+    )
 
 
 def _column(values: Any, device: torch.device) -> Tensor:
@@ -228,6 +258,20 @@ def moved(
         state.vectors["ema"].lerp_(parameters, (1 - ema).expand_as(parameters))
 
 
+def metrics_of(learner: Describes, model: Any, batch: Batch) -> dict[str, Any]:
+    """What the learner's `metrics` returns, as a dict.
+
+    Raises:
+        TrainableError: it returned no mapping, or has a metric named as the loss of training is.
+    """
+    found = learner.metrics(model, batch)
+    if not isinstance(found, Mapping):
+        raise TrainableError(f"metrics returned a {type(found).__name__}: return a dict of name -> tensor")
+    if "train_loss" in found:
+        raise TrainableError("metrics: train_loss is reported already; give this one another name")
+    return dict(found)
+
+
 def judged(learner: Describes, data: Data, metrics: Callable[[Batch], Mapping[str, Tensor]]) -> list[Report]:
     """Each model's metrics over the validation examples, and over the test examples where there are any.
 
@@ -247,8 +291,22 @@ def _averaged(
     averages = Averages(learner.paired)
     for first in range(0, size, learner.evaluate_at_once):
         stop = min(size, first + learner.evaluate_at_once)
-        averages.add(metrics(part_of(examples, first, stop)), stop - first)
+        before = _versions(examples)
+        found = metrics(part_of(examples, first, stop))
+        if _versions(examples) != before:
+            raise TrainableError(
+                "metrics changes the examples it is given in place (as mul_ and relu_ do), and every trial "
+                "is judged by them: work on copies"
+            )
+        averages.add(found, stop - first)
     return averages.reports()
+
+
+def _versions(examples: Batch) -> list[int]:
+    """How often each tensor was changed in place."""
+    found: list[int] = []
+    mapped(lambda t: found.append(0 if t.is_inference() else t._version), examples)
+    return found
 
 
 class Averages:

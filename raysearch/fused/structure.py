@@ -11,6 +11,7 @@ import hashlib
 import pickle
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import torch
@@ -140,9 +141,22 @@ def _frozen(value: Any) -> Hashable:
 
 def _named(value: Any) -> Hashable:
     name = getattr(value, "__qualname__", None)
-    if name is not None and "<" not in name:
+    if name is not None and "<" not in name and not isinstance(value, MethodType):
         return ("named", getattr(value, "__module__", ""), name)
     try:
         return ("pickled", type(value).__qualname__, hashlib.sha1(pickle.dumps(value)).hexdigest())
-    except Exception:  # noqa: BLE001  (an object's own pickling may raise anything; then it equals only itself)
-        return ("object", id(value))
+    except Exception:  # noqa: BLE001  (an object's own pickling may raise anything)
+        return _Itself(value)
+
+
+class _Itself:
+    """Equal only to the same object, which is kept: another one at its address would pass for it."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and self._value is other._value
+
+    def __hash__(self) -> int:
+        return id(self._value)

@@ -46,8 +46,11 @@ from raysearch.errors import TrainableError
 from raysearch.fused import files
 from raysearch.fused.alone import Alone, fresh
 from raysearch.fused.batches import Batch, Data
+from raysearch.fused.memory import is_out_of_memory
+from raysearch.fused.randomness import same_draws
 from raysearch.fused.rows import Layout, load_into
 from raysearch.fused.rules import Rule, rule_of
+from raysearch.values import is_number
 
 Config = Mapping[str, Any]
 
@@ -64,6 +67,8 @@ class Learner(tune.Trainable):  # type: ignore[misc]
     Attributes:
         batch_size: of training, where the configuration has no `batch_size`.
         steps: optimizer steps in an iteration; None is one pass over the training examples.
+        drop_last: leaves out the last batch of a pass where it is smaller (batch norm takes none of one
+            example), unless it is the only one.
         evaluate_at_once: how many examples `metrics` sees at a time.
         paired: metric -> number of parts: of a metric with a value for each example, `NAME_parts` is reported
             as well, so that panda compares in pairs.
@@ -76,6 +81,7 @@ class Learner(tune.Trainable):  # type: ignore[misc]
     is_learner: ClassVar[bool] = True
     batch_size: ClassVar[int] = 32
     steps: ClassVar[int | None] = None
+    drop_last: ClassVar[bool] = False
     evaluate_at_once: ClassVar[int] = 1000
     paired: ClassVar[Mapping[str, int]] = {}
     precision: ClassVar[str] = "float32"
@@ -83,15 +89,29 @@ class Learner(tune.Trainable):  # type: ignore[misc]
     device: ClassVar[str] = "auto"
 
     def __init_subclass__(cls, **more: Any) -> None:
-        """Raises TrainableError where `compile` is none of its values."""
+        """Raises TrainableError where an attribute has a value that it cannot have."""
         super().__init_subclass__(**more)
         if cls.compile not in (False, "auto", True):
             raise TrainableError(f'{cls.__name__}.compile: {cls.compile!r} is not one of False, "auto", True')
+        if cls.precision not in ("float32", "bfloat16"):
+            raise TrainableError(
+                f'{cls.__name__}.precision: {cls.precision!r} is not one of "float32", "bfloat16"'
+            )
+        counts: dict[str, Any] = {"evaluate_at_once": cls.evaluate_at_once, "batch_size": cls.batch_size}
+        counts |= {f"paired[{name!r}]": parts for name, parts in cls.paired.items()}
+        counts |= {} if cls.steps is None else {"steps": cls.steps}
+        for name, value in counts.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise TrainableError(f"{cls.__name__}.{name}: {value!r} must be a whole number, at least 1")
 
     # ---- to be written
 
     def data(self) -> Data:
-        """The examples; asked for once in a process."""
+        """The examples; asked for once in a process.
+
+        Python's, NumPy's and torch's generators begin with the same seed in all of them, so that a split
+        that is drawn is the same for every trial.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define data(self)")
 
     def model(self, config: Config) -> nn.Module:
@@ -162,8 +182,15 @@ class Learner(tune.Trainable):  # type: ignore[misc]
         return _prepared(cls)  # type: ignore[arg-type]
 
     def batch_size_of(self, config: Config) -> int:
-        """The configuration's batch size, else the learner's."""
-        return int(config.get("batch_size", self.batch_size))
+        """The configuration's batch size, else the learner's.
+
+        Raises:
+            TrainableError: it is no whole number, or below 1.
+        """
+        size = config.get("batch_size", self.batch_size)
+        if not is_number(size) or size != int(size) or size < 1:
+            raise TrainableError(f"batch_size: {size!r} must be a whole number, at least 1")
+        return int(size)
 
     # ---- a Ray Tune trainable
 
@@ -173,7 +200,7 @@ class Learner(tune.Trainable):  # type: ignore[misc]
         seed = config.get("seed")
         self._seeded = seed is not None
         data, device = self.prepared()
-        chosen = int(seed) if seed is not None else torch.initial_seed()
+        chosen = int(seed) if seed is not None else torch.initial_seed() % 2**63
         self._alone = Alone(self, data, device, config, chosen)
 
     def step(self) -> dict[str, Any]:
@@ -224,7 +251,8 @@ def scale(steps: NDArray[np.int64], config: Config) -> NDArray[np.float64]:
 @cache
 def _prepared(cls: type[Learner]) -> tuple[Data, torch.device]:
     try:
-        given = cls.plain().data()
+        with same_draws():
+            given = cls.plain().data()
     except TrainableError:
         raise
     except Exception as error:
@@ -234,7 +262,13 @@ def _prepared(cls: type[Learner]) -> tuple[Data, torch.device]:
             f"{cls.__name__}.data returned a {type(given).__name__}: return raysearch.torch.Data(train=..., "
             "validation=...)"
         )
-    device = torch.device(
-        cls.device if cls.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    )
-    return given.to(device), device
+    try:
+        device = torch.device(
+            cls.device if cls.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        )
+        return given.to(device), device
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        text = f'{cls.__name__}.device: {cls.device!r} is not to be had here: use "auto", "cpu" or "cuda"'
+        raise TrainableError(f"{text} ({str(error).strip().splitlines()[0]})") from error
