@@ -6,7 +6,6 @@ or dict of those. Anything else (a class, a function, a tensor) cannot be stored
 
 from __future__ import annotations
 
-import copy
 import math
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
@@ -100,8 +99,17 @@ def as_integer(value: Any, what: str) -> int:
 
 
 def fresh(value: Any) -> Any:
-    """`value` itself, or a copy where a caller could change it (lists, dicts)."""
-    return copy.deepcopy(value) if isinstance(value, (list, dict)) else value
+    """`value` itself, or a copy where a caller could change it: dicts, lists, tuples and sets, at any depth.
+
+    Anything else in them, such as a tensor or a reference to an object of Ray's, stays the same object.
+    """
+    if isinstance(value, dict):
+        return {k: fresh(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [fresh(v) for v in value]
+    if type(value) is tuple:
+        return tuple(fresh(v) for v in value)
+    return set(value) if isinstance(value, set) else value
 
 
 def show(value: Any) -> str:

@@ -36,6 +36,7 @@ from raysearch.executors.recording import Trained, check_metric, record
 from raysearch.executors.storage import TRIAL_INFO, LocalStorage, TrialName
 from raysearch.paths import CHECKPOINT_META
 from raysearch.tree import Segment, Status
+from raysearch.values import fresh
 
 TEXT_MAX = 2000  # characters of an error's text that are kept
 TRACE_MAX = 20_000
@@ -192,7 +193,7 @@ class Host:
             return
         apply_config = getattr(trainable, "apply_config", None)
         if callable(apply_config):
-            apply_config(dict(self._config))
+            apply_config(fresh(self._config))
         for name, text in ignored(trainable, before or {}, now).items():
             if name not in self._ignored:
                 self._ignored.add(name)
@@ -200,12 +201,15 @@ class Host:
 
     def _configure(self, segment: Segment) -> None:
         self._config = self._full_config(segment)
-        config = {**self._config, TRIAL_INFO: TrialName(segment.trial)}
         if self._trainable is not None:
-            if self._trainable.reset(dict(config), storage=self._storage):
+            if self._trainable.reset(self._handed_out(segment), storage=self._storage):
                 return
             self.drop()
-        self._trainable = self._class(config, storage=self._storage)
+        self._trainable = self._class(self._handed_out(segment), storage=self._storage)
+
+    def _handed_out(self, segment: Segment) -> dict[str, Any]:
+        """The trainable's own copy of the configuration: what it changes in it changes nothing here."""
+        return {**fresh(self._config), TRIAL_INFO: TrialName(segment.trial)}
 
     def _full_config(self, segment: Segment) -> dict[str, Any]:
         seed = {self._seed_as: segment.seed} if self._seed_as else {}

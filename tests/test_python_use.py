@@ -1,0 +1,101 @@
+"""The Python API as people use it in scripts and notebooks: what they do to it, and what it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trainables
+from ray import tune
+
+import raysearch
+from raysearch.journal import read_outcomes
+from raysearch.values import fresh
+
+SPACE = {"rate": {"uniform": [0.0, 1.0]}}
+
+
+def recipe(samples: int = 3, **options: Any) -> raysearch.Caviar:
+    options = {"sampler": "sobol", "finish": None, "min_iterations": 1, **options}
+    return raysearch.Caviar(samples=samples, max_iterations=options.pop("max_iterations", 3), **options)
+
+
+def search(storage: Path, trainable: Any = trainables.Curve, **options: Any) -> raysearch.Results:
+    fields = {
+        "space": SPACE,
+        "metric": "loss",
+        "mode": "min",
+        "storage": storage,
+        "name": "run",
+        "strategy": recipe(),
+        "executor": "inline",
+    }
+    return raysearch.search(trainable, **{**fields, **options})
+
+
+# ---- the configuration is the trainable's own
+
+
+class Spoiler(tune.Trainable):  # type: ignore[misc]
+    """Changes everything in its configuration."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.loss = float(config["m"]["lr"]) + len(config["x"]) + config["fixed"]["deep"][0]["n"]
+        config["m"]["lr"] = 1e9
+        config["x"].append(9)
+        config["fixed"]["deep"][0].pop("n")
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        return {"loss": self.loss}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        Path(checkpoint_dir, "loss").write_text(str(self.loss))
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        self.loss = float(Path(checkpoint_dir, "loss").read_text())
+
+
+def spoiler(config: dict[str, Any]) -> None:
+    loss = float(config["m"]["lr"]) + len(config["x"]) + config["fixed"]["deep"][0]["n"]
+    config["m"].pop("lr")
+    config["x"].append(9)
+    config["fixed"]["deep"].clear()
+    for _ in range(3):
+        tune.report({"loss": loss})
+
+
+@pytest.mark.parametrize("trainable", [Spoiler, spoiler])
+def test_a_trainable_that_changes_its_configuration_changes_nothing_else(
+    storage: Path, trainable: Any
+) -> None:
+    results = search(
+        storage,
+        trainable,
+        space={"m": {"lr": {"uniform": [0.0, 1.0]}}, "x": {"choice": [[1], [1, 2]]}},
+        config={"fixed": {"deep": [{"n": 5}]}},
+        baseline={"m": {"lr": 0.5}, "x": [1, 2]},
+        strategy=recipe(4, finish={"top": 1, "seeds": 2}),
+    )
+    rows = list(read_outcomes(storage / "run" / "journal"))
+    assert not [row.error for row in rows if row.error]
+    for row in rows:
+        config = row.segment.config
+        assert config["x"] in ([1], [1, 2])
+        assert row.curve["loss"][-1] == config["m"]["lr"] + len(config["x"]) + 5
+    assert results.best.mean == results.best.config["m"]["lr"] + len(results.best.config["x"]) + 5
+
+
+def test_a_copy_of_a_configuration_leaves_objects_that_are_no_containers_alone() -> None:
+    large = object()
+    config = {"a": [{"b": (1, [2])}, {3}], "large": large}
+    copied = fresh(config)
+    assert copied == config
+    assert copied["large"] is large
+    copied["a"][0]["b"][1].append(4)
+    copied["a"][1].add(5)
+    assert config == {"a": [{"b": (1, [2])}, {3}], "large": large}
