@@ -159,7 +159,7 @@ def _source(trainable: Any) -> Path | None:
     inner = getattr(trainable, "func", trainable)
     try:
         found = inspect.getsourcefile(inner)
-    except TypeError:
+    except (OSError, TypeError):  # a class of a notebook, a REPL or `python -c`; an object that is neither
         return None
     path = Path(found) if found else None
     return path if path is not None and path.is_file() else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,29 @@ def test_a_copy_of_a_configuration_leaves_objects_that_are_no_containers_alone()
     copied["a"][0]["b"][1].append(4)
     copied["a"][1].add(5)
     assert config == {"a": [{"b": (1, [2])}, {3}], "large": large}
+
+
+# ---- trainables that have no file
+
+
+NOTEBOOK = """
+import raysearch
+from ray import tune
+
+class Model(tune.Trainable):
+    def setup(self, config):
+        self.rate = config["rate"]
+    def step(self):
+        return {"loss": self.rate}
+
+strategy = raysearch.Caviar(samples=2, max_iterations=2, sampler="sobol", finish=None)
+space = {"rate": {"uniform": [0.0, 1.0]}}
+results = raysearch.search(Model, space=space, metric="loss", mode="min", strategy=strategy, storage="runs",
+                           name="run", executor="inline")
+print("best", results.best.iteration)
+"""
+
+
+def test_a_class_that_was_typed_in_is_searched_like_any_other(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "best 2\n", done.stderr
