@@ -133,12 +133,14 @@ def resume(
     """Goes on with a run, whatever ended it: every acknowledged outcome counts, what was lost is grown again.
 
     Args:
-        trainable: needed where the spec cannot name it (a function made in a notebook).
+        trainable: needed where the spec cannot name it: a lambda, a `functools.partial`, what a function or
+            `tune.with_parameters` made, and what another process's notebook defined.
         edits: makes the changed spec: more samples, a longer horizon, another space. Old outcomes that
             fit the new space count; `unfit` says which do not.
 
     Raises:
         RunError: there is no such run, or it ended with an error.
+        TrainableError: the trainable cannot be found by the name in the spec; give it.
         JournalError: another process is running it.
     """
     from raysearch.executors.loading import ship

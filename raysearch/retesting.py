@@ -81,6 +81,7 @@ def retest_spec(
     incumbent: Config | None = None,
     screen: int | str | None = "auto",
     weights: Mapping[str, float] | None = None,
+    trainable: Any = None,
     **rules: Any,
 ) -> SearchSpec:
     """The spec of the next retest of a run's settings.
@@ -91,6 +92,7 @@ def retest_spec(
         screen: after how many iterations pairs are compared; None for whole trainings; "auto" for the fewest
             that rank as whole trainings did in the run.
         weights: importance of each hyper-parameter elsewhere; added to what it was in the run.
+        trainable: needed where the run's spec cannot name it, as for `raysearch.resume`.
         **rules: alpha, eps, margin, pairs, confirm of `Retest`.
 
     Raises:
@@ -114,6 +116,7 @@ def retest_spec(
     )
     return dataclasses.replace(
         spec,
+        trainable=spec.trainable if trainable is None else trainable,
         name=_free_name(results.path, day),
         strategy=recipe,
         baseline=dict(tested),

@@ -24,7 +24,8 @@ from raysearch.workers import not_negative, read_workers
 WANDB_MODES = ("auto", "offline", "off", "online")
 WANDB_KEYS = ("entity", "group", "mode", "project", "tags")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
-_ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_PART = r"([^\W\d]\w*|<\w+>)"  # in <>: what cannot be found by its name (see spec.trainable_name)
+_ATTRIBUTE = re.compile(rf"{_PART}(\.{_PART})*")
 
 
 def _strategy(value: Any) -> Recipe:

@@ -10,6 +10,8 @@ Every mistake is a SpecError that says where it stands: `search.yaml [space.lr]:
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -285,17 +287,28 @@ def _stem(file: Path) -> str:
 
 
 def trainable_name(trainable: Any) -> str:
-    """`module:qualname` of a class or function; text as it is."""
+    """`module:qualname` of a class or function; text as it is.
+
+    A part in <>, as in `module:train.<partial>`, says that it cannot be found again by this name.
+    """
     if isinstance(trainable, str):
         return trainable
-    inner = getattr(trainable, "func", trainable)  # functools.partial
-    owner = inner if hasattr(inner, "__qualname__") else type(inner)
+    if isinstance(trainable, functools.partial):
+        return f"{_qualified(trainable.func)}.<partial>"
+    of_an_object = inspect.ismethod(trainable) and not inspect.isclass(trainable.__self__)
+    is_named = hasattr(trainable, "__qualname__") and not of_an_object
+    return _qualified(trainable) if is_named else f"{_qualified(trainable)}.<object>"
+
+
+def _qualified(value: Any) -> str:
+    owner = value if hasattr(value, "__qualname__") else type(value)
     return f"{owner.__module__}:{owner.__qualname__}"
 
 
 def default_name(trainable: Any) -> str:
     """What a run is called when nobody says: the trainable's own name in small letters."""
-    last = re.split(r"[:.]", trainable_name(trainable))[-1]
+    name = re.sub(r"\.<(partial|object)>$", "", trainable_name(trainable))
+    last = re.split(r"[:.]", name)[-1]
     return re.sub(r"\W+", "-", last).strip("-").lower() or "search"
 
 
@@ -333,4 +346,4 @@ def _plain_or_name(value: Any) -> Any:
     try:
         return plain(value)
     except SpecError:
-        return trainable_name(value)
+        return _qualified(value)

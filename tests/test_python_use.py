@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,11 @@ import trainables
 from ray import tune
 
 import raysearch
+from raysearch.errors import TrainableError
 from raysearch.journal import read_outcomes
+from raysearch.launch import launch, more_samples
+from raysearch.retesting import retest_spec
+from raysearch.spec import load_spec
 from raysearch.values import fresh
 
 SPACE = {"rate": {"uniform": [0.0, 1.0]}}
@@ -127,3 +133,63 @@ print("best", results.best.iteration)
 def test_a_class_that_was_typed_in_is_searched_like_any_other(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", NOTEBOOK], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "best 2\n", done.stderr
+
+
+def shifted(config: dict[str, Any], shift: float = 0.0) -> None:
+    for _ in range(3):
+        tune.report({"loss": config["rate"] + shift})
+
+
+class Method:
+    shift = 2.0
+
+    def train(self, config: dict[str, Any]) -> None:
+        shifted(config, self.shift)
+
+
+def nameless() -> dict[str, Any]:
+    def local(config: dict[str, Any]) -> None:
+        shifted(config, 2.0)
+
+    return {
+        "a functools.partial": functools.partial(shifted, shift=2.0),
+        "made inside a function": local,
+        "a lambda": unnamed,
+        "an object, or a method of one": Method().train,
+        "as tune.with_parameters does": tune.with_parameters(shifted, shift=2.0),
+    }
+
+
+unnamed = lambda config: shifted(config, 2.0)  # noqa: E731
+
+
+@pytest.mark.parametrize("kind", nameless())
+def test_what_has_no_name_is_given_again_for_a_resume(storage: Path, kind: str) -> None:
+    trainable = nameless()[kind]
+    search(storage, trainable)
+    run = storage / "run"
+    assert load_spec(run / "spec.yaml").name == "run"
+    with pytest.raises(TrainableError, match=rf"(?s)was .*{kind}.*trainable= of raysearch.resume"):
+        raysearch.resume(run, raysearch.How("inline"))
+    more = functools.partial(more_samples, samples="+3")
+    results = raysearch.resume(run, raysearch.How("inline"), trainable=trainable, edits=more)
+    assert results.trials()["value"].min() >= 2.0
+    assert len(results.trials()) == 6
+
+
+def test_a_retest_of_what_has_no_name_takes_it_again(storage: Path) -> None:
+    trainable = functools.partial(shifted, shift=2.0)
+    results = search(storage, trainable, strategy=recipe(6))
+    spec = retest_spec(results, day=dt.date(2027, 1, 1), challengers=1)
+    with pytest.raises(TrainableError, match="retest_spec"):
+        launch(spec, raysearch.How("inline"))
+    spec = retest_spec(results, day=dt.date(2027, 1, 1), challengers=1, trainable=trainable)
+    assert spec.trainable is trainable
+
+
+def test_a_class_of_a_script_that_is_over_is_asked_for(storage: Path) -> None:
+    search(storage)
+    spec = storage / "run" / "spec.yaml"
+    spec.write_text(spec.read_text().replace("trainables:Curve", "__main__:Gone"))
+    with pytest.raises(TrainableError, match=r"unknown attribute 'Gone'.*made in a script or notebook: give"):
+        raysearch.resume(storage / "run", raysearch.How("inline"))

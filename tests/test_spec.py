@@ -163,7 +163,7 @@ def test_values_made_in_python_are_accepted(tmp_path: Path) -> None:
 def test_a_trainable_object_is_written_as_its_name(file: Path) -> None:
     spec = make_spec(**{**KEYWORDS, "trainable": functools.partial(train, {})})
     assert spec.name == "train"
-    assert spec.to_dict()["trainable"] == f"{__name__}:train"
+    assert spec.to_dict()["trainable"] == f"{__name__}:train.<partial>"
     assert trainable_name(Path) == f"{Path.__module__}:Path"
     assert default_name("a/b.py:My.Net") == "net"
 

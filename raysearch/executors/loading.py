@@ -14,6 +14,17 @@ from typing import Any
 
 from raysearch.errors import TrainableError, unknown
 
+_NAMELESS = {
+    "<partial>": "a functools.partial",
+    "<object>": "an object, or a method of one",
+    "<lambda>": "a lambda",
+    "<locals>": "made inside a function (as tune.with_parameters does)",
+}
+_GIVE_IT = (
+    "give the object itself (in Python, trainable= of raysearch.resume or retest_spec), or define it at the "
+    "top of a module"
+)
+
 
 def load_trainable(reference: Any) -> Any:
     """The class or function behind `module:attribute` or `path/to/file.py:attribute`.
@@ -22,19 +33,25 @@ def load_trainable(reference: Any) -> Any:
     workers by value, so it need not exist there.
 
     Raises:
-        TrainableError: with the user's own import error, or the names that the module does have.
+        TrainableError: with the user's own import error, or the names that the module does have; or for what
+            has no name, such as a lambda.
     """
     if not isinstance(reference, str):
         return _checked(reference, repr(reference))
     where, _, attribute = reference.rpartition(":")
     if not where or not attribute:
         raise TrainableError(f"trainable {reference!r}: write module:attribute or path/to/file.py:attribute")
+    if nameless := [words for mark, words in _NAMELESS.items() if mark in attribute]:
+        raise TrainableError(
+            f"trainable {reference!r} was {nameless[0]}, which has no name to be found by; {_GIVE_IT}"
+        )
     module = _load_file(where) if where.endswith(".py") else _load_module(where)
     found = module
     for part in attribute.split("."):
         if not hasattr(found, part):
             names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-            raise TrainableError(f"trainable {reference!r}: {unknown('attribute', part, names)}")
+            again = f". It was made in a script or notebook: {_GIVE_IT}" if where == "__main__" else ""
+            raise TrainableError(f"trainable {reference!r}: {unknown('attribute', part, names)}{again}")
         found = getattr(found, part)
     return _checked(found, reference)
 
