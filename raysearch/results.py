@@ -217,6 +217,9 @@ class Results:
         """One row an iteration: trial, segment (its id), iteration, and a column for each metric.
 
         By trial and iteration; NaN where a metric was not reported. Those of the finish only if `finals`.
+        A metric called trial, segment or iteration is the column `metric.iteration` and so on. What Ray Tune
+        itself writes into every report (pid, timestamp, time_total_s, training_iteration, ...) is not kept,
+        also where a trainable reports something of its own under such a name.
         """
         rows = np.arange(len(self._segments)) if finals else self._search_rows
         trials, starts = self._segments.integers("trial")[rows], self._segments.integers("start")[rows]

@@ -15,6 +15,7 @@ from raysearch import quantities
 from raysearch.budget import PRICES, Budget
 from raysearch.errors import SpecError, unknown
 from raysearch.notation import PlacedError, placed
+from raysearch.reserved import RAYS_OWN
 from raysearch.stores import is_address, parse_address
 from raysearch.strategies.base import Recipe
 from raysearch.tree import Mode
@@ -70,6 +71,15 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise SpecError(f"must be text, not {value!r}")
     return value
+
+
+def _metric(value: Any) -> str:
+    if (name := _text(value)) in RAYS_OWN:
+        raise SpecError(
+            f"{name!r} is Ray Tune's own entry of every report and is not kept as a metric; report your "
+            "value under another name, such as val_loss"
+        )
+    return name
 
 
 def _mode(value: Any) -> Mode:
@@ -195,7 +205,7 @@ def _fingerprint(value: Any) -> dict[str, Any]:
 READERS: dict[str, Callable[[Any], Any]] = {
     "name": _name,
     "trainable": _trainable,
-    "metric": _text,
+    "metric": _metric,
     "mode": _mode,
     "space": lambda value: value,
     "constraints": lambda value: value,

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from raysearch.journal import read_table
 from raysearch.reasons import event_of, words_of
+from raysearch.reserved import column_of
 from raysearch.rows import Decoder, parse_metrics, parse_shape
 from raysearch.tree import Mode, segment_name
 
@@ -319,7 +320,7 @@ def curve_frame(segments: Segments, rows: Integers) -> pd.DataFrame:
     for name, (first, stop) in segments.spans.items():
         reported = np.repeat(stop[rows] > first[rows], points)
         at = np.repeat(first[rows], points) + within
-        columns[name] = values[np.where(reported, at, len(values) - 1)]
+        columns[column_of(name)] = values[np.where(reported, at, len(values) - 1)]
     return pd.DataFrame(columns, copy=False)
 
 

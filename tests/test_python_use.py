@@ -14,7 +14,7 @@ import trainables
 from ray import tune
 
 import raysearch
-from raysearch.errors import TrainableError
+from raysearch.errors import SpecError, TrainableError
 from raysearch.journal import read_outcomes
 from raysearch.launch import launch, more_samples
 from raysearch.retesting import retest_spec
@@ -193,3 +193,26 @@ def test_a_class_of_a_script_that_is_over_is_asked_for(storage: Path) -> None:
     spec.write_text(spec.read_text().replace("trainables:Curve", "__main__:Gone"))
     with pytest.raises(TrainableError, match=r"unknown attribute 'Gone'.*made in a script or notebook: give"):
         raysearch.resume(storage / "run", raysearch.How("inline"))
+
+
+# ---- metrics
+
+
+class Clash(trainables.Curve):
+    def step(self) -> dict[str, Any]:
+        return {**super().step(), "trial": 70.0, "segment": 71.0, "iteration": 72.0, "pid": 73.0}
+
+
+def test_metrics_named_like_the_keys_of_curves_stand_beside_them(storage: Path) -> None:
+    curves = search(storage, Clash).curves()
+    assert sorted(set(curves["trial"])) == [0, 1, 2]
+    assert list(curves["iteration"][:1]) == [1]
+    assert "pid" not in curves
+    for name, value in (("trial", 70.0), ("segment", 71.0), ("iteration", 72.0)):
+        assert (curves[f"metric.{name}"] == value).all()
+
+
+def test_rays_own_entries_of_a_report_are_no_metric(storage: Path) -> None:
+    with pytest.raises(SpecError, match=r"\[?metric\]?.*'time_total_s' is Ray Tune's own.*another name"):
+        search(storage, metric="time_total_s")
+    assert not any(storage.iterdir())

@@ -8,33 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raysearch.errors import TrainableError
+from raysearch.reserved import RAYS_OWN
 from raysearch.tree import Segment, Status
-
-NOT_METRICS = frozenset(
-    [
-        "trial_id",
-        "date",
-        "timestamp",
-        "time_this_iter_s",
-        "time_total_s",
-        "pid",
-        "hostname",
-        "node_ip",
-        "config",
-        "time_since_restore",
-        "iterations_since_restore",
-        "timesteps_since_restore",
-        "training_iteration",
-        "done",
-        "timesteps_total",
-        "episodes_total",
-        "timesteps_this_iter",
-        "episodes_this_iter",
-        "should_checkpoint",
-        "checkpoint_dir_name",
-        "experiment_tag",
-    ]
-)
 
 NAMES_TOLD = 8  # of the metrics that were reported, where the one searched for was not
 
@@ -116,7 +91,7 @@ def _numbers(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, flo
     """The numbers in a report, nested ones as `outer/inner`."""
     found: list[tuple[str, float]] = []
     for key, value in report.items():
-        if not prefix and key in NOT_METRICS:
+        if not prefix and key in RAYS_OWN:
             continue
         if isinstance(value, Mapping):
             found.extend(_numbers(value, f"{prefix}{key}/"))
