@@ -148,9 +148,14 @@ class Results:
 
     def _best_at(self, at: int) -> Best:
         trials = self._search
-        row = int(trials.leaves[at])
+        row, value, iteration = int(trials.leaves[at]), float(trials.values[at]), int(trials.iterations[at])
+        ended_well = self._segments.having("status", "completed")
+        if not ended_well[row]:  # its value is of before it failed
+            rows = trials.rows(at)
+            well = rows[ended_well[rows] & np.isfinite(self._segments.last[rows])]
+            row = int(well[-1]) if len(well) else row
+            value, iteration = float(self._segments.last[row]), int(self._segments.reached[row])
         (config,) = self._segments.configs([row])
-        value, iteration = float(trials.values[at]), int(trials.iterations[at])
         return Best(int(trials.numbers[at]), config, value, iteration, self._checkpoint(row))
 
     def _best_of_finals(self, winner: Contender) -> Best:

@@ -193,6 +193,10 @@ class Trials:
         """The row of each trial's last segment."""
         return self.order[self.ends - 1]
 
+    def rows(self, at: int) -> Integers:
+        """The rows of one trial's segments: lost ones first, then by `start`."""
+        return self.order[self.bounds[at] : self.ends[at]]
+
     @cached_property
     def numbers(self) -> Integers:
         return self.of.integers("trial")[self.leaves]

@@ -255,12 +255,36 @@ def test_a_state_that_does_not_fit_the_changed_configuration_is_the_segments_fai
     )
 
 
-def test_a_metric_reported_now_and_then_repeats_its_last_value(make: Make) -> None:
-    reports = [{"loss": 1.0}, {"acc": 0.5}, {"loss": 0.5, "acc": 0.75}]
-    result = train(make(trainables.Scripted), path(3, reports=reports)[0])
-    assert result.curve["loss"] == [1.0, 1.0, 0.5]
-    assert math.isnan(result.curve["acc"][0])
-    assert result.curve["acc"][1:] == [0.5, 0.75]
+def test_a_metric_that_is_missing_once_fails_the_trial_whatever_the_segments(make: Make) -> None:
+    reports = [{"loss": 1.0, "acc": 0.25}, {"acc": 0.5}, {"loss": 0.5}]
+    error = "TrainableError: metric 'loss' was missing at iteration 2; reported were: acc. If it comes"
+    (whole,) = path(3, reports=reports)
+    in_one_piece = train(make(trainables.Scripted), whole)
+    assert in_one_piece.status is Status.FAILED
+    assert in_one_piece.error.startswith(error)
+    assert in_one_piece.curve == {"loss": [1.0], "acc": [0.25]}
+    host = make(trainables.Scripted)
+    first, second, _ = path(1, 2, 3, reports=reports)
+    assert train(host, first).status is Status.COMPLETED
+    alone = train(host, second)
+    assert (alone.status, alone.error) == (Status.FAILED, in_one_piece.error)
+
+
+def test_other_metrics_may_come_now_and_then(make: Make) -> None:
+    reports = [{"loss": 1.0}, {"loss": 0.75, "acc": 0.5}, {"loss": 0.5}]
+    curve = train(make(trainables.Scripted), path(3, reports=reports)[0]).curve
+    assert str(curve) == "{'loss': [1.0, 0.75, 0.5], 'acc': [nan, 0.5, nan]}"
+
+
+def test_a_report_that_only_says_done_is_no_iteration_whatever_the_segments(make: Make) -> None:
+    reports = [{"loss": 1.0}, {"done": True, "acc": 0.5}]
+    whole = train(make(trainables.Scripted), path(5, reports=reports)[0])
+    assert (whole.status, whole.done, whole.curve) == (Status.COMPLETED, True, {"loss": [1.0]})
+    host = make(trainables.Scripted)
+    first, second = path(1, 5, reports=reports)
+    assert not train(host, first).done
+    ended = train(host, second)
+    assert (ended.status, ended.done, ended.curve) == (Status.COMPLETED, True, {})
 
 
 def test_a_trial_that_ends_itself_is_complete_and_done(make: Make) -> None:

@@ -292,7 +292,7 @@ def test_a_metric_that_is_missing_at_one_deadline_costs_that_stretch(storage: Pa
     lineage = results.lineage()
     failed = lineage[lineage["status"] == "failed"]
     assert len(failed)
-    assert failed["error"].str.contains("'loss' was never reported").all()
+    assert failed["error"].str.contains("'loss' was missing at iteration").all()
     assert not failed["on_path"].any()
     assert results.best.iteration == HORIZON
 

@@ -329,6 +329,18 @@ def test_after_a_finish_the_best_is_the_finalist_with_the_best_mean(tmp_path: Pa
     assert "No gain can be stated: no baseline was given." in results.verdict().text
 
 
+def test_a_winner_that_failed_later_in_the_search_has_the_value_of_before(tmp_path: Path) -> None:
+    search = [
+        outcome(1, 0, 0, [0.5]),
+        outcome(1, 1, 1, [0.4, math.nan], status=Status.DIVERGED, error="loss was nan at iteration 3"),
+        outcome(2, 0, 0, [0.6]),
+        outcome(2, 1, 1, [], status=Status.FAILED, error="boom"),
+    ]
+    finals = [final(1, seed, 0.5 + seed / 10) for seed in range(2)]
+    best = make_run(tmp_path, [*search, *finals]).best
+    assert (best.trial, best.value, best.iteration, best.mean) == (1, 0.5, 1, pytest.approx(0.55))
+
+
 def test_a_clear_gain_is_called_one_and_equals_a_paired_t_test(tmp_path: Path) -> None:
     ours, theirs = [0.50, 0.61, 0.55, 0.52], [0.71, 0.80, 0.77, 0.70]
     verdict = finish(tmp_path / "x", {("finalist", 0): ours, ("baseline", 0): theirs}).verdict()

@@ -32,7 +32,7 @@ from raysearch.executors.applied import ignored
 from raysearch.executors.loading import is_class
 from raysearch.executors.protocol import Going
 from raysearch.executors.randomness import seed_of
-from raysearch.executors.recording import Trained, check_metric, record
+from raysearch.executors.recording import Trained, check_metric, is_only_an_end, record
 from raysearch.executors.storage import TRIAL_INFO, LocalStorage, TrialName
 from raysearch.paths import CHECKPOINT_META
 from raysearch.tree import Segment, Status
@@ -261,7 +261,7 @@ class Host:
             began = time.perf_counter()
             report = self._trainable.train()
             self._grown_s += time.perf_counter() - began
-            if RESULT_DUPLICATE in report:
+            if RESULT_DUPLICATE in report or is_only_an_end(report, self._metric):
                 result.done = True
                 break
             self._at += 1

@@ -39,32 +39,38 @@ class Trained:
 def record(result: Trained, report: Mapping[str, Any], metric: str, segment: Segment, at: int) -> list[str]:
     """Adds the report of iteration `at` to the curve; returns the names of its numbers.
 
-    A missing metric repeats its last value, others become NaN; a metric that is not finite is a divergence.
+    The metric must be in every report: a value from before would be taken for one of now. Others are NaN
+    where they are missing. A metric that is not finite is a divergence.
 
     Raises:
-        TrainableError: the metric is not a number.
+        TrainableError: the metric is missing, or no number.
     """
     count = at - segment.start
     found = dict(_numbers(report))
+    if metric not in report and metric not in found:
+        when = "was never reported" if at == 1 else f"was missing at iteration {at}"
+        raise TrainableError(f"metric {metric!r} {when}; {_others(set(found))}")
+    if metric not in found:
+        value = report[metric]
+        raise TrainableError(
+            f"metric {metric!r} was {value!r} ({type(value).__name__}) at iteration {at}; it must be a number"
+        )
     for name, value in found.items():
         curve = result.curve.setdefault(name, [])
         if len(curve) < count - 1:
             curve.extend([math.nan] * (count - 1 - len(curve)))
         curve.append(value)
-    if metric in report and metric not in found:
-        value = report[metric]
-        raise TrainableError(
-            f"metric {metric!r} was {value!r} ({type(value).__name__}) at iteration {at}; it must be a number"
-        )
-    if metric in found:
-        if not math.isfinite(found[metric]):
-            result.status = Status.DIVERGED
-            result.error = f"{metric} was {found[metric]} at iteration {at}"
-    elif metric in result.curve:
-        result.curve[metric].append(result.curve[metric][-1])
+    if not math.isfinite(found[metric]):
+        result.status = Status.DIVERGED
+        result.error = f"{metric} was {found[metric]} at iteration {at}"
     for curve in result.curve.values():
         curve.extend([math.nan] * (count - len(curve)))
     return list(found)
+
+
+def is_only_an_end(report: Mapping[str, Any], metric: str) -> bool:
+    """Whether a report only says that the trial is over, without the metric: it is no iteration."""
+    return bool(report.get("done")) and metric not in report and metric not in dict(_numbers(report))
 
 
 def check_metric(result: Trained, metric: str, segment: Segment, names: set[str]) -> None:
