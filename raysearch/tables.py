@@ -261,13 +261,13 @@ def segment_frame(segments: Segments, rows: Integers) -> pd.DataFrame:
     columns |= {name: _integers(picked[name]) for name in ("id", "trial", "parent")}
     columns |= {name: _texts(picked[name]) for name in ("role", "status")}
     columns["source"] = _integers(picked["source"])
-    columns |= {name: picked[name].to_numpy() for name in ("start", "stop")}
+    columns |= {name: _own(picked[name]) for name in ("start", "stop")}
     columns |= {
         "reached": segments.reached[rows],
         "value": segments.last[rows],
         "best_value": segments.best[rows],
     }
-    columns |= {name: picked[name].to_numpy() for name in ("seconds", "finished_at", "seed", "done")}
+    columns |= {name: _own(picked[name]) for name in ("seconds", "finished_at", "seed", "done")}
     columns |= config_columns(picked)
     columns |= {name: _texts(picked[name]) for name in ("reason", "worker", "checkpoint", "error")}
     return pd.DataFrame(columns, copy=False)
@@ -423,6 +423,12 @@ def _integers(column: pa.ChunkedArray) -> Any:
     import pandas as pd
 
     if not column.null_count:
-        return column.to_numpy()
-    missing = np.asarray(column.is_null().to_numpy(), np.bool_)
-    return pd.arrays.IntegerArray(np.asarray(column.fill_null(0).to_numpy(), np.int64), missing)
+        return _own(column)
+    missing = np.array(column.is_null().to_numpy(), np.bool_)
+    return pd.arrays.IntegerArray(np.array(column.fill_null(0).to_numpy(), np.int64), missing)
+
+
+def _own(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """The column as an array that may be written into, which Arrow's own memory may not."""
+    values: npt.NDArray[Any] = column.to_numpy()
+    return values if values.flags.writeable else values.copy()

@@ -199,6 +199,29 @@ def test_segments_are_one_row_each_even_if_lost_first(forked: Results) -> None:
     assert segments["value"].tolist() == pytest.approx([0.9, 0.6, 0.7, math.nan], nan_ok=True)
 
 
+def test_every_column_of_every_table_may_be_written_into(forked: Results) -> None:
+    tables = (
+        forked.segments,
+        forked.trials,
+        forked.curves,
+        forked.lineage,
+        lambda: forked.lineage(1),
+        lambda: forked.schedule(1),
+        lambda: forked.trials(finals=True),
+    )
+    for table in tables:
+        frame, before = table(), table()
+        for name in frame.columns:
+            last = frame[name].iloc[-1]
+            if not isinstance(last, (list, tuple)):  # which pandas would spread over rows
+                frame.loc[frame.index == 0, name] = last
+        assert before.equals(table())
+    frame = forked.segments()
+    frame.loc[frame["id"] == frame["id"][0], "seconds"] = 0.0
+    assert frame["seconds"][0] == 0.0
+    assert forked.segments()["seconds"][0] == 2.0
+
+
 def test_curves_are_long_with_a_column_for_each_metric(forked: Results) -> None:
     curves = forked.curves()
     assert curves["trial"].tolist() == [0, 0, 0, 0, 1, 1, 1]
