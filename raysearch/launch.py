@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -25,7 +26,7 @@ from raysearch.paths import RunPaths
 from raysearch.results import Results
 from raysearch.session import Session, Setup, open_journal
 from raysearch.space import Space
-from raysearch.spec import SearchSpec, load_spec, make_spec
+from raysearch.spec import SearchSpec, default_name, load_spec, make_spec
 from raysearch.standings import FINALS
 from raysearch.stores import Address, is_address, open_store, parse_address
 from raysearch.tree import Config
@@ -70,8 +71,8 @@ def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Res
         trainable: a Ray Tune class or function trainable, or `module:attribute`.
         executor: "tune", or "inline" for this process without a cluster.
         **fields: the fields of a spec: space, metric, mode, strategy, workers, storage, name, ...; see
-            `raysearch.spec.SearchSpec`. `address`, `local`, `callbacks` and `on_status` as in `How`,
-            `from_checkpoint` and `at_iteration` as in `launch`.
+            `raysearch.spec.SearchSpec`. Without a name, the run has one of its own each time. `address`,
+            `local`, `callbacks` and `on_status` as in `How`, `from_checkpoint` and `at_iteration` as in `launch`.
 
     Raises:
         SpecError: a field is wrong; nothing has been started.
@@ -241,12 +242,8 @@ def _fetched_run(address: Address) -> Path:
 
 
 def _name_of(trainable: Any) -> str:
-    base = (
-        trainable.rpartition(":")[2]
-        if isinstance(trainable, str)
-        else getattr(trainable, "__name__", "search")
-    )
-    return f"{base.strip('<>').lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
+    """A name that no other run has: the trainable's, the time, and something random for the same second."""
+    return f"{default_name(trainable)}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
 def _load(spec: SearchSpec) -> Any:

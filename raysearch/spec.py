@@ -34,6 +34,8 @@ from raysearch.yamltext import read_yaml, write_yaml
 
 __all__ = ["Budget", "SearchSpec", "Workers", "apply_overrides", "load_spec", "make_spec", "trainable_name"]
 
+NAME_MAX = 80  # characters of a trainable's name in that of a run
+
 _FIELDS = {name: f"{name}_s" for name in ("stall_timeout", "storage_timeout")}
 _KEYS = {field: key for key, field in _FIELDS.items()}
 _REQUIRED = {
@@ -308,8 +310,8 @@ def _qualified(value: Any) -> str:
 def default_name(trainable: Any) -> str:
     """What a run is called when nobody says: the trainable's own name in small letters."""
     name = re.sub(r"\.<(partial|object)>$", "", trainable_name(trainable))
-    last = re.split(r"[:.]", name)[-1]
-    return re.sub(r"\W+", "-", last).strip("-").lower() or "search"
+    last = getattr(trainable, "__name__", re.split(r"[:.]", name)[-1])  # tune.with_parameters sets __name__
+    return re.sub(r"[^A-Za-z0-9_]+", "-", last).strip("-").lower()[:NAME_MAX] or "search"
 
 
 def _alias(key: str) -> str:

@@ -6,6 +6,7 @@ import datetime as dt
 import functools
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,17 @@ def test_rays_own_entries_of_a_report_are_no_metric(storage: Path) -> None:
     with pytest.raises(SpecError, match=r"\[?metric\]?.*'time_total_s' is Ray Tune's own.*another name"):
         search(storage, metric="time_total_s")
     assert not any(storage.iterdir())
+
+
+# ---- the run's folder
+
+
+def test_searches_without_a_name_do_not_meet_within_one_second(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "strftime", lambda *form: "20270101-000000")
+    fields = {"space": SPACE, "metric": "loss", "mode": "min", "storage": storage, "strategy": recipe()}
+    for trainable in (trainables.Curve, trainables.Curve, tune.with_parameters(shifted, shift=1.0)):
+        raysearch.search(trainable, executor="inline", **fields)
+    names = sorted(path.name.rpartition("-")[0] for path in storage.iterdir())
+    assert names == ["curve-20270101-000000"] * 2 + ["shifted-20270101-000000"]
