@@ -71,8 +71,9 @@ def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Res
         trainable: a Ray Tune class or function trainable, or `module:attribute`.
         executor: "tune", or "inline" for this process without a cluster.
         **fields: the fields of a spec: space, metric, mode, strategy, workers, storage, name, ...; see
-            `raysearch.spec.SearchSpec`. Without a name, the run has one of its own each time. `address`,
-            `local`, `callbacks` and `on_status` as in `How`, `from_checkpoint` and `at_iteration` as in `launch`.
+            `raysearch.spec.SearchSpec`. Without a name, the run has one of its own each time.
+            `address`, `local`, `callbacks` and `on_status` as in `How`, `from_checkpoint` and
+            `at_iteration` as in `launch`.
 
     Raises:
         SpecError: a field is wrong; nothing has been started.
@@ -339,7 +340,7 @@ def _check_edit(old: SearchSpec, new: SearchSpec) -> None:
 def _create(root: Path, spec: SearchSpec, adoption: Adoption | None) -> None:
     from raysearch.adoption import adopt
 
-    paths, mirror = RunPaths(root), mirror_at(root)
+    paths, mirror, text = RunPaths(root), mirror_at(root), spec.to_yaml()
     if mirror.store.has(paths.spec.name) if mirror is not None else paths.spec.exists():
         raise RunError(
             f"a run exists at {shown(root)!r}. Go on with it (raysearch resume {shown(root)}), or give this "
@@ -354,7 +355,7 @@ def _create(root: Path, spec: SearchSpec, adoption: Adoption | None) -> None:
         with Journal.create(paths.journal) as journal:
             if adoption is not None:
                 adopt(paths, journal, adoption, spec.metric)
-        _write_spec(paths, spec)
+        _write_spec(paths, text)
     except OSError as error:
         raise RunError(
             f"the run's folder {str(root)!r} cannot be written: {error.strerror or error}. Choose another "
@@ -365,11 +366,11 @@ def _create(root: Path, spec: SearchSpec, adoption: Adoption | None) -> None:
 def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
     with open_journal(RunPaths(root)) as journal:
         journal.append_event("edit", {"before": old.to_yaml(), "after": new.to_yaml()}, time.time())
-    _write_spec(RunPaths(root), new)
+    _write_spec(RunPaths(root), new.to_yaml())
 
 
-def _write_spec(paths: RunPaths, spec: SearchSpec) -> None:
-    replace_text(paths.spec, spec.to_yaml())
+def _write_spec(paths: RunPaths, text: str) -> None:
+    replace_text(paths.spec, text)
     if (mirror := mirror_at(paths.root)) is not None:
         mirror.push(paths.spec)
 

@@ -64,13 +64,13 @@ def _name(value: Any) -> str:
         raise SpecError(
             f"{value!r} cannot name a folder; use up to 120 letters, digits, and . _ - (not first)"
         )
-    return value
+    return str(plain(value))
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise SpecError(f"must be text, not {value!r}")
-    return value
+    return str(plain(value))
 
 
 def _metric(value: Any) -> str:
@@ -85,7 +85,7 @@ def _metric(value: Any) -> str:
 def _mode(value: Any) -> Mode:
     if value not in ("min", "max"):
         raise SpecError(unknown("mode", value, ("min", "max")))
-    return cast(Mode, value)
+    return cast(Mode, plain(value))
 
 
 def _flag(value: Any) -> bool:

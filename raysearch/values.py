@@ -6,6 +6,7 @@ or dict of those. Anything else (a class, a function, a tensor) cannot be stored
 
 from __future__ import annotations
 
+import enum
 import math
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
@@ -20,21 +21,32 @@ from raysearch.errors import SpecError
 def plain(value: Any) -> Any:
     """`value` with NumPy scalars as Python ones and tuples as lists, as it will be read back later.
 
+    Of classes derived from int, float and text the bare value is kept.
+
     Raises:
-        SpecError: for what YAML and JSON cannot hold, and for NaN and infinities.
+        SpecError: for what YAML and JSON cannot hold, a member of an Enum too, and for NaN and infinities.
     """
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, (bool, int, str)):
+    if isinstance(value, enum.Enum):
+        raise SpecError(
+            f"{value!r} is a member of an Enum, which cannot be stored; use its value ({value.value!r}), and "
+            f"make {type(value).__name__} of it in the trainable"
+        )
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise SpecError(f"{value} is not a finite number")
-        return value
+        return float.__float__(value)
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
     if isinstance(value, Mapping) and all(isinstance(k, str) for k in value):
-        return {k: plain(v) for k, v in value.items()}
+        return {plain(k): plain(v) for k, v in value.items()}
     raise SpecError(
         f"{value!r} is a {type(value).__name__}, which cannot be stored; use text, numbers, true/false, "
         "null, or lists and mappings of those, and look the object up by its name in the trainable"

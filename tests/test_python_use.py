@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import functools
 import subprocess
 import sys
@@ -231,3 +232,57 @@ def test_searches_without_a_name_do_not_meet_within_one_second(
         raysearch.search(trainable, executor="inline", **fields)
     names = sorted(path.name.rpartition("-")[0] for path in storage.iterdir())
     assert names == ["curve-20270101-000000"] * 2 + ["shifted-20270101-000000"]
+
+
+# ---- values that YAML knows no name for
+
+
+class Size(enum.IntEnum):
+    SMALL = 1
+
+
+class Rule(str, enum.Enum):
+    SGD = "sgd"
+
+
+class Metres(float):
+    """A float with a unit."""
+
+
+class Label(str):
+    """Text of another class."""
+
+
+@pytest.mark.parametrize("member", [Size.SMALL, Rule.SGD])
+@pytest.mark.parametrize("where", ["space", "fixed", "config", "baseline", "known_good", "metric"])
+def test_a_member_of_an_enum_is_refused_wherever_it_stands(storage: Path, member: Any, where: str) -> None:
+    choice = {**SPACE, "x": {"choice": [1, "sgd"]}}
+    fields: dict[str, dict[str, Any]] = {
+        "space": {"space": {**SPACE, "x": {"choice": [member, 7]}}},
+        "fixed": {"space": {**SPACE, "x": member}},
+        "config": {"config": {"x": {"y": [member]}}},
+        "baseline": {"space": choice, "baseline": {"rate": 0.5, "x": member}},
+        "known_good": {"space": choice, "known_good": [{"rate": 0.5, "x": member}]},
+        "metric": {"metric": member},
+    }
+    said = "a member of an Enum|must be text|cannot be stored"
+    with pytest.raises(SpecError, match=said):
+        search(storage, **fields[where])
+    assert not any(storage.iterdir())
+
+
+def test_numbers_and_text_of_classes_of_their_own_are_stored_plainly(storage: Path) -> None:
+    results = search(
+        storage,
+        space={**SPACE, "x": {"choice": [Metres(2.5), Label("near")]}, "y": Label("fixed")},
+        config={"z": Metres(1.5)},
+        baseline={"rate": Metres(0.5), "x": Label("near"), "y": "fixed"},
+        metric=Label("loss"),
+    )
+    spec = load_spec(storage / "run" / "spec.yaml")
+    assert spec.config == {"z": 1.5}
+    assert spec.baseline == {"rate": 0.5, "x": "near", "y": "fixed"}
+    assert {type(v) for config in results.configs_by_trial().values() for v in config.values()} == {
+        float,
+        str,
+    }
