@@ -12,10 +12,8 @@ rows, however long the journal.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysearch import parts
+from raysearch import locks, parts
 from raysearch.durable import sync_path
 from raysearch.errors import JournalBusyError, JournalError, StoreError, unknown
 from raysearch.fence import Fence
@@ -310,28 +308,10 @@ def _rows_of(log: Part) -> int:
 
 
 def _take_lock(paths: JournalPaths) -> int:
-    fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(fd, 4096, 0).decode(errors="replace")
-        os.close(fd)
-        raise JournalBusyError(f"{paths.root}: {_say_holder(holder)} has the journal open") from error
-    except OSError:
-        os.close(fd)
-        raise
-    holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, holder.encode(), 0)
-    return fd
-
-
-def _say_holder(text: str) -> str:
-    try:
-        holder = json.loads(text)
-        return f"process {holder['pid']} on {holder['host']}"
-    except (ValueError, KeyError, TypeError):
-        return "another process"
+        return locks.take(paths.lock)
+    except locks.LockedError as owner:
+        raise JournalBusyError(f"{paths.root}: {owner} has the journal open") from owner
 
 
 # ---------------------------------------------------------------------------- reading without the lock

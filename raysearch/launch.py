@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from raysearch.driving import driving
 from raysearch.durable import patiently, replace_text
 from raysearch.errors import RunError, SpecError
 from raysearch.fingerprint import fingerprint
@@ -122,7 +123,8 @@ def launch(
     rests_on = fingerprint(spec, trainable)
     root = run_folder(spec)
     _create(root, spec, adoption)
-    return _go_on(root, spec, shipped, how, rests_on)
+    with driving(root) as began:
+        return _go_on(root, spec, shipped, how, rests_on, began)
 
 
 def resume(
@@ -156,11 +158,12 @@ def resume(
     _check_executor(how)
     shipped = ship(loaded)
     _check_edit(old, spec)
-    open_journal(RunPaths(root)).close()
-    found = fingerprint(spec, loaded)
-    if spec.to_yaml() != old.to_yaml():
-        _note_edit(root, old, spec)
-    return _go_on(root, spec, shipped, how, found)
+    with driving(root) as began:
+        open_journal(RunPaths(root)).close()
+        found = fingerprint(spec, loaded)
+        if spec.to_yaml() != old.to_yaml():
+            _note_edit(root, old, spec)
+        return _go_on(root, spec, shipped, how, found, began)
 
 
 def more_samples(
@@ -375,13 +378,15 @@ def _write_spec(paths: RunPaths, text: str) -> None:
         mirror.push(paths.spec)
 
 
-def _go_on(root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: Mapping[str, Any]) -> Results:
+def _go_on(
+    root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: Mapping[str, Any], began: float
+) -> Results:
     from raysearch.executors.protocol import Job
     from raysearch.tracking.companion import sinking, tracked
 
     is_fused = spec.fuse and shipped.is_learner and not spec.isolate
     bare = dataclasses.replace(spec, trainable="raysearch:shipped")
-    setup = Setup(str(root.absolute()), bare, fingerprint=rests_on, began=time.time())
+    setup = Setup(str(root.absolute()), bare, fingerprint=rests_on, began=began)
     job = Job(
         run=setup.run,
         address=shown(root) if mirror_at(root) is not None else "",

@@ -5,6 +5,7 @@ RUN/
   origin                  only where RUN is the mirror of a run at a store: its address (mirror.py)
   report.html             what `raysearch report` writes
   run.json                what the run is doing, rewritten by the coordinator
+  driver                  held by the process of launch or resume; names it (driving.py)
   journal/                the one source of truth (journal.py)
     lock                  held by the process that appends; names it
     log-FIRST.rsj         rows FIRST.. in the order written, appended to
@@ -61,6 +62,10 @@ class RunPaths:
     @property
     def report(self) -> Path:
         return self.root / "report.html"
+
+    @property
+    def driver(self) -> Path:
+        return self.root / "driver"
 
     @property
     def tracking(self) -> Path:

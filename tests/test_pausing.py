@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -19,8 +21,9 @@ import raysearch
 from raysearch.budget import Account, Budget, Spent
 from raysearch.cli import main
 from raysearch.cli.watching import held_by, last_ending
+from raysearch.driving import driving
 from raysearch.engine import Limits, Search
-from raysearch.errors import SpecError
+from raysearch.errors import JournalBusyError, SpecError
 from raysearch.journal import Journal, read_events, read_outcomes
 from raysearch.notation import PlacedError
 from raysearch.orders import Orders
@@ -272,6 +275,38 @@ def test_a_long_segment_inline_is_cut_by_a_stop_and_its_results_stand(
     assert last_ending(run_dir / "journal").startswith("stopped")
     assert main(["stop", str(run_dir)]) == 2
     assert "no process is running" in capsys.readouterr().err
+
+
+def test_a_run_that_is_starting_says_so_and_no_second_process_goes_on_with_it(
+    storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raysearch.driving.PATIENCE_S", 0.0)
+    start(storage, "inline", config={"seconds": 0.0}).join(PATIENCE_S)
+    with driving(run_dir):
+        assert main(["status", str(run_dir)]) == 0
+        assert f"starting (process {os.getpid()} on " in " ".join(capsys.readouterr().out.split())
+        assert main(["status", str(run_dir), "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["held_by"], said["ending"]) == (None, "")
+        assert said["started_by"].startswith(f"process {os.getpid()} on ")
+        with pytest.raises(JournalBusyError, match=rf"process {os.getpid()} on .* is running or starting it"):
+            raysearch.resume(run_dir, raysearch.How(executor="inline"), trainable=trainables.Slow)
+    assert main(["status", str(run_dir)]) == 0
+    assert "complete; raysearch best" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("words", [["stop", "--grace", "0"], ["pause"]])
+def test_an_order_given_while_a_launch_starts_up_ends_it(
+    words: list[str], ray_cluster: None, storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thread = start(storage, "tune", config={"seconds": 0.5})
+    wait_for(lambda: (run_dir / "driver").is_file(), PATIENCE_S)
+    assert held_by(run_dir / "journal") is None
+    assert main([words[0], str(run_dir), *words[1:], "--wait"]) == 0
+    assert "go on with: raysearch resume" in capsys.readouterr().out
+    thread.join(PATIENCE_S)
+    assert last_ending(run_dir / "journal").startswith(("stopped", "paused"))
+    assert count(run_dir) < 16
 
 
 def test_a_budget_is_kept_over_lives_and_resume_says_what_to_give(

@@ -34,7 +34,7 @@ def logs(
 
 def _show_files(root: Path, lines: int, follow_it: bool) -> None:
     """The end of each log file of a run, then what comes; until nobody runs it any more."""
-    from raysearch.cli.watching import held_by
+    from raysearch.cli.watching import run_by
     from raysearch.paths import RunPaths
 
     paths = RunPaths(root)
@@ -42,7 +42,7 @@ def _show_files(root: Path, lines: int, follow_it: bool) -> None:
         raise RunError(f"{root}: nothing has been printed yet")
     tails: dict[Path, _Tail] = {}
     while True:
-        is_held = held_by(paths.journal) is not None  # asked first: what is printed until then is shown
+        is_held = run_by(root) is not None  # asked first: what is printed until then is shown
         for file in sorted(paths.logs.glob("*.log")):
             if file not in tails:
                 tails[file] = _Tail(file, lines)

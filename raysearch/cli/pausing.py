@@ -7,7 +7,7 @@ from pathlib import Path
 
 from raysearch.cli import options
 from raysearch.cli.output import command, print_json
-from raysearch.cli.watching import held_by
+from raysearch.cli.watching import last_ending, run_by, started_by
 from raysearch.errors import RunError, SpecError
 from raysearch.mirror import shown
 
@@ -47,10 +47,9 @@ def taken_back(root: Path) -> str | None:
     Raises:
         SpecError: it is going on, or cannot be held up any more.
     """
-    from raysearch.paths import RunPaths
     from raysearch.pausing import RESUME, order
 
-    holder = held_by(RunPaths(root).journal)
+    holder = run_by(root)
     if holder is None:
         return None
     accepted, words = _answer(root, order(RESUME))
@@ -86,43 +85,46 @@ def _order(run: str, kind: str, grace_s: float | None, wait: bool, as_json: bool
 
 
 def _answer(root: Path, order: dict[str, object]) -> tuple[bool, str]:
-    """Gives the order and waits for its answer. Raises RunError if nobody runs the run, or nobody answers."""
+    """Gives the order and waits for its answer, from its start on where the run is still starting.
+
+    Raises:
+        RunError: nobody runs the run, or nobody answers.
+    """
     from raysearch.orders import Orders
     from raysearch.paths import RunPaths
 
-    paths = RunPaths(root)
-    _check_held(root, paths.journal)
-    orders = Orders(paths.orders)
+    _check_run(root)
+    orders = Orders(RunPaths(root).orders)
     name = orders.give(order)
     until = time.monotonic() + PATIENCE_S
     while (answer := orders.answered(name)) is None:
         if time.monotonic() > until:
+            if (starter := started_by(root)) is not None:
+                return True, f"{starter} is still starting it, and takes the order in when it has"
             orders.withdraw(name)
             raise RunError(
                 f"{shown(root)}: whoever runs it has not answered for {PATIENCE_S:g} s, and the order was "
                 "taken back"
             )
-        if held_by(paths.journal) is None:
+        if run_by(root) is None:
             time.sleep(POLL_S)  # its last act may be the answer
             if (answer := orders.answered(name)) is not None:
                 break
             orders.withdraw(name)
-            _check_held(root, paths.journal)
+            _check_run(root)
         time.sleep(POLL_S)
     return answer
 
 
-def _check_held(root: Path, journal: Path) -> None:
-    from raysearch.cli.watching import last_ending
+def _check_run(root: Path) -> None:
+    from raysearch.paths import RunPaths
 
-    if held_by(journal) is None:
-        why = last_ending(journal) or "its process was ended from outside"
+    if run_by(root) is None:
+        why = last_ending(RunPaths(root).journal) or "its process was ended from outside"
         hint = "" if why == "complete" else f"; go on with: {command('resume', shown(root))}"
         raise RunError(f"no process is running {shown(root)} ({why}), so there is nothing to end{hint}")
 
 
 def _wait(root: Path) -> None:
-    from raysearch.paths import RunPaths
-
-    while held_by(RunPaths(root).journal) is not None:
+    while run_by(root) is not None:
         time.sleep(POLL_S)

@@ -13,7 +13,7 @@ import yaml
 from raysearch.cli import options
 from raysearch.cli.output import command, print_json
 from raysearch.cli.searching import is_complete
-from raysearch.cli.watching import held_by
+from raysearch.cli.watching import run_by
 from raysearch.errors import RunError, SpecError, unknown
 from raysearch.mirror import shown
 from raysearch.tree import segment_id
@@ -97,7 +97,7 @@ def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:
     name = orders.give(order)
     until = time.monotonic() + PATIENCE_S
     while (answer := orders.answered(name)) is None:
-        if held_by(paths.journal) is None:
+        if run_by(root) is None:
             text = f"no process is running {run}: the order is taken in by {command('resume', run)}"
             _say({"order": name, "taken": None, "words": text}, as_json)
             return

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,24 +58,27 @@ class Follower:
         from raysearch.results import load
 
         results = load(root)
+        self._root = root
         self._journal = RunPaths(root).journal
         self._standing = Standing(self._journal, results.metric, results.mode)
         self._holder: str | None = None
         self._began, self._ended, self._ending = 0.0, 0.0, ""
 
     def look(self, now: float) -> tuple[dict[str, Any], str | None]:
-        """(snapshot as of Search.status, who holds the run or None).
+        """(snapshot as of Search.status and `started_by`, who holds the run or None).
 
         Raises:
             JournalError: the journal is broken.
         """
         holder = held_by(self._journal)
+        starter = None if holder else started_by(self._root)
         self._standing.read()
         self._read_events(holder)
         snapshot = self._standing.snapshot()
         until = now if holder else max(self._standing.last_at, self._ended)
         snapshot["seconds"] = max(0.0, until - self._began) if self._began else 0.0
-        snapshot["ending"] = "" if holder else self._ending
+        snapshot["ending"] = "" if holder or starter else self._ending
+        snapshot["started_by"] = starter
         return snapshot, holder
 
     def _read_events(self, holder: str | None) -> None:
@@ -109,28 +108,32 @@ def _spent(root: Path) -> str:
 
 
 def held_by(journal: Path) -> str | None:
-    """`process 12 on host` if a process has the journal open for writing; None if nobody does.
-
-    The lock is tried only where its last holder may be alive, so that a process that is about to take
-    it does not find ours.
-    """
-    from raysearch.fence import holder_of, is_running
+    """`process 12 on host` if a process has the journal open for writing; None if nobody does."""
+    from raysearch import locks
+    from raysearch.fence import holder_of
     from raysearch.mirror import mirror_at
     from raysearch.paths import JournalPaths
 
     if (mirror := mirror_at(journal.parent)) is not None:
         at_store = holder_of(mirror.store)
         return str(at_store) if at_store is not None and at_store.is_alive(time.time()) else None
-    lock = JournalPaths(journal).lock
-    try:
-        text = lock.read_text(encoding="utf-8", errors="replace")
-        holder = json.loads(text)
-        pid, host = int(holder["pid"]), str(holder["host"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if host == socket.gethostname() and not is_running(pid):
-        return None
-    return f"process {pid} on {host}" if _is_locked(lock) else None
+    owner = locks.owner_of(JournalPaths(journal).lock)
+    return str(owner) if owner is not None else None
+
+
+def started_by(root: Path) -> str | None:
+    """`process 12 on host` if a process is starting the run, and nobody has its journal open yet."""
+    from raysearch.driving import starter_of
+
+    owner = starter_of(root)
+    return str(owner) if owner is not None else None
+
+
+def run_by(root: Path) -> str | None:
+    """`process 12 on host` if a process runs or starts the run; None if nobody does."""
+    from raysearch.paths import RunPaths
+
+    return held_by(RunPaths(root).journal) or started_by(root)
 
 
 def last_ending(journal: Path) -> str:
@@ -145,11 +148,12 @@ def last_ending(journal: Path) -> str:
 
 
 def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
-    """Who runs it; or why nobody does, and how to go on."""
-
+    """Who runs or starts it; or why nobody does, and how to go on."""
     if holder is not None:
         phase = snapshot["winding"]
         return f"{phase}, held by {holder}" if phase else f"held by {holder}"
+    if (starter := snapshot["started_by"]) is not None:
+        return f"starting ({starter})"
     ending = snapshot["ending"]
     if ending == "complete":
         return f"complete; {command('best', shown(root))}"
@@ -187,18 +191,7 @@ def _watch(root: Path, follower: Follower) -> None:
             now = time.time()
             snapshot, holder = follower.look(now)
             display(snapshot, state(root, snapshot, holder))
-            held_at = now if holder else held_at
+            held_at = now if holder or snapshot["started_by"] else held_at
             if not holder and (snapshot["ending"] or now - held_at > GONE_S):
                 break
             time.sleep(POLL_S)
-
-
-def _is_locked(lock: Path) -> bool:
-    fd = os.open(lock, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
