@@ -179,6 +179,11 @@ class Account:
         """Of all lives together."""
         return sum((self._of(life) for life in range(len(self.starts))), Spent())
 
+    @property
+    def before(self) -> Spent:
+        """Of all lives but the last."""
+        return sum((self._of(life) for life in range(len(self.starts) - 1)), Spent())
+
     def _of(self, life: int) -> Spent:
         noted, busy, (cpu, gpu) = self._noted[life], self._busy[life], self._share[life]
         return Spent(

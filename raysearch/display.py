@@ -33,6 +33,7 @@ from raysearch.wording import (
 
 EVERY_S = 5.0  # between two plain lines
 RUNGS_SHOWN = 8
+LIFE_SHOWN_S = 1.0  # of earlier lives, from which on this one's time is shown too
 
 
 class Screen:
@@ -102,6 +103,8 @@ class Screen:
     def _time_line(self, status: Snapshot) -> Text:
         ticking = 0.0 if status["ending"] else self._now() - self._seen
         parts = [duration(status["seconds"] + ticking)]
+        if status["seconds"] - status["life_s"] >= LIFE_SHOWN_S:
+            parts.append(f"{duration(status['life_s'] + ticking)} of it in this life")
         if (pace := self._pace.per_s) is not None:
             parts.append(rate(pace, self._pace.unit))
         if (left := self._pace.seconds_left) is not None and not status["ending"]:

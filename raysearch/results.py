@@ -24,6 +24,7 @@ import yaml
 
 from raysearch.errors import RunError, unknown
 from raysearch.journal import Event, read_events
+from raysearch.lives import Lives
 from raysearch.paths import RunPaths
 from raysearch.plots.digest import Digest
 from raysearch.plots.gallery import Gallery
@@ -302,8 +303,18 @@ class Results:
         if len(at):
             best, path = int(at[0]), self._path_to(number)
         name = str(self.spec.get("name", self.path.name))
+        lives = Lives.of(read_events(RunPaths(self.path).journal), self._segments.floats("finished_at"))
         return Digest(
-            name, self.metric, self.mode, self._segments, self._search, best, path, self.verdict(), self.spec
+            name=name,
+            metric=self.metric,
+            mode=self.mode,
+            segments=self._segments,
+            trials=self._search,
+            best=best,
+            path=path,
+            verdict=self.verdict(),
+            spec=self.spec,
+            lives=lives,
         )
 
     @property

@@ -219,6 +219,11 @@ def open_journal(paths: RunPaths, patience_s: float = PATIENCE_S) -> Journal:
 
 def spent_on(run: str | os.PathLike[str]) -> Spent:
     """What a run has cost in all its lives, whether it is being run or not."""
+    return account_of(run).total
+
+
+def account_of(run: str | os.PathLike[str]) -> Account:
+    """What each life of a run has cost so far."""
     journal = RunPaths(run).journal
     account = Account(read_events(journal))
     if account.has_gaps:
@@ -227,7 +232,7 @@ def spent_on(run: str | os.PathLike[str]) -> Spent:
             *(table[name].to_pylist() for name in table.column_names), strict=True
         ):
             account.add(finished_at, seconds)
-    return account.total
+    return account
 
 
 def limits_of(spec: SearchSpec, least_workers: int = 1, held: Sequence[tuple[float, float]] = ()) -> Limits:

@@ -140,7 +140,7 @@ def plain_line(status: Snapshot, about: About, pace: Pace) -> str:
 def _busy_share(status: Snapshot) -> float | None:
     """How much of their time workers trained; None while their segments are too long to tell."""
     workers = status["workers"].values()
-    if not workers or status["seconds"] <= 0 or any(w["segments"] < BUSY_FROM for w in workers):
+    if not workers or status["life_s"] <= 0 or any(w["segments"] < BUSY_FROM for w in workers):
         return None
-    share = sum(w["busy_s"] for w in workers) / (len(workers) * status["seconds"])
+    share = sum(w["busy_s"] for w in workers) / (len(workers) * status["life_s"])
     return float(min(1.0, share))

@@ -70,7 +70,7 @@ def snapshot(**changes: Any) -> dict[str, Any]:
         "recent": [],
         "warnings": {},
     }
-    return {**empty, **changes}
+    return {"life_s": changes.get("seconds", 10.0), **empty, **changes}
 
 
 def busy_snapshot(times: int = 1) -> dict[str, Any]:
@@ -354,6 +354,13 @@ def test_elapsed_time_goes_on_between_snapshots_until_the_end() -> None:
     screen.show(snapshot(seconds=13.0, ending="complete", running=0))
     clock.now = 60.0
     assert any("time     13s" in line for line in drawn(screen))
+
+
+def test_the_time_of_a_run_that_was_gone_on_with_is_that_of_all_its_lives() -> None:
+    screen = Screen(about(), now=Clock())
+    screen.show(snapshot(seconds=190.0, life_s=10.0))
+    assert any("time     3m 10s · 10s of it in this life" in line for line in drawn(screen))
+    assert workers_line(snapshot(seconds=190.0, life_s=10.0)) == "2 of 2 training · 80% busy"
 
 
 def test_workers_that_are_silent_or_were_restarted_are_mentioned() -> None:

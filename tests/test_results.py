@@ -15,10 +15,14 @@ import pytest
 from scipy import stats
 
 from raysearch.checkpoints import Checkpoints
+from raysearch.cli.watching import Follower
 from raysearch.errors import RunError
 from raysearch.journal import Journal
 from raysearch.paths import RunPaths
+from raysearch.plots.cluster import utilisation
 from raysearch.results import Results, load
+from raysearch.tracking.compare import compare
+from raysearch.tracking.sections import content_of
 from raysearch.tree import Outcome, Segment, Status, segment_id
 from raysearch.verdict import Contender, estimate, judge
 
@@ -72,6 +76,39 @@ def make_run(root: Path, outcomes: Sequence[Outcome], **spec: Any) -> Results:
         journal.append_event("started", {}, 1.0)
         journal.append(outcomes)
     return load(root)
+
+
+# ---------------------------------------------------------------------------- lives
+
+
+def test_what_a_run_took_and_how_busy_it_was_count_over_its_lives_only(tmp_path: Path) -> None:
+    root = tmp_path / "x"
+    make_run(root, [], space="{lr: {uniform: [0, 1]}}")
+    hour, paths = 3600.0, RunPaths(root)
+    with Journal.open(paths.journal) as journal:
+        journal.append_event("start", {}, 1000.0)
+        journal.append([outcome(0, 0, 0, [0.9], seconds=8.0, worker="w-0", finished_at=1010.0)])
+        journal.append_event("end", {"ending": "paused"}, 1010.0)
+        journal.append_event("edit", {}, 1000.0 + hour)  # between two lives
+        journal.append_event("start", {}, 1000.0 + hour)  # this one is killed after its last outcome
+        journal.append([outcome(1, 0, 0, [0.8], seconds=6.0, worker="w-1", finished_at=1010.0 + hour)])
+        journal.append_event("start", {}, 1000.0 + 2 * hour)
+        journal.append([outcome(2, 0, 0, [0.7], seconds=4.0, worker="w-0", finished_at=1006.0 + 2 * hour)])
+        journal.append_event("end", {"ending": "complete"}, 1007.0 + 2 * hour)
+    digest = load(root).digest
+    assert digest.lives.count == 3
+    assert digest.took_s == pytest.approx(8 + 10 + 6)
+    assert digest.ended.tolist() == [1010.0, 1020.0, 1026.0]
+    assert utilisation(digest) == (pytest.approx(1.0), pytest.approx(18 / hour), 2)
+    assert compare([load(root), load(root)])[0].wall_s == pytest.approx(24)
+    took = next(tile for tile in content_of(load(root)).tiles if tile.label == "took")
+    assert (took.value, took.below) == ("24s", "in 3 lives, without the time between")
+    note = "Of its 3 lives, without the time between them."
+    figures = load(root).plot
+    assert note in figures.timeline().layout.meta["note"]
+    assert max(figures.progress().data[1].x) == pytest.approx(24)
+    snapshot, holder = Follower(root).look(1e9)
+    assert (snapshot["seconds"], snapshot["life_s"], holder) == (pytest.approx(10 + 10 + 7), 7.0, None)
 
 
 # ---------------------------------------------------------------------------- the winner

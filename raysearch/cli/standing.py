@@ -77,6 +77,7 @@ class Standing:
             "winding": self._phase,
             "spent": "",
             "seconds": 0.0,
+            "life_s": 0.0,
             "trials": self._trials,
             "finals": self._finals,
             "segments": dict(self._counts),

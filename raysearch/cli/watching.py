@@ -62,7 +62,7 @@ class Follower:
         self._journal = RunPaths(root).journal
         self._standing = Standing(self._journal, results.metric, results.mode)
         self._holder: str | None = None
-        self._began, self._ended, self._ending = 0.0, 0.0, ""
+        self._began, self._ended, self._before_s, self._ending = 0.0, 0.0, 0.0, ""
 
     def look(self, now: float) -> tuple[dict[str, Any], str | None]:
         """(snapshot as of Search.status and `started_by`, who holds the run or None).
@@ -76,7 +76,9 @@ class Follower:
         self._read_events(holder)
         snapshot = self._standing.snapshot()
         until = now if holder else max(self._standing.last_at, self._ended)
-        snapshot["seconds"] = max(0.0, until - self._began) if self._began else 0.0
+        life_s = max(0.0, until - self._began) if self._began else 0.0
+        snapshot["life_s"] = 0.0 if starter else life_s
+        snapshot["seconds"] = self._before_s + life_s
         snapshot["ending"] = "" if holder or starter else self._ending
         snapshot["started_by"] = starter
         return snapshot, holder
@@ -84,10 +86,12 @@ class Follower:
     def _read_events(self, holder: str | None) -> None:
         """Reads when the run began and why it ended, again only when its holder changes or it has none."""
         from raysearch.journal import read_events
+        from raysearch.session import account_of
 
         if self._began and holder is not None and holder == self._holder:
             return
         self._holder = holder
+        self._before_s = account_of(self._root).before.seconds
         for event in read_events(self._journal):
             if event.kind == "start":
                 self._began, self._ended, self._ending = event.at, 0.0, ""

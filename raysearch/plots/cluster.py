@@ -33,22 +33,25 @@ def timeline(digest: Digest) -> go.Figure:
 
 
 def utilisation(digest: Digest) -> tuple[float, float, int]:
-    """(share of the workers' time in which they trained, hours trained, workers), from first start to last end.
+    """(share of the workers' time in which they trained, hours trained, workers), over the lives of the run.
 
-    A worker counts from its first segment's start to the end of the run, so that waiting at the end shows.
-    """  # noqa: E501
+    In each of them a worker counts from its first segment's start to the life's end, so that waiting at the
+    end shows.
+    """
     segments = digest.segments
     rows = np.flatnonzero(segments.floats("finished_at") > 0)
     if not len(rows):
         return 0.0, 0.0, 0
     codes, _ = segments.texts("worker")
-    began, seconds = digest.began[rows], np.nan_to_num(segments.floats("seconds")[rows])
-    firsts = np.full(int(codes.max()) + 1, np.inf)
-    np.minimum.at(firsts, codes[rows], began)
-    end = float(segments.floats("finished_at")[rows].max())
-    there = float((end - firsts[np.isfinite(firsts)]).sum())
-    hours = float(seconds.sum()) / 3600
-    return min(1.0, hours * 3600 / there) if there > 0 else 0.0, hours, int(np.isfinite(firsts).sum())
+    life = digest.lives.which(segments.floats("finished_at")[rows])
+    ends = np.full(digest.lives.count, -np.inf)
+    np.maximum.at(ends, life, digest.ended[rows])
+    firsts = np.full((digest.lives.count, int(codes.max()) + 1), np.inf)
+    np.minimum.at(firsts, (life, codes[rows]), digest.began[rows])
+    is_there = np.isfinite(firsts)
+    there = float((ends[:, None] - firsts)[is_there].sum())
+    hours = float(np.nan_to_num(segments.floats("seconds")[rows]).sum()) / 3600
+    return min(1.0, hours * 3600 / there) if there > 0 else 0.0, hours, int(is_there.any(axis=0).sum())
 
 
 def _bars(digest: Digest, rows: Integers, codes: Integers, names: list[str]) -> go.Figure:
@@ -91,16 +94,15 @@ def _bars(digest: Digest, rows: Integers, codes: Integers, names: list[str]) -> 
 
 def _busy(digest: Digest, rows: Integers, codes: Integers, names: list[str]) -> go.Figure:
     """Share of each time bin in which a worker trained."""
-    segments = digest.segments
     scale, unit = time_scale(digest)
     used = sorted({int(c) for c in np.unique(codes[rows])}, key=lambda c: _natural(names[c]))
     lanes = np.zeros(len(names), np.int64)
     per_lane = -(-len(used) // ROWS)  # so many workers share a line where there are very many
     lanes[used] = np.arange(len(used)) // per_lane
-    total = float(segments.floats("finished_at")[rows].max()) - digest.zero or 1.0
+    total = digest.took_s or 1.0
     busy = _fill(
         (digest.began[rows] - digest.zero) / total * BINS,
-        (segments.floats("finished_at")[rows] - digest.zero) / total * BINS,
+        (digest.ended[rows] - digest.zero) / total * BINS,
         lanes[codes[rows]],
         int(lanes.max()) + 1,
     )
@@ -142,7 +144,8 @@ def _words(digest: Digest) -> str:
     share, hours, workers = utilisation(digest)
     count = "1 worker" if workers == 1 else f"{workers:,} workers"
     trained = duration(hours * 3600)
-    return f"{count} trained for {trained} together, {share:.0%} of the time they were there; the rest they were idle."  # noqa: E501
+    told = f"{count} trained for {trained} together, {share:.0%} of the time they were there; the rest they were idle."  # noqa: E501
+    return f"{told} {digest.lives_note}".strip()
 
 
 def _natural(name: str) -> tuple[str, int]:

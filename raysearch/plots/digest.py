@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from raysearch.errors import SpecError
+from raysearch.lives import ONE, Lives
 from raysearch.space import Space
 from raysearch.tables import Booleans, Floats, Integers, Segments, Trials, config_columns
 from raysearch.tree import Mode
@@ -32,6 +33,7 @@ class Digest:
         path: rows of the segments from a fresh model to the best trial's end.
         verdict: what the finish says.
         spec: as the run's folder has it; may be empty.
+        lives: of the run; what took how long is told by their clock, which stands still between them.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Digest:
     path: Sequence[int]
     verdict: Verdict
     spec: Mapping[str, Any] = field(default_factory=dict)
+    lives: Lives = ONE
 
     @property
     def better(self) -> str:
@@ -72,15 +75,31 @@ class Digest:
         return np.flatnonzero(~self.segments.having("role", *FINALS))
 
     @cached_property
+    def ended(self) -> Floats:
+        """When each segment was told, in seconds by the clock of the run's lives; 0 or less where unknown."""
+        return self.lives.clock(self.segments.floats("finished_at"))
+
+    @cached_property
     def began(self) -> Floats:
-        """Unix time at which each segment began: when it was told, less what it took."""
-        return self.segments.floats("finished_at") - np.nan_to_num(self.segments.floats("seconds"))
+        """When each segment began, by the same clock: when it was told, less what it took."""
+        return self.ended - np.nan_to_num(self.segments.floats("seconds"))
 
     @cached_property
     def zero(self) -> float:
-        """Unix time of the first segment's start; 0 for an empty run."""
+        """When the first segment began, by the same clock; 0 for an empty run."""
         known = self.began[self.segments.floats("finished_at") > 0]
         return float(known.min()) if len(known) else 0.0
+
+    @cached_property
+    def took_s(self) -> float:
+        """Seconds from the first segment's start to the last one's end, without those between lives."""
+        return float(self.ended.max()) - self.zero if len(self.ended) else 0.0
+
+    @property
+    def lives_note(self) -> str:
+        """What figures over time say of a run that was gone on with; empty for one with a single life."""
+        count = self.lives.count
+        return f"Of its {count} lives, without the time between them." if count > 1 else ""
 
     def columns(self, rows: Integers) -> dict[str, Any]:
         """Hyper-parameter -> its values in these segments; None or NaN where it does not occur."""

@@ -23,7 +23,7 @@ def best_steps(digest: Digest) -> tuple[Floats, Floats, Integers]:
     Segments count by the metric's last value when they ended, whatever iteration that was.
     """
     rows = digest.search_rows
-    at, values = digest.segments.floats("finished_at")[rows], digest.segments.last[rows]
+    at, values = digest.ended[rows], digest.segments.last[rows]
     order = np.argsort(at, kind="stable")
     order = order[np.isfinite(values[order])]
     worse = values[order] if digest.mode == "min" else -values[order]
@@ -36,20 +36,20 @@ def best_steps(digest: Digest) -> tuple[Floats, Floats, Integers]:
 
 
 def progress(digest: Digest) -> go.Figure:
-    """The metric of each trial at its end, and the best so far, over the wall clock."""
+    """The metric of each trial at its end, and the best so far, over the time that the run was run."""
     positions, sampled = digest.sample(POINTS // 3, POINTS * 2 // 3)
     if not len(positions):
         return empty("No trial has a value yet.")
     hours, steps, numbers = best_steps(digest)
     scale, unit = time_scale(digest)
     trials = digest.trials
-    ends = (digest.segments.floats("finished_at")[trials.leaves[positions]] - digest.zero) / 3600 * scale
+    ends = (digest.ended[trials.leaves[positions]] - digest.zero) / 3600 * scale
     note = (
         f"{len(positions):,} of {len(digest.ranking):,} trials are drawn: the best {POINTS // 3:,}, and others at random."  # noqa: E501
         if sampled
         else ""
     )
-    figure = blank(400, note)
+    figure = blank(400, f"{note} {digest.lives_note}".strip())
     figure.add_scatter(
         x=ends,
         y=trials.values[positions],
@@ -64,7 +64,7 @@ def progress(digest: Digest) -> go.Figure:
         ],
         hovertemplate="%{text}<br>%{y:.5g}<extra></extra>",
     )
-    last = float(np.nanmax(digest.segments.floats("finished_at")[digest.search_rows]) - digest.zero) / 3600
+    last = float(np.nanmax(digest.ended[digest.search_rows]) - digest.zero) / 3600
     figure.add_scatter(
         x=[*(hours * scale), last * scale],
         y=[*steps, steps[-1]],
@@ -85,8 +85,7 @@ def progress(digest: Digest) -> go.Figure:
 
 def time_scale(digest: Digest) -> tuple[float, str]:
     """(factor from hours, unit) in which the run's length reads well."""
-    at = digest.segments.floats("finished_at")
-    hours = (float(at.max()) - digest.zero) / 3600 if len(at) else 0.0
+    hours = digest.took_s / 3600
     if hours < 0.05:
         return 3600.0, "seconds"
     return (60.0, "minutes") if hours < 3 else (1.0, "hours")

@@ -101,7 +101,7 @@ def progress(runs: Sequence[Results]) -> go.Figure:
         return empty("No run has a value yet.")
     figure = blank(400)
     for i, (run, hours, values, trials) in enumerate(known):
-        end = (float(run.digest.segments.floats("finished_at").max()) - run.digest.zero) / 3600
+        end = run.digest.took_s / 3600
         figure.add_scatter(
             x=[*hours, end],
             y=[*values, values[-1]],
@@ -132,7 +132,6 @@ def _compared(run: Results, target: float | None) -> Compared:
     except RunError:
         best = None
     share, hours, _ = cluster.utilisation(digest)
-    ends = digest.segments.floats("finished_at")
     when, values, _ = best_steps(digest)
     there = values <= target if run.mode == "min" and target is not None else values >= (target or 0.0)
     return Compared(
@@ -146,7 +145,7 @@ def _compared(run: Results, target: float | None) -> Compared:
         significant=verdict.significant,
         config=dict(best.config) if best else {},
         failed=int(digest.segments.having("status", "failed").sum()),
-        wall_s=float(ends.max()) - digest.zero if len(ends) else 0.0,
+        wall_s=digest.took_s,
         worker_hours=hours,
         busy=share,
         reached_s=float(when[there][0]) * 3600 if target is not None and there.any() else None,

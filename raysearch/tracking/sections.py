@@ -198,8 +198,9 @@ def _tiles(results: Results, winner: Best | None) -> list[Tile]:
     trials, segments = len(digest.trials), len(digest.segments)
     tiles.append(Tile("trials", f"{trials:,}", f"in {segments:,} segments"))
     share, hours, workers = cluster.utilisation(digest)
-    wall = float(digest.segments.floats("finished_at").max()) - digest.zero if segments else 0.0
-    tiles.append(Tile("took", duration(wall), "from first start to last end"))
+    lives = digest.lives.count
+    below = "from first start to last end" if lives == 1 else f"in {lives} lives, without the time between"
+    tiles.append(Tile("took", duration(digest.took_s), below))
     used = "1 worker" if workers == 1 else f"{workers:,} workers"
     tiles.append(Tile("trained", duration(hours * 3600), f"on {used}, {share:.0%} busy"))
     failed, diverged = (int(digest.segments.having("status", s).sum()) for s in ("failed", "diverged"))
