@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,12 +33,40 @@ def sync_path(path: str | os.PathLike[str]) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Makes `text` the contents of `path`: after any crash the file holds the old text or the new."""
     tmp = path.with_name(f"{path.name}.{os.getpid()}{TMP_SUFFIX}")
-    with open(tmp, "w", encoding="utf-8") as file:
+    with _removed_on_error(tmp), open(tmp, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(tmp, path)
     sync_path(path.parent)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives the name of a file beside `path` that takes its place if the block ends well, and else goes.
+
+    Its suffix is that of `path`. What is there and no file, such as a pipe, is written as it is.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    tmp = target.with_name(f".{os.getpid()}-{target.name}")
+    with _removed_on_error(tmp):
+        yield tmp
+        sync_path(tmp)
+        if target.exists():
+            shutil.copymode(target, tmp)
+        os.replace(tmp, target)
+
+
+@contextlib.contextmanager
+def _removed_on_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def waits(patience_s: float) -> Iterator[float]:

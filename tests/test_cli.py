@@ -490,6 +490,49 @@ def test_columns_with_dots_are_put_into_backticks_outside_of_text(where: str, as
     assert quoted(where, ["value", "config.lr", "config.lr_max", "config.model/width"]) == asked
 
 
+@contextlib.contextmanager
+def disk_full_after(size: int) -> Iterator[None]:
+    """No file can be made longer than so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("report", "{run}", "-o", "out.html"), "out.html"),
+        (("trials", "{run}", "--csv", "out.csv"), "out.csv"),
+        (("trials", "{run}", "--parquet", "out.parquet"), "out.parquet"),
+        (("export", "{run}", "--config", "-o", "out.yaml"), "out.yaml"),
+        (("compare", "{run}", "{run}", "-o", "out.html"), "out.html"),
+    ],
+)
+def test_a_file_that_cannot_be_written_in_full_leaves_the_one_before(
+    shell: Shell, finished: Path, arguments: tuple[str, ...], name: str
+) -> None:
+    words = [word.replace("{run}", str(finished)) for word in arguments]
+    assert shell(*words).code == 0
+    Path(name).write_text("the good one")
+    there = sorted(os.listdir())
+    with disk_full_after(16):
+        failed = shell(*words)
+    assert failed.code == 2
+    assert re.search(rf"{name}: cannot be written: .*File too large", failed.err)
+    assert (Path(name).read_text(), sorted(os.listdir())) == ("the good one", there)
+
+
+def test_a_checkpoint_that_cannot_be_copied_leaves_nothing(shell: Shell, finished: Path) -> None:
+    there = sorted(os.listdir())
+    with disk_full_after(0):
+        failed = shell("export", str(finished), "--checkpoint", "model")
+    assert (failed.code, sorted(os.listdir())) == (2, there)
+    assert "--checkpoint model: cannot be copied from" in failed.err
+
+
 def test_the_status_of_a_run_that_ended(shell: Shell, finished: Path) -> None:
     ran = shell("status", str(finished))
     assert "30 of 30" in ran.out

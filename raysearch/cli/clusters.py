@@ -8,9 +8,9 @@ from pathlib import Path
 import typer
 
 from raysearch.cli import options, submitting
-from raysearch.cli.output import say
+from raysearch.cli.output import say, writing
 from raysearch.cli.travel import Travel, with_travel
-from raysearch.errors import RunError, SpecError
+from raysearch.errors import SpecError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -147,11 +147,9 @@ def _write(text: str, file: Path) -> None:
     if str(file) == "-":
         print(text, end="")
         return
-    try:
-        file.write_text(text, encoding="utf-8")
-        if file.suffix == ".sh":
-            os.chmod(file, 0o755)
-    except OSError as error:
-        raise RunError(f"-o {file}: cannot be written: {error.strerror}") from None
+    with writing(file, "-o") as beside:
+        beside.write_text(text, encoding="utf-8")
+    if file.suffix == ".sh":
+        os.chmod(file, 0o755)
     say(f"written to {file}; run it:")
     print(next(line[4:] for line in text.splitlines() if line.startswith("#   ")))

@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from raysearch.cli import options
-from raysearch.cli.output import console, print_json
-from raysearch.errors import RunError, SpecError
+from raysearch.cli.output import console, print_json, writing
+from raysearch.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +31,8 @@ def compare(runs: options.Runs, output: options.PageFile = None, as_json: option
     elif output is not None:
         from raysearch.tracking.report import write_comparison
 
-        try:
-            output.write_text(write_comparison(results, found), encoding="utf-8")
-        except OSError as error:
-            raise RunError(f"-o {output}: cannot be written: {error.strerror}") from None
+        with writing(output, "-o") as file:
+            file.write_text(write_comparison(results, found), encoding="utf-8")
         print(f"comparison written to {output}")
     else:
         _show(results, found)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +25,23 @@ def console(stderr: bool = False) -> Console:
 def print_json(value: Any) -> None:
     """`value` on stdout; NaN and infinities become null, which every JSON reader takes."""
     print(json.dumps(_jsonable(value), indent=2, ensure_ascii=False, default=str))
+
+
+@contextlib.contextmanager
+def writing(path: Path, option: str = "") -> Iterator[Path]:
+    """Gives the name of a file beside `path` that takes its place if the block ends well.
+
+    Raises:
+        RunError: it cannot be written; what was there before is left as it was.
+    """
+    from raysearch.durable import replacing
+    from raysearch.errors import RunError
+
+    try:
+        with replacing(path) as beside:
+            yield beside
+    except OSError as error:
+        raise RunError(f"{option} {path}: cannot be written: {error.strerror or error}".strip()) from None
 
 
 def say(text: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
-from raysearch.cli.output import command, console, print_json
+from raysearch.cli.output import command, console, print_json, writing
 from raysearch.errors import CheckpointError, RunError, SpecError
 from raysearch.figures import column, number, settings
 from raysearch.mirror import mirror_at, shown
@@ -97,7 +98,8 @@ def export(
     if output is None:
         print(text, end="")
         return
-    _write(output, text)
+    with writing(output, "-o") as file:
+        file.write_text(text, encoding="utf-8")
     print(f"{what} of trial {number_} written to {output}")
 
 
@@ -109,7 +111,8 @@ def report(run: options.Run, output: options.ReportFile = None, wandb: options.T
     if wandb:
         _save_at_wandb(results.path)
     path = output or RunPaths(results.path).report
-    _write(path, write_report(results))
+    with writing(path, "" if output is None else "-o") as file:
+        file.write_text(write_report(results), encoding="utf-8")
     if output is None and (mirror := mirror_at(results.path)) is not None:
         mirror.push(path)
         print(f"report written to {mirror.store.address.under(path.name)}, and here to {path}")
@@ -198,13 +201,6 @@ def _save_at_wandb(run: Path) -> None:
     if key is None:
         raise RunError(f"--wandb: there is no key for {base_url()}: set {VARIABLE}, or run `wandb login`")
     print(f"W&B report: {companion.report(run, key)}")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"-o {path}: cannot be written: {error.strerror}") from None
 
 
 def _results(run: str) -> Results:
@@ -308,9 +304,12 @@ def _copy_checkpoint(trial: int, source: Path | None, target: Path) -> None:
         )
     if target.exists():
         raise CheckpointError(f"--checkpoint {target}: exists already; name a folder that is to be made")
+    beside = target.with_name(f".{os.getpid()}-{target.name}")
     try:
-        shutil.copytree(source, target)
+        shutil.copytree(source, beside)
+        beside.rename(target)
     except (OSError, shutil.Error) as error:
+        shutil.rmtree(beside, ignore_errors=True)
         raise CheckpointError(f"--checkpoint {target}: cannot be copied from {source}: {error}") from None
 
 

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raysearch.errors import RunError, SpecError, unknown
+from raysearch.cli.output import writing
+from raysearch.errors import SpecError, unknown
 from raysearch.figures import column, setting
 
 if TYPE_CHECKING:
@@ -88,20 +89,16 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     if str(path) == "-":
         frame.to_csv(sys.stdout, index=False)
         return
-    try:
-        frame.to_csv(path, index=False)
-    except OSError as error:
-        raise RunError(f"--csv {path}: cannot be written: {error.strerror or error}") from None
+    with writing(path, "--csv") as file:
+        frame.to_csv(file, index=False)
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Parquet; a column that mixes numbers and text, which it cannot hold, becomes text."""
     from raysearch.tables import storable
 
-    try:
-        storable(frame).to_parquet(path, index=False)
-    except OSError as error:
-        raise RunError(f"--parquet {path}: cannot be written: {error.strerror or error}") from None
+    with writing(path, "--parquet") as file:
+        storable(frame).to_parquet(file, index=False)
 
 
 def _cells(frame: pd.DataFrame, name: str) -> list[str]:
