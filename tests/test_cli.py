@@ -45,10 +45,13 @@ from ray import tune
 class Tiny(tune.Trainable):
     def setup(self, config):
         self.x, self.nap, self.t = config["x"], config.get("nap", 0), 0
+        self.bad = config.get("bad", False)
 
     def step(self):
         self.t += 1
         time.sleep(self.nap)
+        if self.bad:
+            raise RuntimeError("bad")
         if self.x > 0.95:
             raise RuntimeError("x is too large")
         return {"loss": (self.x - 0.3) ** 2 + 1 / self.t}
@@ -488,6 +491,22 @@ def test_a_filter_that_cannot_be_read_names_the_columns(
 )
 def test_columns_with_dots_are_put_into_backticks_outside_of_text(where: str, asked: str) -> None:
     assert quoted(where, ["value", "config.lr", "config.lr_max", "config.model/width"]) == asked
+
+
+def test_a_search_in_which_every_trial_failed_is_no_success_and_goes_on_when_mended(shell: Shell) -> None:
+    ran = shell("launch", "tiny.yaml", "--executor", "inline", "--samples", "3", "--set", "config.bad=true")
+    assert ran.code == 2
+    assert "no trial ended well: 3 of 3 failed. The first error: RuntimeError: bad" in ran.words
+    advice = "mend the trainable, then try new trials: raysearch resume runs/tiny --samples +3"
+    assert f"next {advice} --executor inline" in ran.words
+    assert "raysearch best" not in ran.out
+    again = shell("resume", "runs/tiny", "--executor", "inline")
+    assert (again.code, advice in again.words) == (2, True)
+    assert shell("resume", "runs/tiny", "--executor", "inline", "--json").code == 2
+    mended = shell(
+        "resume", "runs/tiny", "--executor", "inline", "--samples", "+3", "--set", "config.bad=false"
+    )
+    assert (mended.code, "next raysearch best runs/tiny" in mended.words) == (0, True)
 
 
 @contextlib.contextmanager

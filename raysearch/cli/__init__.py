@@ -1,6 +1,7 @@
 """The command line: `raysearch launch SPEC`, `resume`, `status`, `best`, `export`, `trials`, and lists.
 
-Exit codes: 0 good, 2 something that the user can mend (one message, no traceback), 75 paused (as sysexits'
+Exit codes: 0 good, 2 something that the user can mend (one message, no traceback; also a search in which
+no trial ended well), 75 paused (as sysexits'
 EX_TEMPFAIL: to be gone on with), 130 interrupted or stopped. Here only typer is imported; numpy, pandas
 and Ray come with the command that needs them.
 """

@@ -152,7 +152,9 @@ def show_end(out: Console, results: Results, ending: str, flags: Sequence[str], 
     rows = {"run": f"{run} ({ending})" if ending else run}
     if spent:
         rows["spent"] = spent
-    if ending == "complete":
+    if ending == "complete" and winner is None:
+        rows["next"] = _after_failure(results, run, flags)
+    elif ending == "complete":
         rows["next"] = command("best", run)
         rows[""] = _larger(results, run, flags)
     else:
@@ -167,6 +169,23 @@ def _larger(results: Results, run: str, flags: Sequence[str]) -> str:
     if "samples" in strategy:
         return command("resume", run, "--samples", f"+{strategy['samples']}", *flags)
     return command("lineage", run)
+
+
+def _after_failure(results: Results, run: str, flags: Sequence[str]) -> str:
+    """What to do with a complete run in which nothing ended well; what has failed is not tried again."""
+    strategy = results.spec.get("strategy", {})
+    if "samples" in strategy:
+        more = command("resume", run, "--samples", f"+{strategy['samples']}", *flags)
+        return f"mend the trainable, then try new trials: {more}"
+    return "mend the trainable, then launch it again under another name (--name)"
+
+
+def has_winner(results: Results) -> bool:
+    """Whether any trial ended well."""
+    try:
+        return bool(results.best)
+    except RunError:
+        return False
 
 
 def show_best(out: Console, results: Results, winner: Best) -> None:

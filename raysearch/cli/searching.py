@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from raysearch.spec import SearchSpec
     from raysearch.wording import About
 
+NOTHING_FOUND = 2  # complete, and no trial ended well
 INTERRUPTED = 130
 PAUSED = 75
 BUDGETS = ("hours", "gpu_hours", "cpu_hours", "money")
@@ -267,16 +268,18 @@ def is_complete(root: Path) -> bool:
 
 
 def _say_complete(root: Path, how: How, as_json: bool) -> None:
-    from raysearch.cli.reading import show_end, summary
+    from raysearch.cli.reading import has_winner, show_end, summary
     from raysearch.results import load
 
     results = load(root)
     if as_json:
         print_json(summary(results, "complete"))
-        return
-    out = console()
-    out.print("The run is complete: there is nothing left to do. Make it larger to go on.\n")
-    show_end(out, results, "complete", _flags(how))
+    else:
+        out = console()
+        out.print("The run is complete: there is nothing left to do. Make it larger to go on.\n")
+        show_end(out, results, "complete", _flags(how))
+    if not has_winner(results):
+        raise typer.Exit(NOTHING_FOUND)
 
 
 def _say_unfit(found: Sequence[tuple[int, str]]) -> None:
@@ -296,7 +299,7 @@ def _say_unfit(found: Sequence[tuple[int, str]]) -> None:
 
 def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool) -> None:
     """Runs the search; says at its end what came of it and what can be done next."""
-    from raysearch.cli.reading import show_end, summary
+    from raysearch.cli.reading import has_winner, show_end, summary
 
     results, ending = follow(root, spec, how, start, as_json)
     from raysearch.session import spent_on
@@ -311,6 +314,8 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
         raise typer.Exit(PAUSED)
     if ending.startswith("stopped"):
         raise typer.Exit(INTERRUPTED)
+    if ending == "complete" and not has_winner(results):
+        raise typer.Exit(NOTHING_FOUND)
 
 
 def follow(
