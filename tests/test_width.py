@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
+from raysearch.fused import stopwatch
 from raysearch.fused.width import ALL, FEW, MEASURED, STRETCH, Width
 
 
@@ -109,3 +111,28 @@ def test_where_memory_ran_out_it_stays_at_what_fits() -> None:
     width = Width(limit=256)
     width.ran_out(96)
     assert (width.limit, width.step, width.settled, width.stretch(96)) == (96, 96, True, 0)
+
+
+def test_where_steps_are_only_queued_what_all_of_them_took_is_shared_among_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = iter((0.0, 0.001, 0.002, 0.003, 9.0)).__next__
+    waited: list[torch.device] = []
+    monkeypatch.setattr(stopwatch.time, "perf_counter", now)
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    watch = stopwatch.Stopwatch(torch.device("cuda", 0))
+    for whole in (True, True, False):
+        watch.step(whole)
+    assert watch.seconds() == 3.0
+    assert waited == [torch.device("cuda", 0)] * 2
+
+
+def test_where_steps_are_done_when_they_return_the_quickest_whole_one_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = iter((0.0, 5.0, 7.0, 8.0)).__next__
+    monkeypatch.setattr(stopwatch.time, "perf_counter", now)
+    watch = stopwatch.Stopwatch(torch.device("cpu"))
+    for whole in (True, True, False):
+        watch.step(whole)
+    assert watch.seconds() == 2.0
