@@ -177,7 +177,8 @@ def make_plan(learner: Describes, members: Sequence[Member], data: Data, device:
     size = members[0].batch_size
     steps = steps_of(learner, size, data.train_size)
     count = min(data.train_size, steps * size) if learner.steps is None else steps * size
-    numbers = np.stack([randomness.order(m.seed, m.at, data.train_size, count) for m in members])
+    orders = [randomness.order(m.seed, m.at, data.train_size, count) for m in members]
+    numbers = np.stack(orders, dtype=np.int32, casting="same_kind")  # 0.8 GB for 4096 models, 50,000 each
     before = np.array([m.at * steps for m in members], dtype=np.int64)
     all_steps = before[None, :] + np.arange(steps, dtype=np.int64)[:, None]
     keys = randomness.keys(np.array([m.seed for m in members], dtype=np.int64), all_steps)
