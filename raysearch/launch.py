@@ -52,7 +52,7 @@ class How:
         local: start a cluster for this search alone, whatever else runs here.
         checks: have a short look at the cluster first (`raysearch doctor` is the long one).
         callbacks: Ray Tune callbacks for the experiment of workers.
-        on_status: gets a snapshot (Search.status) about twice a second.
+        on_status: gets a snapshot (Search.status) about twice a second. Without it, each new warning is said.
         say: gets a line where there is one to say of W&B.
     """
 
@@ -61,8 +61,22 @@ class How:
     local: bool = False
     checks: bool = True
     callbacks: Sequence[Any] = ()
-    on_status: OnStatus = lambda status: None
+    on_status: OnStatus | None = None
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+
+    def listener(self) -> OnStatus:
+        """Whom to tell how the search stands."""
+        if self.on_status is not None:
+            return self.on_status
+        said: set[str] = set()
+
+        def say_new(status: dict[str, Any]) -> None:
+            for text in status.get("warnings", ()):
+                if text not in said:
+                    said.add(text)
+                    self.say(f"warning: {text}")
+
+        return say_new
 
 
 def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Results:
@@ -429,7 +443,7 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
     try:
         with limited_threads(max(1, int(spec.workers.cpu))):
             run_inline(
-                session.search, job, session.checkpoints, how.on_status, lambda: session.look(time.time())
+                session.search, job, session.checkpoints, how.listener(), lambda: session.look(time.time())
             )
     finally:
         session.close(time.time())
@@ -459,7 +473,7 @@ def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, A
             growth=growth,
             held=tuple(share.held() for share in fleet.shares),
         )
-        return run_tune(setup, job, fleet, head, how.on_status, list(how.callbacks))
+        return run_tune(setup, job, fleet, head, how.listener(), list(how.callbacks))
 
 
 def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:
