@@ -444,3 +444,19 @@ def test_an_attribute_that_cannot_be_is_told_where_the_class_is_made(
 ) -> None:
     with pytest.raises(TrainableError, match=text):
         type("Wrong", (learners.Perceptron,), {name: value})
+
+
+class Taking(learners.Perceptron):
+    """Takes what is its own out of the configuration."""
+
+    def model(self, config: Any) -> nn.Module:
+        return super().model(config.pop("net") | {"dropout": 0.0})
+
+
+def test_a_model_may_change_the_configuration_that_it_is_made_from() -> None:
+    config = {"net": {"hidden": 5}, "lr": 0.01, "batch_size": 16}
+    one = Taking(config=config)
+    one.train()
+    one.reset({**config, "lr": 0.02})
+    assert math.isfinite(one.train()["val_loss"])
+    assert one.config["net"] == {"hidden": 5}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from raysearch import values
 from raysearch.errors import TrainableError
 from raysearch.fused.batches import Data, chosen, mapped
 from raysearch.fused.functions import Replacing
@@ -38,7 +39,7 @@ def fresh(learner: Describes, config: Config, seed: int) -> nn.Module:
         TrainableError: `model` returned something else, or a model that has nothing to train.
     """
     with _seeded(seed):
-        model = learner.model(config)
+        model = learner.model(values.fresh(dict(config)))  # its own, also where it takes entries out
     if not isinstance(model, nn.Module):
         raise TrainableError(f"model returned a {type(model).__name__}: it must be a torch.nn.Module")
     if not any(p.requires_grad for p in model.parameters()):
