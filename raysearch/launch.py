@@ -6,13 +6,14 @@ that ended, died or is to be made larger. All three end in `_go_on`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +32,7 @@ from raysearch.spec import SearchSpec, default_name, load_spec, make_spec
 from raysearch.standings import FINALS
 from raysearch.stores import Address, is_address, open_store, parse_address
 from raysearch.tree import Config
+from raysearch.winding import BY_SIGNAL
 
 if TYPE_CHECKING:
     from raysearch.adoption import Adoption
@@ -53,7 +55,9 @@ class How:
         checks: have a short look at the cluster first (`raysearch doctor` is the long one).
         callbacks: Ray Tune callbacks for the experiment of workers.
         on_status: gets a snapshot (Search.status) about twice a second. Without it, each new warning is said.
-        say: gets a line where there is one to say of W&B.
+        say: gets a line where there is one to say: of W&B, or how to go on after an interrupt.
+        returns_when_stopped: after Ctrl-C or SIGTERM, return the results of what there is. Else
+            KeyboardInterrupt is raised when the search has stopped cleanly, and how to go on is said.
     """
 
     executor: Executor = "tune"
@@ -63,6 +67,7 @@ class How:
     callbacks: Sequence[Any] = ()
     on_status: OnStatus | None = None
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+    returns_when_stopped: bool = False
 
     def listener(self) -> OnStatus:
         """Whom to tell how the search stands."""
@@ -93,6 +98,7 @@ def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Res
     Raises:
         SpecError: a field is wrong; nothing has been started.
         RunError: a run of that name exists, or the search ended with an error.
+        KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly; at once at a second one.
     """
     how_names = {field.name for field in dataclasses.fields(How)} - {"executor"}
     how = How(executor, **{name: fields.pop(name) for name in how_names & fields.keys()})
@@ -118,6 +124,7 @@ def launch(
     Raises:
         SpecError: the spec does not fit its trainable, or the checkpoint does not fit the spec.
         RunError: a run of that name exists, its folder cannot be written, or it ended with an error.
+        KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly; at once at a second one.
     """
     from raysearch.adoption import make_adoption
     from raysearch.executors.loading import ship
@@ -160,6 +167,7 @@ def resume(
         RunError: there is no such run, or it ended with an error.
         TrainableError: the trainable cannot be found by the name in the spec; give it.
         JournalError: another process is running it.
+        KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly; at once at a second one.
     """
     from raysearch.executors.loading import ship
 
@@ -415,12 +423,33 @@ def _go_on(
         grace_s=spec.workers.grace_s,
     )
     run = _run_inline if how.executor == "inline" else _run_tune
-    with sinking(root.absolute(), spec.sinks, how.say), tracked(root.absolute(), spec.wandb, how.say):
+    with (
+        _interruptible(job.address or setup.run, how),
+        sinking(root.absolute(), spec.sinks, how.say),
+        tracked(root.absolute(), spec.wandb, how.say),
+    ):
         last = run(setup, job, spec, how)
+        if last["ending"].startswith(BY_SIGNAL) and not how.returns_when_stopped:
+            raise KeyboardInterrupt(last["ending"])
     if last["failed"]:
         raise RunError(last["failed"])
     moved = root.absolute() != Path(setup.run)  # the trainable changed the working directory
     return _results(setup.run if moved else root, spec.storage_timeout_s)
+
+
+@contextlib.contextmanager
+def _interruptible(run: str, how: How) -> Iterator[None]:
+    """Says how to go on with an interrupted run, unless who started it does."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not how.returns_when_stopped:
+            again = ', raysearch.How("inline")' if how.executor == "inline" else ""
+            how.say(
+                "interrupted: every acknowledged outcome is kept. "
+                f"Go on with: raysearch.resume({run!r}{again}); what there is: raysearch.load({run!r})"
+            )
+        raise
 
 
 def _results(root: str | os.PathLike[str], patience_s: float) -> Results:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 PAUSED = "paused"
 STOPPED = "stopped"
+BY_SIGNAL = "stopped by"  # Ctrl-C or SIGTERM, which stands behind it
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import functools
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -286,3 +288,37 @@ def test_numbers_and_text_of_classes_of_their_own_are_stored_plainly(storage: Pa
         float,
         str,
     }
+
+
+# ---- Ctrl-C
+
+
+@pytest.mark.parametrize("executor", ["inline", "tune"])
+def test_ctrl_c_stops_cleanly_raises_and_says_how_to_go_on(
+    storage: Path, executor: Any, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if executor == "tune":
+        request.getfixturevalue("ray_cluster")
+
+    def interrupt(status: dict[str, Any]) -> None:
+        if status["trials"] and not status["ending"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    strategy = recipe(100_000, max_iterations=9)
+    options = {"executor": executor, "strategy": strategy, "workers": 1, "wandb": "off"}
+    with pytest.raises(KeyboardInterrupt):
+        search(storage, on_status=interrupt, **options)
+    run = storage / "run"
+    said = capsys.readouterr().err
+    assert f"Go on with: raysearch.resume('{run}'" in said
+    assert ('raysearch.How("inline")' in said) == (executor == "inline")
+    kept = len(raysearch.load(run).trials())
+    assert kept
+
+    def stop(status: dict[str, Any]) -> None:
+        if status["trials"] > kept and not status["ending"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        raysearch.resume(run, raysearch.How(executor, on_status=stop))
+    assert len(raysearch.load(run).trials()) > kept

@@ -329,7 +329,7 @@ def follow(
     flags = _flags(how)
     try:
         with display:
-            results = start(dataclasses.replace(how, on_status=display))
+            results = start(dataclasses.replace(how, on_status=display, returns_when_stopped=True))
     except KeyboardInterrupt:
         count = f" ({display.last['trials']:,} trials)" if display.last else ""
         out.print(

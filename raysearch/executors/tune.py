@@ -46,6 +46,7 @@ from raysearch.paths import RunPaths
 from raysearch.session import Setup
 from raysearch.stored import checkpoints_of
 from raysearch.tree import segment_name
+from raysearch.winding import BY_SIGNAL
 
 if TYPE_CHECKING:
     from raysearch.executors.fused import FusedLoop
@@ -284,7 +285,7 @@ def run_tune(
         with (
             environment(**TUNE_ENVIRONMENT),
             _logged(RunPaths(setup.run).logs / "tune.log"),
-            _interrupts(lambda why: coordinator.stop.remote(f"stopped by {why}")),
+            _interrupts(lambda why: coordinator.stop.remote(f"{BY_SIGNAL} {why}")),
         ):
             fit.start()
             staff = functools.partial(_staff, coordinator, fleet, roster, neighbours, pulse)
