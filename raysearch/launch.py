@@ -31,6 +31,7 @@ from raysearch.space import Space
 from raysearch.spec import SearchSpec, default_name, load_spec, make_spec
 from raysearch.standings import FINALS
 from raysearch.stores import Address, is_address, open_store, parse_address
+from raysearch.strategies.samplers import Source
 from raysearch.tree import Config
 from raysearch.winding import BY_SIGNAL
 
@@ -324,9 +325,11 @@ def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
             f"strategy {spec.strategy.name} trains models on from their checkpoints, and "
             f"{trainable.__name__} writes none: implement save_checkpoint and load_checkpoint"
         )
-    spec.strategy.start(
+    strategy = spec.strategy.start(
         spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
     )
+    if isinstance(getattr(spec.strategy, "sampler", None), Source):  # each search binds one of its own
+        strategy.ask(1)
 
 
 def _check_sinks(spec: SearchSpec) -> None:

@@ -38,25 +38,38 @@ class Source:
 
 
 def from_ray_searcher(searcher: Any) -> Source:
-    """A `ray.tune.search.Searcher` that was given no space of its own.
+    """A source of configurations out of a `ray.tune.search.Searcher` that was given no space of its own.
+
+    For a search that can be repeated give it a seed (`OptunaSearch(seed=1)`): it does not get the search's.
 
     Raises:
-        SpecError: if it has no `suggest`, or a space already.
+        SpecError: if it is a class, or has no `suggest`; a search raises it where it has a space already.
     """
+    _check_instance(searcher, "from_ray_searcher")
     if not callable(getattr(searcher, "suggest", None)):
         raise SpecError(f"{searcher!r} is no Ray Tune Searcher: it has no method suggest")
     return Source("ray", searcher)
 
 
 def from_optuna(sampler: Any) -> Source:
-    """An `optuna.samplers.BaseSampler`.
+    """A source of configurations out of an `optuna.samplers.BaseSampler`.
+
+    For a search that can be repeated give it a seed (`TPESampler(seed=1)`): it does not get the search's.
+    One that comes to an end, such as a `GridSampler`, ends the search with the trials that it had; in a
+    search that is resumed it begins again.
 
     Raises:
-        SpecError: if it is none.
+        SpecError: if it is a class, or no sampler.
     """
+    _check_instance(sampler, "from_optuna")
     if not callable(getattr(sampler, "sample_relative", None)):
         raise SpecError(f"{sampler!r} is no Optuna sampler: it has no method sample_relative")
     return Source("optuna", sampler)
+
+
+def _check_instance(given: Any, function: str) -> None:
+    if isinstance(given, type):
+        raise SpecError(f"{given.__name__} is a class; give an object: {function}({given.__name__}(...))")
 
 
 class RaySearcher:
@@ -126,12 +139,21 @@ class OptunaSampler:
         self._distributions = to_optuna(space)
         self._study = optuna.create_study(sampler=sampler, direction="minimize")
         self._open: dict[int, int] = {}  # trials asked for and not yet told, by their numbers there
+        self._is_over = False
+        self._study.stop = (
+            self._end
+        )  # a sampler's word for having no more; Optuna's own loop is not used here
 
-    def propose(self, trial: int) -> Config:
-        """What the sampler suggests."""
+    def _end(self) -> None:
+        self._is_over = True
+
+    def propose(self, trial: int) -> Config | None:
+        """What the sampler suggests; None if it has no more."""
         import optuna
 
         for _ in range(ATTEMPTS):
+            if self._is_over:
+                return None
             asked = self._study.ask(self._distributions)
             config = optuna_to_config(self._space, asked.params)
             if self._space.satisfies(config):

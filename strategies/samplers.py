@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from raysearch.errors import SpecError, unknown
+from raysearch.errors import RaysearchError, RunError, SpecError, unknown
 from raysearch.space import Space
 from raysearch.tree import Config
 
@@ -79,6 +79,55 @@ def uniform(space: Space, seed: int) -> Sequence:
     return Sequence(space, seed, space.random_units)
 
 
+class Guarded:
+    """A sampler that is not ours: what it raises becomes a RunError that names it."""
+
+    def __init__(self, sampler: Sampler, name: str) -> None:
+        self._sampler = sampler
+        self._name = name
+
+    def propose(self, trial: int) -> Config | None:
+        """What the sampler proposes."""
+        try:
+            return self._sampler.propose(trial)
+        except RaysearchError:
+            raise
+        except Exception as error:
+            raise RunError(f"sampler {self._name} failed, asked for trial {trial}: {_said(error)}") from error
+
+    def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
+        """Passes it on."""
+        try:
+            self._sampler.observe(trial, config, iteration, score)
+        except RaysearchError:
+            raise
+        except Exception as error:
+            raise RunError(
+                f"sampler {self._name} failed, told of trial {trial} at iteration {iteration}: {_said(error)}"
+            ) from error
+
+
+def name_of(sampler: object) -> str:
+    """What a sampler is called: its name, or the class of what it is or wraps."""
+    if isinstance(sampler, str):
+        return sampler
+    inner = getattr(sampler, "sampler", sampler) if isinstance(sampler, Source) else sampler
+    return type(inner).__name__
+
+
+def _bound(source: Source, space: Space, seed: int, iterations: int) -> Sampler:
+    try:
+        return source.bind(space, seed, iterations)
+    except RaysearchError:
+        raise
+    except Exception as error:
+        raise SpecError(f"sampler {name_of(source)} cannot be used for this space: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> Sampler:
     """The sampler that a recipe names, or the object itself if it is one.
 
@@ -86,8 +135,11 @@ def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> S
     one of its own.
 
     Raises:
-        SpecError: for an unknown name, or an object without `propose` and `observe`.
+        SpecError: for an unknown name, an object without `propose` and `observe`, and one that fails to be
+            bound to the space.
     """
+    if isinstance(sampler, type):
+        raise SpecError(f"sampler = {sampler.__name__} is a class; give an object: {sampler.__name__}(...)")
     if isinstance(sampler, str):
         if sampler not in NAMES:
             raise SpecError(unknown("sampler", sampler, NAMES))
@@ -96,9 +148,9 @@ def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> S
 
             return ModelSampler(space, seed, iterations)
         return sobol(space, seed) if sampler == "sobol" else uniform(space, seed)
-    bound = sampler.bind(space, seed, iterations) if isinstance(sampler, Source) else sampler
+    bound = _bound(sampler, space, seed, iterations) if isinstance(sampler, Source) else sampler
     if isinstance(bound, Sampler):
-        return bound
+        return Guarded(bound, name_of(sampler))
     raise SpecError(
         f"sampler = {sampler!r} is neither {', '.join(NAMES)} nor an object with propose and observe; wrap "
         "an Optuna sampler in raysearch.sources.from_optuna, a Ray Tune Searcher in from_ray_searcher"

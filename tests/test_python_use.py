@@ -18,10 +18,11 @@ import trainables
 from ray import tune
 
 import raysearch
-from raysearch.errors import SpecError, TrainableError
+from raysearch.errors import RunError, SpecError, TrainableError
 from raysearch.journal import read_outcomes
 from raysearch.launch import launch, more_samples
 from raysearch.retesting import retest_spec
+from raysearch.sources import from_optuna
 from raysearch.spec import load_spec
 from raysearch.values import fresh
 
@@ -322,3 +323,38 @@ def test_ctrl_c_stops_cleanly_raises_and_says_how_to_go_on(
     with pytest.raises(KeyboardInterrupt):
         raysearch.resume(run, raysearch.How(executor, on_status=stop))
     assert len(raysearch.load(run).trials()) > kept
+
+
+# ---- samplers of other libraries
+
+
+def test_a_sampler_that_does_not_fit_the_space_is_said_before_the_run_exists(storage: Path) -> None:
+    import optuna
+
+    sampler = from_optuna(optuna.samplers.GridSampler({"other": [1, 2]}))
+    with pytest.raises(RunError, match=r"sampler GridSampler failed, asked for trial 0: ValueError: .*rate"):
+        search(storage, strategy=recipe(sampler=sampler))
+    assert not any(storage.iterdir())
+
+
+def tired() -> Any:
+    class Tired:  # not to be imported: it goes to the coordinator with its code
+        def propose(self, trial: int) -> dict[str, Any]:
+            if trial == 4:
+                raise ValueError("tired")
+            return {"rate": 1 / (trial + 2)}
+
+        def observe(self, trial: int, config: Any, iteration: int, score: float) -> None: ...
+
+    return Tired()
+
+
+@pytest.mark.parametrize("executor", ["inline", "tune"])
+def test_a_sampler_that_fails_midway_ends_the_search_in_words(
+    storage: Path, executor: Any, request: pytest.FixtureRequest
+) -> None:
+    if executor == "tune":
+        request.getfixturevalue("ray_cluster")
+    with pytest.raises(RunError, match=r"^sampler Tired failed, asked for trial 4: ValueError: tired$"):
+        search(storage, strategy=recipe(9, sampler=tired()), executor=executor, workers=1)
+    assert len(raysearch.load(storage / "run").trials())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from raysearch.errors import SpecError
+from raysearch.errors import RunError, SpecError
 from raysearch.sources import from_optuna, from_ray_searcher
 from raysearch.space import Space
 from raysearch.strategies import model
@@ -212,7 +212,7 @@ def test_the_model_holds_a_bounded_number_of_scores(monkeypatch: pytest.MonkeyPa
 # ---- other libraries
 
 
-def search(sampler: Any, samples: int = 30) -> list[Outcome]:
+def search(sampler: Any, samples: int = 30, replayed_too: bool = True) -> list[Outcome]:
     recipe = Caviar(samples=samples, max_iterations=9, sampler=sampler, finish=None)
     strategy = recipe.start(SPACE, metric="loss", mode="min", seed=1)
     told = []
@@ -223,10 +223,11 @@ def search(sampler: Any, samples: int = 30) -> list[Outcome]:
             curve = curve if s.trial % 5 else [math.nan] * len(curve)
             told.append(Outcome(s, status, {"loss": curve}))
             strategy.tell(told[-1])
-    replayed = recipe.start(SPACE, metric="loss", mode="min", seed=1)
-    for outcome in told:
-        replayed.tell(outcome)
-    assert replayed.finished
+    if replayed_too:
+        replayed = recipe.start(SPACE, metric="loss", mode="min", seed=1)
+        for outcome in told:
+            replayed.tell(outcome)
+        assert replayed.finished
     return told
 
 
@@ -264,6 +265,59 @@ def test_what_is_no_searcher_or_sampler_is_refused() -> None:
         from_ray_searcher(7)
     with pytest.raises(SpecError, match="no Optuna sampler"):
         from_optuna("tpe")
+
+
+def test_classes_in_place_of_objects_are_refused() -> None:
+    import optuna
+    from ray.tune.search.optuna import OptunaSearch
+
+    with pytest.raises(SpecError, match=r"TPESampler is a class; give an object: from_optuna\(TPESampler"):
+        from_optuna(optuna.samplers.TPESampler)
+    with pytest.raises(SpecError, match=r"OptunaSearch is a class.*from_ray_searcher\(OptunaSearch"):
+        from_ray_searcher(OptunaSearch)
+    with pytest.raises(SpecError, match=r"Failing is a class; give an object: Failing"):
+        search(Failing)
+
+
+def test_a_grid_that_has_no_more_points_ends_the_search() -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    grid = {"lr": [0.001, 0.1], "layers": [1, 2], "optimizer": ["sgd", "lion"], "beta2": [0.95]}
+    told = search(from_optuna(optuna.samplers.GridSampler(grid, seed=1)), replayed_too=False)
+    first = [o.segment.config for o in told if o.segment.start == 0]
+    assert len({str(sorted(config.items())) for config in first}) == 8
+    assert len(first) < 30
+
+
+class Failing:
+    """Raises when it is asked for trial 3, or told of it."""
+
+    def __init__(self, where: str = "propose") -> None:
+        self.where = where
+
+    def propose(self, trial: int) -> Config:
+        if trial == 3 and self.where == "propose":
+            raise KeyError("third")
+        return SPACE.sample(0, trial)
+
+    def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
+        if trial == 3:
+            raise ValueError("no score")
+
+
+class Unbound:
+    def bind(self, space: Space, seed: int, iterations: int) -> Sampler:
+        raise TypeError("not this space")
+
+
+def test_a_sampler_that_fails_is_named_with_its_words() -> None:
+    with pytest.raises(RunError, match="sampler Failing failed, asked for trial 3: KeyError: 'third'"):
+        search(Failing())
+    with pytest.raises(RunError, match="told of trial 3 at iteration 1: ValueError: no score"):
+        search(Failing("observe"))
+    with pytest.raises(SpecError, match="Unbound cannot be used for this space: TypeError: not this space"):
+        search(Unbound())
 
 
 @pytest.mark.parametrize(

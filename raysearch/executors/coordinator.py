@@ -316,6 +316,8 @@ class Coordinator:
     def _record(self, outcomes: list[Outcome]) -> None:
         try:
             self._search.record(outcomes)
+        except RaysearchError as error:
+            self._search.fail(str(error))
         except Exception as error:  # noqa: BLE001  (a strategy or sampler that is not ours may raise anything)
             self._search.fail(f"the strategy raised {type(error).__name__}: {error}")
 
