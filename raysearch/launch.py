@@ -31,7 +31,9 @@ from raysearch.space import Space
 from raysearch.spec import SearchSpec, default_name, load_spec, make_spec
 from raysearch.standings import FINALS
 from raysearch.stores import Address, is_address, open_store, parse_address
-from raysearch.strategies.samplers import Source
+from raysearch.strategies import registry
+from raysearch.strategies.base import Recipe
+from raysearch.strategies.samplers import Source, is_of_object, name_of
 from raysearch.tree import Config
 from raysearch.winding import BY_SIGNAL
 
@@ -134,6 +136,9 @@ def launch(
     how = how or How()
     _check_executor(how)
     spec = _informed(_resolved(_planned(spec, how), trainable))
+    if said := _objects_in(spec):
+        how.say(said)
+        spec = dataclasses.replace(spec, notes=(*spec.notes, said))
     shipped = ship(trainable)
     _check_strategy(spec, trainable)
     _check_sinks(spec)
@@ -154,6 +159,7 @@ def resume(
     how: How | None = None,
     *,
     trainable: Any = None,
+    strategy: Recipe | None = None,
     edits: Callable[[SearchSpec], SearchSpec] | None = None,
 ) -> Results:
     """Goes on with a run, whatever ended it: every acknowledged outcome counts, what was lost is grown again.
@@ -161,6 +167,8 @@ def resume(
     Args:
         trainable: needed where the spec cannot name it: a lambda, a `functools.partial`, what a function or
             `tune.with_parameters` made, and what another process's notebook defined.
+        strategy: needed where the spec holds only its name: a recipe of your own, or one whose sampler is an
+            object. Its settings take the place of the run's.
         edits: makes the changed spec: more samples, a longer horizon, another space. Old outcomes that
             fit the new space count; `unfit` says which do not.
 
@@ -173,19 +181,22 @@ def resume(
     from raysearch.executors.loading import ship
 
     root = existing_run(run)
-    old = load_spec(RunPaths(root).spec)
+    said = Results(root).spec
+    old = _spec_of(root, said, strategy)
     spec = edits(old) if edits is not None else old
     loaded = _load(spec if trainable is None else dataclasses.replace(spec, trainable=trainable))
     spec = _resolved(spec, loaded)
     how = how or How()
     _check_executor(how)
     shipped = ship(loaded)
-    _check_edit(old, spec)
+    _check_edit(old, spec, said)
+    _check_strategy(spec, loaded)
     with driving(root) as began:
         open_journal(RunPaths(root)).close()
         found = fingerprint(spec, loaded)
-        if spec.to_yaml() != old.to_yaml():
-            _note_edit(root, old, spec)
+        before = old.to_yaml() if strategy is None else RunPaths(root).spec.read_text(encoding="utf-8")
+        if spec.to_yaml() != before:
+            _note_edit(root, before, spec)
         return _go_on(root, spec, shipped, how, found, began)
 
 
@@ -273,6 +284,38 @@ def _name_of(trainable: Any) -> str:
     return f"{default_name(trainable)}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
+def _spec_of(root: Path, said: Mapping[str, Any], strategy: Recipe | None) -> SearchSpec:
+    """The spec of a run, with `strategy` in place of the name that it holds, if that is given."""
+    file = RunPaths(root).spec
+    if strategy is not None:
+        return load_spec(file, {"strategy": strategy})
+    name = str(_form(said).get("name"))
+    if is_of_object(name):
+        raise SpecError(
+            f"{shown(root)}: its strategy was an object of class {name}, and its settings are all that "
+            "spec.yaml holds of it; give it again: raysearch.resume(run, strategy=...)"
+        )
+    return load_spec(file)
+
+
+def _form(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The strategy as spec.yaml writes it."""
+    form = said.get("strategy")
+    return form if isinstance(form, Mapping) else {"name": form}
+
+
+def _objects_in(spec: SearchSpec) -> str:
+    """What of the strategy spec.yaml cannot hold, to be said at the start; empty where it holds all."""
+    sampler = getattr(spec.strategy, "sampler", "")
+    if not registry.is_named(spec.strategy):
+        what = f"{type(spec.strategy).__name__} is not registered under its name"
+    elif not isinstance(sampler, str):
+        what = f"sampler {name_of(sampler)} is an object"
+    else:
+        return ""
+    return f"strategy: {what}, so that a resume needs it again: raysearch.resume(run, strategy=...)"
+
+
 def _load(spec: SearchSpec) -> Any:
     from raysearch.executors.loading import load_trainable
 
@@ -345,8 +388,12 @@ def _check_sinks(spec: SearchSpec) -> None:
             find(name)
 
 
-def _check_edit(old: SearchSpec, new: SearchSpec) -> None:
-    """Raises SpecError for changes under which old outcomes would mean something else."""
+def _check_edit(old: SearchSpec, new: SearchSpec, said: Mapping[str, Any]) -> None:
+    """Raises SpecError for changes under which old outcomes would mean something else.
+
+    Args:
+        said: what spec.yaml says; in `old` the strategy may have been replaced already.
+    """
     for field in ("metric", "mode"):
         before, after = getattr(old, field), getattr(new, field)
         if before != after:
@@ -354,9 +401,10 @@ def _check_edit(old: SearchSpec, new: SearchSpec) -> None:
                 f"{field}: the run was searched with {before!r}; {after!r} would turn its outcomes into "
                 "something else. Start a new run for that"
             )
+    was, now = _form(said), new.to_dict()["strategy"]
     for field in ("samples", "max_iterations"):
-        before, after = getattr(old.strategy, field, 0), getattr(new.strategy, field, 0)
-        if type(old.strategy) is type(new.strategy) and after < before:
+        before, after = was.get(field) or 0, now.get(field) or 0
+        if was.get("name") == now["name"] and after < before:
             raise SpecError(f"strategy.{field}: {after} is less than the {before} that the run has")
     if new.space != old.space and not set(old.space.free) & set(new.space.free):
         raise SpecError(
@@ -391,9 +439,9 @@ def _create(root: Path, spec: SearchSpec, adoption: Adoption | None) -> None:
         ) from error
 
 
-def _note_edit(root: Path, old: SearchSpec, new: SearchSpec) -> None:
+def _note_edit(root: Path, before: str, new: SearchSpec) -> None:
     with open_journal(RunPaths(root)) as journal:
-        journal.append_event("edit", {"before": old.to_yaml(), "after": new.to_yaml()}, time.time())
+        journal.append_event("edit", {"before": before, "after": new.to_yaml()}, time.time())
     _write_spec(RunPaths(root), new.to_yaml())
 
 

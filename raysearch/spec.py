@@ -27,6 +27,7 @@ from raysearch.notation import PlacedError, placed
 from raysearch.settings import READERS
 from raysearch.space import Space
 from raysearch.strategies.base import Recipe
+from raysearch.strategies.samplers import Source
 from raysearch.tree import Mode
 from raysearch.values import plain, show
 from raysearch.workers import Workers
@@ -129,7 +130,7 @@ class SearchSpec:
                 self.space.sample(self.seed, 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values; a trainable or sampler that is an object becomes its name."""
+        """All fields as plain values; a trainable, strategy or sampler that is an object becomes its name."""
         return {
             "name": self.name,
             "trainable": trainable_name(self.trainable),
@@ -335,7 +336,9 @@ def _space(value: Any, constraints: Any, notes: list[str]) -> Space:
 
 
 def _strategy_form(recipe: Recipe) -> dict[str, Any]:
-    form: dict[str, Any] = {"name": recipe.name}
+    from raysearch.strategies import registry
+
+    form: dict[str, Any] = {"name": recipe.name if registry.is_named(recipe) else _qualified(recipe)}
     for f in dataclasses.fields(cast(Any, recipe)):
         if f.init:
             form[f.name] = _plain_or_name(getattr(recipe, f.name))
@@ -343,6 +346,8 @@ def _strategy_form(recipe: Recipe) -> dict[str, Any]:
 
 
 def _plain_or_name(value: Any) -> Any:
+    if isinstance(value, Source):
+        return _qualified(getattr(value, "sampler", value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain_or_name(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
     try:

@@ -25,7 +25,7 @@ from raysearch.space import Space
 from raysearch.strategies.finish import DEFAULT_FINISH, FINALS, Finals, Finish, Podium, finish_setting
 from raysearch.strategies.ledger import Ledger
 from raysearch.strategies.rungs import Rung, rung_levels, value_at
-from raysearch.strategies.samplers import NAMES, Sampler, Source, make_sampler
+from raysearch.strategies.samplers import Sampler, Source, check_name, make_sampler
 from raysearch.strategies.seeds import fresh_seed
 from raysearch.strategies.transfer import Transfer, TransferSampler, transfer_setting
 from raysearch.tree import Config, Mode, Outcome, Segment, Status, ordinal_of, score, segment_id
@@ -72,8 +72,8 @@ class Caviar:
             _whole("min_iterations", self.min_iterations, 1)
         if self.variant not in VARIANTS:
             raise SpecError(unknown("variant", self.variant, VARIANTS))
-        if isinstance(self.sampler, str) and self.sampler not in NAMES:
-            raise SpecError(unknown("sampler", self.sampler, NAMES))
+        if isinstance(self.sampler, str):
+            check_name(self.sampler)
         if self.brackets > len(self.levels):
             raise SpecError(
                 f"brackets = {self.brackets} but there are only {len(self.levels)} rungs: {self.levels}"

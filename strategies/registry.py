@@ -64,6 +64,14 @@ def recipe(name: str, fields: Mapping[str, Any]) -> Recipe:
     return cls(**fields)
 
 
+def is_named(recipe: Recipe) -> bool:
+    """Whether a recipe's name leads back to its class, so that a spec can hold it."""
+    try:
+        return recipe_class(recipe.name) is type(recipe)
+    except SpecError:
+        return False
+
+
 def _installed() -> dict[str, importlib.metadata.EntryPoint]:
     return {e.name: e for e in importlib.metadata.entry_points(group=GROUP)}
 

@@ -115,6 +115,17 @@ def name_of(sampler: object) -> str:
     return type(inner).__name__
 
 
+def check_name(sampler: str) -> None:
+    """Raises SpecError for a text that names no sampler, nor the class of an object that was one."""
+    if sampler not in NAMES and not is_of_object(sampler):
+        raise SpecError(unknown("sampler", sampler, NAMES))
+
+
+def is_of_object(name: str) -> bool:
+    """Whether a name in a spec is the class of an object, `module:Class`, which must be given again."""
+    return ":" in name
+
+
 def _bound(source: Source, space: Space, seed: int, iterations: int) -> Sampler:
     try:
         return source.bind(space, seed, iterations)
@@ -141,8 +152,12 @@ def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> S
     if isinstance(sampler, type):
         raise SpecError(f"sampler = {sampler.__name__} is a class; give an object: {sampler.__name__}(...)")
     if isinstance(sampler, str):
-        if sampler not in NAMES:
-            raise SpecError(unknown("sampler", sampler, NAMES))
+        check_name(sampler)
+        if is_of_object(sampler):
+            raise SpecError(
+                f"sampler {sampler!r} was an object, and its name is all that spec.yaml holds of it; give it "
+                "again: raysearch.resume(run, strategy=Caviar(..., sampler=...))"
+            )
         if sampler == "model":
             from raysearch.strategies.model import ModelSampler  # scipy takes 0.3 s to import
 

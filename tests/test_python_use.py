@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import enum
 import functools
@@ -358,3 +359,55 @@ def test_a_sampler_that_fails_midway_ends_the_search_in_words(
     with pytest.raises(RunError, match=r"^sampler Tired failed, asked for trial 4: ValueError: tired$"):
         search(storage, strategy=recipe(9, sampler=tired()), executor=executor, workers=1)
     assert len(raysearch.load(storage / "run").trials())
+
+
+# ---- strategies that a spec cannot hold
+
+
+@dataclasses.dataclass(frozen=True)
+class Own(raysearch.Caviar):
+    """A strategy that is registered nowhere, under the name of one that is."""
+
+
+def optuna_sampler() -> Any:
+    import optuna
+
+    return from_optuna(optuna.samplers.RandomSampler(seed=1))
+
+
+@pytest.mark.parametrize("kind", ["sampler RandomSampler", "sampler Tired", "Own"])
+def test_a_strategy_that_is_an_object_is_given_again_for_a_resume(
+    storage: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def strategy(samples: int = 3) -> raysearch.Caviar:
+        if kind == "Own":
+            return Own(samples=samples, max_iterations=3, finish=None, sampler="random")
+        return recipe(samples, sampler=optuna_sampler() if "Random" in kind else tired())
+
+    search(storage, strategy=strategy())
+    again = "raysearch.resume(run, strategy=...)"
+    assert f"strategy: {kind} is " in (said := capsys.readouterr().err)
+    assert again in said
+    run, inline = storage / "run", raysearch.How("inline")
+    with pytest.raises(SpecError, match=rf"(?s){kind.split()[-1]}.*was an object|was an object.*Own"):
+        raysearch.resume(run, inline)
+    with pytest.raises(SpecError, match=r"samples: 2 is less than the 3"):
+        raysearch.resume(run, inline, strategy=strategy(2))
+    before = (run / "spec.yaml").read_bytes()
+    assert len(raysearch.resume(run, inline, strategy=strategy()).trials()) == 3
+    assert (run / "spec.yaml").read_bytes() == before
+    assert len(raysearch.resume(run, inline, strategy=strategy(4)).trials()) == 4
+    assert raysearch.load(run).spec["strategy"]["samples"] == 4
+    assert [e.kind for e in raysearch.load(run).events() if e.kind == "edit"] == ["edit"]
+
+
+def test_a_retest_needs_no_sampler_of_the_search(storage: Path) -> None:
+    results = search(storage, strategy=recipe(6, sampler=optuna_sampler()))
+    assert retest_spec(results, day=dt.date(2027, 1, 1), challengers=1).strategy.name == "retest"
+
+
+def test_what_spec_yaml_holds_is_resumed_without_a_word(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search(storage)
+    assert capsys.readouterr().err == ""
