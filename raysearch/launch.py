@@ -107,7 +107,10 @@ def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Res
     how = How(executor, **{name: fields.pop(name) for name in how_names & fields.keys()})
     begin = {name: fields.pop(name) for name in ("from_checkpoint", "at_iteration") if name in fields}
     fields.setdefault("name", _name_of(trainable))
-    return launch(make_spec(trainable=trainable, **fields), how, **begin)
+    spec = make_spec(trainable=trainable, **fields)
+    if not is_address(spec.storage):  # whoever changes the working directory finds the run where it began
+        spec = dataclasses.replace(spec, storage=str(Path(spec.storage).expanduser().absolute()))
+    return launch(spec, how, **begin)
 
 
 def launch(

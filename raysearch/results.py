@@ -82,6 +82,7 @@ class Results:
     metric: str
     mode: Mode
     spec: dict[str, Any] = field(repr=False)
+    _root: Path = field(repr=False, compare=False)  # absolute: it is read later, maybe from another folder
 
     def __init__(
         self, path: str | os.PathLike[str], *, metric: str | None = None, mode: Mode | None = None
@@ -92,7 +93,9 @@ class Results:
         metric, mode = metric or spec.get("metric"), mode or spec.get("mode")
         if metric is None or mode not in ("min", "max"):
             raise RunError(f"{paths.spec}: says metric = {metric!r}, mode = {mode!r}; mode is min or max")
-        for name, value in (("path", Path(path)), ("metric", metric), ("mode", mode), ("spec", spec)):
+        root = Path(path).absolute()
+        fields = {"path": Path(path), "metric": metric, "mode": mode, "spec": spec, "_root": root}
+        for name, value in fields.items():
             object.__setattr__(self, name, value)
 
     # ------------------------------------------------------------------ the winner
@@ -171,7 +174,7 @@ class Results:
 
     def _checkpoint(self, row: int) -> Path | None:
         name = self._segments.table["checkpoint"][row].as_py()
-        checkpoints = checkpoints_of(self.path)
+        checkpoints = checkpoints_of(self._root)
         return checkpoints.path(name) if name is not None and checkpoints.exists(name) else None
 
     def failures(self) -> tuple[int, str]:
@@ -287,7 +290,7 @@ class Results:
 
     def events(self) -> Iterator[Event]:
         """What happened to the run besides outcomes: started, resumed, edited."""
-        return read_events(RunPaths(self.path).journal)
+        return read_events(RunPaths(self._root).journal)
 
     # ------------------------------------------------------------------ figures
 
@@ -330,7 +333,7 @@ class Results:
 
     @cached_property
     def _segments(self) -> Segments:
-        return Segments.read(RunPaths(self.path).journal, self.metric, self.mode)
+        return Segments.read(RunPaths(self._root).journal, self.metric, self.mode)
 
     @cached_property
     def _search_rows(self) -> Integers:

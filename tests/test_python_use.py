@@ -411,3 +411,23 @@ def test_what_spec_yaml_holds_is_resumed_without_a_word(
 ) -> None:
     search(storage)
     assert capsys.readouterr().err == ""
+
+
+# ---- another working directory
+
+
+def test_results_are_found_from_another_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = search(Path("runs"), trainables.Walk)
+    loaded = raysearch.load("runs/run")
+    monkeypatch.chdir("/")
+    assert results.path == tmp_path / "runs" / "run"
+    assert results.spec["storage"] == str(tmp_path / "runs")
+    for one in (results, loaded):
+        assert len(one.trials()) == 3
+        assert one.best.checkpoint is not None
+        assert one.best.checkpoint.is_dir()
+        assert one.plot.progress() is not None
+    assert len(raysearch.resume(results.path, raysearch.How("inline")).trials()) == 3
