@@ -167,7 +167,13 @@ def resume(
 ) -> Results:
     """Goes on with a run, whatever ended it: every acknowledged outcome counts, what was lost is grown again.
 
+    Comes back at the end with the results of the whole run, earlier lives included, as `search` does. A run
+    that is complete and not made larger trains nothing more.
+
     Args:
+        run: its folder, or its address at a store.
+        how: where and how it is run from here on, such as `How("inline")`; None is Ray Tune on the cluster
+            that is found, or started, here. It need not be as before.
         trainable: needed where the spec cannot name it: a lambda, a `functools.partial`, what a function or
             `tune.with_parameters` made, and what another process's notebook defined.
         strategy: needed where the spec holds only its name: a recipe of your own, or one whose sampler is an
@@ -177,6 +183,7 @@ def resume(
 
     Raises:
         RunError: there is no such run, or it ended with an error.
+        SpecError: the strategy must be given, or an edit does not go with the run.
         TrainableError: the trainable cannot be found by the name in the spec; give it.
         JournalError: another process is running it.
         KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly; at once at a second one.

@@ -55,7 +55,9 @@ class Best:
     Attributes:
         value: the metric of this trial in the search, after `iteration` iterations. It was picked for
             being the best, so it is optimistic; `mean` is not.
-        checkpoint: folder of the model as it was then; None if it was not kept.
+        checkpoint: folder of the model as it was then. Where a function saves only now and then: as it was
+            when it saved last, after the iteration that `.raysearch.json` in the folder says. None if it was
+            not kept, or the trainable writes none.
         mean: over fresh seeds, `seeds` of them; None without a finish.
         interval: of the mean, 95%; None with fewer than two seeds.
     """

@@ -6,10 +6,12 @@ import dataclasses
 import datetime as dt
 import enum
 import functools
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -431,3 +433,24 @@ def test_results_are_found_from_another_working_directory(
         assert one.best.checkpoint.is_dir()
         assert one.plot.progress() is not None
     assert len(raysearch.resume(results.path, raysearch.How("inline")).trials()) == 3
+
+
+# ---- checkpoints
+
+
+def seldom(config: dict[str, Any]) -> None:
+    checkpoint = tune.get_checkpoint()
+    begun = int(Path(checkpoint.path, "at").read_text()) if checkpoint else 0
+    for at in range(begun + 1, 4):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "at").write_text(str(at))
+            kept = tune.Checkpoint.from_directory(folder) if at == 2 else None
+            tune.report({"loss": config["rate"] / at}, checkpoint=kept)
+
+
+def test_a_function_that_saves_seldom_has_its_last_save_and_says_of_when(storage: Path) -> None:
+    best = search(storage, seldom, strategy=recipe(min_iterations=3)).best
+    assert best.iteration == 3
+    assert best.checkpoint is not None
+    assert (best.checkpoint / "at").read_text() == "2"
+    assert json.loads((best.checkpoint / ".raysearch.json").read_text())["iteration"] == 2
