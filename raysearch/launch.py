@@ -24,6 +24,7 @@ from raysearch.errors import RunError, SpecError
 from raysearch.fingerprint import fingerprint
 from raysearch.journal import Journal, read_outcomes
 from raysearch.mirror import mirror_at, mirror_of, shown
+from raysearch.notation import PlacedError, below, placed
 from raysearch.paths import RunPaths
 from raysearch.results import Results
 from raysearch.session import Session, Setup, open_journal
@@ -128,7 +129,8 @@ def launch(
         at_iteration: after which iteration it was saved; needed where the checkpoint does not say.
 
     Raises:
-        SpecError: the spec does not fit its trainable, or the checkpoint does not fit the spec.
+        SpecError: the spec does not fit its trainable, its storage cannot be written, or the checkpoint does
+            not fit the spec.
         RunError: a run of that name exists, its folder cannot be written, or it ended with an error.
         KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly; at once at a second one.
     """
@@ -138,13 +140,11 @@ def launch(
     trainable = _load(spec)
     how = how or How()
     _check_executor(how)
-    spec = _informed(_resolved(_planned(spec, how), trainable))
+    spec = _checked(_planned(spec, how), trainable)
     if said := _objects_in(spec):
         how.say(said)
         spec = dataclasses.replace(spec, notes=(*spec.notes, said))
     shipped = ship(trainable)
-    _check_strategy(spec, trainable)
-    _check_sinks(spec)
     adoption = None
     if from_checkpoint is not None:
         adoption = make_adoption(spec, os.fspath(from_checkpoint), at_iteration)
@@ -155,6 +155,18 @@ def launch(
     _create(root, spec, adoption)
     with driving(root) as began:
         return _go_on(root, spec, shipped, how, rests_on, began)
+
+
+def check(spec: SearchSpec) -> SearchSpec:
+    """The spec as it would be launched, if nothing stands against that; starts and writes nothing.
+
+    `strategy: auto` stays, since a short measured run decides it.
+
+    Raises:
+        SpecError: a PlacedError where it can be said at which field.
+        TrainableError: the trainable cannot be imported.
+    """
+    return _checked(spec, _load(spec))
 
 
 def resume(
@@ -368,6 +380,16 @@ def _check_executor(how: How) -> None:
         raise SpecError(f"executor: {how.executor!r} is not one of tune, inline")
 
 
+def _checked(spec: SearchSpec, trainable: Any) -> SearchSpec:
+    if spec.strategy.name != "auto":
+        spec = _informed(_resolved(spec, trainable))
+        _check_strategy(spec, trainable)
+    _check_sinks(spec)
+    _check_files(spec)
+    _check_storage(spec)
+    return spec
+
+
 def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
     """Raises SpecError for what would otherwise show only when the run exists, such as a wrong sampler."""
     from raysearch.executors.loading import can_pause, is_class
@@ -378,11 +400,12 @@ def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
             f"strategy {spec.strategy.name} trains models on from their checkpoints, and "
             f"{trainable.__name__} writes none: implement save_checkpoint and load_checkpoint"
         )
-    strategy = spec.strategy.start(
-        spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
-    )
-    if isinstance(getattr(spec.strategy, "sampler", None), Source):  # each search binds one of its own
-        strategy.ask(1)
+    with placed("strategy"), below("strategy"):
+        strategy = spec.strategy.start(
+            spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
+        )
+        if isinstance(getattr(spec.strategy, "sampler", None), Source):  # each search binds one of its own
+            strategy.ask(1)
 
 
 def _check_sinks(spec: SearchSpec) -> None:
@@ -390,12 +413,33 @@ def _check_sinks(spec: SearchSpec) -> None:
     if spec.wandb:
         from raysearch.tracking.settings import check
 
-        check(spec.wandb)
+        with placed("wandb"):
+            check(spec.wandb)
     if spec.sinks:
         from raysearch.tracking.sinks import find
 
-        for name in spec.sinks:
-            find(name)
+        with placed("sinks"):
+            for name in spec.sinks:
+                find(name)
+
+
+def _check_files(spec: SearchSpec) -> None:
+    for file in spec.fingerprint.get("files", ()):
+        if not Path(file).expanduser().exists():
+            raise PlacedError("fingerprint.files", f"there is no file {file!r}; name files of your data")
+
+
+def _check_storage(spec: SearchSpec) -> None:
+    """Raises PlacedError for a folder that cannot be made or written; a store is only asked for."""
+    if is_address(spec.storage):
+        open_store(parse_address(spec.storage))
+        return
+    at = run_folder(spec).absolute()
+    while not os.path.lexists(at):
+        at = at.parent
+    why = "is no folder" if not at.is_dir() else "may not be written by this user"
+    if not at.is_dir() or not os.access(at, os.W_OK | os.X_OK):
+        raise PlacedError("storage", f"{spec.storage!r} cannot be written: {at} {why}; choose another folder")
 
 
 def _check_edit(old: SearchSpec, new: SearchSpec, said: Mapping[str, Any]) -> None:

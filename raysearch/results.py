@@ -308,7 +308,7 @@ class Results:
         if len(at):
             best, path = int(at[0]), self._path_to(number)
         name = str(self.spec.get("name", self.path.name))
-        lives = Lives.of(read_events(RunPaths(self.path).journal), self._segments.floats("finished_at"))
+        lives = Lives.of(read_events(RunPaths(self._root).journal), self._segments.floats("finished_at"))
         return Digest(
             name=name,
             metric=self.metric,

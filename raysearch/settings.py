@@ -14,7 +14,7 @@ from typing import Any, cast
 from raysearch import quantities
 from raysearch.budget import PRICES, Budget
 from raysearch.errors import SpecError, unknown
-from raysearch.notation import PlacedError, placed
+from raysearch.notation import PlacedError, below, placed
 from raysearch.reserved import RAYS_OWN
 from raysearch.stores import is_address, parse_address
 from raysearch.strategies.base import Recipe
@@ -40,7 +40,8 @@ def _strategy(value: Any) -> Recipe:
         if not isinstance(name, str):
             known = ", ".join(registry.names())
             raise SpecError(f"needs a name, such as {{name: caviar, samples: 100}}; known: {known}")
-        return registry.recipe(name, settings)
+        with below("strategy"):
+            return registry.recipe(name, settings)
     if isinstance(value, type) or not isinstance(value, Recipe):
         raise SpecError(
             f"{value!r} is no strategy; give a name, a mapping with name, or a recipe such as Caviar(...)"

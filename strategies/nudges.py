@@ -15,6 +15,7 @@ from raysearch.choices import Choice
 from raysearch.domains import Domain
 from raysearch.errors import SpecError, unknown
 from raysearch.intervals import Interval
+from raysearch.notation import PlacedError
 from raysearch.space import Space
 from raysearch.tree import Config
 from raysearch.values import show
@@ -42,13 +43,15 @@ def nudged_names(space: Space, names: Sequence[str] | None) -> tuple[str, ...]:
     spelt = [str(name).replace(".", "/") for name in names]
     for name in spelt:
         if name not in space.domains:
-            raise SpecError(f"nudge: {unknown('hyper-parameter', name, space.free)}")
+            raise PlacedError("nudge", unknown("hyper-parameter", name, space.free))
         if name not in space.free or space.domains[name].cardinality == 1:
-            raise SpecError(
-                f"nudge: {name} is fixed in the space; give it a domain, or leave it out of `nudge`"
+            raise PlacedError(
+                "nudge", f"{name} is fixed in the space; give it a domain, or leave it out of `nudge`"
             )
     if not spelt:
-        raise SpecError("nudge names nothing; leave it out to nudge every real-valued hyper-parameter")
+        raise PlacedError(
+            "nudge", "it names nothing; leave it out to nudge every real-valued hyper-parameter"
+        )
     return tuple(dict.fromkeys(spelt))
 
 

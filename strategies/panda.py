@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from raysearch.errors import SpecError, unknown
+from raysearch.notation import PlacedError
 from raysearch.space import Space
 from raysearch.strategies.base import Strategy
 from raysearch.strategies.challenge import ChallengeSearch
@@ -116,6 +117,8 @@ class Panda:
             )
         if isinstance(self.nudge, str):
             object.__setattr__(self, "nudge", [self.nudge])
+        if self.nudge is not None and not _are_texts(self.nudge):
+            raise PlacedError("nudge", f"{self.nudge!r} is no list of hyper-parameters, such as [lr]")
         object.__setattr__(self, "shape", shape_setting(self.base_schedule))
 
     @property
@@ -193,6 +196,10 @@ class Panda:
 def _whole(field: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SpecError(f"{field} = {value!r} must be a whole number of at least {least}")
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
 
 
 def _number(field: str, value: object, low: float, high: float) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raysearch.errors import RaysearchError, RunError, SpecError, unknown
+from raysearch.notation import PlacedError
 from raysearch.space import Space
 from raysearch.tree import Config
 
@@ -154,9 +155,10 @@ def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> S
     if isinstance(sampler, str):
         check_name(sampler)
         if is_of_object(sampler):
-            raise SpecError(
-                f"sampler {sampler!r} was an object, and its name is all that spec.yaml holds of it; give it "
-                "again: raysearch.resume(run, strategy=Caviar(..., sampler=...))"
+            raise PlacedError(
+                "sampler",
+                f"{sampler!r} was an object, and its name is all that spec.yaml holds of it; give it again: "
+                "raysearch.resume(run, strategy=Caviar(..., sampler=...))",
             )
         if sampler == "model":
             from raysearch.strategies.model import ModelSampler  # scipy takes 0.3 s to import
@@ -166,7 +168,8 @@ def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> S
     bound = _bound(sampler, space, seed, iterations) if isinstance(sampler, Source) else sampler
     if isinstance(bound, Sampler):
         return Guarded(bound, name_of(sampler))
-    raise SpecError(
-        f"sampler = {sampler!r} is neither {', '.join(NAMES)} nor an object with propose and observe; wrap "
-        "an Optuna sampler in raysearch.sources.from_optuna, a Ray Tune Searcher in from_ray_searcher"
+    raise PlacedError(
+        "sampler",
+        f"{sampler!r} is neither {', '.join(NAMES)} nor an object with propose and observe; wrap an Optuna "
+        "sampler in raysearch.sources.from_optuna, a Ray Tune Searcher in from_ray_searcher",
     )

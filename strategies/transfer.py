@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.errors import SpecError, unknown
+from raysearch.notation import PlacedError
 from raysearch.space import Space
 from raysearch.strategies.importance import normal_ranks
 from raysearch.strategies.samplers import Sampler
@@ -100,7 +101,7 @@ def confidence_of(priors: Mapping[str, Any]) -> float:
         return CONFIDENCES[said]
     if isinstance(said, (int, float)) and not isinstance(said, bool) and 0 < said <= 1:
         return float(said)
-    raise SpecError(f"priors.confidence = {said!r} is neither low, medium, high nor a number in (0, 1]")
+    raise PlacedError("priors.confidence", f"{said!r} is neither low, medium, high nor a number in (0, 1]")
 
 
 def prior_names(priors: Mapping[str, Any]) -> list[str]:
@@ -116,7 +117,7 @@ def prior_space(space: Space, priors: Mapping[str, Any]) -> Space:
     """
     for name in prior_names(priors):
         if name.replace(".", "/") not in space.domains:
-            raise SpecError(f"priors: {unknown('hyper-parameter', name, space.free)}")
+            raise PlacedError(f"priors.{name}", unknown("hyper-parameter", name, space.free))
     named = {n.replace(".", "/"): priors[n] for n in prior_names(priors)}
     parsed = Space.from_dict({n.replace("/", "_"): form for n, form in named.items()}, "priors")
     domains = {n: parsed.domains[n.replace("/", "_")] if n in named else d for n, d in space.domains.items()}

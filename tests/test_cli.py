@@ -493,6 +493,38 @@ def test_columns_with_dots_are_put_into_backticks_outside_of_text(where: str, as
     assert quoted(where, ["value", "config.lr", "config.lr_max", "config.model/width"]) == asked
 
 
+PANDA = "strategy={name: panda, max_iterations: 20"
+
+
+@pytest.mark.parametrize(
+    ("settings", "place", "text"),
+    [
+        ([PANDA + ", nudge: [xx]}"], "strategy.nudge", "unknown hyper-parameter 'xx'; did you mean 'x'?"),
+        ([PANDA + ", nudge: 5}"], "strategy.nudge", "5 is no list of hyper-parameters, such as [lr]"),
+        (["strategy.sampler=[x]"], "strategy.sampler", "['x'] is neither model, random, sobol nor an object"),
+        (["priors={xx: {uniform: [0, 1]}}"], "priors.xx", "unknown hyper-parameter 'xx'; did you mean 'x'?"),
+        (
+            ["priors={x: {uniform: [0, 1]}, confidence: lo}"],
+            "priors.confidence",
+            "'lo' is neither low, medium",
+        ),
+        (["sinks=[tensorbord]"], "sinks", "unknown sink 'tensorbord'; did you mean 'tensorboard'?"),
+        (["sinks=['tiny:nope']"], "sinks", "sink 'tiny:nope' cannot be loaded"),
+        (["fingerprint={files: [nofile.csv]}"], "fingerprint.files", "there is no file 'nofile.csv'"),
+        (["storage=tiny.py/runs"], "storage", "'tiny.py/runs' cannot be written: "),
+    ],
+)
+def test_a_dry_run_refuses_what_a_launch_refuses_with_its_place_and_before_anything_is_shown(
+    shell: Shell, settings: list[str], place: str, text: str
+) -> None:
+    given = ["tiny.yaml", *(word for one in settings for word in ("--set", one))]
+    for options in (["--dry-run"], ["--executor", "inline"]):
+        ran = shell("launch", *given, *options)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"error: tiny.yaml [{place}]: {text}" in ran.err
+    assert not Path("runs").exists()
+
+
 def test_a_search_in_which_every_trial_failed_is_no_success_and_goes_on_when_mended(shell: Shell) -> None:
     ran = shell("launch", "tiny.yaml", "--executor", "inline", "--samples", "3", "--set", "config.bad=true")
     assert ran.code == 2

@@ -23,6 +23,7 @@ from raysearch.errors import JournalBusyError, JournalError, RunError, SpecError
 from raysearch.executors.loading import can_pause, load_trainable, ship
 from raysearch.journal import Journal, read_outcomes
 from raysearch.launch import more_samples, unfit
+from raysearch.notation import PlacedError
 from raysearch.space import Space
 from raysearch.spec import SearchSpec
 from raysearch.tree import Outcome, Status
@@ -128,7 +129,7 @@ def test_a_run_is_never_overwritten(storage: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with pytest.raises(RunError, match=r"folder '.*file/run' cannot be written: Not a directory"):
+    with pytest.raises(PlacedError, match=r"storage: '.*file' cannot be written: .*file is no folder"):
         search(blocked)
 
 

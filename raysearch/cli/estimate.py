@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.cli.output import console, print_json
 from raysearch.figures import duration, number
+from raysearch.mirror import mirror_at, shown
+from raysearch.paths import RunPaths
 from raysearch.plan import Course, Plan, plan_of
 
 if TYPE_CHECKING:
@@ -44,12 +46,13 @@ def estimate(spec: SearchSpec, seconds_per_iteration: float | None) -> dict[str,
 
     variant, why = variant_of(spec, load_trainable(spec.trainable))
     folder = run_folder(spec)
+    mirror = mirror_at(folder)
     plan = plan_of(spec.strategy, spec.baseline is not None)
     count = spec.workers.count
     return {
         "name": spec.name,
-        "run": str(folder),
-        "exists": folder.exists(),
+        "run": shown(folder),
+        "exists": mirror.store.has(RunPaths(folder).spec.name) if mirror is not None else folder.exists(),
         "strategy": spec.strategy.name,
         "metric": spec.metric,
         "mode": spec.mode,

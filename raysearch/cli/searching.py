@@ -61,6 +61,9 @@ def launch(
     search = _load(spec, name, storage, workers, samples, sets or [], memory)
     for note in search.notes:
         say(f"note: {note}")
+    if dry_run or not submit:
+        for note in _checked(spec, search).notes[len(search.notes) :]:
+            say(f"note: {note}")
     if dry_run:
         from raysearch.cli.estimate import show_estimate
 
@@ -182,6 +185,17 @@ def _load(
     given = {"name": name, "storage": storage, "strategy.samples": samples, "memory": memory}
     given_sets = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     return _with_workers(load_spec(spec_file(spec), [*given_sets, *sets]), workers)
+
+
+def _checked(spec: str, search: SearchSpec) -> SearchSpec:
+    """The search as it would be launched. Raises SpecError with the file and field of what is wrong."""
+    from raysearch.launch import check
+    from raysearch.notation import PlacedError
+
+    try:
+        return check(search)
+    except PlacedError as error:
+        raise SpecError(f"{spec_file(spec).name} [{error.place}]: {error.text}") from None
 
 
 def _with_workers(spec: SearchSpec, count: int | None) -> SearchSpec:
