@@ -181,7 +181,7 @@ def begin_from(spec: Any) -> tuple[Any, tuple[str, ...]]:
         SpecError: the strategy begins from nothing known, or a prior is wrong.
     """
     from raysearch.remembering import recall
-    from raysearch.strategies.transfer import Transfer, prior_space
+    from raysearch.strategies.transfer import Transfer, check_priors
 
     if not (spec.memory or spec.known_good or spec.priors):
         return spec.strategy, ()
@@ -192,7 +192,7 @@ def begin_from(spec: Any) -> tuple[Any, tuple[str, ...]]:
         )
     if spec.strategy.transfer is not None:
         return spec.strategy, ()
-    prior_space(spec.space, spec.priors)
+    check_priors(spec.space, spec.priors)
     own = [{"config": dict(c), "why": f"known good, number {n}"} for n, c in enumerate(spec.known_good, 1)]
     found, remarks = Transfer(), []
     if spec.memory:

@@ -18,19 +18,31 @@ from typing import Any
 
 import numpy as np
 
+from raysearch.domains import Choice, Domain, Fixed
 from raysearch.errors import SpecError, unknown
-from raysearch.notation import PlacedError
+from raysearch.notation import PlacedError, below, placed
 from raysearch.space import Space
 from raysearch.strategies.importance import normal_ranks
 from raysearch.strategies.samplers import Sampler
 from raysearch.strategies.seeds import fresh_seed
 from raysearch.tree import Config
+from raysearch.values import show
 
 FREE_ONE_IN = 3
 TEST = 8  # results of either kind, after which they are compared
 NOT_BETTER, WORSE = 0.5, 0.9
 HURDLE_TASKS = 3
 SALT = 0x9A57
+PROBES = 1000  # values of a prior that are looked at
+LEAST_SHARE = 0.01  # of them must lie in the space for a prior to say anything
+SHAPES: tuple[tuple[str, type | tuple[type, ...], str], ...] = (
+    ("portfolio", (list, tuple), "list of {config: ..., why: ...}"),
+    ("box", Mapping, "mapping of hyper-parameters to [low, high] on the unit axis"),
+    ("tasks", int, "whole number"),
+    ("hurdle", bool, "true or false"),
+    ("expected", (list, tuple), "list of rows of numbers"),
+    ("priors", Mapping, "mapping of hyper-parameters to domains"),
+)
 CONFIDENCES = {"low": 0.25, "medium": 0.5, "high": 1.0}
 
 
@@ -122,6 +134,33 @@ def prior_space(space: Space, priors: Mapping[str, Any]) -> Space:
     parsed = Space.from_dict({n.replace("/", "_"): form for n, form in named.items()}, "priors")
     domains = {n: parsed.domains[n.replace("/", "_")] if n in named else d for n, d in space.domains.items()}
     return Space(domains, space.conditions, space.constraints)
+
+
+def check_priors(space: Space, priors: Mapping[str, Any]) -> None:
+    """Looks whether the priors can say anything of a search in this space.
+
+    Raises:
+        PlacedError: a name is not in the space, its domain is not valid, or next to none of its values lie in
+            the space's own domain; the confidence is none.
+    """
+    confidence_of(priors)
+    believed = prior_space(space, priors)
+    for name in prior_names(priors):
+        flat = name.replace(".", "/")
+        with placed(f"priors.{name}"):
+            _check_prior(name, believed.domains[flat], space.domains[flat])
+
+
+def _check_prior(name: str, believed: Domain, domain: Domain) -> None:
+    values = [*getattr(believed, "values", ())] or believed.column((np.arange(PROBES) + 0.5) / PROBES)
+    wrong = [value for value in values if not domain.contains(value)]
+    if wrong and isinstance(believed, (Choice, Fixed)):
+        raise SpecError(f"{show(wrong[0])} {domain.why_not(wrong[0])}; {name} is {domain.describe()}")
+    if len(wrong) > (1 - LEAST_SHARE) * len(values):
+        raise SpecError(
+            f"{believed.describe()} gives next to no value of {name}, which is {domain.describe()}: "
+            f"{show(wrong[len(wrong) // 2])} {domain.why_not(wrong[len(wrong) // 2])}"
+        )
 
 
 class TransferSampler:

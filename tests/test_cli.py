@@ -508,6 +508,18 @@ PANDA = "strategy={name: panda, max_iterations: 20"
             "priors.confidence",
             "'lo' is neither low, medium",
         ),
+        (
+            ["space.x={uniform: [0.1, 1]}", "priors={x: {loguniform: [1e-9, 1e-8]}}"],
+            "priors.x",
+            "loguniform [1e-9, 1e-8] gives next to no",
+        ),
+        (["priors={x: {choice: [a]}}"], "priors.x", "'a' is not a number; x is uniform [0.0, 1.0]"),
+        (["priors={x: 5x}"], "priors.x", "'5x' is not a number; x is uniform [0.0, 1.0]"),
+        (
+            ["priors={model.act: {choice: [gelu, tanh]}}"],
+            "priors.model.act",
+            "'tanh' is not one of 'relu', 'g",
+        ),
         (["sinks=[tensorbord]"], "sinks", "unknown sink 'tensorbord'; did you mean 'tensorboard'?"),
         (["sinks=['tiny:nope']"], "sinks", "sink 'tiny:nope' cannot be loaded"),
         (["fingerprint={files: [nofile.csv]}"], "fingerprint.files", "there is no file 'nofile.csv'"),
