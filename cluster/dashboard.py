@@ -91,6 +91,8 @@ def _asked(address: str) -> str:
         place = canonicalize_bootstrap_address(address)
     except ValueError as error:
         raise ClusterError(f"--address {address}: {error}; write HOST:PORT, or {HINT}") from error
+    except ConnectionError:  # Ray's answer to "auto" where it finds none
+        place = None
     if place is None:
         raise ClusterError(f"no Ray cluster runs on this machine; start one (ray start --head), or {HINT}")
     check_port(place)

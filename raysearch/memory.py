@@ -114,8 +114,30 @@ class Memory:
             self._fs.delete_file(f"{self._root}/{name}")
         return len(names)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a folder; one is made when a record is added.
+
+        Raises:
+            SpecError: it is a file, or cannot be read.
+        """
+        try:
+            kind = self._fs.get_file_info(self._root).type
+        except (pa.ArrowException, OSError) as error:
+            raise SpecError(f"memory {self.where!r} cannot be read: {error}") from None
+        if kind == pafs.FileType.File:
+            raise SpecError(
+                f"memory {self.where!r} is a file; name a folder, which is made where there is none"
+            )
+        return bool(kind != pafs.FileType.NotFound)
+
     def _names(self) -> list[str]:
-        found = self._fs.get_file_info(pafs.FileSelector(self._root, allow_not_found=True))
+        if not self.is_there:
+            return []
+        try:
+            found = self._fs.get_file_info(pafs.FileSelector(self._root, allow_not_found=True))
+        except (pa.ArrowException, OSError) as error:
+            raise SpecError(f"memory {self.where!r} cannot be read: {error}") from None
         names = [info.base_name for info in found if info.type == pafs.FileType.File]
         return sorted(n for n in names if n.endswith(".parquet"))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from raysearch.errors import SpecError
+from raysearch.notation import PlacedError
 from raysearch.space import Space
 from raysearch.strategies.base import Strategy
 from raysearch.strategies.rungs import value_at
@@ -20,6 +21,10 @@ from raysearch.strategies.seeds import fresh_seed
 from raysearch.tree import Config, Mode, Outcome, Segment, Status, segment_id
 
 SEEDS_AT_MOST = 64
+LISTS = {
+    "steps": "write what `raysearch export RUN --schedule` gives: [{start: 0, stop: 9, config: {lr: 0.1}}]",
+    "constants": "write configurations to compare with: [{lr: 0.1}]",
+}
 SALT = 0x5EED  # of the seeds: others than those of the search that found the schedule
 
 
@@ -47,15 +52,19 @@ class Replay:
             or not 1 <= self.seeds <= SEEDS_AT_MOST
         ):
             raise SpecError(f"seeds = {self.seeds!r} must be a whole number from 1 to {SEEDS_AT_MOST}")
-        at = 0
+        for field in ("steps", "constants"):
+            if not isinstance(getattr(self, field), (list, tuple)):
+                raise PlacedError(field, f"{getattr(self, field)!r} is no list; {LISTS[field]}")
         if not self.steps:
-            raise SpecError("steps: a schedule needs at least one step")
+            raise PlacedError("steps", "a schedule needs at least one step")
+        at = 0
         for number, step in enumerate(self.steps):
-            if not isinstance(step, Mapping) or not {"start", "stop", "config"} <= step.keys():
-                raise SpecError(f"steps[{number}] = {step!r} needs start, stop and config")
-            if step["start"] != at or not step["stop"] > at:
-                raise SpecError(f"steps[{number}] must begin at {at} and end later: {step!r}")
-            at = step["stop"]
+            at = _end_of(step, at, f"steps[{number}]")
+        for number, config in enumerate(self.constants):
+            if not isinstance(config, Mapping):
+                raise PlacedError(
+                    f"constants[{number}]", f"{config!r} is no configuration, such as {{lr: 0.1}}"
+                )
 
     @property
     def max_iterations(self) -> int:
@@ -96,6 +105,20 @@ class Replay:
             {"start": 5, "stop": 6, "config": {**first, "lr": 0.001}},
         ]
         return {"two": cls(steps, [first], seeds=2)}
+
+
+def _end_of(step: Any, at: int, place: str) -> int:
+    """Where a step of a schedule ends that must begin at `at`. Raises PlacedError for one that is wrong."""
+    if not isinstance(step, Mapping) or not {"start", "stop", "config"} <= step.keys():
+        raise PlacedError(place, f"{step!r} needs start, stop and config")
+    if not isinstance(step["config"], Mapping):
+        raise PlacedError(f"{place}.config", f"{step['config']!r} is no configuration, such as {{lr: 0.1}}")
+    start, stop = step["start"], step["stop"]
+    if not all(isinstance(n, int) and not isinstance(n, bool) for n in (start, stop)):
+        raise PlacedError(place, f"start {start!r} and stop {stop!r} must be whole numbers")
+    if start != at or stop <= at:
+        raise PlacedError(place, f"it must begin at {at} and end later: {step!r}")
+    return int(stop)
 
 
 class ReplaySearch:

@@ -69,10 +69,21 @@ class Transfer:
     priors: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, kind, words in SHAPES:
+            if not isinstance(value := getattr(self, name), kind):
+                raise PlacedError(f"transfer.{name}", f"{value!r} is no {words}")
         for number, one in enumerate(self.portfolio):
             if not isinstance(one, Mapping) or not isinstance(one.get("config"), Mapping):
-                raise SpecError(f"transfer.portfolio[{number}] = {one!r} needs config, and may say why")
-        confidence_of(self.priors)
+                place = f"transfer.portfolio[{number}]"
+                raise PlacedError(place, f"{one!r} needs config, and may say why")
+        for axis, bounds in self.box.items():
+            if not isinstance(bounds, (list, tuple)):
+                raise PlacedError(f"transfer.box.{axis}", f"{bounds!r} is no list, such as [0.2, 0.7]")
+        for number, row in enumerate(self.expected):
+            if not isinstance(row, (list, tuple)) or not all(isinstance(x, (int, float)) for x in row):
+                raise PlacedError(f"transfer.expected[{number}]", f"{row!r} is no row of numbers")
+        with below("transfer"):
+            confidence_of(self.priors)
 
     @property
     def is_empty(self) -> bool:

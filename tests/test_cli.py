@@ -501,6 +501,9 @@ PANDA = "strategy={name: panda, max_iterations: 20"
     [
         ([PANDA + ", nudge: [xx]}"], "strategy.nudge", "unknown hyper-parameter 'xx'; did you mean 'x'?"),
         ([PANDA + ", nudge: 5}"], "strategy.nudge", "5 is no list of hyper-parameters, such as [lr]"),
+        (["strategy={name: replay, steps: 3}"], "strategy.steps", "3 is no list; write what"),
+        (["strategy={name: replay, steps: [3]}"], "strategy.steps[0]", "3 needs start, stop and config"),
+        (["strategy.transfer={portfolio: 3}"], "strategy.transfer.portfolio", "3 is no list of {config"),
         (["strategy.sampler=[x]"], "strategy.sampler", "['x'] is neither model, random, sobol nor an object"),
         (["priors={xx: {uniform: [0, 1]}}"], "priors.xx", "unknown hyper-parameter 'xx'; did you mean 'x'?"),
         (

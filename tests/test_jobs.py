@@ -266,6 +266,20 @@ def test_the_address_of_a_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
         dashboard.address_of(f"127.0.0.1:{free_port()}")
 
 
+def test_without_any_cluster_the_jobs_are_asked_for_in_vain(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none_found(address: str) -> str:
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    for name in dashboard.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    # Ray looks among all processes of the machine, where other tests have clusters.
+    monkeypatch.setattr("ray._private.services.canonicalize_bootstrap_address", none_found)
+    assert main(["cluster", "jobs"]) == 2
+    assert "error: no Ray cluster runs on this machine; start one" in capsys.readouterr().err
+
+
 def test_an_address_where_nothing_answers_is_said_at_once() -> None:
     with pytest.raises(ClusterError, match="Is `ray start --head` running there"):
         _connect(f"127.0.0.1:{free_port()}", local=False, cpus=None)  # whatever this process is connected to

@@ -17,6 +17,7 @@ from raysearch.bench.transfer import main as bench
 from raysearch.cli import main
 from raysearch.errors import RunError, SpecError
 from raysearch.memory import META, Memory
+from raysearch.notation import PlacedError
 from raysearch.remembering import Record, importance_table, recall
 from raysearch.results import load
 from raysearch.space import Space
@@ -253,6 +254,30 @@ def test_the_table_says_where_a_hyper_parameter_mattered() -> None:
     assert rows["lr"]["mattered"] == "everywhere"
     assert rows["act"]["mattered"] == "only here"
     assert rows["act"]["everywhere"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("transfer", "text"),
+    [
+        ({"portfolio": 3}, "transfer.portfolio: 3 is no list of {config"),
+        ({"portfolio": [3]}, r"transfer.portfolio\[0\]: 3 needs config"),
+        ({"box": {"lr": 1}}, r"transfer.box.lr: 1 is no list"),
+        ({"expected": [[1, "a"]]}, r"transfer.expected\[0\]: \[1, 'a'\] is no row of numbers"),
+        ({"priors": []}, r"transfer.priors: \[\] is no mapping"),
+    ],
+)
+def test_a_transfer_of_the_wrong_shape_is_refused(transfer: dict[str, Any], text: str) -> None:
+    with pytest.raises(PlacedError, match=text):
+        Caviar(9, 9, transfer=transfer)  # type: ignore[arg-type]
+
+
+def test_a_memory_that_is_a_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a_file.py"
+    file.write_text("")
+    assert main(["memory", "list", "--memory", str(file)]) == 2
+    assert f"error: memory '{file}' is a file; name a folder" in capsys.readouterr().err
+    with pytest.raises(RunError, match="cannot be written"):
+        Memory(file).add(record("a"))
 
 
 def test_a_search_begins_from_memory_and_its_report_says_what_the_past_did(

@@ -56,6 +56,14 @@ def test_tensorboard_has_every_row_of_a_run_that_is_written_within_a_second(
         assert (tags.count("loss"), tags.count("final/loss")) == (rows, 1)
 
 
+def test_tensorboard_says_where_it_cannot_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path / "run", 2)
+    (tmp_path / "run" / "tensorboard").write_text("a file of one's own")
+    assert main(["sink", str(tmp_path / "run"), "tensorboard"]) == 2
+    assert "error: TensorBoard's files cannot be written to" in capsys.readouterr().err
+    assert (tmp_path / "run" / "tensorboard").read_text() == "a file of one's own"
+
+
 def test_mlflow_has_the_search_and_below_it_its_trials_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

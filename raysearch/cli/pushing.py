@@ -25,7 +25,10 @@ def sink(run: options.Run, names: options.Sinks, follow: options.Watch = False) 
     from raysearch.tracking.sinks import send
 
     root = existing_run(run)
-    rows = send(root, names, follow, lambda: ended(RunPaths(root)) is not None)
+    try:
+        rows = send(root, names, follow, lambda: ended(RunPaths(root)) is not None)
+    except OSError as error:
+        raise RunError(f"{shown(root)}: not all was written to {', '.join(names)}: {error}") from error
     print(f"{rows:,} rows of {shown(root)} written to {', '.join(names)}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
+from raysearch.errors import RunError
 from raysearch.paths import RunPaths
 from raysearch.tracking.feeds import Feed
 
@@ -17,7 +18,15 @@ class TensorBoard:
 
     def __init__(self, paths: RunPaths) -> None:
         self._folder = paths.root / "tensorboard"
-        shutil.rmtree(self._folder, ignore_errors=True)  # it is written anew
+        try:
+            if self._folder.is_dir():
+                shutil.rmtree(self._folder)  # it is written anew
+            self._folder.mkdir()
+        except OSError as error:
+            raise RunError(
+                f"TensorBoard's files cannot be written to {self._folder}: {error.strerror or error}; "
+                "what is there must be a folder that this user may write"
+            ) from None
         self._writers: dict[str, Any] = {}
 
     def log(self, feed: Feed, row: Mapping[str, Any], number: int) -> None:
