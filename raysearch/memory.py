@@ -29,6 +29,7 @@ from raysearch.space import Space
 
 if TYPE_CHECKING:
     from raysearch.results import Results
+    from raysearch.strategies.transfer import Transfer
 
 VERSION = 1
 META = b"raysearch.memory"
@@ -202,7 +203,6 @@ def begin_from(spec: Any) -> tuple[Any, tuple[str, ...]]:
     Raises:
         SpecError: the strategy begins from nothing known, or a prior is wrong.
     """
-    from raysearch.remembering import recall
     from raysearch.strategies.transfer import Transfer, check_priors
 
     if not (spec.memory or spec.known_good or spec.priors):
@@ -216,15 +216,24 @@ def begin_from(spec: Any) -> tuple[Any, tuple[str, ...]]:
         return spec.strategy, ()
     check_priors(spec.space, spec.priors)
     own = [{"config": dict(c), "why": f"known good, number {n}"} for n, c in enumerate(spec.known_good, 1)]
-    found, remarks = Transfer(), []
-    if spec.memory:
-        held = Memory(spec.memory).records()
-        recalled = recall(held.good, spec.space, spec.metric, spec.mode)
-        found = recalled.transfer
-        remarks.append(
-            f"memory {spec.memory}: {len(recalled.used)} tasks used: {', '.join(recalled.used) or 'none'}"
-        )
-        remarks += [f"memory: {task} is not used: {why}" for task, why in (*recalled.refused, *held.bad)]
-        remarks += [f"memory: {note}" for note in recalled.notes]
+    found, remarks = _remembered(spec) if spec.memory else (Transfer(), ())
     transfer = dataclasses.replace(found, portfolio=[*own, *found.portfolio], priors=spec.priors)
-    return dataclasses.replace(spec.strategy, transfer=transfer), tuple(remarks)
+    return dataclasses.replace(spec.strategy, transfer=transfer), remarks
+
+
+def _remembered(spec: Any) -> tuple[Transfer, tuple[str, ...]]:
+    """(what the spec's memory holds for its search, remarks on it)."""
+    from raysearch.remembering import recall
+    from raysearch.strategies.transfer import Transfer
+
+    memory = Memory(spec.memory)
+    if not memory.is_there:
+        return Transfer(), (f"memory {spec.memory}: there is no such folder, so nothing is known from it",)
+    held = memory.records()
+    recalled = recall(held.good, spec.space, spec.metric, spec.mode)
+    used = ", ".join(recalled.used) or "none"
+    return recalled.transfer, (
+        f"memory {spec.memory}: {len(recalled.used)} tasks used: {used}",
+        *(f"memory: {task} is not used: {why}" for task, why in (*recalled.refused, *held.bad)),
+        *(f"memory: {note}" for note in recalled.notes),
+    )

@@ -16,11 +16,12 @@ from scipy.stats import mannwhitneyu
 from raysearch.bench.transfer import main as bench
 from raysearch.cli import main
 from raysearch.errors import RunError, SpecError
-from raysearch.memory import META, Memory
+from raysearch.memory import META, Memory, begin_from
 from raysearch.notation import PlacedError
 from raysearch.remembering import Record, importance_table, recall
 from raysearch.results import load
 from raysearch.space import Space
+from raysearch.spec import make_spec
 from raysearch.strategies.caviar import Caviar
 from raysearch.strategies.importance import importances
 from raysearch.strategies.samplers import make_sampler
@@ -278,6 +279,24 @@ def test_a_memory_that_is_a_file_is_named(tmp_path: Path, capsys: pytest.Capture
     assert f"error: memory '{file}' is a file; name a folder" in capsys.readouterr().err
     with pytest.raises(RunError, match="cannot be written"):
         Memory(file).add(record("a"))
+
+
+def test_a_memory_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["list"], ["show"]):
+        assert main(["memory", *words, "--memory", str(tmp_path / "nope")]) == 2
+        error = capsys.readouterr().err
+        assert f"error: memory '{tmp_path}/nope': there is no such folder" in error
+        assert f"raysearch memory add RUN --memory {tmp_path}/nope" in error
+    spec = make_spec(
+        trainable="a:b",
+        space=SPACE,
+        metric="loss",
+        mode="min",
+        strategy=Caviar(9, 9),
+        memory=str(tmp_path / "m"),
+    )
+    _, (remark,) = begin_from(spec)
+    assert remark == f"memory {tmp_path}/m: there is no such folder, so nothing is known from it"
 
 
 def test_a_search_begins_from_memory_and_its_report_says_what_the_past_did(

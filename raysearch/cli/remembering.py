@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
 from raysearch.cli import options
-from raysearch.cli.output import console, print_json, say
+from raysearch.cli.output import command, console, print_json, say
+
+if TYPE_CHECKING:
+    from raysearch.memory import Held
 
 app = typer.Typer(no_args_is_help=True, help="Remember finished searches, and what they teach a new one.")
 Where = Annotated[
@@ -44,10 +47,9 @@ def add(run: options.Run, memory: Where = "memory", task: Name = None) -> None:
 @app.command(name="list")
 def list_(memory: Where = "memory", as_json: options.AsJson = False) -> None:
     """List what is remembered."""
-    from raysearch.memory import Memory
     from raysearch.months import day_of
 
-    held = Memory(memory).records()
+    held = _held(memory)
     rows = [
         {
             "task": r.task,
@@ -71,10 +73,9 @@ def list_(memory: Where = "memory", as_json: options.AsJson = False) -> None:
 def show(task: MaybeTask = "", memory: Where = "memory", as_json: options.AsJson = False) -> None:
     """Show which hyper-parameters mattered everywhere and which only here, and a task's best trials."""
     from raysearch.errors import RunError, unknown
-    from raysearch.memory import Memory
     from raysearch.remembering import importance_table
 
-    held = Memory(memory).records()
+    held = _held(memory)
     newest = {r.task: r for r in held.good}
     if task and task not in newest:
         raise RunError(f"memory {memory!r}: {unknown('task', task, newest)}")
@@ -101,6 +102,17 @@ def forget(task: Task, memory: Where = "memory") -> None:
 
     count = Memory(memory).forget(task)
     console().print(f"forgot {count} {'search' if count == 1 else 'searches'} of {task}")
+
+
+def _held(memory: str) -> Held:
+    from raysearch.errors import RunError
+    from raysearch.memory import Memory
+
+    opened = Memory(memory)
+    if not opened.is_there:
+        add = command("memory", "add", "RUN", "--memory", memory)
+        raise RunError(f"memory {memory!r}: there is no such folder; a run that is added makes it: {add}")
+    return opened.records()
 
 
 def _best(record: Any, rows: int = 5) -> list[dict[str, Any]]:

@@ -61,12 +61,12 @@ def launch(
     search = _load(spec, name, storage, workers, samples, sets or [], memory)
     for note in search.notes:
         say(f"note: {note}")
-    if dry_run or not submit:
-        for note in _checked(spec, search).notes[len(search.notes) :]:
-            say(f"note: {note}")
+    checked = _checked(spec, search) if dry_run or not submit else search
     if dry_run:
         from raysearch.cli.estimate import show_estimate
 
+        for note in checked.notes[len(search.notes) :]:
+            say(f"note: {note}")
         show_estimate(search, seconds_per_iteration, as_json)
         return
     if differing := submitted_note():
