@@ -119,6 +119,7 @@ class Search:
         self._survivors = 0  # segments that were lost with a worker, and then completed
         self._survivors_before: dict[int, int] = {}  # how many they were when a segment was lost first
         self._failures: Counter[int] = Counter()
+        self._last_death = ""
         self._give_up_at = GIVE_UP_AFTER
         self.prefers_home = prefers_home
         self._keep = True
@@ -239,9 +240,16 @@ class Search:
         has_worked = self.leases.segments_of_gone or any(state.segments for state in workers.values())
         if lives >= GIVE_UP_AFTER + len(workers) and not has_worked:
             self.fail(
-                f"workers were started {lives} times and none finished a segment: {'; '.join(self.warnings)}"
+                f"workers were started {lives} times and none finished a segment: {self._why_dying(worker)}"
             )
         return lost
+
+    def _why_dying(self, worker: str) -> str:
+        known = "; ".join([*self.warnings, *filter(None, [self._last_death])])
+        return (
+            f"{known or 'none was given any'}. A process that ends by itself leaves no word; what it printed "
+            f"last is at the end of logs/{worker}.log in the run's folder (raysearch logs)"
+        )
 
     def leave(self, worker: str, now: float, how: str) -> list[Outcome]:
         """A worker has gone, with its node or because it was told to: that is nobody's fault.
@@ -306,6 +314,8 @@ class Search:
             if segment.id != current:
                 self.leases.enqueue([segment])
                 continue
+            name = segment_name(segment.id)
+            self._last_death = f"the last, {worker}, ended while it trained segment {name} ({cause})"
             self._losses[segment.id] += blame
             self._survivors_before.setdefault(segment.id, self._survivors)
             self._committing.add(segment.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -240,6 +241,23 @@ def test_workers_that_start_over_and_over_and_finish_nothing_end_the_search_with
     failed = play(story)._search.failed
     assert failed.startswith("workers were started 11 times and none finished a segment: ")
     assert "no GPU driver on this node" in failed
+
+
+def test_workers_that_a_trainable_ends_without_a_word_are_said_with_what_they_trained(
+    play: Callable[[Story], Coordinator],
+) -> None:
+    async def story(c: Coordinator) -> None:
+        for _ in range(11):
+            await c.hello("w", None)
+            await c.exchange(Turn("w", want=1))
+            await c.died("w", Death.ALONE, "its worker died")
+
+    failed = play(story)._search.failed
+    assert re.fullmatch(
+        r"workers were started 11 times and none finished a segment: the last, w, ended while it trained "
+        r"segment \d\.0 \(its worker died\)\. .* at the end of logs/w.log in the run's folder .*",
+        failed,
+    )
 
 
 def test_a_duplicate_that_comes_with_another_checkpoint_leaves_the_one_that_counts(
