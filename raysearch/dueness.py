@@ -36,10 +36,24 @@ class Due:
     notes: tuple[str, ...] = ()
 
 
-def due_in(storage: Path, now: float) -> list[Due]:
-    """Every finished search in a folder, those that are due first, and how its settings stand."""
-    found = [one for run in searches_in(storage) if (one := due_of(run, now)) is not None]
-    return sorted(found, key=lambda d: (not d.reasons, d.due, d.run))
+@dataclass(frozen=True)
+class Damaged:
+    """A run of which nothing can be said, and why."""
+
+    run: Path
+    error: str
+
+
+def due_in(storage: Path, now: float) -> tuple[list[Due], list[Damaged]]:
+    """(how the settings of every finished search in a folder stand, the due ones first; what is damaged)."""
+    found, damaged = [], []
+    for run in searches_in(storage):
+        try:
+            if (one := due_of(run, now)) is not None:
+                found.append(one)
+        except RaysearchError as error:
+            damaged.append(Damaged(run, str(error)))
+    return sorted(found, key=lambda d: (not d.reasons, d.due, d.run)), damaged
 
 
 def due_of(run: Path, now: float) -> Due | None:

@@ -194,6 +194,7 @@ def retests_of(run: Path) -> list[Path]:
     for folder, text in _specs(run.absolute().parent):
         if (
             _IS_RETEST.search(text)
+            and run.name in text  # so that one which cannot be read is in the way of its own run alone
             and getattr(load_spec(folder / "spec.yaml").strategy, "of", "") == run.name
         ):
             found.append(folder)
@@ -222,7 +223,7 @@ def searches_in(storage: Path) -> Iterator[Path]:
 def _specs(storage: Path) -> Iterator[tuple[Path, str]]:
     for file in sorted(storage.glob("*/spec.yaml")):
         if RunPaths(file.parent).journal.is_dir():
-            yield file.parent, file.read_text(encoding="utf-8")
+            yield file.parent, file.read_text(encoding="utf-8", errors="replace")
 
 
 def _free_name(run: Path, day: dt.date) -> str:

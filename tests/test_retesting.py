@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,26 @@ def test_due_says_why_and_its_exit_code_tells_cron(run: Path, capsys: pytest.Cap
     assert main(["retest", "runs/first", "--if-due", "--dry-run", *INLINE]) == 0
     assert "the settings in use against 4 others" in capsys.readouterr().out
     assert main(["due", "nowhere"]) == 2
+
+
+def test_a_damaged_run_is_named_and_the_others_are_listed(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, run.parent / "torn")
+    for part in (run.parent / "torn" / "journal").glob("*.parquet"):
+        part.write_bytes(b"PAR1 not any more")
+    (run.parent / "no-text").mkdir()
+    (run.parent / "no-text" / "journal").mkdir()
+    (run.parent / "no-text" / "spec.yaml").write_bytes(b"\xff\xfe")
+    capsys.readouterr()
+    assert main(["due", "runs", "--json"]) == 2
+    printed = capsys.readouterr()
+    assert [one["run"] for one in json.loads(printed.out)] == ["runs/first"]
+    assert "warning: runs/torn cannot be read (" in printed.err
+    assert "); restore it, or move it out of runs" in printed.err
+    (run.parent.parent / "data.csv").write_text("a\n" * 250)
+    assert main(["due", "runs"]) == 3
+    assert "runs/first" in capsys.readouterr().out
 
 
 def test_nothing_is_done_before_it_is_due(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from raysearch.cli import options
-from raysearch.cli.output import command, console, print_json
+from raysearch.cli.output import command, console, print_json, say
 from raysearch.cli.searching import follow, how_of
 from raysearch.errors import RunError
 from raysearch.yamltext import read_mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EXIT = {"fresh": 0, "stale": 3, "inconclusive": 4}
 DUE = 3
+DAMAGED = 2
 
 Challengers = Annotated[int, Option(metavar="K", min=1, max=8, help="How many other settings to try.")]
 Settings = Annotated[
@@ -89,20 +90,25 @@ def retest(
 
 
 def due(storage: Storage = "runs", as_json: options.AsJson = False) -> None:
-    """List settings due for a retest: by date, or since data, code or machine changed. Exit code 3 if any."""
+    """List settings due for a retest: by date, or since data, code or machine changed. Exit code 3 if any.
+
+    A run that cannot be read is named, beside the others; exit code 2 if none of them is due.
+    """
     from raysearch.dueness import due_in
 
     folder = Path(storage).expanduser()
     if not folder.is_dir():
         raise RunError(f"{storage!r} is no folder: give the one that runs are kept in")
-    found = due_in(folder, time.time())
+    found, damaged = due_in(folder, time.time())
+    for bad in damaged:
+        say(f"warning: {bad.run} cannot be read ({bad.error}); restore it, or move it out of {folder}")
     if as_json:
         print_json([_plain(one) for one in found])
     elif not found:
         console().print(f"no finished search in {folder}")
     else:
         _show_due(found)
-    raise typer.Exit(DUE if any(one.reasons for one in found) else 0)
+    raise typer.Exit(DUE if any(one.reasons for one in found) else DAMAGED if damaged else 0)
 
 
 # ---- inside
