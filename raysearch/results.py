@@ -25,6 +25,7 @@ import yaml
 from raysearch.errors import RunError, unknown
 from raysearch.journal import Event, read_events
 from raysearch.lives import Lives
+from raysearch.mirror import shown
 from raysearch.paths import RunPaths
 from raysearch.plots.digest import Digest
 from raysearch.plots.gallery import Gallery
@@ -39,7 +40,7 @@ from raysearch.tables import (
     trial_frame,
     with_events,
 )
-from raysearch.tree import Config, Mode
+from raysearch.tree import Config, Mode, trial_name
 from raysearch.verdict import Contender, Verdict, judge
 
 if TYPE_CHECKING:
@@ -133,7 +134,13 @@ class Results:
 
     def verdict(self) -> Verdict:
         """What the finish says of the winner and its gain over the baseline."""
-        return judge(self._contenders(), self.metric, self.mode)
+        return judge(self._contenders(), self.metric, self.mode, self.raised)
+
+    @property
+    def raised(self) -> int | None:
+        """How many models the strategy raised side by side; None for one that picks from many trials."""
+        strategy = self.spec.get("strategy", {})
+        return {"panda": int(strategy.get("population") or 1), "two_stage": 1}.get(strategy.get("name"))
 
     def _crown(self, winner: Contender) -> Best:
         estimate = winner.estimate

@@ -16,6 +16,8 @@ Config = Mapping[str, Any]
 Mode = Literal["min", "max"]
 
 ORDINAL_BITS = 20
+REUSED = 1 << 32  # added to a trial's number where an earlier life of the search used it for other work
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class Status(str, enum.Enum):
@@ -149,6 +151,28 @@ def segment_id(trial: int, ordinal: int) -> int:
 def segment_name(segment: int) -> str:
     """`12.3`: trial 12's segment number 3, as users see and type it."""
     return f"{segment >> ORDINAL_BITS}.{segment & ((1 << ORDINAL_BITS) - 1)}"
+
+
+def trial_name(trial: int, form: str = "") -> str:
+    """`17` as people read it: `17b` is the second trial of that number, `17c` the third (see REUSED).
+
+    `form` formats the number, as in `f"{trial:,}"`.
+    """
+    again, number = divmod(trial, REUSED)
+    if not 0 < again < len(_LETTERS):
+        return f"{trial:{form}}"
+    return f"{number:{form}}{_LETTERS[again]}"
+
+
+def trial_number(text: str) -> int:
+    """The trial that `trial_name` calls so. Raises ValueError for text that is no such name."""
+    letter = text[-1:] if text[:-1].isdigit() and text[-1:] in _LETTERS else ""
+    return int(text.removesuffix(letter)) + REUSED * max(0, _LETTERS.find(letter or "a"))
+
+
+def segment_label(segment: int) -> str:
+    """`17b.3`: the segment as people read it; `segment_name` is what its files are called."""
+    return f"{trial_name(segment >> ORDINAL_BITS)}.{ordinal_of(segment)}"
 
 
 def score(value: float, mode: Mode) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.tree import Mode, score
+from raysearch.tree import Mode, score, trial_name
 
 LEVEL = 0.95
 
@@ -67,7 +67,7 @@ class Contender:
 
     @property
     def name(self) -> str:
-        return "the baseline" if self.role == "baseline" else f"trial {self.source}"
+        return "the baseline" if self.role == "baseline" else f"trial {trial_name(self.source or 0)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +109,13 @@ def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
     return Estimate(mean, mean - half, mean + half, n)
 
 
-def judge(contenders: Sequence[Contender], metric: str, mode: Mode) -> Verdict:
-    """The verdict on what the finish trained again."""
+def judge(contenders: Sequence[Contender], metric: str, mode: Mode, raised: int | None = None) -> Verdict:
+    """The verdict on what the finish trained again.
+
+    `raised`: of how many models that were raised side by side it is one; None where trials were picked from.
+    """
     if not contenders:
-        return Verdict(
-            "No finals were run: the best trial's value was the best of many noisy ones, so it is optimistic."
-        )
+        return Verdict(f"No finals were run: {_why_no_finals(raised)}")
     ranked = sorted(contenders, key=lambda c: (c.failed > 0, score(c.estimate.mean, mode)))
     able = [c for c in ranked if c.finite]
     winner = next((c for c in able if c.role != "baseline"), None)
@@ -133,6 +134,15 @@ def judge(contenders: Sequence[Contender], metric: str, mode: Mode) -> Verdict:
         *_failure_lines(contenders),
     ]
     return Verdict("\n".join(lines), winner, baseline, gain, significant, seeds_matter, ranked)
+
+
+def _why_no_finals(raised: int | None) -> str:
+    if raised is None:
+        return "the best trial's value was the best of many noisy ones, so it is optimistic."
+    again = "raysearch replay trains its schedule again on fresh seeds, and says what it is worth."
+    if raised == 1:
+        return f"this is what one model came to in one training, picked from no others; {again}"
+    return f"this is the best of {raised} models that were raised, so it is a little optimistic; {again}"
 
 
 def _gain(winner: Contender, baseline: Contender, mode: Mode, finalists: int) -> Estimate | None:

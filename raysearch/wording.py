@@ -11,6 +11,7 @@ from rich.text import Text
 from raysearch.figures import duration, number, rate, settings
 from raysearch.pace import Pace, Snapshot
 from raysearch.plan import Course, Plan
+from raysearch.tree import trial_name
 
 SILENT_S = 10.0  # a worker not heard of for so long is mentioned
 BUSY_FROM = 3  # segments a worker must have ended before its busy share says anything
@@ -91,14 +92,15 @@ def best_line(best: Mapping[str, Any], metric: str) -> Text:
     return Text.assemble(
         f"{metric} ",
         (number(best["value"]), "bold green"),
-        f" at iteration {best['iteration']:,}, trial {best['trial']:,}",
+        f" at iteration {best['iteration']:,}, trial {trial_name(best['trial'], ',')}",
     )
 
 
 def latest_line(latest: Mapping[str, Any], metric: str) -> str:
     """`val_loss 0.3308 at iteration 229, trial 23: lr 0.003162`."""
     value, config = number(latest["value"]), config_line(latest["config"])
-    return f"{metric} {value} at iteration {latest['iteration']:,}, trial {latest['trial']:,}: {config}"
+    trial = trial_name(latest["trial"], ",")
+    return f"{metric} {value} at iteration {latest['iteration']:,}, trial {trial}: {config}"
 
 
 def config_line(config: Mapping[str, Any]) -> str:
@@ -129,7 +131,8 @@ def plain_line(status: Snapshot, about: About, pace: Pace) -> str:
         parts.append(rate(per_s, pace.unit))
     if status["best"]:
         best = status["best"]
-        parts.append(f"best {number(best['value'])} (trial {best['trial']}, iteration {best['iteration']})")
+        trial = trial_name(best["trial"])
+        parts.append(f"best {number(best['value'])} (trial {trial}, iteration {best['iteration']})")
     if status["workers"]:
         parts.append(f"{status['running']} of {len(status['workers'])} workers training")
     if (left := pace.seconds_left) is not None and not status["ending"]:

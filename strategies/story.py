@@ -17,11 +17,10 @@ from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from raysearch.strategies.rungs import value_at
-from raysearch.tree import Config, Mode, Outcome, Segment, Status, score, segment_id
+from raysearch.tree import REUSED, Config, Mode, Outcome, Segment, Status, score, segment_id
 
 ADOPTED = "adopted"  # role of the segment that stands for a model trained before this search
 PARTS = "_parts/"  # `val_loss_parts/3`: the metric's mean over one fixed part of the validation examples
-RENUMBERED = 1 << 32  # added to a trial's number where an earlier life used it for other work
 
 Story = Generator[list[Segment], list["End"], None]
 
@@ -154,7 +153,7 @@ class StorySearch:
             if known is None or _same_work(known.segment, segment):
                 self._ordinals[trial] = ordinal + 1
                 return segment
-            trial += RENUMBERED * self._step
+            trial += REUSED * self._step
 
     def adopted(self) -> End | None:
         """Where a model ended that was trained before this search; None if there is none."""

@@ -15,6 +15,7 @@ import pytest
 from scipy import stats
 
 from raysearch.checkpoints import Checkpoints
+from raysearch.cli import main
 from raysearch.cli.watching import Follower
 from raysearch.errors import RunError
 from raysearch.journal import Journal
@@ -23,7 +24,8 @@ from raysearch.plots.cluster import utilisation
 from raysearch.results import Results, load
 from raysearch.tracking.compare import compare
 from raysearch.tracking.sections import content_of
-from raysearch.tree import Outcome, Segment, Status, segment_id
+from raysearch.tracking.sinks import send
+from raysearch.tree import Outcome, Segment, Status, segment_id, segment_label, trial_name, trial_number
 from raysearch.verdict import Contender, estimate, judge
 
 FINALS = 1 << 40
@@ -486,6 +488,58 @@ def test_an_earlier_shorter_finish_does_not_count(tmp_path: Path) -> None:
     assert [c.source for c in results.verdict().contenders] == [1]
     assert results.best.mean == pytest.approx(0.3)
     assert len(results.finals()) == 6
+
+
+@pytest.mark.parametrize(
+    ("trial", "name"),
+    [
+        (0, "0"),
+        (17, "17"),
+        ((1 << 32) + 17, "17b"),
+        ((4 << 32) + 2, "2e"),
+        ((1 << 40) + 3, str((1 << 40) + 3)),
+    ],
+)
+def test_a_trial_that_took_over_a_number_has_a_name_that_can_be_read_and_typed(trial: int, name: str) -> None:
+    assert trial_name(trial) == name
+    assert trial_number(name) == trial
+    assert segment_label(segment_id(trial, 2)) == f"{name}.2"
+    for wrong in ("b", "", "1bb", "-1b", "x7"):
+        with pytest.raises(ValueError, match="invalid literal"):
+            trial_number(wrong)
+
+
+def test_screens_and_sinks_show_the_names_of_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = outcome((1 << 32) + 17, 0, 0, [0.5])
+    results = make_run(tmp_path / "x", [outcome(17, 0, 0, [0.6]), again], strategy="{name: panda}")
+    for words in (["trials"], ["best"], ["lineage"], ["status"], ["lineage", "--trial", "17b"]):
+        assert main([words[0], str(tmp_path / "x"), *words[1:]]) == 0
+        shown = capsys.readouterr().out
+        assert "17b" in shown
+        assert "4294967313" not in shown
+    report = next(s for s in content_of(results).sections if s.key == "trials")
+    assert [row[0] for row in report.tables[0].rows] == ["17b", "17"]
+    send(tmp_path / "x", ["tensorboard"])
+    folders = {p.name for p in (tmp_path / "x" / "tensorboard").iterdir()}
+    assert folders == {"member-17", "member-17b"}
+    assert main(["export", str(tmp_path / "x"), "--trial", "b"]) == 2
+    assert "'b' is no trial; they are like 17, or 17b" in capsys.readouterr().err
+
+
+def test_one_model_that_was_raised_is_not_called_the_best_of_many(tmp_path: Path) -> None:
+    runs = {
+        population: make_run(
+            tmp_path / f"x{population}",
+            [outcome(0, 0, 0, [0.5])],
+            strategy=f"{{name: panda, population: {population}}}",
+        )
+        for population in (1, 4)
+    }
+    assert "what one model came to in one training, picked from no others" in str(runs[1].verdict())
+    assert "the best of 4 models that were raised, so it is a little optimistic" in str(runs[4].verdict())
+    assert next(t.below for t in content_of(runs[1]).tiles) == "of one training"
 
 
 def test_without_finals_the_verdict_warns_of_the_optimistic_value(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json
 from raysearch.errors import RunError
 from raysearch.figures import number, setting
+from raysearch.tree import segment_label, trial_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +118,7 @@ def _merged(segments: Sequence[Any], is_trunk: bool) -> Row:
     told = first if is_trunk else next((s for s in segments if s.event == "accept"), first)
     return Row(
         is_trunk,
-        first.segment,
+        segment_label(int(first.id)),
         first.start,
         last.reached,
         values,
@@ -184,8 +185,9 @@ def _show_others(results: Results, frame: pd.DataFrame) -> None:
     ended.sort(key=lambda found: -found[0])
     for reached, group in ended[:LINES_SHOWN]:
         last = group[group["reached"] == reached].iloc[-1]
+        name = trial_name(int(last["trial"]), ",")
         out.print(
-            f"  trial {last['trial']:,}: {_counted(len(group), 'segment')}, to iteration {reached:,} with "
+            f"  trial {name}: {_counted(len(group), 'segment')}, to iteration {reached:,} with "
             f"{results.metric} {number(float(last['value']))}",
             soft_wrap=True,
         )

@@ -6,7 +6,17 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
+
+from raysearch.tree import trial_number
+
+
+def _trial(text: str) -> int:
+    """A trial's number; `17b` as well, as screens show one that took over the number of another."""
+    try:
+        return trial_number(text)
+    except ValueError:
+        raise BadParameter(f"{text!r} is no trial; they are like 17, or 17b") from None
 
 
 class Executor(str, Enum):
@@ -90,7 +100,7 @@ Limit = Annotated[int | None, Option(metavar="N", min=0, help="How many rows; 20
 Csv = Annotated[Path | None, Option("--csv", metavar="FILE", help="Write CSV; - is stdout.")]
 Parquet = Annotated[Path | None, Option("--parquet", metavar="FILE", help="Write Parquet.")]
 LineageLimit = Annotated[int | None, Option("--limit", metavar="N", min=1, help="Only the last N rows.")]
-Trial = Annotated[int | None, Option(metavar="N", help="Of this trial instead of the best.")]
+Trial = Annotated[int | None, Option(metavar="N", parser=_trial, help="Of this trial instead of the best.")]
 Config = Annotated[bool, Option("--config", help="The configuration; also if nothing else is asked for.")]
 Schedule = Annotated[bool, Option("--schedule", help="Which values held when, on the way to the model.")]
 Output = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="YAML; JSON if it ends so.")]

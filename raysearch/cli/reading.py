@@ -15,6 +15,7 @@ from raysearch.errors import CheckpointError, RunError, SpecError
 from raysearch.figures import column, number, settings
 from raysearch.mirror import mirror_at, shown
 from raysearch.paths import RunPaths
+from raysearch.tree import trial_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +91,7 @@ def export(
     number_, found, folder = _trial(results, trial)
     if checkpoint is not None:
         _copy_checkpoint(number_, folder, checkpoint)
-        print(f"checkpoint of trial {number_} copied to {checkpoint}")
+        print(f"checkpoint of trial {trial_name(number_)} copied to {checkpoint}")
     if checkpoint is not None and not (config or schedule) and output is None:
         return
     what = "schedule" if schedule else "configuration"
@@ -100,7 +101,7 @@ def export(
         return
     with writing(output, "-o") as file:
         file.write_text(text, encoding="utf-8")
-    print(f"{what} of trial {number_} written to {output}")
+    print(f"{what} of trial {trial_name(number_)} written to {output}")
 
 
 def report(run: options.Run, output: options.ReportFile = None, wandb: options.ToWandb = False) -> None:
@@ -198,7 +199,7 @@ def show_best(out: Console, results: Results, winner: Best) -> None:
             ("best ", "dim"),
             f"{results.metric} ",
             (number(winner.value, 5), "bold green"),
-            f" at iteration {winner.iteration:,}, trial {winner.trial:,}",
+            f" at iteration {winner.iteration:,}, trial {trial_name(winner.trial, ',')}",
         )
     )
     grid = Table.grid(padding=(0, 2, 0, 0))
@@ -303,9 +304,8 @@ def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Pa
         (o for o in of_trial if o.status is not Status.LOST), key=lambda o: o.segment.stop, default=None
     )
     if last is None:
-        raise RunError(
-            f"{results.path}: there is no trial {trial}; {command('trials', shown(results.path))} lists them"
-        )
+        look = command("trials", shown(results.path))
+        raise RunError(f"{results.path}: there is no trial {trial_name(trial)}; {look} lists them")
     checkpoints = checkpoints_of(results.path)
     there = last.checkpoint is not None and checkpoints.exists(last.checkpoint)
     return (
@@ -318,8 +318,8 @@ def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Pa
 def _copy_checkpoint(trial: int, source: Path | None, target: Path) -> None:
     if source is None:
         raise CheckpointError(
-            f"no checkpoint of trial {trial} is kept: only those that a trial may go on from, and the "
-            "best's, are; its configuration can be exported and trained again"
+            f"no checkpoint of trial {trial_name(trial)} is kept: only those that a trial may go on from and "
+            "the best's, are; its configuration can be exported and trained again"
         )
     if target.exists():
         raise CheckpointError(f"--checkpoint {target}: exists already; name a folder that is to be made")

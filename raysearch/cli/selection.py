@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.cli.output import writing
 from raysearch.errors import SpecError, unknown
 from raysearch.figures import column, setting
+from raysearch.tree import trial_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +103,8 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _cells(frame: pd.DataFrame, name: str) -> list[str]:
+    if name == "trial":
+        return [trial_name(int(value)) for value in frame[name].tolist()]
     values = [None if _is_missing(value) else value for value in frame[name].tolist()]
     if name in ("value", "seconds"):
         return column(values, 5 if name == "value" else 3)

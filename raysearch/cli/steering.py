@@ -16,7 +16,7 @@ from raysearch.cli.searching import is_complete
 from raysearch.cli.watching import run_by
 from raysearch.errors import RunError, SpecError, unknown
 from raysearch.mirror import shown
-from raysearch.tree import segment_id
+from raysearch.tree import segment_id, trial_number
 
 if TYPE_CHECKING:
     from raysearch.spec import SearchSpec
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 60.0  # for the answer of a run that goes on
 POLL_S = 0.1
 TAKES = "panda does, unless it is exploit: truncation"
-SEGMENT = re.compile(r"(\d+)\.(\d+)")
+SEGMENT = re.compile(r"(\d+[a-z]?)\.(\d+)")
 
 
 def nudge(run: options.Run, values: options.Values, as_json: options.AsJson = False) -> None:
@@ -41,7 +41,7 @@ def rollback(run: options.Run, segment: options.SegmentName, as_json: options.As
         raise SpecError(
             f"{segment!r} is no segment; they are like 12.3: {command('lineage', run)} shows them"
         )
-    number = segment_id(int(found[1]), int(found[2]))
+    number = segment_id(trial_number(found[1]), int(found[2]))
     _give(root, {"kind": "rollback", "segment": number}, as_json)
 
 

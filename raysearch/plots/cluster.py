@@ -11,6 +11,7 @@ from raysearch.plots.digest import Digest
 from raysearch.plots.progress import time_scale
 from raysearch.plots.style import STATUS_COLOURS, blank, empty, escape, wrapped
 from raysearch.tables import Floats, Integers
+from raysearch.tree import trial_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -79,7 +80,7 @@ def _bars(digest: Digest, rows: Integers, codes: Integers, names: list[str]) -> 
                 "line": {"color": "rgba(255,255,255,0.6)", "width": 0.6},
             },
             hovertext=[
-                f"trial {t:,}, iterations {a:,} to {b:,}, {duration(s)}<br>{wrapped(why)}"
+                f"trial {trial_name(t, ',')}, iterations {a:,} to {b:,}, {duration(s)}<br>{wrapped(why)}"
                 for t, a, b, s, why in zip(
                     trials.tolist(), starts.tolist(), reached.tolist(), seconds.tolist(), reasons, strict=True
                 )

@@ -11,6 +11,7 @@ from raysearch.plots.digest import Digest, as_floats, as_labels
 from raysearch.plots.style import ACCENT, BAD, BEST, GRID, QUIET, WARN, blank, empty, escape, wrapped
 from raysearch.reasons import event_of
 from raysearch.tables import Integers
+from raysearch.tree import trial_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -263,7 +264,7 @@ def _hovers(digest: Digest, rows: Integers, reasons: list[str], errors: list[str
     said = []
     for i, r in enumerate(rows.tolist()):
         config = ", ".join(f"{n} {v[i]}" for n, v in columns.items() if v[i])
-        head = f"<b>trial {int(segments.integers('trial')[r]):,}</b>, iterations {int(segments.integers('start')[r]):,} to {int(segments.reached[r]):,}, {names[i]}"  # noqa: E501
+        head = f"<b>trial {trial_name(int(segments.integers('trial')[r]), ',')}</b>, iterations {int(segments.integers('start')[r]):,} to {int(segments.reached[r]):,}, {names[i]}"  # noqa: E501
         lines = [
             head,
             f"{escape(digest.metric)} {number(float(segments.last[r]), 5)}",

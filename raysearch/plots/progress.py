@@ -10,6 +10,7 @@ from raysearch.figures import number
 from raysearch.plots.digest import Digest
 from raysearch.plots.style import ACCENT, BEST, QUIET, STATUS_COLOURS, blank, empty, escape, metric_axis
 from raysearch.tables import Floats, Integers
+from raysearch.tree import trial_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -57,7 +58,7 @@ def progress(digest: Digest) -> go.Figure:
         name="trials, where they ended",
         marker={"color": QUIET, "size": 5, "opacity": 0.55},
         text=[
-            f"trial {n:,}, {i:,} iterations"
+            f"trial {trial_name(n, ',')}, {i:,} iterations"
             for n, i in zip(
                 trials.numbers[positions].tolist(), trials.iterations[positions].tolist(), strict=True
             )
@@ -71,7 +72,7 @@ def progress(digest: Digest) -> go.Figure:
         mode="lines",
         name="best so far",
         line={"color": BEST, "width": 2.5, "shape": "hv"},
-        text=[*(f"trial {n:,}" for n in numbers.tolist()), f"trial {int(numbers[-1]):,}"],
+        text=[f"trial {trial_name(n, ',')}" for n in [*numbers.tolist(), int(numbers[-1])]],
         hovertemplate="%{text}<br>best so far %{y:.5g}<extra></extra>",
     )
     _baseline(figure, digest, last * scale)

@@ -24,6 +24,7 @@ from raysearch.plots.style import (
     metric_axis,
 )
 from raysearch.tables import Floats, Integers
+from raysearch.tree import trial_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -123,7 +124,7 @@ def _line(
     heights = [float(axis.heights[i]) for axis in axes]
     x = [k for k, h in enumerate(heights) if h == h]  # where it does not occur, the line goes straight on
     trial = int(digest.trials.numbers[at[i]])
-    said = [f"<b>trial {trial:,}</b>", f"{int(digest.trials.iterations[at[i]]):,} iterations"]
+    said = [f"<b>trial {trial_name(trial, ',')}</b>", f"{int(digest.trials.iterations[at[i]]):,} iterations"]
     said += [f"{escape(axis.name)} {escape(axis.texts[i])}" for axis in axes if axis.texts[i]]
     figure.add_scatter(
         x=x,

@@ -9,6 +9,7 @@ import numpy as np
 from raysearch.plots.digest import Digest
 from raysearch.plots.style import ACCENT, BEST, QUIET, WARN, blank, empty, escape, metric_axis
 from raysearch.tables import Floats, Integers
+from raysearch.tree import trial_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -41,7 +42,7 @@ def curves(digest: Digest) -> go.Figure:
         rows = digest.trials.order[digest.trials.bounds[at] : digest.trials.ends[at]]
         if kind == "winner":
             rows = np.array([*digest.path], np.int64) if len(digest.path) else rows
-        values.append(_curve(figure, digest, rows, kind, f"trial {trial:,}", shown))
+        values.append(_curve(figure, digest, rows, kind, f"trial {trial_name(trial, ',')}", shown))
     for row_set, kind, name in _finals(digest):
         values.append(_curve(figure, digest, row_set, kind, name, shown))
     known = np.concatenate(values) if values else np.zeros(0)

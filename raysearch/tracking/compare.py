@@ -16,6 +16,7 @@ from raysearch.figures import duration, number, settings
 from raysearch.plots import cluster
 from raysearch.plots.progress import best_steps
 from raysearch.plots.style import PALETTE, blank, empty, escape, metric_axis
+from raysearch.tree import trial_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -108,7 +109,7 @@ def progress(runs: Sequence[Results]) -> go.Figure:
             mode="lines",
             name=escape(run.path.name),
             line={"shape": "hv", "width": 2.2, "color": PALETTE[i % len(PALETTE)]},
-            text=[f"trial {int(t):,}" for t in [*trials, trials[-1]]],
+            text=[f"trial {trial_name(int(t), ',')}" for t in [*trials, trials[-1]]],
             hovertemplate="%{text}<br>%{x:.3g} h<br>%{y:.5g}",
         )
     figure.update_xaxes(title_text="hours since the start")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raysearch.reasons import event_of
-from raysearch.tree import Mode, Outcome, Status, score, segment_name
+from raysearch.tree import Mode, Outcome, Status, score, segment_label, trial_name
 
 TICK_S = 10.0  # of the journal's clock, between two rows of the search's own run
 FINALS = ("finalist", "baseline")
@@ -35,6 +35,12 @@ class Feed:
     config: dict[str, Any] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The key with its trial as people read it: `member-17b`; what was sent is known by its key."""
+        kind, dash, number = self.key.partition("-")
+        return f"{kind}-{trial_name(int(number))}" if dash and number.isdigit() else self.key
 
 
 def run_id(name: str, began: float, key: str) -> str:
@@ -115,7 +121,7 @@ class TrialFeeds:
             return
         self._seen.add(segment.id)
         feed = self._feed(outcome)
-        extra: Row = {"segment": segment_name(segment.id)}
+        extra: Row = {"segment": segment_label(segment.id)}
         if self._members:
             extra |= {f"hp/{name}": value for name, value in flat(segment.config).items()}
             extra["lineage/trial"] = segment.trial

@@ -62,7 +62,7 @@ class MLflow:
 
     def _run(self, feed: Feed) -> str:
         if feed.key not in self._runs:
-            tags = {"raysearch.run": self._identity, "raysearch.kind": feed.kind, "mlflow.runName": feed.key}
+            tags = {"raysearch.run": self._identity, "raysearch.kind": feed.kind, "mlflow.runName": feed.name}
             if feed.kind != "search" and "search" in self._runs:
                 tags["mlflow.parentRunId"] = self._runs["search"]
             self._runs[feed.key] = self._client.create_run(self._experiment, tags=tags).info.run_id

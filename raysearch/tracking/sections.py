@@ -18,6 +18,7 @@ from raysearch.figures import duration, number, setting, settings
 from raysearch.plots import cluster
 from raysearch.plots.lineage import is_raised
 from raysearch.plots.style import note_of
+from raysearch.tree import trial_name
 from raysearch.verdict import Contender
 
 if TYPE_CHECKING:
@@ -184,9 +185,8 @@ def _tiles(results: Results, winner: Best | None) -> list[Tile]:
     tiles: list[Tile] = []
     if winner is not None:
         mean = winner.mean if winner.mean is not None else winner.value
-        below = (
-            f"mean of {winner.seeds} fresh seeds" if winner.mean is not None else "as searched, so optimistic"
-        )
+        searched = "of one training" if results.raised == 1 else "as searched, so optimistic"
+        below = f"mean of {winner.seeds} fresh seeds" if winner.mean is not None else searched
         tiles.append(Tile(f"best {results.metric}", number(mean, DIGITS), below, "good"))
     if verdict.baseline is not None:
         e = verdict.baseline.estimate
@@ -217,8 +217,8 @@ def _outcome(results: Results, winner: Best | None) -> Section:
             why = str(error)
         return Section("outcome", "Outcome", (why,))
     searched = (
-        f"Trial {winner.trial:,} had {results.metric} {number(winner.value, DIGITS)} at iteration "
-        f"{winner.iteration:,} of its search ({results.digest.better})."
+        f"Trial {trial_name(winner.trial, ',')} had {results.metric} {number(winner.value, DIGITS)} at "
+        f"iteration {winner.iteration:,} of its search ({results.digest.better})."
     )
     words = (*str(results.verdict()).splitlines(), searched)
     tables = [Table(("hyper-parameter", "best", *_baseline_head(results)), _config_rows(results, winner))]
@@ -308,7 +308,12 @@ def _trials(results: Results, winner: Best | None) -> Section | None:
         cells = [_cell(columns[n][i]) for n in names]
         value = number(float(trials.values[position]), DIGITS)
         rows.append(
-            (f"{int(trials.numbers[position]):,}", f"{int(trials.iterations[position]):,}", value, *cells)
+            (
+                trial_name(int(trials.numbers[position]), ","),
+                f"{int(trials.iterations[position]):,}",
+                value,
+                *cells,
+            )
         )
     title = (
         f"The best {len(rows)} of {len(trials):,} trials"
@@ -374,7 +379,8 @@ def _failures(results: Results, winner: Best | None) -> Section | None:
         found[0] += 1
     ranked = sorted(causes.items(), key=lambda item: -item[1][0])
     rows = [
-        (status, first, f"{n:,}", f"{trial:,}") for (status, _), (n, trial, first) in ranked[:CAUSES_SHOWN]
+        (status, first, f"{n:,}", trial_name(trial, ","))
+        for (status, _), (n, trial, first) in ranked[:CAUSES_SHOWN]
     ]
     words = [
         f"{len(bad):,} of {len(segments):,} segments did not end well. Causes that differ only in numbers are counted together, and the first is quoted."  # noqa: E501

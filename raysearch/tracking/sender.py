@@ -154,7 +154,7 @@ class Sender:
         return found
 
     def _title(self, feed: Feed) -> str:
-        return self.name if feed.kind == "search" else f"{self.name} {feed.key}"
+        return self.name if feed.kind == "search" else f"{self.name} {feed.name}"
 
     def _pick_finalists(self) -> None:
         """The best trials of a large search, and its finish, as runs of their own."""

@@ -58,7 +58,7 @@ class TensorBoard:
     def _writer(self, feed: Feed) -> Any:
         if feed.key not in self._writers:
             # `add_hparams` opens a file of its own there, in the same second with the same name but for this.
-            folder = str(self._folder / feed.key)
+            folder = str(self._folder / feed.name)
             self._writers[feed.key] = SummaryWriter(folder, write_to_disk=True, filename_suffix=".rows")
         return self._writers[feed.key]
 
