@@ -381,9 +381,8 @@ class Results:
         every = Trials.group(self._segments, np.arange(len(self._segments)))
         at = np.flatnonzero(every.numbers == trial)
         if not len(at):
-            raise RunError(
-                f"{self.path}: there is no trial {trial}; `trials()` lists the {len(every)} there are"
-            )
+            look = f"raysearch trials {shown(self.path)}"
+            raise RunError(f"{shown(self.path)}: there is no trial {trial_name(trial)}; {look} lists them")
         ids = self._segments.integers("id")
         order = np.argsort(ids, kind="stable")
         parents = self._segments.table["parent"]

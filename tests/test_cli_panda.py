@@ -110,6 +110,17 @@ def test_the_lineage_as_json_holds_every_segment(shell: Shell, raised: Path) -> 
     assert [row["trial"] for row in of_other if row["on_path"]][-1] == other
 
 
+@pytest.mark.parametrize("command", ["lineage", "replay", "export"])
+def test_a_trial_that_is_not_there_is_named_with_the_command_that_lists_them(
+    shell: Shell, raised: Path, command: str
+) -> None:
+    ran = shell(command, str(raised), "--trial", "9999")
+    assert (ran.code, ran.err) == (
+        2,
+        f"error: {raised}: there is no trial 9999; raysearch trials {raised} lists them\n",
+    )
+
+
 def test_best_names_the_commands_for_a_raised_model(shell: Shell, raised: Path) -> None:
     said = shell("best", str(raised)).words
     assert f"raysearch export {raised} --schedule -o schedule.yaml" in said

@@ -273,7 +273,7 @@ def test_curves_are_long_with_a_column_for_each_metric(forked: Results) -> None:
 def test_lineage_goes_from_the_root_to_the_leaf_across_a_fork(forked: Results) -> None:
     assert forked.lineage(1)["segment"].tolist() == ["0.0", "0.1", "1.0", "1.1"]
     assert forked.lineage(0)["segment"].tolist() == ["0.0", "0.1"]
-    with pytest.raises(RunError, match="there is no trial 7; `trials\\(\\)` lists the 2 there are"):
+    with pytest.raises(RunError, match=r"there is no trial 7; raysearch trials .*forked lists them"):
         forked.lineage(7)
 
 
