@@ -82,6 +82,8 @@ class Verdict:
         significant: whether the gain's interval lies above zero; None where nothing can be said.
         seeds_matter: False if every configuration gave one value for all its seeds; None if unknown.
         contenders: all that were trained again, best mean first; those with a failed training come last.
+        baseline_won: the winner has the baseline's own configuration; it is among the contenders once, and
+            has no gain over itself.
     """
 
     text: str
@@ -91,9 +93,21 @@ class Verdict:
     significant: bool | None = None
     seeds_matter: bool | None = None
     contenders: Sequence[Contender] = field(default_factory=tuple)
+    baseline_won: bool = False
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def better(self) -> str:
+        """Whether the winner is better than the baseline, in a word or two for a table."""
+        if self.baseline_won:
+            return "the baseline won"
+        if self.significant is not None:
+            return "yes" if self.significant else "not significantly"
+        if self.gain is None:
+            return "not known"
+        return "yes, on every seed alike" if self.gain.mean > 0 else "no, on every seed alike"
 
 
 def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
@@ -124,6 +138,15 @@ def judge(contenders: Sequence[Contender], metric: str, mode: Mode, raised: int 
         return Verdict(_all_failed(contenders), baseline=baseline, contenders=ranked)
     repeated = [c for c in able if len(c.finite) > 1]
     seeds_matter = any(len(set(c.finite)) > 1 for c in repeated) if repeated else None
+    if baseline is not None and dict(winner.config) == dict(baseline.config):
+        lines = [
+            _winner_line(winner, metric, seeds_matter),
+            f"The baseline won: trial {winner.source} has its configuration, and no other did better.",
+            *_seed_lines(seeds_matter),
+            *_failure_lines(contenders),
+        ]
+        once = [c for c in ranked if c is not winner]
+        return Verdict("\n".join(lines), winner, baseline, None, False, seeds_matter, once, baseline_won=True)
     finalists = sum(c.role != "baseline" for c in contenders)
     gain = _gain(winner, baseline, mode, finalists) if baseline else None
     significant = _significance(gain, seeds_matter)

@@ -22,7 +22,7 @@ from raysearch.journal import Journal
 from raysearch.paths import RunPaths
 from raysearch.plots.cluster import utilisation
 from raysearch.results import Results, load
-from raysearch.tracking.compare import compare
+from raysearch.tracking.compare import compare, rows_of
 from raysearch.tracking.sections import content_of
 from raysearch.tracking.sinks import send
 from raysearch.tree import Outcome, Segment, Status, segment_id, segment_label, trial_name, trial_number
@@ -62,9 +62,8 @@ def final(
     source: int, seed: int, loss: float, role: str = "finalist", stop: int = 1, **fields: Any
 ) -> Outcome:
     trial = FINALS + (1 << 38) * (role == "baseline") + source * 64 + seed + stop * (1 << 30)
-    segment = Segment(
-        segment_id(trial, 0), trial, None, {"lr": source / 10}, 0, stop, seed, "final", role, source
-    )
+    config = {"lr": source / 10 + (role == "baseline")}
+    segment = Segment(segment_id(trial, 0), trial, None, config, 0, stop, seed, "final", role, source)
     given: dict[str, Any] = {"status": Status.COMPLETED, "curve": {"loss": [loss] * stop}} | fields
     return Outcome(segment, **given)
 
@@ -434,7 +433,7 @@ def test_a_loss_to_the_baseline_is_said(tmp_path: Path) -> None:
 
 def test_the_pick_among_several_finalists_widens_the_interval() -> None:
     values = {0: 0.50, 1: 0.61, 2: 0.55}
-    base = Contender("baseline", 9, {}, {0: 0.60, 1: 0.70, 2: 0.71})
+    base = Contender("baseline", 9, {"lr": 9.0}, {0: 0.60, 1: 0.70, 2: 0.71})
     worse = [Contender("finalist", k, {}, {0: 1.0, 1: 1.1, 2: 1.2}) for k in (1, 2)]
     alone = judge([Contender("finalist", 0, {}, values), base], "loss", "min")
     picked = judge([Contender("finalist", 0, {}, values), *worse, base], "loss", "min")
@@ -444,6 +443,30 @@ def test_the_pick_among_several_finalists_widens_the_interval() -> None:
     assert picked.gain.low < alone.gain.low
     assert "allowing for the pick among 3" in picked.text
     assert [c.source for c in picked.contenders] == [0, 9, 1, 2]
+
+
+def test_a_baseline_that_wins_is_said_to_have_won_and_stands_in_the_table_once() -> None:
+    values = {0: 0.50, 1: 0.61, 2: 0.55}
+    twin, base = Contender("finalist", 3, {"lr": 0.1}, values), Contender("baseline", 3, {"lr": 0.1}, values)
+    other = Contender("finalist", 1, {"lr": 0.2}, {0: 1.0, 1: 1.1, 2: 1.2})
+    verdict = judge([twin, other, base], "loss", "min")
+    assert "The baseline won: trial 3 has its configuration, and no other did better." in verdict.text
+    assert "no better than the baseline by 0" not in verdict.text
+    assert (verdict.winner, verdict.gain, verdict.significant, verdict.baseline_won) == (
+        twin,
+        None,
+        False,
+        True,
+    )
+    assert [c.name for c in verdict.contenders] == ["the baseline", "trial 1"]
+    assert verdict.better == "the baseline won"
+
+
+def test_a_comparison_knows_of_a_gain_what_the_verdict_knows(tmp_path: Path) -> None:
+    alike = {("finalist", 0): [0.5] * 3, ("baseline", 0): [0.7] * 3}
+    results = [finish(tmp_path / "x", alike), make_run(tmp_path / "y", [outcome(0, 0, 0, [0.5])])]
+    rows = {name: cells for name, *cells in rows_of(results, compare(results))}
+    assert rows["better than its baseline"] == ["yes, on every seed alike", "not known"]
 
 
 def test_seeds_that_change_nothing_are_said_and_make_no_interval(tmp_path: Path) -> None:

@@ -250,6 +250,7 @@ def _verdict_values(verdict: Verdict) -> dict[str, Any]:
     return {
         "text": str(verdict),
         "significant": verdict.significant,
+        "baseline_won": verdict.baseline_won,
         "seeds_matter": verdict.seeds_matter,
         "gain": dataclasses.asdict(verdict.gain) if verdict.gain else None,
         "contenders": [

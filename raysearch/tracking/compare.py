@@ -31,6 +31,7 @@ class Compared:
     Attributes:
         best: the metric of the best trial in its search, which is optimistic; NaN where none ended well.
         mean: of the winner on fresh seeds; None without a finish.
+        better: than its baseline, in a word or two.
         worker_hours: trained by all workers together.
         busy: share of the workers' time in which they trained.
         reached_s: seconds from the start until the run first had what the poorest of the runs ended with;
@@ -45,6 +46,7 @@ class Compared:
     mean: float | None
     interval: tuple[float, float] | None
     significant: bool | None
+    better: str
     config: dict[str, Any]
     failed: int
     wall_s: float
@@ -77,7 +79,7 @@ def rows_of(results: Sequence[Results], found: Sequence[Compared]) -> list[tuple
         (f"best {metric}", *(number(one.best, 5) for one in found)),
         ("on fresh seeds", *(number(one.mean, 5) for one in found)),
         ("95% interval", *(_interval(one) for one in found)),
-        ("better than its baseline", *(_yes(one.significant) for one in found)),
+        ("better than its baseline", *(one.better for one in found)),
         (
             "as good as the poorest after",
             *(duration(one.reached_s) if one.reached_s is not None else "-" for one in found),
@@ -144,6 +146,7 @@ def _compared(run: Results, target: float | None) -> Compared:
         mean=best.mean if best else None,
         interval=best.interval if best else None,
         significant=verdict.significant,
+        better=verdict.better,
         config=dict(best.config) if best else {},
         failed=int(digest.segments.having("status", "failed").sum()),
         wall_s=digest.took_s,
@@ -155,7 +158,3 @@ def _compared(run: Results, target: float | None) -> Compared:
 
 def _interval(one: Compared) -> str:
     return "-" if one.interval is None else f"{number(one.interval[0], 5)} to {number(one.interval[1], 5)}"
-
-
-def _yes(claim: bool | None) -> str:
-    return {True: "yes", False: "not significantly", None: "not known"}[claim]

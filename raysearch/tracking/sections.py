@@ -164,6 +164,8 @@ def _headline(results: Results, winner: Best | None) -> tuple[str, str]:
     if winner is None:
         return "No trial ended well.", "bad"
     verdict = results.verdict()
+    if verdict.baseline_won:
+        return "The baseline won: nothing that was tried did better.", "warn"
     if verdict.gain is None:
         return (
             f"Best {results.metric} {number(winner.value, DIGITS)}; its gain over a baseline is not known.",
