@@ -426,7 +426,9 @@ def _check_sinks(spec: SearchSpec) -> None:
 def _check_files(spec: SearchSpec) -> None:
     for file in spec.fingerprint.get("files", ()):
         if not Path(file).expanduser().exists():
-            raise PlacedError("fingerprint.files", f"there is no file {file!r}; name files of your data")
+            raise PlacedError(
+                "fingerprint.files", f"{file}: No such file or directory; name files of your data"
+            )
 
 
 def _check_storage(spec: SearchSpec) -> None:

@@ -525,7 +525,7 @@ PANDA = "strategy={name: panda, max_iterations: 20"
         ),
         (["sinks=[tensorbord]"], "sinks", "unknown sink 'tensorbord'; did you mean 'tensorboard'?"),
         (["sinks=['tiny:nope']"], "sinks", "sink 'tiny:nope' cannot be loaded"),
-        (["fingerprint={files: [nofile.csv]}"], "fingerprint.files", "there is no file 'nofile.csv'"),
+        (["fingerprint={files: [nofile.csv]}"], "fingerprint.files", "nofile.csv: No such file or directory"),
         (["storage=tiny.py/runs"], "storage", "'tiny.py/runs' cannot be written: "),
     ],
 )
