@@ -139,7 +139,7 @@ def launch(
 
     trainable = _load(spec)
     how = how or How()
-    _check_executor(how)
+    _check_executor(how, spec, trainable)
     spec = _checked(_planned(spec, how), trainable)
     if said := _objects_in(spec):
         how.say(said)
@@ -209,7 +209,7 @@ def resume(
     loaded = _load(spec if trainable is None else dataclasses.replace(spec, trainable=trainable))
     spec = _resolved(spec, loaded)
     how = how or How()
-    _check_executor(how)
+    _check_executor(how, spec, loaded)
     shipped = ship(loaded)
     _check_edit(old, spec, said)
     _check_strategy(spec, loaded)
@@ -375,9 +375,14 @@ def _informed(spec: SearchSpec) -> SearchSpec:
     return dataclasses.replace(spec, strategy=strategy, notes=(*spec.notes, *remarks))
 
 
-def _check_executor(how: How) -> None:
+def _check_executor(how: How, spec: SearchSpec, trainable: Any) -> None:
+    """Raises SpecError for an unknown executor, RunError where this process is taken by another search."""
     if how.executor not in ("tune", "inline"):
         raise SpecError(f"executor: {how.executor!r} is not one of tune, inline")
+    if how.executor == "inline" and not spec.isolate:
+        from raysearch.executors.inline import check_by_itself
+
+        check_by_itself(trainable)
 
 
 def _checked(spec: SearchSpec, trainable: Any) -> SearchSpec:
@@ -572,12 +577,13 @@ def _samples(spec: SearchSpec) -> tuple[Config, ...]:
 
 
 def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
-    from raysearch.executors.inline import limited_threads, run_inline
+    from raysearch.executors.inline import by_itself, limited_threads, run_inline
 
     setup = dataclasses.replace(setup, notes=_sharing(spec, 1))
     session = Session.open(setup, time.time())
+    alone = contextlib.nullcontext() if spec.isolate else by_itself()
     try:
-        with limited_threads(max(1, int(spec.workers.cpu))):
+        with alone, limited_threads(max(1, int(spec.workers.cpu))):
             run_inline(
                 session.search, job, session.checkpoints, how.listener(), lambda: session.look(time.time())
             )

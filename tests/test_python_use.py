@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -454,3 +455,42 @@ def test_a_function_that_saves_seldom_has_its_last_save_and_says_of_when(storage
     assert best.checkpoint is not None
     assert (best.checkpoint / "at").read_text() == "2"
     assert json.loads((best.checkpoint / ".raysearch.json").read_text())["iteration"] == 2
+
+
+# ---- two searches in one process
+
+
+def test_a_second_search_in_this_process_is_refused_before_it_begins(storage: Path) -> None:
+    def nested(config: dict[str, Any]) -> None:
+        search(storage, shifted, name="within")
+
+    failed, error = search(storage, nested).failures()
+    assert (failed, "another such search is going on" in error, "Train session" in error) == (3, True, False)
+    assert not (storage / "within").exists()
+
+    said: list[str] = []
+
+    def beside(status: dict[str, Any]) -> None:
+        if not said:
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+
+    def other() -> None:
+        with pytest.raises(RunError, match="another such search is going on") as refused:
+            search(storage, trainables.Curve, name="beside")
+        said.append(str(refused.value))
+
+    search(storage, shifted, name="first", on_status=beside)
+    assert said
+    assert not (storage / "beside").exists()
+    assert len(search(storage, shifted, name="after").trials()) == 3
+
+
+def test_a_function_is_not_trained_inside_a_function_trainable_of_rays(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raysearch.executors.inline.get_session", object)
+    with pytest.raises(RunError, match="a function trainable of Ray Tune is at work already"):
+        search(storage, shifted)
+    assert not any(storage.iterdir())

@@ -6,24 +6,62 @@ import contextlib
 import logging
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray.train._internal.session import get_session
 from threadpoolctl import threadpool_limits
 
 from raysearch.checkpoints import Checkpoints
 from raysearch.engine import Search
+from raysearch.errors import RunError
 from raysearch.exchange import Reply
 from raysearch.executors.environment import environment
 from raysearch.executors.host import Host
+from raysearch.executors.loading import is_class
 from raysearch.executors.protocol import Going, Job, Turn
 from raysearch.executors.worker import Loop, Trains
 
 LOOK_S = 0.5
+ONE_AT_A_TIME = (
+    "executor: inline trains in this process, in which another such search is going on (in another thread "
+    "or around this one's trainable); they would share Ray's session and the random generators. Wait for it, "
+    "or begin this one in a process of its own, or with executor='tune'"
+)
 OnStatus = Callable[[dict[str, Any]], None]
+
+
+_GOING_ON = threading.Lock()  # held while a search trains in this process
+
+
+@contextlib.contextmanager
+def by_itself() -> Iterator[None]:
+    """Keeps other searches out of this process in the block.
+
+    Raises:
+        RunError: one is going on here already.
+    """
+    if not _GOING_ON.acquire(blocking=False):
+        raise RunError(ONE_AT_A_TIME)
+    try:
+        yield
+    finally:
+        _GOING_ON.release()
+
+
+def check_by_itself(trainable: Any) -> None:
+    """Raises RunError where a search in this process would get in the way of another one, or of Ray's."""
+    if _GOING_ON.locked():
+        raise RunError(ONE_AT_A_TIME)
+    if not is_class(trainable) and get_session() is not None:
+        raise RunError(
+            "executor: inline trains a function in this process, in which a function trainable of Ray Tune "
+            "is at work already; begin this search in a process of its own, or give a class"
+        )
 
 
 @dataclass(slots=True)
