@@ -84,7 +84,7 @@ class Results:
     path: Path
     metric: str
     mode: Mode
-    spec: dict[str, Any] = field(repr=False)
+    spec: dict[str, Any] = field(repr=False, hash=False)
     _root: Path = field(repr=False, compare=False)  # absolute: it is read later, maybe from another folder
 
     def __init__(

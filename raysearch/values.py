@@ -6,6 +6,7 @@ or dict of those. Anything else (a class, a function, a tensor) cannot be stored
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import math
 import numbers
@@ -108,6 +109,16 @@ def as_integer(value: Any, what: str) -> int:
     if abs(number) > 2**53:
         raise SpecError(f"{what} must lie between -2**53 and 2**53, not {value}")
     return int(number)
+
+
+def with_plain_numbers(recipe: Any) -> None:
+    """Makes the numbers among a frozen dataclass's settings Python's own: NumPy's, and of derived classes."""
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name, None)
+        if isinstance(value, np.generic):
+            object.__setattr__(recipe, field.name, value.item())
+        elif isinstance(value, int) and not isinstance(value, bool):
+            object.__setattr__(recipe, field.name, int(value))
 
 
 def fresh(value: Any) -> Any:

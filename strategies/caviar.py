@@ -29,6 +29,7 @@ from raysearch.strategies.samplers import Sampler, Source, check_name, make_samp
 from raysearch.strategies.seeds import fresh_seed
 from raysearch.strategies.transfer import Transfer, TransferSampler, transfer_setting
 from raysearch.tree import Config, Mode, Outcome, Segment, Status, ordinal_of, score, segment_id
+from raysearch.values import with_plain_numbers
 
 GOLDEN = 0.6180339887498949
 VARIANTS = ("auto", "promotion", "stopping")
@@ -66,6 +67,7 @@ class Caviar:
     transfer: Transfer | None = None
 
     def __post_init__(self) -> None:
+        with_plain_numbers(self)
         for field in ("samples", "max_iterations", "eta", "brackets"):
             _whole(field, getattr(self, field), 2 if field == "eta" else 1)
         if self.min_iterations is not None:

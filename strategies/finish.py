@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from raysearch.errors import SpecError, unknown
 from raysearch.tree import Config, Outcome, Segment, Status, segment_id
+from raysearch.values import with_plain_numbers
 
 FINALS = 1 << 40
 BASELINES = FINALS + (1 << 39)
@@ -31,6 +32,7 @@ class Finish:
     seeds: int = 3
 
     def __post_init__(self) -> None:
+        with_plain_numbers(self)
         if not (isinstance(self.top, int) and self.top >= 1):
             raise SpecError(f"finish.top = {self.top!r} must be a whole number from 1; finish: off has none")
         if not (isinstance(self.seeds, int) and 1 <= self.seeds <= SEEDS_AT_MOST):

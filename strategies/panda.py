@@ -33,6 +33,7 @@ from raysearch.strategies.populations import PopulationSearch
 from raysearch.strategies.shapes import Shape, shape_setting
 from raysearch.strategies.truncation import TruncationSearch
 from raysearch.tree import Config, Mode
+from raysearch.values import with_plain_numbers
 
 EXPLOITS = ("commit", "challenge", "truncation")
 SUGGESTIONS = ("nudge", "gp")
@@ -92,6 +93,7 @@ class Panda:
     shape: Shape = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        with_plain_numbers(self)
         for name, least in (("max_iterations", 2), ("population", 1), ("decay_steps", 1), ("steady", 1)):
             _whole(name, getattr(self, name), least)
         if self.interval is not None:

@@ -19,6 +19,7 @@ from raysearch.strategies.base import Strategy
 from raysearch.strategies.rungs import value_at
 from raysearch.strategies.seeds import fresh_seed
 from raysearch.tree import Config, Mode, Outcome, Segment, Status, segment_id
+from raysearch.values import with_plain_numbers
 
 SEEDS_AT_MOST = 64
 LISTS = {
@@ -46,6 +47,7 @@ class Replay:
     seeds: int = 3
 
     def __post_init__(self) -> None:
+        with_plain_numbers(self)
         if (
             isinstance(self.seeds, bool)
             or not isinstance(self.seeds, int)

@@ -23,6 +23,7 @@ from raysearch.strategies.paired import Rules, Standing, look
 from raysearch.strategies.seeds import fresh_seed
 from raysearch.strategies.story import End, Story, StorySearch
 from raysearch.tree import Config, Mode, Segment, Status
+from raysearch.values import with_plain_numbers
 
 SALT = 0x7E57  # of the seeds: others than those of the search that found the settings
 INCUMBENT = 0
@@ -66,6 +67,7 @@ class Retest:
     rules: Rules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        with_plain_numbers(self)
         _whole("max_iterations", self.max_iterations, 1, 1 << 40)
         _whole("pairs", self.pairs, 4, 64)
         _whole("confirm", self.confirm, 1, 64)

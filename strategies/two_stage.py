@@ -18,6 +18,7 @@ from raysearch.strategies.panda import Panda
 from raysearch.strategies.seeds import fresh_seed
 from raysearch.strategies.transfer import Transfer
 from raysearch.tree import Config, Mode, Outcome, Segment
+from raysearch.values import with_plain_numbers
 
 PANDA = 1 << 34  # number of the first trial of the second stage
 SALT = 0x25AE
@@ -51,6 +52,7 @@ class TwoStage:
     nudge: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        with_plain_numbers(self)
         object.__setattr__(self, "transfer", self.first.transfer)
         _ = self.second
 

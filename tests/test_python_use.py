@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import trainables
 from ray import tune
@@ -494,3 +495,25 @@ def test_a_function_is_not_trained_inside_a_function_trainable_of_rays(
     with pytest.raises(RunError, match="a function trainable of Ray Tune is at work already"):
         search(storage, shifted)
     assert not any(storage.iterdir())
+
+
+# ---- numbers of NumPy
+
+
+def test_numbers_of_numpy_are_numbers(storage: Path) -> None:
+    strategy = raysearch.Caviar(
+        samples=np.int64(3),
+        max_iterations=np.int32(3),
+        eta=np.uint8(2),
+        min_iterations=np.int64(1),
+        finish=raysearch.Finish(top=np.int64(1), seeds=np.int8(2)),
+    )
+    assert {type(strategy.samples), type(strategy.max_iterations), type(strategy.eta)} == {int}
+    results = search(storage, strategy=strategy, workers=np.int64(1), seed=np.int64(4))
+    assert len(results.trials()) == 3
+    assert results.spec["strategy"]["finish"] == {"top": 1, "seeds": 2}
+    panda = raysearch.Panda(max_iterations=np.int64(60), budget=np.float32(1.5), population=np.int64(2))
+    assert (panda.max_iterations, panda.budget, panda.population) == (60, 1.5, 2)
+    for wrong in (np.float64(3.5), np.bool_(True), True, "3"):
+        with pytest.raises(SpecError, match=r"samples = .* must be a whole number"):
+            raysearch.Caviar(samples=wrong, max_iterations=3)
