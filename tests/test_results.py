@@ -16,6 +16,7 @@ from scipy import stats
 
 from raysearch.checkpoints import Checkpoints
 from raysearch.cli import main
+from raysearch.cli.selection import select
 from raysearch.cli.watching import Follower
 from raysearch.errors import RunError
 from raysearch.journal import Journal
@@ -77,6 +78,25 @@ def make_run(root: Path, outcomes: Sequence[Outcome], **spec: Any) -> Results:
         journal.append_event("started", {}, 1.0)
         journal.append(outcomes)
     return load(root)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_list_of_trials_has_those_that_failed_last_whatever_they_reported(
+    tmp_path: Path, mode: str
+) -> None:
+    sign = 1 if mode == "min" else -1
+    results = make_run(
+        tmp_path / "x",
+        [
+            outcome(0, 0, 0, [sign * 0.5]),
+            outcome(1, 0, 0, [sign * 0.1], status=Status.FAILED, error="boom"),
+            outcome(2, 0, 0, [sign * 0.4]),
+            outcome(3, 0, 0, [math.nan], status=Status.DIVERGED),
+        ],
+        mode=mode,
+    )
+    assert select(results, None, None)["trial"].tolist() == [2, 0, 1, 3]
+    assert select(results, None, "-value")["trial"].tolist()[0] == (0 if mode == "min" else 1)
 
 
 # ---------------------------------------------------------------------------- lives

@@ -24,7 +24,7 @@ _QUOTED = re.compile(r"""(`[^`]*`|'[^']*'|"[^"]*")""")
 
 
 def select(results: Results, where: str | None, sort: str | None) -> pd.DataFrame:
-    """The trials that fit, in order; the best first if no order is asked for.
+    """The trials that fit, in order; if none is asked for the best first, those that failed last.
 
     Raises:
         SpecError: an unknown column, or a condition that cannot be read.
@@ -33,7 +33,10 @@ def select(results: Results, where: str | None, sort: str | None) -> pd.DataFram
     if where is not None:
         frame = _filtered(frame, where)
     if sort is None:
-        return frame.sort_values("value", ascending=results.mode == "min", kind="stable", na_position="last")
+        ordered = frame.sort_values(
+            "value", ascending=results.mode == "min", kind="stable", na_position="last"
+        )
+        return ordered.sort_values("status", key=lambda status: status != "completed", kind="stable")
     name = sort.removeprefix("-")
     if name not in frame.columns:
         raise SpecError(f"--sort: {unknown('column', name, frame.columns)}")
