@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,13 @@ from raysearch.figures import number
 from raysearch.notation import PlacedError
 
 GRACE_S = 60.0  # what is in training when a budget is used up may end within so long
+_OPTIONS = {
+    "hours": "--hours",
+    "GPU-hours": "--gpu-hours",
+    "CPU-hours": "--cpu-hours",
+    "in money": "--money",
+}
+_USED_UP = re.compile(rf"the budget of \S+ (trials|{'|'.join(_OPTIONS)}) is used up")
 PRICES = ("hour", "worker_hour", "cpu_hour", "gpu_hour")
 
 
@@ -134,6 +142,14 @@ class Budget:
             )
         changed: dict[str, Any] = {name: total}
         return dataclasses.replace(self, **changed)
+
+
+def more_of(ending: str) -> tuple[str, ...]:
+    """The options of `resume` that give more of what this ending says is used up; none for another ending."""
+    found = _USED_UP.match(ending)
+    if found is None:
+        return ()
+    return ("--set", "budget.trials=N") if found[1] == "trials" else (_OPTIONS[found[1]], "+N")
 
 
 class Account:

@@ -29,6 +29,7 @@ import pytest
 import yaml
 
 import raysearch
+from raysearch.budget import more_of
 from raysearch.cli import main
 from raysearch.cli.selection import quoted
 from raysearch.cli.standing import Standing
@@ -538,6 +539,36 @@ def test_a_dry_run_refuses_what_a_launch_refuses_with_its_place_and_before_anyth
         assert (ran.code, ran.out) == (2, "")
         assert f"error: tiny.yaml [{place}]: {text}" in ran.err
     assert not Path("runs").exists()
+
+
+def test_a_used_up_budget_of_trials_is_told_with_what_gives_more(shell: Shell) -> None:
+    ran = shell("launch", "tiny.yaml", "--executor", "inline", "--set", "budget.trials=4")
+    assert "the budget of 4 trials is used up" in ran.words
+    more = "raysearch resume runs/tiny --set budget.trials=N"
+    assert f"go on {more} --executor inline" in ran.words
+    assert f"go on: {more}" in shell("status", "runs/tiny").words
+    again = shell("resume", "runs/tiny", "--executor", "inline")
+    assert again.code == 2
+    assert "runs/tiny: the budget of 4 trials is used up (begun: 4); give it more with: " + more in again.err
+    larger = shell("resume", "runs/tiny", "--executor", "inline", "--set", "budget.trials=6")
+    assert "the budget of 6 trials is used up" in larger.words
+
+
+@pytest.mark.parametrize(
+    ("ending", "options"),
+    [
+        ("the budget of 0.5 hours is used up", ("--hours", "+N")),
+        (
+            "the budget of 3 GPU-hours is used up; what 1 worker had in training was cut",
+            ("--gpu-hours", "+N"),
+        ),
+        ("the budget of 3 CPU-hours is used up", ("--cpu-hours", "+N")),
+        ("the budget of 250 in money is used up", ("--money", "+N")),
+        ("paused", ()),
+    ],
+)
+def test_each_budget_has_its_option(ending: str, options: tuple[str, ...]) -> None:
+    assert more_of(ending) == options
 
 
 def test_a_search_in_which_every_trial_failed_is_no_success_and_goes_on_when_mended(shell: Shell) -> None:

@@ -117,11 +117,12 @@ def _answer(root: Path, order: dict[str, object]) -> tuple[bool, str]:
 
 
 def _check_run(root: Path) -> None:
+    from raysearch.budget import more_of
     from raysearch.paths import RunPaths
 
     if run_by(root) is None:
         why = last_ending(RunPaths(root).journal) or "its process was ended from outside"
-        hint = "" if why == "complete" else f"; go on with: {command('resume', shown(root))}"
+        hint = "" if why == "complete" else f"; go on with: {command('resume', shown(root), *more_of(why))}"
         raise RunError(f"no process is running {shown(root)} ({why}), so there is nothing to end{hint}")
 
 

@@ -135,6 +135,8 @@ def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
 
 def show_end(out: Console, results: Results, ending: str, flags: Sequence[str], spent: str = "") -> None:
     """What a search came to, where it lies, and what can be done next."""
+    from raysearch.budget import more_of
+
     try:
         winner: Best | None = results.best
     except RunError as error:
@@ -159,7 +161,7 @@ def show_end(out: Console, results: Results, ending: str, flags: Sequence[str], 
         rows["next"] = command("best", run)
         rows[""] = _larger(results, run, flags)
     else:
-        rows["go on"] = command("resume", run, *flags)
+        rows["go on"] = command("resume", run, *more_of(ending), *flags)
     out.print()
     out.print(_facts(rows), soft_wrap=True)
 

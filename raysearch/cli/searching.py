@@ -240,13 +240,26 @@ def _with_budget(spec: SearchSpec, spent: Spent, amounts: dict[str, str | None])
 
 def _check_budget(root: Path, spec: SearchSpec, spent: Spent) -> None:
     """Raises SpecError if there is nothing left to go on with; says how to give it more."""
-    if (name := spec.budget.exhausted(spent)) is None:
+    from raysearch.budget import more_of
+
+    trials = spec.budget.trials
+    if why := spec.budget.used_up(spent):
+        said = f"spent: {spec.budget.in_words(spent)}"
+    elif trials is not None and (begun := _trials_of(root, spec)) >= trials:
+        why, said = f"the budget of {trials} trials is used up", f"begun: {begun}"
+    else:
         return
-    option = f"--{name.replace('_', '-')}"
-    raise SpecError(
-        f"{root}: {spec.budget.used_up(spent)} (spent: {spec.budget.in_words(spent)}); give it more with: "
-        f"{command('resume', shown(root), option, '+N')}"
-    )
+    more = command("resume", shown(root), *more_of(why))
+    raise SpecError(f"{shown(root)}: {why} ({said}); give it more with: {more}")
+
+
+def _trials_of(root: Path, spec: SearchSpec) -> int:
+    from raysearch.cli.standing import Standing
+    from raysearch.paths import RunPaths
+
+    standing = Standing(RunPaths(root).journal, spec.metric, spec.mode)
+    standing.read()
+    return int(standing.snapshot()["trials"])
 
 
 def _with_space(root: Path, spec: SearchSpec, file: Path) -> SearchSpec:

@@ -153,6 +153,8 @@ def last_ending(journal: Path) -> str:
 
 def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
     """Who runs or starts it; or why nobody does, and how to go on."""
+    from raysearch.budget import more_of
+
     if holder is not None:
         phase = snapshot["winding"]
         return f"{phase}, held by {holder}" if phase else f"held by {holder}"
@@ -164,7 +166,7 @@ def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
     if ending.startswith(("paused", "stopped")):
         return f"{ending}; go on with: {command('resume', shown(root))}"
     why = ending or "its process was ended from outside"
-    return f"no process is running it ({why}); go on: {command('resume', shown(root))}"
+    return f"no process is running it ({why}); go on: {command('resume', shown(root), *more_of(why))}"
 
 
 def about_run(root: Path) -> About:
