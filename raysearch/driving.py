@@ -7,6 +7,7 @@ says that the run is starting, keeps a second driver away, and has orders wait f
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from raysearch.paths import RunPaths
 
 PATIENCE_S = 15.0  # with a driver that is just ending
 POLL_S = 0.2
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)  # which waiting does not mend
 FAR_S = 120.0  # a driver on another machine, of a run at a store, counts as starting for so long
 
 
@@ -49,6 +51,7 @@ def starter_of(root: Path) -> locks.Owner | None:
 
 
 def _taken(root: Path) -> int:
+    """The lock, taken; waits a while for a driver that is just ending, and for storage that fails."""
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -58,10 +61,11 @@ def _taken(root: Path) -> int:
                 look = f"raysearch status {shown(root)} --watch"
                 raise JournalBusyError(f"{shown(root)}: {owner} is running or starting it ({look})") from None
         except OSError as error:
-            raise RunError(
-                f"the run's folder {str(root)!r} cannot be written: {error.strerror or error}. Make room, or "
-                "allow this user to write there"
-            ) from error
+            if error.errno in FORBIDDEN or time.monotonic() > until:
+                raise RunError(
+                    f"the run's folder {str(root)!r} cannot be written: {error.strerror or error}. Make "
+                    "room, or allow this user to write there"
+                ) from error
         time.sleep(POLL_S)
 
 

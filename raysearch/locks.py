@@ -56,6 +56,8 @@ def take(lock: Path) -> int:
     fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, this_process().to_json().encode(), 0)
     except BlockingIOError as error:
         owner = owner_in(os.pread(fd, 4096, 0))
         os.close(fd)
@@ -63,8 +65,6 @@ def take(lock: Path) -> int:
     except OSError:
         os.close(fd)
         raise
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, this_process().to_json().encode(), 0)
     return fd
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import threading
@@ -18,12 +19,13 @@ from scripted import Scripted, completed, segment
 from waiting import wait_for
 
 import raysearch
+from raysearch import locks
 from raysearch.budget import Account, Budget, Spent
 from raysearch.cli import main
 from raysearch.cli.watching import held_by, last_ending
 from raysearch.driving import driving
 from raysearch.engine import Limits, Search
-from raysearch.errors import JournalBusyError, SpecError
+from raysearch.errors import JournalBusyError, RunError, SpecError
 from raysearch.journal import Journal, read_events, read_outcomes
 from raysearch.notation import PlacedError
 from raysearch.orders import Orders
@@ -293,6 +295,26 @@ def test_a_run_that_is_starting_says_so_and_no_second_process_goes_on_with_it(
             raysearch.resume(run_dir, raysearch.How(executor="inline"), trainable=trainables.Slow)
     assert main(["status", str(run_dir)]) == 0
     assert "complete; raysearch best" in " ".join(capsys.readouterr().out.split())
+
+
+def test_storage_that_fails_for_a_moment_does_not_keep_a_driver_from_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [OSError(errno.ENOSPC, "No space left on device")] * 2
+    take = locks.take
+
+    def failing(lock: Path) -> int:
+        if failures:
+            raise failures.pop()
+        return take(lock)
+
+    monkeypatch.setattr(locks, "take", failing)
+    with driving(tmp_path):
+        assert locks.owner_of(tmp_path / "driver") is not None
+    assert locks.owner_of(tmp_path / "driver") is None
+    failures.append(OSError(errno.EROFS, "Read-only file system"))
+    with pytest.raises(RunError, match="cannot be written: Read-only file system"), driving(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("words", [["stop", "--grace", "0"], ["pause"]])
