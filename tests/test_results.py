@@ -422,13 +422,6 @@ def test_a_winner_that_failed_later_in_the_search_has_the_value_of_before(tmp_pa
     assert (best.trial, best.value, best.iteration, best.mean) == (1, 0.5, 1, pytest.approx(0.55))
 
 
-def test_a_trial_that_is_not_there_is_told_how_many_the_table_lists(tmp_path: Path) -> None:
-    results = finish(tmp_path / "x", {("finalist", 0): [0.7, 0.9], ("finalist", 1): [0.6, 0.7]})
-    with pytest.raises(RunError, match=r"no trial 999; `trials\(\)` lists the 4 of the search"):
-        results.lineage(999)
-    assert len(results.trials()) == 4
-
-
 def test_results_can_be_put_into_sets_and_dicts(forked: Results) -> None:
     again = load(forked.path)
     assert forked == again
