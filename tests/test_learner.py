@@ -242,7 +242,9 @@ def broken(name: str, does: Any) -> type[Learner]:
             lambda self, s, c: 1.0 if s < 3 else 0.1,
             "schedule: The truth value of an array.*numpy.where",
         ),
+        ("batch_size_of", lambda self, c: Learner.batch_size_of(self, {"batch_size": math.inf}), "size: inf"),
         ("device", "gpu", "Broken.device: 'gpu' is not to be had here"),
+        ("device", "cuda:64", "Broken.device: 'cuda:64' is not to be had here"),
         (
             "schedule",
             lambda self, s, c: scale(s, {"schedule": "step"}),

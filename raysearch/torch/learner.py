@@ -188,7 +188,7 @@ class Learner(tune.Trainable):  # type: ignore[misc]
             TrainableError: it is no whole number, or below 1.
         """
         size = config.get("batch_size", self.batch_size)
-        if not is_number(size) or size != int(size) or size < 1:
+        if not is_number(size) or not float(size).is_integer() or size < 1:
             raise TrainableError(f"batch_size: {size!r} must be a whole number, at least 1")
         return int(size)
 
@@ -267,7 +267,7 @@ def _prepared(cls: type[Learner]) -> tuple[Data, torch.device]:
             cls.device if cls.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         )
         return given.to(device), device
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without CUDA
         if is_out_of_memory(error):
             raise
         text = f'{cls.__name__}.device: {cls.device!r} is not to be had here: use "auto", "cpu" or "cuda"'
