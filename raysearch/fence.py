@@ -9,15 +9,15 @@ name stands there. That holds as long as clocks differ by less than EXPIRES_S - 
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import os
 import secrets
-import socket
 import threading
 import time
 from dataclasses import dataclass
 
 from raysearch.errors import JournalBusyError, JournalError, StoreError
+from raysearch.locks import Owner, this_process
 from raysearch.stores import Store
 
 KEY = "journal/lock"
@@ -28,22 +28,14 @@ SETTLE_S = 0.5  # for another who takes it at the same moment to show
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds a journal at a store; `at` is Unix time by the holder's clock."""
+class Holder(Owner):
+    """Who holds a journal at a store; `at` is its last sign of life, `life` differs each time it is taken."""
 
-    pid: int
-    host: str
-    life: str
-    at: float
+    life: str = ""
 
     def is_alive(self, now: float) -> bool:
         """False if it is known to be gone, or gave no sign of life for too long."""
-        if self.host == socket.gethostname() and not is_running(self.pid):
-            return False
-        return now - self.at < EXPIRES_S
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return not self.is_gone and now - self.at < EXPIRES_S
 
 
 def holder_of(store: Store) -> Holder | None:
@@ -53,7 +45,7 @@ def holder_of(store: Store) -> Holder | None:
         return None
     try:
         said = json.loads(content)
-        return Holder(int(said["pid"]), str(said["host"]), str(said["life"]), float(said["at"]))
+        return Holder(int(said["pid"]), str(said["host"]), float(said["at"]), str(said["life"]))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -117,7 +109,7 @@ class Fence:
 
     def _write(self) -> None:
         now = time.monotonic()
-        said = {"pid": os.getpid(), "host": socket.gethostname(), "life": self._life, "at": time.time()}
+        said = {**dataclasses.asdict(this_process()), "life": self._life}
         self._store.put(KEY, json.dumps(said).encode())
         self._renewed_at = now
 
@@ -137,14 +129,3 @@ class Fence:
                 self._renew()
             except StoreError:  # tried again; `check` refuses to write when it was too long ago
                 continue
-
-
-def is_running(pid: int) -> bool:
-    """Whether there is a process of that number on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

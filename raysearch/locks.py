@@ -5,6 +5,7 @@ It is let go of when its process closes it, or ends in whatever way.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -12,8 +13,6 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-
-from raysearch.fence import is_running
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +31,14 @@ class Owner:
         """Whether it is a process of this machine."""
         return self.host == socket.gethostname()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is known to have ended."""
+        return self.is_here and not _is_running(self.pid)
+
     def to_json(self) -> str:
         """What stands in the file."""
-        return json.dumps({"pid": self.pid, "host": self.host, "at": self.at})
+        return json.dumps(dataclasses.asdict(self))
 
 
 class LockedError(Exception):
@@ -78,7 +82,7 @@ def owner_of(lock: Path) -> Owner | None:
         owner = owner_in(lock.read_bytes())
     except OSError:
         return None
-    if owner is None or (owner.is_here and not is_running(owner.pid)):
+    if owner is None or owner.is_gone:
         return None
     return owner if _is_locked(lock) else None
 
@@ -90,6 +94,16 @@ def owner_in(content: bytes) -> Owner | None:
         return Owner(int(said["pid"]), str(said["host"]), float(said.get("at", 0.0)))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _is_locked(lock: Path) -> bool:

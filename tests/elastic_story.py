@@ -7,7 +7,6 @@ worker is in the midst of a segment. When that segment has ended elsewhere, Ctrl
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -88,20 +87,19 @@ def main(storage: str) -> None:
         last.update(status)
         story(status)
 
-    with contextlib.suppress(KeyboardInterrupt):  # its end
-        raysearch.search(
-            trainables.Slow,
-            space={"rate": {"uniform": [0.0, 1.0]}},
-            config={"seconds": 0.25},
-            metric="loss",
-            mode="min",
-            strategy=raysearch.Caviar(
-                samples=500, max_iterations=9, min_iterations=9, sampler="sobol", finish=None
-            ),
-            storage=storage,
-            name="run",
-            on_status=look,
-        )
+    raysearch.search(
+        trainables.Slow,
+        space={"rate": {"uniform": [0.0, 1.0]}},
+        config={"seconds": 0.25},
+        metric="loss",
+        mode="min",
+        strategy=raysearch.Caviar(
+            samples=500, max_iterations=9, min_iterations=9, sampler="sobol", finish=None
+        ),
+        storage=storage,
+        name="run",
+        on_status=look,
+    )
     Path(storage, "told.json").write_text(json.dumps([*last["warnings"]]))
     ray.shutdown()
     cluster.shutdown()

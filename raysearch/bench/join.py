@@ -8,7 +8,6 @@ just joined: one that does nothing, and one that imports Ray Tune as every Tune 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import signal
 import statistics
@@ -149,18 +148,17 @@ def run_search(folder: str, address: str) -> dict[str, Any]:
     """Trains on whatever nodes there are until it is interrupted."""
     import raysearch
 
-    with contextlib.suppress(KeyboardInterrupt):  # its end
-        raysearch.search(
-            Stamping,
-            space={"x": {"uniform": [0.0, 1.0]}},
-            config={"seconds": 0.2, "folder": folder},
-            metric="loss",
-            mode="min",
-            strategy=raysearch.Caviar(samples=10**6, max_iterations=9, sampler="random", finish=None),
-            storage=folder,
-            name="join",
-            address=address,
-        )
+    raysearch.search(
+        Stamping,
+        space={"x": {"uniform": [0.0, 1.0]}},
+        config={"seconds": 0.2, "folder": folder},
+        metric="loss",
+        mode="min",
+        strategy=raysearch.Caviar(samples=10**6, max_iterations=9, sampler="random", finish=None),
+        storage=folder,
+        name="join",
+        address=address,
+    )
     return {}
 
 

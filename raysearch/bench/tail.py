@@ -8,7 +8,6 @@ idle workers to its end would leave it two, half of the cluster, and the third o
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import signal
 import subprocess
@@ -82,21 +81,20 @@ def run_search(folder: str, address: str, name: str, seconds: float) -> dict[str
             if not stamp.exists():
                 stamp.write_text(str(time.time()))
 
-    with contextlib.suppress(KeyboardInterrupt):  # its end
-        raysearch.search(
-            Lopsided,
-            space={"lr": {"uniform": [0.01, 0.9]}},
-            config={"long": seconds, "seconds": 0.0 if seconds else 0.5},
-            metric="loss",
-            mode="min",
-            strategy=raysearch.Caviar(
-                samples=CPUS if seconds else 10**6, max_iterations=1, sampler="sobol", finish=None
-            ),
-            storage=folder,
-            name=name,
-            address=address,
-            on_status=look,
-        )
+    raysearch.search(
+        Lopsided,
+        space={"lr": {"uniform": [0.01, 0.9]}},
+        config={"long": seconds, "seconds": 0.0 if seconds else 0.5},
+        metric="loss",
+        mode="min",
+        strategy=raysearch.Caviar(
+            samples=CPUS if seconds else 10**6, max_iterations=1, sampler="sobol", finish=None
+        ),
+        storage=folder,
+        name=name,
+        address=address,
+        on_status=look,
+    )
     return {}
 
 
