@@ -96,8 +96,8 @@ def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Res
         executor: "tune", or "inline" for this process without a cluster.
         **fields: the fields of a spec: space, metric, mode, strategy, workers, storage, name, ...; see
             `raysearch.spec.SearchSpec`. Without a name, the run has one of its own each time.
-            `address`, `local`, `callbacks` and `on_status` as in `How`, `from_checkpoint` and
-            `at_iteration` as in `launch`.
+            `address`, `local`, `callbacks`, `on_status` and `returns_when_stopped` as in `How`,
+            `from_checkpoint` and `at_iteration` as in `launch`.
 
     Raises:
         SpecError: a field is wrong; nothing has been started.

@@ -140,9 +140,8 @@ class OptunaSampler:
         self._study = optuna.create_study(sampler=sampler, direction="minimize")
         self._open: dict[int, int] = {}  # trials asked for and not yet told, by their numbers there
         self._is_over = False
-        self._study.stop = (
-            self._end
-        )  # a sampler's word for having no more; Optuna's own loop is not used here
+        # A sampler's word for having no more; Optuna's own loop is not used here.
+        self._study.stop = self._end
 
     def _end(self) -> None:
         self._is_over = True

@@ -99,6 +99,7 @@ def main(storage: str) -> None:
         storage=storage,
         name="run",
         on_status=look,
+        returns_when_stopped=True,
     )
     Path(storage, "told.json").write_text(json.dumps([*last["warnings"]]))
     ray.shutdown()

@@ -158,6 +158,7 @@ def run_search(folder: str, address: str) -> dict[str, Any]:
         storage=folder,
         name="join",
         address=address,
+        returns_when_stopped=True,
     )
     return {}
 

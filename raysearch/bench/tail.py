@@ -94,6 +94,7 @@ def run_search(folder: str, address: str, name: str, seconds: float) -> dict[str
         name=name,
         address=address,
         on_status=look,
+        returns_when_stopped=True,
     )
     return {}
 

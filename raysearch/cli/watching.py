@@ -90,13 +90,14 @@ class Follower:
 
         if self._began and holder is not None and holder == self._holder:
             return
-        self._holder = holder
-        self._before_s = account_of(self._root).before.seconds
+        self._holder, known = holder, self._began
         for event in read_events(self._journal):
             if event.kind == "start":
                 self._began, self._ended, self._ending = event.at, 0.0, ""
             elif event.kind == "end":
                 self._ended, self._ending = event.at, str(event.detail.get("ending", ""))
+        if self._began != known:  # a life that is new; those before it are over
+            self._before_s = account_of(self._root).before.seconds
 
 
 def _spent(root: Path) -> str:

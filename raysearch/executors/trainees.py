@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from raysearch.checkpoints import Checkpoints
-from raysearch.errors import CheckpointError
+from raysearch.errors import CheckpointError, first_line
 from raysearch.exchange import Lease
 from raysearch.executors.host import in_words, print_traceback, read_meta
 from raysearch.executors.protocol import Job
@@ -22,7 +22,6 @@ from raysearch.executors.recording import Trained, check_metric, record
 from raysearch.fused import files
 from raysearch.fused.alone import form_of, fresh
 from raysearch.fused.batches import Data
-from raysearch.fused.fusable import first_line
 from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.pack import Pack
 from raysearch.fused.paused import Paused, Rested

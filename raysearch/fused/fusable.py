@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raysearch.errors import TrainableError
+from raysearch.errors import TrainableError, first_line
 from raysearch.fused.alone import Alone, form_of, fresh
 from raysearch.fused.batches import Data, mapped, part_of
 from raysearch.fused.pack import Pack
@@ -286,9 +286,3 @@ def _watched(form: nn.Module) -> Iterator[Any]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def first_line(text: str) -> str:
-    """The first line of an error's text, cut where it is long."""
-    line = text.strip().splitlines()[0] if text.strip() else "no reason given"
-    return line if len(line) <= 200 else f"{line[:200]}..."

@@ -39,7 +39,7 @@ def curves(digest: Digest) -> go.Figure:
             else "other trials"
         )
         trial = int(digest.trials.numbers[at])
-        rows = digest.trials.order[digest.trials.bounds[at] : digest.trials.ends[at]]
+        rows = digest.trials.rows(at)
         if kind == "winner":
             rows = np.array([*digest.path], np.int64) if len(digest.path) else rows
         values.append(_curve(figure, digest, rows, kind, f"trial {trial_name(trial, ',')}", shown))

@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 from ray import tune
 from torch import Tensor, nn
 
-from raysearch.errors import TrainableError
+from raysearch.errors import TrainableError, first_line
 from raysearch.fused import files
 from raysearch.fused.alone import Alone, fresh
 from raysearch.fused.batches import Batch, Data
@@ -271,4 +271,4 @@ def _prepared(cls: type[Learner]) -> tuple[Data, torch.device]:
         if is_out_of_memory(error):
             raise
         text = f'{cls.__name__}.device: {cls.device!r} is not to be had here: use "auto", "cpu" or "cuda"'
-        raise TrainableError(f"{text} ({str(error).strip().splitlines()[0]})") from error
+        raise TrainableError(f"{text} ({first_line(str(error))})") from error
