@@ -12,7 +12,7 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
-from raysearch.cluster.authentication import use_own_token, with_token
+from raysearch.cluster.auth import use_own_token, with_token
 from raysearch.errors import ClusterError
 
 PORT = 8265

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysearch.cluster import dashboard
-from raysearch.cluster.authentication import with_token
-from raysearch.cluster.packing import Parcel
+from raysearch.cluster.auth import with_token
+from raysearch.cluster.job_package import Parcel
 from raysearch.cluster.versions import differences, versions
 from raysearch.errors import ClusterError
 

@@ -16,8 +16,9 @@ The command line prints these without a traceback and exits with 2. Anything els
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class RaysearchError(Exception):
@@ -26,6 +27,23 @@ class RaysearchError(Exception):
 
 class SpecError(RaysearchError, ValueError):
     """A value in the spec is wrong: says the value, where it stood and what is allowed."""
+
+
+class LocatedError(SpecError):
+    """A SpecError that knows where in the spec the value stood.
+
+    Attributes:
+        place: dotted path, `space.model.lr`.
+        text: what is wrong, without the place.
+    """
+
+    def __init__(self, place: str, text: str) -> None:
+        super().__init__(f"{place}: {text}" if place else text)
+        self.place = place
+        self.text = text
+
+    def __reduce__(self) -> tuple[type[LocatedError], tuple[str, str]]:
+        return type(self), (self.place, self.text)
 
 
 class TrainableError(RaysearchError):
@@ -58,6 +76,26 @@ class ClusterLostError(RunError):
 
 class ClusterError(RaysearchError):
     """Ray cannot be reached, or has fewer resources than one worker needs."""
+
+
+@contextlib.contextmanager
+def located(place: str) -> Iterator[None]:
+    """Says of every SpecError raised inside, if it does not say so itself, that it stood at `place`."""
+    try:
+        yield
+    except LocatedError:
+        raise
+    except SpecError as error:
+        raise LocatedError(place, str(error)) from None
+
+
+@contextlib.contextmanager
+def prefixed(place: str) -> Iterator[None]:
+    """Puts `place` in front of where an error raised inside says it stood."""
+    try:
+        yield
+    except LocatedError as error:
+        raise LocatedError(".".join(filter(None, (place, error.place))), error.text) from None
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> str:

@@ -18,29 +18,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from raysearch.driving import driving
-from raysearch.durable import patiently, replace_text
-from raysearch.errors import RunError, SpecError
-from raysearch.fingerprint import fingerprint
-from raysearch.journal import Journal, read_outcomes
-from raysearch.mirror import mirror_at, mirror_of, shown
-from raysearch.notation import PlacedError, below, placed
-from raysearch.paths import RunPaths
-from raysearch.results import Results
-from raysearch.session import Session, Setup, open_journal
-from raysearch.space import Space
-from raysearch.spec import SearchSpec, default_name, load_spec, make_spec
-from raysearch.standings import FINALS
-from raysearch.stores import Address, is_address, open_store, parse_address
+from raysearch.core.segment import Config
+from raysearch.engine.leaderboard import FINALS
+from raysearch.engine.wind_down import BY_SIGNAL
+from raysearch.errors import LocatedError, RunError, SpecError, located, prefixed
+from raysearch.results.results import Results
+from raysearch.run.driver_lock import driving
+from raysearch.run.fingerprint import fingerprint
+from raysearch.run.session import Session, Setup, open_journal
+from raysearch.space.space import Space
+from raysearch.spec.search_spec import SearchSpec, default_name, load_spec, make_spec
+from raysearch.storage.atomic import patiently, replace_text
+from raysearch.storage.journal.journal import Journal, read_outcomes
+from raysearch.storage.mirror import mirror_at, mirror_of, shown
+from raysearch.storage.object_store import Address, is_address, open_store, parse_address
+from raysearch.storage.paths import RunPaths
 from raysearch.strategies import registry
 from raysearch.strategies.base import Recipe
-from raysearch.strategies.samplers import Source, is_of_object, name_of
-from raysearch.tree import Config
-from raysearch.winding import BY_SIGNAL
+from raysearch.strategies.samplers.base import Source, is_of_object, name_of
 
 if TYPE_CHECKING:
-    from raysearch.adoption import Adoption
-    from raysearch.executors.loading import Shipped
+    from raysearch.run.adopted_model import Adoption
+    from raysearch.spec.trainables import Shipped
 
 SAMPLES = 8  # configurations of which some pairs are tried together before a search of a Learner
 
@@ -134,8 +133,8 @@ def launch(
         RunError: a run of that name exists, its folder cannot be written, or it ended with an error.
         KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly; at once at a second one.
     """
-    from raysearch.adoption import make_adoption
-    from raysearch.executors.loading import ship
+    from raysearch.run.adopted_model import make_adoption
+    from raysearch.spec.trainables import ship
 
     trainable = _load(spec)
     how = how or How()
@@ -163,7 +162,7 @@ def check(spec: SearchSpec) -> SearchSpec:
     `strategy: auto` stays, since a short measured run decides it.
 
     Raises:
-        SpecError: a PlacedError where it can be said at which field.
+        SpecError: a LocatedError where it can be said at which field.
         TrainableError: the trainable cannot be imported.
     """
     return _checked(spec, _load(spec))
@@ -200,7 +199,7 @@ def resume(
         JournalError: another process is running it.
         KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly; at once at a second one.
     """
-    from raysearch.executors.loading import ship
+    from raysearch.spec.trainables import ship
 
     root = existing_run(run)
     said = Results(root).spec
@@ -339,14 +338,14 @@ def _objects_in(spec: SearchSpec) -> str:
 
 
 def _load(spec: SearchSpec) -> Any:
-    from raysearch.executors.loading import load_trainable
+    from raysearch.spec.trainables import load_trainable
 
     return load_trainable(spec.trainable)
 
 
 def _resolved(spec: SearchSpec, trainable: Any) -> SearchSpec:
     """The spec with `variant: auto` decided by what the trainable can do."""
-    from raysearch.executors.loading import can_pause
+    from raysearch.spec.trainables import can_pause
 
     if getattr(spec.strategy, "variant", None) != "auto":
         return spec
@@ -358,7 +357,7 @@ def _planned(spec: SearchSpec, how: How) -> SearchSpec:
     """The spec with `strategy: auto` decided by a short measured run."""
     if spec.strategy.name != "auto":
         return spec
-    from raysearch.planning import make_plan
+    from raysearch.workflows.plan import make_plan
 
     plan = make_plan(spec, how)
     why = f"strategy: {plan.advice.strategy}, because {'; '.join(plan.advice.reasons)}"
@@ -369,7 +368,7 @@ def _informed(spec: SearchSpec) -> SearchSpec:
     """The spec whose strategy begins from what its memory, known_good and priors say."""
     if not (spec.memory or spec.known_good or spec.priors):
         return spec
-    from raysearch.memory import begin_from
+    from raysearch.workflows.memory.store import begin_from
 
     strategy, remarks = begin_from(spec)
     return dataclasses.replace(spec, strategy=strategy, notes=(*spec.notes, *remarks))
@@ -397,7 +396,7 @@ def _checked(spec: SearchSpec, trainable: Any) -> SearchSpec:
 
 def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
     """Raises SpecError for what would otherwise show only when the run exists, such as a wrong sampler."""
-    from raysearch.executors.loading import can_pause, is_class
+    from raysearch.spec.trainables import can_pause, is_class
 
     needs = getattr(spec.strategy, "needs_checkpoints", False)
     if needs and is_class(trainable) and not can_pause(trainable):  # a function shows it when it runs
@@ -405,7 +404,7 @@ def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
             f"strategy {spec.strategy.name} trains models on from their checkpoints, and "
             f"{trainable.__name__} writes none: implement save_checkpoint and load_checkpoint"
         )
-    with placed("strategy"), below("strategy"):
+    with located("strategy"), prefixed("strategy"):
         strategy = spec.strategy.start(
             spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
         )
@@ -416,14 +415,14 @@ def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
 def _check_sinks(spec: SearchSpec) -> None:
     """Raises for a sink that cannot be loaded, or W&B without a key, before anything starts."""
     if spec.wandb:
-        from raysearch.tracking.settings import check
+        from raysearch.tracking.wandb.settings import check
 
-        with placed("wandb"):
+        with located("wandb"):
             check(spec.wandb)
     if spec.sinks:
         from raysearch.tracking.sinks import find
 
-        with placed("sinks"):
+        with located("sinks"):
             for name in spec.sinks:
                 find(name)
 
@@ -431,13 +430,13 @@ def _check_sinks(spec: SearchSpec) -> None:
 def _check_files(spec: SearchSpec) -> None:
     for file in spec.fingerprint.get("files", ()):
         if not Path(file).expanduser().exists():
-            raise PlacedError(
+            raise LocatedError(
                 "fingerprint.files", f"{file}: No such file or directory; name files of your data"
             )
 
 
 def _check_storage(spec: SearchSpec) -> None:
-    """Raises PlacedError for a folder that cannot be made or written; a store is only asked for."""
+    """Raises LocatedError for a folder that cannot be made or written; a store is only asked for."""
     if is_address(spec.storage):
         open_store(parse_address(spec.storage))
         return
@@ -446,7 +445,9 @@ def _check_storage(spec: SearchSpec) -> None:
         at = at.parent
     why = "is no folder" if not at.is_dir() else "may not be written by this user"
     if not at.is_dir() or not os.access(at, os.W_OK | os.X_OK):
-        raise PlacedError("storage", f"{spec.storage!r} cannot be written: {at} {why}; choose another folder")
+        raise LocatedError(
+            "storage", f"{spec.storage!r} cannot be written: {at} {why}; choose another folder"
+        )
 
 
 def _check_edit(old: SearchSpec, new: SearchSpec, said: Mapping[str, Any]) -> None:
@@ -475,7 +476,7 @@ def _check_edit(old: SearchSpec, new: SearchSpec, said: Mapping[str, Any]) -> No
 
 
 def _create(root: Path, spec: SearchSpec, adoption: Adoption | None) -> None:
-    from raysearch.adoption import adopt
+    from raysearch.run.adopted_model import adopt
 
     paths, mirror, text = RunPaths(root), mirror_at(root), spec.to_yaml()
     if mirror.store.has(paths.spec.name) if mirror is not None else paths.spec.exists():
@@ -515,8 +516,8 @@ def _write_spec(paths: RunPaths, text: str) -> None:
 def _go_on(
     root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: Mapping[str, Any], began: float
 ) -> Results:
-    from raysearch.executors.protocol import Job
-    from raysearch.tracking.companion import sinking, tracked
+    from raysearch.tracking.supervisor import sinking, tracked
+    from raysearch.worker.protocol import Job
 
     is_fused = spec.fuse and shipped.is_learner and not spec.isolate
     bare = dataclasses.replace(spec, trainable="raysearch:shipped")
@@ -594,9 +595,9 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
 
 def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
     from raysearch.cluster.connect import connected, gpu_kinds
-    from raysearch.cluster.doctor import check_before_launch
-    from raysearch.executors.roster import muster
-    from raysearch.executors.tune import last_words, run_tune
+    from raysearch.cluster.doctor.doctor import check_before_launch
+    from raysearch.executors.tune.driver import last_words, run_tune
+    from raysearch.executors.tune.tune_plugins import muster
 
     where = job.address or setup.run
     with connected(how.address, how.local), last_words(where, how.say) as head:

@@ -28,7 +28,7 @@ from raysearch.errors import SpecError
 if TYPE_CHECKING:
     import torch
 
-    from raysearch.results import Results
+    from raysearch.results.results import Results
     from raysearch.torch.schedules import TorchSchedule
 
 FORMAT = "raysearch-schedule/1"
@@ -151,7 +151,7 @@ class Schedule:
         """The file's text, YAML or JSON."""
         if as_json:
             return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        from raysearch.yamltext import write_yaml
+        from raysearch.core.yaml_io import write_yaml
 
         return write_yaml(self.to_dict())
 
@@ -181,7 +181,7 @@ def load(path: str | os.PathLike[str]) -> Schedule:
     Raises:
         SpecError: it cannot be read, or is no schedule; says where.
     """
-    from raysearch.yamltext import read_yaml
+    from raysearch.core.yaml_io import read_yaml
 
     file = Path(path)
     try:

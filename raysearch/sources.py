@@ -14,10 +14,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from raysearch.core.segment import Config
 from raysearch.errors import SpecError
-from raysearch.space import Space
-from raysearch.tree import Config
-from raysearch.writers import config_to_optuna, optuna_to_config, to_optuna, to_ray
+from raysearch.interop.write_space import config_to_optuna, optuna_to_config, to_optuna, to_ray
+from raysearch.space.space import Space
 
 ATTEMPTS = 100
 SCORE = "score"

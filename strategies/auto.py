@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from raysearch.core.segment import Config, Mode
 from raysearch.errors import SpecError
-from raysearch.space import Space
+from raysearch.space.space import Space
+from raysearch.strategies.advice import advise
 from raysearch.strategies.base import Strategy
-from raysearch.strategies.caviar import Caviar
-from raysearch.strategies.planning import advise
+from raysearch.strategies.caviar.search import Caviar
 from raysearch.strategies.situation import Situation
-from raysearch.tree import Config, Mode
 
 
 @dataclass(frozen=True)

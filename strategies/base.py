@@ -25,7 +25,7 @@ What every strategy keeps to (tests/strategy_suite.py checks it on each register
 
 A strategy may also have `notes`, a growing sequence of sentences for the user, which are shown as
 warnings; and `plan_intervention(order)` with `intervene(stamped)`, if people may step in while it runs
-(see `raysearch.strategies.line`).
+(see `raysearch.strategies.panda.single`).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from raysearch.tree import Config, Mode, Outcome, Segment
+from raysearch.core.segment import Config, Mode, Outcome, Segment
 
 if TYPE_CHECKING:
-    from raysearch.space import Space
+    from raysearch.space.space import Space
 
 
 @runtime_checkable

@@ -10,9 +10,9 @@ from bisect import insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from raysearch.core.segment import Config, Outcome, Segment, Status, segment_id
+from raysearch.core.values import with_plain_numbers
 from raysearch.errors import SpecError, unknown
-from raysearch.tree import Config, Outcome, Segment, Status, segment_id
-from raysearch.values import with_plain_numbers
 
 FINALS = 1 << 40
 BASELINES = FINALS + (1 << 39)

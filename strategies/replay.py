@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from raysearch.errors import SpecError
-from raysearch.notation import PlacedError
-from raysearch.space import Space
+from raysearch.core.segment import Config, Mode, Outcome, Segment, Status, segment_id
+from raysearch.core.values import with_plain_numbers
+from raysearch.errors import LocatedError, SpecError
+from raysearch.space.space import Space
 from raysearch.strategies.base import Strategy
-from raysearch.strategies.rungs import value_at
-from raysearch.strategies.seeds import fresh_seed
-from raysearch.tree import Config, Mode, Outcome, Segment, Status, segment_id
-from raysearch.values import with_plain_numbers
+from raysearch.strategies.caviar.rungs import value_at
+from raysearch.strategies.seeding import fresh_seed
 
 SEEDS_AT_MOST = 64
 LISTS = {
@@ -56,15 +55,15 @@ class Replay:
             raise SpecError(f"seeds = {self.seeds!r} must be a whole number from 1 to {SEEDS_AT_MOST}")
         for field in ("steps", "constants"):
             if not isinstance(getattr(self, field), (list, tuple)):
-                raise PlacedError(field, f"{getattr(self, field)!r} is no list; {LISTS[field]}")
+                raise LocatedError(field, f"{getattr(self, field)!r} is no list; {LISTS[field]}")
         if not self.steps:
-            raise PlacedError("steps", "a schedule needs at least one step")
+            raise LocatedError("steps", "a schedule needs at least one step")
         at = 0
         for number, step in enumerate(self.steps):
             at = _end_of(step, at, f"steps[{number}]")
         for number, config in enumerate(self.constants):
             if not isinstance(config, Mapping):
-                raise PlacedError(
+                raise LocatedError(
                     f"constants[{number}]", f"{config!r} is no configuration, such as {{lr: 0.1}}"
                 )
 
@@ -110,16 +109,16 @@ class Replay:
 
 
 def _end_of(step: Any, at: int, place: str) -> int:
-    """Where a step of a schedule ends that must begin at `at`. Raises PlacedError for one that is wrong."""
+    """Where a step of a schedule ends that must begin at `at`. Raises LocatedError for one that is wrong."""
     if not isinstance(step, Mapping) or not {"start", "stop", "config"} <= step.keys():
-        raise PlacedError(place, f"{step!r} needs start, stop and config")
+        raise LocatedError(place, f"{step!r} needs start, stop and config")
     if not isinstance(step["config"], Mapping):
-        raise PlacedError(f"{place}.config", f"{step['config']!r} is no configuration, such as {{lr: 0.1}}")
+        raise LocatedError(f"{place}.config", f"{step['config']!r} is no configuration, such as {{lr: 0.1}}")
     start, stop = step["start"], step["stop"]
     if not all(isinstance(n, int) and not isinstance(n, bool) for n in (start, stop)):
-        raise PlacedError(place, f"start {start!r} and stop {stop!r} must be whole numbers")
+        raise LocatedError(place, f"start {start!r} and stop {stop!r} must be whole numbers")
     if start != at or stop <= at:
-        raise PlacedError(place, f"it must begin at {at} and end later: {step!r}")
+        raise LocatedError(place, f"it must begin at {at} and end later: {step!r}")
     return int(stop)
 
 

@@ -10,15 +10,15 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from raysearch.space import Space
-from raysearch.strategies.caviar import Caviar, CaviarSearch
-from raysearch.strategies.line import LineSearch
-from raysearch.strategies.nudges import nudged_names
-from raysearch.strategies.panda import Panda
-from raysearch.strategies.seeds import fresh_seed
-from raysearch.strategies.transfer import Transfer
-from raysearch.tree import Config, Mode, Outcome, Segment
-from raysearch.values import with_plain_numbers
+from raysearch.core.segment import Config, Mode, Outcome, Segment
+from raysearch.core.values import with_plain_numbers
+from raysearch.space.space import Space
+from raysearch.strategies.caviar.search import Caviar, CaviarSearch
+from raysearch.strategies.panda.perturb import nudged_names
+from raysearch.strategies.panda.settings import Panda
+from raysearch.strategies.panda.single import LineSearch
+from raysearch.strategies.samplers.transfer import Transfer
+from raysearch.strategies.seeding import fresh_seed
 
 PANDA = 1 << 34  # number of the first trial of the second stage
 SALT = 0x25AE

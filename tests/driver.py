@@ -8,7 +8,7 @@ from pathlib import Path
 import trainables
 
 import raysearch
-from raysearch.stores import is_address, open_store, parse_address
+from raysearch.storage.object_store import is_address, open_store, parse_address
 
 
 def main(storage: str, executor: str, address: str | None = None, *, local: bool = False) -> None:

@@ -21,8 +21,8 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
 import raysearch
-from raysearch.journal import read_outcomes
-from raysearch.tree import Status
+from raysearch.core.segment import Status
+from raysearch.storage.journal.journal import read_outcomes
 
 
 class Story:

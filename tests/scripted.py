@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from raysearch.tree import Outcome, Segment, Status, segment_id
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
 
 
 def segment(

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from raysearch.core.segment import ORDINAL_BITS, Outcome, Segment, Status, segment_id
 from raysearch.space import Space
 from raysearch.strategies import registry
 from raysearch.strategies.base import Recipe, Strategy
-from raysearch.tree import ORDINAL_BITS, Outcome, Segment, Status, segment_id
 
 SMALL: dict[str, Any] = {"samples": 14, "max_iterations": 9}
 LIMIT = 5000

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from scripted import segment
 
-from raysearch.bench.audit import Broken, Findings, audit, read
 from raysearch.bench.chaos import keep
-from raysearch.bench.tally import Tally
-from raysearch.journal import Journal, read_outcomes
-from raysearch.tree import Outcome, Segment, Status
+from raysearch.bench.support.audit import Broken, Findings, audit, read
+from raysearch.bench.support.tally import Tally
+from raysearch.core.segment import Outcome, Segment, Status
+from raysearch.storage.journal.journal import Journal, read_outcomes
 
 
 def outcome(of: Segment, *losses: float) -> Outcome:

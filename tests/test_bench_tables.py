@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raysearch.bench.curves import Columns, read_tables
+from raysearch.bench.support.curves import Columns, read_tables
 from raysearch.bench.tables import CONTENDERS, main
 from raysearch.errors import SpecError
 

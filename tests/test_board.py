@@ -14,8 +14,8 @@ import pytest
 
 from raysearch.bench.report import outcomes, write_run
 from raysearch.cli import main
-from raysearch.journal import Journal
-from raysearch.tree import Outcome, Segment, segment_id
+from raysearch.core.segment import Outcome, Segment, segment_id
+from raysearch.storage.journal.journal import Journal
 
 EVIL = '<img src=x onerror="window.hit=1">'
 

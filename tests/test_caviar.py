@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
 from raysearch.errors import SpecError
 from raysearch.space import Space
 from raysearch.strategies import registry
 from raysearch.strategies.caviar import Caviar, CaviarSearch, bracket_shares, value_at
 from raysearch.strategies.finish import Finish
-from raysearch.strategies.seeds import fresh_seed
-from raysearch.tree import Outcome, Segment, Status, segment_id
+from raysearch.strategies.seeding import fresh_seed
 
 SPACE = Space.from_dict({"x": {"uniform": [0.0, 1.0]}})
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from raysearch import checkpoints as checkpoints_module
-from raysearch.checkpoints import Checkpoints
+from raysearch.core.segment import segment_id
 from raysearch.errors import CheckpointError
-from raysearch.tree import segment_id
+from raysearch.storage.checkpoints import local as checkpoints_module
+from raysearch.storage.checkpoints.local import Checkpoints
 
 LONG_AGO = 1_000.0
 FAR_AHEAD = 1e12
@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_the_committed_ones_and_room_is_made_by_a_sweep(small
 
 WRITER = """
 import sys
-from raysearch.checkpoints import Checkpoints
+from raysearch.storage.checkpoints.local import Checkpoints
 checkpoints = Checkpoints(sys.argv[1])
 trial = int(sys.argv[2])
 while True:

@@ -29,15 +29,15 @@ import pytest
 import yaml
 
 import raysearch
-from raysearch.budget import more_of
 from raysearch.cli import main
-from raysearch.cli.selection import quoted
-from raysearch.cli.standing import Standing
-from raysearch.cli.watching import held_by
-from raysearch.engine import Search
-from raysearch.journal import Journal, read_outcomes
-from raysearch.paths import RunPaths
-from raysearch.tree import Mode, Outcome, Segment, Status, segment_id
+from raysearch.cli.journal_status import Standing
+from raysearch.cli.status import held_by
+from raysearch.cli.trial_table import quoted
+from raysearch.core.budget import more_of
+from raysearch.core.segment import Mode, Outcome, Segment, Status, segment_id
+from raysearch.engine.search import Search
+from raysearch.storage.journal.journal import Journal, read_outcomes
+from raysearch.storage.paths import RunPaths
 
 TRAINABLE = """
 import time
@@ -242,7 +242,7 @@ def test_an_unknown_option_is_a_usage_error(shell: Shell) -> None:
 
 
 def test_what_is_our_own_mistake_keeps_its_traceback(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    from raysearch.cli import reading
+    from raysearch.cli import results as reading
 
     def broken(run: str) -> None:
         raise ZeroDivisionError(run)

@@ -22,11 +22,11 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from waiting import wait_for
 
 from raysearch.cli import main
-from raysearch.cluster.layout import Layout
-from raysearch.cluster.render import KINDS, render
+from raysearch.cluster.render.layout import Layout
+from raysearch.cluster.render.render import KINDS, render
 from raysearch.errors import SpecError
 from raysearch.results import load
-from raysearch.stores import parse_address
+from raysearch.storage.object_store import parse_address
 
 TESTS = Path(__file__).parent
 BIN = Path(sys.executable).parent

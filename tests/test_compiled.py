@@ -10,13 +10,13 @@ import learners
 import pytest
 import torch
 
-import raysearch.fused.compiled as compiled
+import raysearch.fused.compile_cache as compiled
 from raysearch.errors import TrainableError
-from raysearch.fused import traced
-from raysearch.fused.alone import Alone, fresh
+from raysearch.fused import traced_step
+from raysearch.fused.iteration import Moment, make_plan, member
 from raysearch.fused.pack import Pack
+from raysearch.fused.single import Alone, fresh
 from raysearch.fused.step import Block
-from raysearch.fused.stepping import Moment, make_plan, member
 from raysearch.fused.structure import Lifting, lifted_values, structure_of
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ class Quick(learners.Perceptron):
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(traced, "PATIENCE", 0)
+    monkeypatch.setattr(traced_step, "PATIENCE", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
@@ -142,13 +142,13 @@ def test_auto_compiles_what_has_taken_as_long_as_compiling_does(monkeypatch: pyt
     for _ in range(3):
         pack.iterate()
     assert not pack.uncompiled
-    monkeypatch.setattr(traced, "WORTH_S", 0.0)
+    monkeypatch.setattr(traced_step, "WORTH_S", 0.0)
     pack.iterate()
     assert pack.uncompiled
 
 
 def test_a_library_that_does_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traced, "Library", Wrong)
+    monkeypatch.setattr(traced_step, "Library", Wrong)
     pack, plain = pack_of(Quick, 3), pack_of(learners.Perceptron, 3)
     for _ in range(3):
         pack.iterate()

@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 
 import raysearch
+from raysearch.core.segment import Outcome, Status
+from raysearch.engine.leases import Overdue
 from raysearch.errors import JournalError
-from raysearch.executors import coordinator as module
-from raysearch.executors.coordinator import Coordinator
-from raysearch.executors.loading import ship
-from raysearch.executors.protocol import Death, Job, Turn
-from raysearch.journal import Journal, read_outcomes
-from raysearch.leases import Overdue
-from raysearch.paths import RunPaths
-from raysearch.session import Session, Setup
+from raysearch.executors.tune import coordinator as module
+from raysearch.executors.tune.coordinator import Coordinator
+from raysearch.run.session import Session, Setup
 from raysearch.spec import make_spec
-from raysearch.tree import Outcome, Status
+from raysearch.spec.trainables import ship
+from raysearch.storage.journal.journal import Journal, read_outcomes
+from raysearch.storage.paths import RunPaths
+from raysearch.worker.protocol import Death, Job, Turn
 
 Story = Callable[[Coordinator], Coroutine[Any, Any, None]]
 
@@ -323,6 +323,6 @@ def test_a_worker_on_a_drained_node_is_told_so_and_its_last_word_is_taken_in(
 
 
 def test_the_process_of_the_coordinator_does_not_load_tune() -> None:
-    code = "import sys, raysearch.executors.coordinator; print('ray.tune' in sys.modules)"
+    code = "import sys, raysearch.executors.tune.coordinator; print('ray.tune' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from raysearch.display import EVERY_S, PlainDisplay, Screen, display_for
-from raysearch.domains import Uniform
-from raysearch.figures import column, duration, number, rate, settings
-from raysearch.pace import SETTLED_S, Pace
-from raysearch.plan import Plan, plan_of
+from raysearch.cli.cost import Plan, plan_of
+from raysearch.cli.display import EVERY_S, PlainDisplay, Screen, display_for
+from raysearch.cli.pace import SETTLED_S, Pace
+from raysearch.cli.status_text import About, config_line, decision_line, workers_line
+from raysearch.core.formatting import column, duration, number, rate, settings
+from raysearch.core.segment import Outcome, Status
 from raysearch.space import Space
+from raysearch.space.domains import Uniform
 from raysearch.strategies.caviar import Caviar
-from raysearch.tree import Outcome, Status
-from raysearch.wording import About, config_line, decision_line, workers_line
 
 FINALS = 32
 

@@ -13,13 +13,12 @@ import trainables
 from objectstore import KEYS, ObjectStore, make_bucket
 
 from raysearch.cli import main
-from raysearch.cluster import doctor
-from raysearch.cluster.doctor import check_before_launch, gather
-from raysearch.cluster.findings import Level, judge, problems
+from raysearch.cluster.doctor.doctor import check_before_launch, doctor, gather
+from raysearch.cluster.doctor.findings import Level, judge, problems
 from raysearch.cluster.versions import versions
 from raysearch.errors import ClusterError
-from raysearch.executors.loading import ship
-from raysearch.stores import open_store
+from raysearch.spec.trainables import ship
+from raysearch.storage.object_store import open_store
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

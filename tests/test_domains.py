@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysearch.domains import (
+from raysearch.core.values import as_number, identity, plain, same, show
+from raysearch.errors import SpecError
+from raysearch.space.domains import (
     KINDS,
     Choice,
     Domain,
@@ -23,9 +25,7 @@ from raysearch.domains import (
     RandInt,
     Uniform,
 )
-from raysearch.errors import SpecError
-from raysearch.notation import parse_domain
-from raysearch.values import as_number, identity, plain, same, show
+from raysearch.space.parsing import parse_domain
 
 EVENLY = (np.arange(20_000) + 0.5) / 20_000
 finite = st.floats(-1e6, 1e6).map(lambda x: round(x, 6))

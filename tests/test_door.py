@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from raysearch.exchange import Reply
-from raysearch.executors import door as module
-from raysearch.executors.door import (
+from raysearch.engine.messages import Reply
+from raysearch.executors.tune import socket_link as module
+from raysearch.executors.tune.socket_link import (
     LENGTH,
     NONCE_BYTES,
     Address,
@@ -25,7 +25,7 @@ from raysearch.executors.door import (
     open_door,
     packed,
 )
-from raysearch.executors.protocol import Turn
+from raysearch.worker.protocol import Turn
 
 PATIENCE_S = 30.0
 

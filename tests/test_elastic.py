@@ -13,8 +13,8 @@ import trainables
 from test_tune import check_whole, outcomes, search
 
 import raysearch
-from raysearch.executors.notice import TOLD
-from raysearch.tree import Status
+from raysearch.core.segment import Status
+from raysearch.worker.preemption import TOLD
 
 
 def one_rung(samples: int, iterations: int) -> raysearch.Caviar:

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scripted, completed, segment
 
-from raysearch.budget import Budget
-from raysearch.engine import GIVE_UP_AFTER, LOSS_LIMIT, Limits, Search
+from raysearch.core.budget import Budget
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
+from raysearch.engine.leaderboard import TOP
+from raysearch.engine.leases import SPARE_S, Overdue
+from raysearch.engine.messages import Lease
+from raysearch.engine.search import GIVE_UP_AFTER, LOSS_LIMIT, Limits, Search
+from raysearch.engine.segment_set import IdSet
 from raysearch.errors import JournalError
-from raysearch.exchange import Lease
-from raysearch.idset import IdSet
-from raysearch.leases import SPARE_S, Overdue
-from raysearch.standings import TOP
-from raysearch.tree import Outcome, Segment, Status, segment_id
 
 
 class Log:

@@ -16,15 +16,15 @@ from test_engine import ids, make
 from waiting import wait_for
 
 import raysearch
-from raysearch.executors.coordinator import start_coordinator
-from raysearch.executors.loading import ship
-from raysearch.executors.protocol import Death, Job
-from raysearch.executors.tune import Worker
-from raysearch.journal import Journal, read_outcomes
-from raysearch.paths import RunPaths
-from raysearch.session import Setup
+from raysearch.core.segment import Outcome, Status
+from raysearch.executors.tune.coordinator import start_coordinator
+from raysearch.executors.tune.driver import Worker
+from raysearch.run.session import Setup
 from raysearch.spec import make_spec
-from raysearch.tree import Outcome, Status
+from raysearch.spec.trainables import ship
+from raysearch.storage.journal.journal import Journal, read_outcomes
+from raysearch.storage.paths import RunPaths
+from raysearch.worker.protocol import Death, Job
 
 PATIENCE_S = 120.0
 

@@ -7,8 +7,8 @@ import pytest
 
 from raysearch import examples
 from raysearch.errors import SpecError
-from raysearch.executors.loading import is_learner, load_trainable
 from raysearch.spec import load_spec
+from raysearch.spec.trainables import is_learner, load_trainable
 
 
 def test_the_examples_by_name() -> None:

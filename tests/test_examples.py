@@ -19,7 +19,7 @@ from raysearch.examples.mnist1d import Mnist1d
 from raysearch.examples.trainable import Example
 from raysearch.examples.training import Problem, Training
 from raysearch.examples.transformer import Transformer
-from raysearch.fused.fusable import examine
+from raysearch.fused.compatibility import examine
 
 COMMON = {"dropout": 0.2, "weight_decay": 1e-4, "seed": 3}
 ADAMW = COMMON | {"optimizer": "adamw", "lr": 3e-3}

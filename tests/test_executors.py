@@ -13,12 +13,12 @@ import trainables
 from ray import tune
 
 import raysearch
-from raysearch.engine import Search
+from raysearch.core.segment import Outcome, Status
+from raysearch.engine.search import Search
 from raysearch.executors.simulated import Simulator, Table
-from raysearch.journal import read_outcomes
 from raysearch.space import Space
+from raysearch.storage.journal.journal import read_outcomes
 from raysearch.strategies.finish import Finish
-from raysearch.tree import Outcome, Status
 
 SPACE = {"rate": {"uniform": [0.0, 1.0]}}
 RECIPE = raysearch.Caviar(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from raysearch.cluster.facts import ClusterFacts, NodeFacts, StorageSeen, node_facts
-from raysearch.cluster.findings import GIB, MIB, Finding, Level, is_fatal, judge, problems
+from raysearch.cluster.doctor.facts import ClusterFacts, NodeFacts, StorageSeen, node_facts
+from raysearch.cluster.doctor.findings import GIB, MIB, Finding, Level, is_fatal, judge, problems
 from raysearch.cluster.versions import VARIABLE, differences, submitted_note, versions
 
 HERE = {"raysearch": "0.1.0", "ray": "2.60.0", "python": "3.11.7"}

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from raysearch.errors import ClusterLostError, RunError
-from raysearch.executors import tune as module
-from raysearch.executors.tune import Head, _answer, _Fit, _QuietFile, _room_for_tune
+from raysearch.executors.tune import driver as module
+from raysearch.executors.tune.driver import Head, _answer, _Fit, _QuietFile, _room_for_tune
 
 
 class Flaky:

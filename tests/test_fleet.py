@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raysearch.cluster.room import Resources
-from raysearch.executors.fleet import AHEAD, LINGER_S, SHORT_S, Bounds, Fleet, Member, Orders
+from raysearch.cluster.capacity import Resources
+from raysearch.executors.tune.scaling import AHEAD, LINGER_S, SHORT_S, Bounds, Fleet, Member, Orders
 
 ONE = Resources(({"CPU": 1.0},))
 QUARTERS = [Resources(({"GPU": share},)) for share in (0.25, 0.5, 1.0)]

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from raysearch.errors import TrainableError
-from raysearch.fused.alone import fresh
-from raysearch.fused.fusable import Verdict, examine
-from raysearch.fused.stepping import member
+from raysearch.fused.compatibility import Verdict, examine
+from raysearch.fused.iteration import member
+from raysearch.fused.single import fresh
 from raysearch.fused.structure import Lifting, structure_of
 
 

@@ -12,18 +12,18 @@ import learners
 import pytest
 from scripted import Scripted
 
-from raysearch.checkpoints import Checkpoints
-from raysearch.engine import Limits, Search
-from raysearch.exchange import Lease, Reply
-from raysearch.executors.fused import FusedLoop, fused_loop
-from raysearch.executors.host import Host
-from raysearch.executors.loading import ship
-from raysearch.executors.protocol import Job, Turn
-from raysearch.fused import files
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
+from raysearch.engine.messages import Lease, Reply
+from raysearch.engine.search import Limits, Search
+from raysearch.fused import checkpoint_files
 from raysearch.fused.pack import Pack
 from raysearch.space import Space
+from raysearch.spec.trainables import ship
+from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.strategies.caviar import Caviar
-from raysearch.tree import Outcome, Segment, Status, segment_id
+from raysearch.worker.host import Host
+from raysearch.worker.packed_loop import FusedLoop, fused_loop
+from raysearch.worker.protocol import Job, Turn
 
 FIXED = {"batch_size": 16, "weight_decay": 1e-3, "optimizer": "adamw"}
 SAMPLES = tuple(
@@ -183,7 +183,7 @@ def test_models_saved_together_share_a_file_and_are_read_one_by_one(tmp_path: Pa
     done = worker(Scripted(todo, keep=[s.id for s in todo]), tmp_path)
     told = done.run()
     folders = [done.checkpoints.path(told[s.id].checkpoint or "") for s in todo]
-    assert len({(folder / files.ROWS).stat().st_ino for folder in folders}) == 1
+    assert len({(folder / checkpoint_files.ROWS).stat().st_ino for folder in folders}) == 1
     done.checkpoints.delete([folders[0].name])
     for of, folder in zip(todo[1:], folders[1:], strict=True):
         one = learners.Perceptron(config={**FIXED, **config(of.trial), "seed": of.seed})
@@ -222,7 +222,7 @@ def test_a_torn_checkpoint_is_told_and_the_segment_grown_again(tmp_path: Path) -
     def tear(turn: Turn) -> Straight:
         for outcome in turn.outcomes:
             if outcome.segment.id == first.id and outcome.checkpoint:
-                rows = one.checkpoints.path(outcome.checkpoint) / files.ROWS
+                rows = one.checkpoints.path(outcome.checkpoint) / checkpoint_files.ROWS
                 rows.write_bytes(rows.read_bytes()[:100])
         return send(turn)
 

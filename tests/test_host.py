@@ -12,10 +12,10 @@ import pytest
 import trainables
 from ray.air._internal.util import RunnerThread
 
+from raysearch.core.segment import Segment, Status, segment_id
+from raysearch.engine.messages import Lease
 from raysearch.errors import CheckpointError, TrainableError
-from raysearch.exchange import Lease
-from raysearch.executors.host import Aborted, Host, Trained, UnstoppableError
-from raysearch.tree import Segment, Status, segment_id
+from raysearch.worker.host import Aborted, Host, Trained, UnstoppableError
 
 Make = Callable[..., Host]
 
@@ -230,7 +230,7 @@ def test_an_errors_text_is_kept_short_clean_and_there(make: Make) -> None:
 def test_a_function_that_will_not_end_gives_up_the_process_and_not_the_next_trials_numbers(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raysearch.executors.host.END_S", 0.2)
+    monkeypatch.setattr("raysearch.worker.host.END_S", 0.2)
     host = make(trainables.stubborn)
     train(host, path(1)[0])
     with pytest.raises(UnstoppableError, match=r"still runs 0.2 s after it was told to end"):

@@ -21,7 +21,7 @@ from waiting import wait_for
 from raysearch.cli import main
 from raysearch.cluster import dashboard, jobs
 from raysearch.cluster.connect import _connect, _other_versions, connected
-from raysearch.cluster.submitted import Submitted, entries, find, record
+from raysearch.cluster.job_records import Submitted, entries, find, record
 from raysearch.errors import ClusterError
 from raysearch.results import load
 

@@ -23,10 +23,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysearch import journal as journal_module
-from raysearch import parts
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
 from raysearch.errors import JournalBusyError, JournalError, SpecError
-from raysearch.journal import (
+from raysearch.storage.journal import journal as journal_module
+from raysearch.storage.journal import parts
+from raysearch.storage.journal.append_log import HEADER_BYTES, LogReader
+from raysearch.storage.journal.codec import Decoder, encode_outcomes
+from raysearch.storage.journal.journal import (
     START,
     Event,
     Journal,
@@ -37,10 +40,7 @@ from raysearch.journal import (
     read_table,
     tail,
 )
-from raysearch.logfile import HEADER_BYTES, LogReader
-from raysearch.paths import JournalPaths
-from raysearch.rows import Decoder, encode_outcomes
-from raysearch.tree import Outcome, Segment, Status, segment_id
+from raysearch.storage.paths import JournalPaths
 
 
 def outcome(trial: int, ordinal: int = 0, config: dict[str, Any] | None = None, **fields: Any) -> Outcome:
@@ -263,7 +263,7 @@ def test_a_closed_journal_refuses_appends(tmp_path: Path) -> None:
 
 HOLDER = """
 import sys
-from raysearch.journal import Journal
+from raysearch.storage.journal.journal import Journal
 journal = Journal.open(sys.argv[1])
 print("open", flush=True)
 sys.stdin.read()
@@ -722,7 +722,7 @@ def test_a_disk_that_fails_to_sync_acknowledges_nothing(
             raise OSError(5, "Input/output error")
 
         with monkeypatch.context() as patch:
-            patch.setattr("raysearch.logfile.sync", fails)
+            patch.setattr("raysearch.storage.journal.append_log.sync", fails)
             with pytest.raises(JournalError, match="1 rows could not be written: Input/output error"):
                 journal.append([outcome(1)])
         assert ids(tmp_path) == [segment_id(0, 0)]
@@ -732,9 +732,9 @@ def test_a_disk_that_fails_to_sync_acknowledges_nothing(
 
 WRITER = """
 import sys
-from raysearch import journal as module, parts
-from raysearch.journal import Journal
-from raysearch.tree import Outcome, Segment, Status, segment_id
+from raysearch.storage.journal import journal as module, parts
+from raysearch.storage.journal.journal import Journal
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
 module.LOG_BYTES = 6_000
 parts.FULL_PART_ROWS = 60
 journal = Journal.open(sys.argv[1])

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from raysearch.journal import read_outcomes
-from raysearch.tree import Outcome, Status
+from raysearch.core.segment import Outcome, Status
+from raysearch.storage.journal.journal import read_outcomes
 
 DRIVER = Path(__file__).with_name("driver.py")
 KILLS = 6

@@ -18,15 +18,14 @@ import trainables
 
 import raysearch
 import raysearch.launch as launching
-from raysearch import durable
-from raysearch.errors import JournalBusyError, JournalError, RunError, SpecError, TrainableError
-from raysearch.executors.loading import can_pause, load_trainable, ship
-from raysearch.journal import Journal, read_outcomes
+from raysearch.core.segment import Outcome, Status
+from raysearch.errors import JournalBusyError, JournalError, LocatedError, RunError, SpecError, TrainableError
 from raysearch.launch import more_samples, unfit
-from raysearch.notation import PlacedError
 from raysearch.space import Space
 from raysearch.spec import SearchSpec
-from raysearch.tree import Outcome, Status
+from raysearch.spec.trainables import can_pause, load_trainable, ship
+from raysearch.storage import atomic
+from raysearch.storage.journal.journal import Journal, read_outcomes
 
 SPACE = {"rate": {"uniform": [0.0, 1.0]}}
 
@@ -129,7 +128,7 @@ def test_a_run_is_never_overwritten(storage: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with pytest.raises(PlacedError, match=r"storage: '.*file' cannot be written: .*file is no folder"):
+    with pytest.raises(LocatedError, match=r"storage: '.*file' cannot be written: .*file is no folder"):
         search(blocked)
 
 
@@ -292,7 +291,7 @@ def test_a_run_that_is_being_searched_is_not_resumed_and_the_holder_is_named(
     storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search(storage)
-    monkeypatch.setattr("raysearch.session.PATIENCE_S", 0.1)
+    monkeypatch.setattr("raysearch.run.session.PATIENCE_S", 0.1)
     with Journal.open(storage / "run" / "journal"), pytest.raises(JournalBusyError) as caught:
         raysearch.resume(storage / "run")
     assert f"process {os.getpid()} on" in str(caught.value)
@@ -409,6 +408,6 @@ def test_results_are_waited_for_when_the_storage_is_away_just_as_the_search_ends
         yield 0.0
 
     monkeypatch.setattr(launching, "_run_inline", run_and_go_away)
-    monkeypatch.setattr(durable, "waits", waits)
+    monkeypatch.setattr(atomic, "waits", waits)
     assert len(search(tmp_path).trials()) == 9
     assert not away.exists()

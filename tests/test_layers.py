@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import vmap
 from torch.nn import functional
 
-from raysearch.fused.functions import Replacing
+from raysearch.fused.torch_overrides import Replacing
 
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 MODELS = 3

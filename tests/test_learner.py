@@ -19,11 +19,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
 
 import raysearch
+from raysearch.core.segment import Outcome, Status
 from raysearch.errors import CheckpointError, RunError, TrainableError
-from raysearch.fused.batches import Data
-from raysearch.journal import read_outcomes
+from raysearch.fused.data import Data
+from raysearch.storage.journal.journal import read_outcomes
 from raysearch.torch.learner import Learner, _prepared, scale
-from raysearch.tree import Outcome, Status
 
 CONFIG = {**learners.CONFIG, "seed": 3}
 SPACE = {

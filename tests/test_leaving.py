@@ -15,19 +15,19 @@ import trainables
 from scripted import Scripted, completed, segment
 from test_engine import Log, Store, failed, ids, make
 
-from raysearch.checkpoints import Checkpoints
-from raysearch.engine import GIVE_UP_AFTER, LOSS_LIMIT, Limits, Search
+from raysearch.core.segment import Outcome, Segment, Status
+from raysearch.engine.memory_retry import MEMORY_KILL, Growth
+from raysearch.engine.messages import Lease, Reply
+from raysearch.engine.search import GIVE_UP_AFTER, LOSS_LIMIT, Limits, Search
 from raysearch.errors import CheckpointError
-from raysearch.exchange import Lease, Reply
-from raysearch.executors.host import Aborted, Host
-from raysearch.executors.isolated import IsolatedHost
-from raysearch.executors.loading import ship
-from raysearch.executors.notice import TOLD, Notice
-from raysearch.executors.protocol import Going, Job, Turn
-from raysearch.executors.worker import Loop
-from raysearch.growth import MEMORY_KILL, Growth
-from raysearch.paths import CHECKPOINT_RANDOM
-from raysearch.tree import Outcome, Segment, Status
+from raysearch.spec.trainables import ship
+from raysearch.storage.checkpoints.local import Checkpoints
+from raysearch.storage.paths import CHECKPOINT_RANDOM
+from raysearch.worker.host import Aborted, Host
+from raysearch.worker.isolated_host import IsolatedHost
+from raysearch.worker.loop import Loop
+from raysearch.worker.preemption import TOLD, Notice
+from raysearch.worker.protocol import Going, Job, Turn
 
 LONG = Segment(0, 0, None, {"rate": 0.5}, 0, 6, 7, "for a test")
 

@@ -15,23 +15,22 @@ from scipy.stats import mannwhitneyu
 
 from raysearch.bench.transfer import main as bench
 from raysearch.cli import main
-from raysearch.errors import RunError, SpecError
-from raysearch.memory import META, Memory, begin_from
-from raysearch.notation import PlacedError
-from raysearch.remembering import Record, importance_table, recall
+from raysearch.errors import LocatedError, RunError, SpecError
 from raysearch.results import load
 from raysearch.space import Space
 from raysearch.spec import make_spec
 from raysearch.strategies.caviar import Caviar
-from raysearch.strategies.importance import importances
 from raysearch.strategies.samplers import make_sampler
-from raysearch.strategies.transfer import (
+from raysearch.strategies.samplers.importance import importances
+from raysearch.strategies.samplers.transfer import (
     TEST,
     Transfer,
     TransferSampler,
     portfolio,
     worse_probability,
 )
+from raysearch.workflows.memory.recall import Record, importance_table, recall
+from raysearch.workflows.memory.store import META, Memory, begin_from
 
 SPACE = Space.from_dict({"lr": {"loguniform": [1e-4, 1.0]}, "act": {"choice": ["relu", "gelu"]}})
 TINY = """
@@ -268,7 +267,7 @@ def test_the_table_says_where_a_hyper_parameter_mattered() -> None:
     ],
 )
 def test_a_transfer_of_the_wrong_shape_is_refused(transfer: dict[str, Any], text: str) -> None:
-    with pytest.raises(PlacedError, match=text):
+    with pytest.raises(LocatedError, match=text):
         Caviar(9, 9, transfer=transfer)  # type: ignore[arg-type]
 
 

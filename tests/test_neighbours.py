@@ -14,10 +14,10 @@ import ray
 from waiting import wait_for
 
 from raysearch.cli import main
-from raysearch.executors.fleet import Member, Orders
-from raysearch.executors.neighbours import NAMESPACE, within
-from raysearch.journal import read_outcomes
-from raysearch.tree import Outcome, Status
+from raysearch.core.segment import Outcome, Status
+from raysearch.executors.tune.neighbours import NAMESPACE, within
+from raysearch.executors.tune.scaling import Member, Orders
+from raysearch.storage.journal.journal import read_outcomes
 
 PATIENCE_S = 150.0
 DRIVER = Path(__file__).with_name("neighbour.py")

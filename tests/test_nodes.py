@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from waiting import wait_for
 
-from raysearch.bench import chaos, faults
-from raysearch.bench.audit import Findings, audit, read
+from raysearch.bench import chaos
 from raysearch.bench.chaos import Chaos, in_peace, spec_of, stage
-from raysearch.bench.machines import Machines, why_not
-from raysearch.bench.processes import send, thaw
+from raysearch.bench.support import faults
+from raysearch.bench.support.audit import Findings, audit, read
+from raysearch.bench.support.machines import Machines, why_not
+from raysearch.bench.support.processes import send, thaw
 
 pytestmark = [pytest.mark.own_cluster, pytest.mark.slow]
 PATIENCE_S = 300.0  # for what takes some seconds on a machine that has nothing else to do

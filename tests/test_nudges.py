@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raysearch.core.segment import Segment
 from raysearch.errors import SpecError
 from raysearch.space import Space
-from raysearch.strategies.arms import gain, needed, noise_of
-from raysearch.strategies.guard import Guard, forecast
-from raysearch.strategies.nudges import in_words, lowers_noise, moved, nudged_names, scaled
-from raysearch.strategies.ring import Ring
-from raysearch.strategies.shapes import Shape, shape_setting
-from raysearch.strategies.story import End
-from raysearch.tree import Segment
+from raysearch.strategies.panda.base_schedule import Shape, shape_setting
+from raysearch.strategies.panda.fork_test import gain, needed, noise_of
+from raysearch.strategies.panda.loss_guard import Guard, forecast
+from raysearch.strategies.panda.perturb import in_words, lowers_noise, moved, nudged_names, scaled
+from raysearch.strategies.panda.rollback_points import Ring
+from raysearch.strategies.rounds import End
 
 SPACE = Space.from_dict(
     {

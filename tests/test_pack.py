@@ -14,19 +14,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysearch.fused import judging, lists, traced
-from raysearch.fused.alone import Alone, fresh
-from raysearch.fused.batches import Data
+from raysearch.fused import evaluation, op_list, traced_step
+from raysearch.fused.data import Data
+from raysearch.fused.iteration import Member, Report, make_plan, member
 from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.pack import Pack
-from raysearch.fused.rows import Row
-from raysearch.fused.stepping import Member, Report, make_plan, member
+from raysearch.fused.pack_width import FEW, MEASURED, STRETCH, Width
+from raysearch.fused.packed_state import Row
+from raysearch.fused.single import Alone, fresh
 from raysearch.fused.structure import Lifting, lifted_values, structure_of
-from raysearch.fused.width import FEW, MEASURED, STRETCH, Width
 
 CPU = torch.device("cpu")
 LIFTED = Lifting(frozenset({(learners._Attention, "rate"), (learners._Sloped, "temperature")}))
-KNOWN: dict[Any, traced.Traces] = {}  # as a worker has it: for all packs of a structure
+KNOWN: dict[Any, traced_step.Traces] = {}  # as a worker has it: for all packs of a structure
 RULES: list[dict[str, Any]] = [
     {"optimizer": "sgd", "momentum": 0.9},
     {"optimizer": "sgd", "momentum": 0.9, "nesterov": True},
@@ -39,10 +39,10 @@ RULES: list[dict[str, Any]] = [
 @pytest.fixture(scope="module", params=[0, 1 << 30], ids=["traced", "as written"], autouse=True)
 def patience(request: pytest.FixtureRequest) -> Iterator[int]:
     """Steps before one is written down as a list of operations: everything holds with and without."""
-    before = traced.PATIENCE, judging.PATIENCE
-    traced.PATIENCE = judging.PATIENCE = request.param
+    before = traced_step.PATIENCE, evaluation.PATIENCE
+    traced_step.PATIENCE = evaluation.PATIENCE = request.param
     yield request.param
-    traced.PATIENCE, judging.PATIENCE = before
+    traced_step.PATIENCE, evaluation.PATIENCE = before
 
 
 def data_of(learner: Any) -> Data:
@@ -58,7 +58,7 @@ class Group:
         model = fresh(self.learner, config, 0)
         first = member(self.learner, config, 0)
         self.structure = structure_of(model, first, LIFTED)
-        known = KNOWN.setdefault((learner, self.structure, traced.PATIENCE), traced.Traces())
+        known = KNOWN.setdefault((learner, self.structure, traced_step.PATIENCE), traced_step.Traces())
         self.pack = Pack(self.learner, self.data, CPU, model, self.structure, first, LIFTED, known)
 
     def join(self, config: dict[str, Any], seed: int) -> None:
@@ -273,10 +273,10 @@ def test_where_memory_runs_out_over_a_comparison_no_step_is_taken_twice(
         asked.append(len(asked))
         if len(asked) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return lists.agree(*args)
+        return op_list.agree(*args)
 
-    monkeypatch.setattr(traced, "agree", agree_later)
-    monkeypatch.setattr(traced, "LATER", 2)
+    monkeypatch.setattr(traced_step, "agree", agree_later)
+    monkeypatch.setattr(traced_step, "LATER", 2)
     config = {**learners.CONFIG, "hidden": 13}
     group = Group(learners.Normed, config)
     for seed in range(4):
@@ -477,7 +477,7 @@ def test_steps_of_many_shapes_run_as_lists_once_they_are_known_to_agree(patience
         group.join({**learners.CONFIG, "hidden": 9}, seed)
     for _ in range(3):
         group.pack.iterate()
-    known = KNOWN[learners.Perceptron, group.structure, traced.PATIENCE]
+    known = KNOWN[learners.Perceptron, group.structure, traced_step.PATIENCE]
     for shapes in (known.steps, known.metrics):
         assert (shapes.any, shapes.refused) == (patience == 0, "")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raysearch.cluster.packing import check_relative, check_storage, folder_and_spec, pack, trainable_file
+from raysearch.cluster.job_package import check_relative, check_storage, folder_and_spec, pack, trainable_file
 from raysearch.cluster.versions import VARIABLE, versions
 from raysearch.errors import SpecError
 
@@ -27,7 +27,9 @@ def test_a_parcel_holds_the_folder_the_versions_and_a_grace_before_the_kill(tmp_
 
 def test_no_key_of_this_machine_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "secret-1234")
-    assert "secret-1234" not in json.dumps(pack("raysearch.bench.trivial:Trivial", tmp_path).runtime_env)
+    assert "secret-1234" not in json.dumps(
+        pack("raysearch.bench.support.trivial:Trivial", tmp_path).runtime_env
+    )
 
 
 def test_a_package_that_lies_elsewhere_travels_along_and_is_named(

@@ -10,8 +10,8 @@ import pytest
 
 import raysearch
 from raysearch.bench.report import write_run
-from raysearch.tracking.report import write_report
-from raysearch.tree import Outcome, Segment, Status, segment_id
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
+from raysearch.report.report import write_report
 
 DRAWN = "html[data-drawn]"
 
@@ -87,7 +87,7 @@ def test_a_name_full_of_markup_runs_nothing_in_the_browser(browser: Any, tmp_pat
     write_run(run, 30)
     spec = (run / "spec.yaml").read_text()
     (run / "spec.yaml").write_text(spec.replace("name: huge", "name: " + repr(evil)))
-    from raysearch.journal import Journal
+    from raysearch.storage.journal.journal import Journal
 
     segment = Segment(segment_id(999, 0), 999, None, {evil: evil, "lr": 0.1}, 0, 1, 0, evil)
     failed = Outcome(segment, Status.FAILED, {}, None, 1.0, evil, evil, False, 1_700_000_010.0)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
 from raysearch.errors import SpecError
 from raysearch.space import Space
-from raysearch.strategies.family import shares_of
 from raysearch.strategies.panda import Panda
-from raysearch.strategies.seeds import fresh_seed
-from raysearch.tree import Outcome, Segment, Status, segment_id
+from raysearch.strategies.panda.parallel_lines import shares_of
+from raysearch.strategies.seeding import fresh_seed
 
 SPACE = Space.from_dict({"lr": {"loguniform": [1e-5, 1.0]}, "momentum": {"uniform": [0.0, 0.99]}})
 BASELINE = {"lr": 3e-4, "momentum": 0.5}

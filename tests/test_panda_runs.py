@@ -18,10 +18,10 @@ import trainables
 from ray import tune
 
 import raysearch
+from raysearch.core.segment import Status
 from raysearch.errors import RunError, SpecError
 from raysearch.examples.mnist1d import Mnist1d
-from raysearch.journal import read_outcomes
-from raysearch.tree import Status
+from raysearch.storage.journal.journal import read_outcomes
 
 HORIZON = 120
 INTERVAL = 8

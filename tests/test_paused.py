@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from raysearch.fused.paused import Paused, Rested
-from raysearch.fused.rows import Row
+from raysearch.fused.packed_state import Row
+from raysearch.fused.paused_models import Paused, Rested
 from raysearch.fused.structure import Structure
 
 KILO = 250  # parameters of a model of one kilobyte

@@ -19,21 +19,20 @@ from scripted import Scripted, completed, segment
 from waiting import wait_for
 
 import raysearch
-from raysearch import locks
-from raysearch.budget import Account, Budget, Spent
 from raysearch.cli import main
-from raysearch.cli.watching import held_by, last_ending
-from raysearch.driving import driving
-from raysearch.engine import Limits, Search
-from raysearch.errors import JournalBusyError, RunError, SpecError
-from raysearch.journal import Journal, read_events, read_outcomes
-from raysearch.notation import PlacedError
-from raysearch.orders import Orders
-from raysearch.pausing import PAUSE, RESUME, STOP, begin, order
-from raysearch.rows import Event
-from raysearch.session import spent_on
+from raysearch.cli.status import held_by, last_ending
+from raysearch.core.budget import Account, Budget, Spent
+from raysearch.engine.search import Limits, Search
+from raysearch.engine.wind_down import Winding
+from raysearch.errors import JournalBusyError, LocatedError, RunError, SpecError
+from raysearch.run.driver_lock import driving
+from raysearch.run.orders import Orders
+from raysearch.run.pause import PAUSE, RESUME, STOP, begin, order
+from raysearch.run.session import spent_on
 from raysearch.spec import make_spec
-from raysearch.winding import Winding
+from raysearch.storage import file_lock
+from raysearch.storage.journal.codec import Event
+from raysearch.storage.journal.journal import Journal, read_events, read_outcomes
 
 PATIENCE_S = 120.0
 
@@ -176,7 +175,7 @@ def test_a_worker_that_held_nothing_and_was_away_for_hours_costs_little_of_them(
 def test_a_budget_that_could_never_end_a_search_is_refused(
     budget: dict[str, Any], gpu: float, text: str
 ) -> None:
-    with pytest.raises(PlacedError) as error:
+    with pytest.raises(LocatedError) as error:
         make_spec(
             trainable="a:b", metric="loss", mode="min", space={"x": {"uniform": [0, 1]}},
             strategy={"name": "caviar", "samples": 3, "max_iterations": 3},
@@ -282,7 +281,7 @@ def test_a_long_segment_inline_is_cut_by_a_stop_and_its_results_stand(
 def test_a_run_that_is_starting_says_so_and_no_second_process_goes_on_with_it(
     storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raysearch.driving.PATIENCE_S", 0.0)
+    monkeypatch.setattr("raysearch.run.driver_lock.PATIENCE_S", 0.0)
     start(storage, "inline", config={"seconds": 0.0}).join(PATIENCE_S)
     with driving(run_dir):
         assert main(["status", str(run_dir)]) == 0
@@ -301,17 +300,17 @@ def test_storage_that_fails_for_a_moment_does_not_keep_a_driver_from_its_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = [OSError(errno.ENOSPC, "No space left on device")] * 2
-    take = locks.take
+    take = file_lock.take
 
     def failing(lock: Path) -> int:
         if failures:
             raise failures.pop()
         return take(lock)
 
-    monkeypatch.setattr(locks, "take", failing)
+    monkeypatch.setattr(file_lock, "take", failing)
     with driving(tmp_path):
-        assert locks.owner_of(tmp_path / "driver") is not None
-    assert locks.owner_of(tmp_path / "driver") is None
+        assert file_lock.owner_of(tmp_path / "driver") is not None
+    assert file_lock.owner_of(tmp_path / "driver") is None
     failures.append(OSError(errno.EROFS, "Read-only file system"))
     with pytest.raises(RunError, match="cannot be written: Read-only file system"), driving(tmp_path):
         pass
@@ -361,7 +360,7 @@ def test_an_order_meant_for_an_earlier_life_does_not_end_a_later_one(storage: Pa
 
 
 def test_a_coordinator_that_starts_again_while_a_run_pauses_goes_on_pausing(storage: Path) -> None:
-    from raysearch.session import Session, Setup
+    from raysearch.run.session import Session, Setup
 
     spec = make_spec(
         trainable="a:b", metric="loss", mode="min", space={"x": {"uniform": [0, 1]}}, name="run",

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from raysearch.bench.landscapes import Landscape
 from raysearch.bench.plan import cases, outcomes, table
+from raysearch.bench.support.landscapes import Landscape
 from raysearch.cli import main
+from raysearch.core.segment import Segment, segment_id
 from raysearch.results import load
-from raysearch.scores import scores_of
+from raysearch.results.rung_scores import scores_of
 from raysearch.spec import load_spec
+from raysearch.strategies.advice import BOTH, TWICE, advise, caviar_trainings
 from raysearch.strategies.caviar import Caviar
-from raysearch.strategies.planning import BOTH, TWICE, advise, caviar_trainings
 from raysearch.strategies.situation import Situation
 from raysearch.strategies.two_stage import PANDA, TwoStage
-from raysearch.tree import Segment, segment_id
 
 TRAINABLE = """
 import time

@@ -9,14 +9,14 @@ import pytest
 
 import raysearch
 from raysearch.bench.report import write_run
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
 from raysearch.errors import RunError
-from raysearch.journal import Journal
-from raysearch.plots import cluster
-from raysearch.plots.lineage import changes
-from raysearch.plots.style import escape, metric_axis, note_of
-from raysearch.tracking.closing import FIGURES
-from raysearch.tracking.compare import compare
-from raysearch.tree import Outcome, Segment, Status, segment_id
+from raysearch.report.compare import compare
+from raysearch.results.plots import cluster
+from raysearch.results.plots.lineage import changes
+from raysearch.results.plots.style import escape, metric_axis, note_of
+from raysearch.storage.journal.journal import Journal
+from raysearch.tracking.artifacts import FIGURES
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 import torch
 from test_pack import CPU, Group, distance
 
-from raysearch.fused import judging, traced
-from raysearch.fused.alone import Alone
-from raysearch.fused.fusable import examine
+from raysearch.fused import evaluation, traced_step
+from raysearch.fused.compatibility import examine
+from raysearch.fused.single import Alone
 
 
 class Half(learners.Perceptron):
@@ -24,8 +24,8 @@ class Half(learners.Perceptron):
 def test_half_precision_in_a_pack_is_half_precision_alone(
     patience: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(traced, "PATIENCE", patience)
-    monkeypatch.setattr(judging, "PATIENCE", patience)
+    monkeypatch.setattr(traced_step, "PATIENCE", patience)
+    monkeypatch.setattr(evaluation, "PATIENCE", patience)
     config = {**learners.CONFIG, "lr": 3e-3}
     group = Group(Half, config)
     for seed in range(3):

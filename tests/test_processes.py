@@ -15,7 +15,7 @@ TESTS = Path(__file__).parent
 PRINTS = """
 import os, subprocess, sys
 from pathlib import Path
-from raysearch.executors.output import TrialOutput
+from raysearch.worker.logs import TrialOutput
 trial = "segment 0.0"
 TrialOutput(Path(sys.argv[1]), lambda: trial).take_over()
 print("from python", sys.stdout.encoding.lower())
@@ -33,10 +33,10 @@ sys.path.insert(0, sys.argv[1])
 import trainables
 from scripted import segment
 from dataclasses import replace
-from raysearch.exchange import Lease
-from raysearch.executors.isolated import IsolatedHost
-from raysearch.executors.loading import ship
-from raysearch.executors.protocol import Job
+from raysearch.engine.messages import Lease
+from raysearch.worker.isolated_host import IsolatedHost
+from raysearch.spec.trainables import ship
+from raysearch.worker.protocol import Job
 
 host = IsolatedHost(Job("", ship(trainables.Hanging), "loss", "min"), Path(sys.argv[2]), None)
 start = host._start

@@ -10,7 +10,7 @@ import pytest
 from ray.util.placement_group import placement_group_table, remove_placement_group
 from waiting import wait_for
 
-from raysearch.cluster.pulse import Placement, Pulse, answering, raylets
+from raysearch.cluster.node_health import Placement, Pulse, answering, raylets
 
 
 @pytest.fixture

@@ -23,13 +23,13 @@ import trainables
 from ray import tune
 
 import raysearch
+from raysearch.core.values import fresh
 from raysearch.errors import RunError, SpecError, TrainableError
-from raysearch.journal import read_outcomes
 from raysearch.launch import launch, more_samples
-from raysearch.retesting import retest_spec
 from raysearch.sources import from_optuna
 from raysearch.spec import load_spec
-from raysearch.values import fresh
+from raysearch.storage.journal.journal import read_outcomes
+from raysearch.workflows.retest.retest import retest_spec
 
 SPACE = {"rate": {"uniform": [0.0, 1.0]}}
 

@@ -10,9 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raysearch import readers
-from raysearch.configspaces import from_configspace
-from raysearch.domains import (
+from raysearch.errors import SpecError
+from raysearch.interop import read_space as readers
+from raysearch.interop.configspace import from_configspace
+from raysearch.interop.read_space import (
+    config_to_optuna,
+    is_sweep,
+    optuna_to_config,
+    read_space,
+    sweep_to_spec,
+    to_configspace,
+    to_optuna,
+    to_ray,
+)
+from raysearch.interop.wandb_sweep import read_parameter
+from raysearch.space import Space
+from raysearch.space.domains import (
     Choice,
     Fixed,
     LogNormal,
@@ -23,19 +36,6 @@ from raysearch.domains import (
     RandInt,
     Uniform,
 )
-from raysearch.errors import SpecError
-from raysearch.readers import (
-    config_to_optuna,
-    is_sweep,
-    optuna_to_config,
-    read_space,
-    sweep_to_spec,
-    to_configspace,
-    to_optuna,
-    to_ray,
-)
-from raysearch.space import Space
-from raysearch.sweeps import read_parameter
 
 MIXED = Space.from_dict(
     {
@@ -399,7 +399,7 @@ def test_a_sweep_metric_that_cannot_be_read_is_told(metric: Any, text: str) -> N
 
 def test_no_library_is_imported_to_read_our_own_form() -> None:
     code = (
-        "from raysearch.readers import read_space; import sys; read_space({'a': {'uniform': [0, 1]}});"
+        "from raysearch.interop.read_space import read_space as r; import sys; r({'a': {'uniform': [0, 1]}});"
         "print(*(m.split('.')[0] for m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,9 +12,9 @@ import trainables
 import raysearch
 from raysearch.cli import main
 from raysearch.errors import RunError
+from raysearch.report.report import write_report
+from raysearch.report.sections import content_of, without_numbers
 from raysearch.strategies.finish import Finish
-from raysearch.tracking.report import write_report
-from raysearch.tracking.sections import content_of, without_numbers
 
 
 def searched(storage: Path, trainable: object, finish: Finish | None, **options: object) -> raysearch.Results:
@@ -84,7 +84,7 @@ def test_a_run_that_has_only_begun_has_a_report(storage: Path) -> None:
     results = searched(storage, trainables.Moody, None)
     for part in (results.path / "journal").iterdir():
         part.unlink()
-    from raysearch.journal import Journal
+    from raysearch.storage.journal.journal import Journal
 
     Journal.create(results.path / "journal").close()
     content = content_of(raysearch.load(results.path))

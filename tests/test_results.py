@@ -14,20 +14,28 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from raysearch.checkpoints import Checkpoints
 from raysearch.cli import main
-from raysearch.cli.selection import select
-from raysearch.cli.watching import Follower
+from raysearch.cli.status import Follower
+from raysearch.cli.trial_table import select
+from raysearch.core.segment import (
+    Outcome,
+    Segment,
+    Status,
+    segment_id,
+    segment_label,
+    trial_name,
+    trial_number,
+)
 from raysearch.errors import RunError
-from raysearch.journal import Journal
-from raysearch.paths import RunPaths
-from raysearch.plots.cluster import utilisation
+from raysearch.report.compare import compare, rows_of
+from raysearch.report.sections import content_of
 from raysearch.results import Results, load
-from raysearch.tracking.compare import compare, rows_of
-from raysearch.tracking.sections import content_of
+from raysearch.results.plots.cluster import utilisation
+from raysearch.results.verdict import Contender, estimate, judge
+from raysearch.storage.checkpoints.local import Checkpoints
+from raysearch.storage.journal.journal import Journal
+from raysearch.storage.paths import RunPaths
 from raysearch.tracking.sinks import send
-from raysearch.tree import Outcome, Segment, Status, segment_id, segment_label, trial_name, trial_number
-from raysearch.verdict import Contender, estimate, judge
 
 FINALS = 1 << 40
 

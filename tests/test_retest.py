@@ -11,12 +11,12 @@ import pytest
 from scipy import stats
 
 from raysearch.bench.retest import many
+from raysearch.core.segment import Outcome, Segment, Status
 from raysearch.errors import SpecError
 from raysearch.space import Space
-from raysearch.strategies.judgement import drifted
-from raysearch.strategies.paired import LOOKS, Rules, look, pairs_needed, pooled_sd
 from raysearch.strategies.retest import Retest, RetestSearch
-from raysearch.tree import Outcome, Segment, Status
+from raysearch.strategies.retest.conclusion import drifted
+from raysearch.strategies.retest.paired_test import LOOKS, Rules, look, pairs_needed, pooled_sd
 
 SPACE = Space.from_dict({"lr": {"loguniform": [1e-4, 1.0]}})
 IN_USE = {"lr": 0.01}

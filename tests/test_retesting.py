@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from raysearch.cli import main
-from raysearch.dueness import due_of
 from raysearch.errors import SpecError
-from raysearch.fingerprint import changes, of_files
-from raysearch.histories import history_frame, history_svg
-from raysearch.journal import Journal, read_outcomes
-from raysearch.months import next_interval, plus_months
-from raysearch.paths import RunPaths
 from raysearch.results import load
-from raysearch.retesting import history, last_fingerprint, retest_spec, unfinished
+from raysearch.run.fingerprint import changes, of_files
+from raysearch.storage.journal.journal import Journal, read_outcomes
+from raysearch.storage.paths import RunPaths
+from raysearch.workflows.retest.calendar import next_interval, plus_months
+from raysearch.workflows.retest.due import due_of
+from raysearch.workflows.retest.history import history_frame, history_svg
+from raysearch.workflows.retest.retest import history, last_fingerprint, retest_spec, unfinished
 
 TRAINABLE = """
 import math, os, random

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from raysearch.fused.lists import ROUNDING, agree, quickest
-from raysearch.fused.recorder import written
-from raysearch.fused.rewriting import quickened
+from raysearch.fused.graph_capture import written
+from raysearch.fused.graph_rewrites import quickened
+from raysearch.fused.op_list import ROUNDING, agree, quickest
 
 aten: Any = torch.ops.aten
 sizes = st.integers(1, 24)
@@ -170,7 +170,7 @@ def test_a_list_whose_views_need_the_order_in_memory_that_was_is_used_as_it_is()
 def test_a_rewriting_that_gives_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     a = drawn(3, 4)
     flat = written(lambda: a * 2, [a])
-    monkeypatch.setattr("raysearch.fused.lists.quickened", lambda flat: written(lambda: a * 2.001, [a]))
+    monkeypatch.setattr("raysearch.fused.op_list.quickened", lambda flat: written(lambda: a * 2.001, [a]))
     torch.testing.assert_close(quickest(flat, lambda: [a])(a), a * 2)
 
 

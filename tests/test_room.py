@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from raysearch.cluster import room as module
-from raysearch.cluster.pulse import Pulse
-from raysearch.cluster.room import Resources, beyond, brought, fitting, resources_of, room, shares_of
+from raysearch.cluster import capacity as module
+from raysearch.cluster.capacity import Resources, beyond, brought, fitting, resources_of, room, shares_of
+from raysearch.cluster.node_health import Pulse
 from raysearch.errors import ClusterError
 from raysearch.spec import Workers
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
 
-from raysearch.executors.fleet import Orders
-from raysearch.executors.protocol import WITH_ITS_NODE, Death
-from raysearch.executors.roster import Asking, Roster, as_death, cause_of
-from raysearch.growth import MEMORY_KILL
+from raysearch.engine.memory_retry import MEMORY_KILL
+from raysearch.executors.tune.scaling import Orders
+from raysearch.executors.tune.tune_plugins import Asking, Roster, as_death, cause_of
+from raysearch.worker.protocol import WITH_ITS_NODE, Death
 
 KILLED = "1 worker(s) were killed due to the node running low on memory. Memory on the node was 7.7GB used"
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from raysearch.errors import SpecError
-from raysearch.fused.rules import SGD, Adam, AdamW, Lion, Rule, rule_of
+from raysearch.fused.optimizers import SGD, Adam, AdamW, Lion, Rule, rule_of
 
 STEPS, SIZE = 60, 7
 SETTINGS: list[tuple[type[Rule], Any, list[dict[str, Any]]]] = [

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysearch.errors import SpecError
-from raysearch.strategies import rungs
-from raysearch.strategies.rungs import Rung, Standings, rung_levels
+from raysearch.strategies.caviar import rungs
+from raysearch.strategies.caviar.rungs import Rung, Standings, rung_levels
 
 
 @pytest.mark.parametrize(

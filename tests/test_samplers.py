@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
+from raysearch.core.segment import Config, Outcome, Status
 from raysearch.errors import RunError, SpecError
 from raysearch.sources import from_optuna, from_ray_searcher
 from raysearch.space import Space
-from raysearch.strategies import model
 from raysearch.strategies.caviar import Caviar
-from raysearch.strategies.gaussian import GaussianProcess, normal_scores
-from raysearch.strategies.model import ModelSampler
-from raysearch.strategies.samplers import Sampler, make_sampler, sobol, uniform
-from raysearch.tree import Config, Outcome, Status
+from raysearch.strategies.samplers import Sampler, gp_sampler, make_sampler, sobol, uniform
+from raysearch.strategies.samplers.gaussian_process import GaussianProcess, normal_scores
+from raysearch.strategies.samplers.gp_sampler import ModelSampler
 
 SPACE = Space.from_dict(
     {
@@ -198,7 +197,7 @@ def test_a_space_without_axes_is_proposed_as_it_is() -> None:
 
 
 def test_the_model_holds_a_bounded_number_of_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "CAP", 40)
+    monkeypatch.setattr(gp_sampler, "CAP", 40)
     sampler = ModelSampler(SPACE, 1, 9)
     rng = np.random.default_rng(0)
     scores = rng.random(500)

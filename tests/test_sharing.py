@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysearch.sharing import Claim, cap, divided, fit
+from raysearch.engine.fair_share import Claim, cap, divided, fit
 
 CPU = {"CPU": 1.0}
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raysearch.core.segment import Mode, Status
 from raysearch.executors.simulated import Faults, RowsOf, Simulator, Table
 from raysearch.space import Space
 from raysearch.strategies.caviar import Caviar
 from raysearch.strategies.samplers import uniform
-from raysearch.tree import Mode, Status
 
 SPACE = Space.from_dict({"x": {"uniform": [0.0, 1.0]}, "kind": {"choice": ["a", "b"]}})
 

@@ -14,12 +14,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from raysearch.conditions import Condition, Test
-from raysearch.domains import Choice, Domain, Fixed, LogUniform, RandInt, Uniform
-from raysearch.errors import SpecError
-from raysearch.expressions import Constraint
-from raysearch.notation import PlacedError
+from raysearch.errors import LocatedError, SpecError
 from raysearch.space import Space
+from raysearch.space.conditions import Condition, Test
+from raysearch.space.constraints import Constraint
+from raysearch.space.domains import Choice, Domain, Fixed, LogUniform, RandInt, Uniform
 
 RICH: dict[str, Any] = {
     "lr": {"loguniform": [1e-4, 1.0]},
@@ -52,7 +51,7 @@ points = st.lists(st.floats(0, 1), min_size=rich.dimension, max_size=rich.dimens
 
 
 def error_of(form: Any) -> str:
-    with pytest.raises(PlacedError) as error:
+    with pytest.raises(LocatedError) as error:
         Space.from_dict(form)
     return str(error.value)
 
@@ -416,9 +415,9 @@ def test_conditions_in_a_circle_name_the_circle() -> None:
 
 def test_names_that_would_be_read_otherwise_are_refused() -> None:
     for names in (["a", "a/b"], ["constraints"], ["a/when"], ["a/choice"], ["a//b"], [""]):
-        with pytest.raises(PlacedError):
+        with pytest.raises(LocatedError):
             Space(dict.fromkeys(names, Fixed(1)))
-    with pytest.raises(PlacedError, match=r"^a: 3 is not a domain"):
+    with pytest.raises(LocatedError, match=r"^a: 3 is not a domain"):
         Space({"a": 3})  # type: ignore[dict-item]
 
 

@@ -12,11 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysearch.domains import LogUniform, Uniform
-from raysearch.errors import SpecError
-from raysearch.notation import PlacedError
-from raysearch.quantities import seconds, size
+from raysearch.core.quantities import seconds, size
+from raysearch.core.yaml_io import read_yaml, write_yaml
+from raysearch.errors import LocatedError, SpecError
 from raysearch.space import Space
+from raysearch.space.domains import LogUniform, Uniform
 from raysearch.spec import (
     Budget,
     SearchSpec,
@@ -28,7 +28,6 @@ from raysearch.spec import (
     trainable_name,
 )
 from raysearch.strategies.caviar import Caviar
-from raysearch.yamltext import read_yaml, write_yaml
 
 FULL = """
 name: digits
@@ -309,7 +308,7 @@ def test_a_wandb_sweep_file_is_read(file: Path) -> None:
     ],
 )
 def test_a_keyword_that_cannot_be_is_told_where_and_why(change: dict[str, Any], text: str) -> None:
-    with pytest.raises(PlacedError) as error:
+    with pytest.raises(LocatedError) as error:
         make_spec(**{**KEYWORDS, **change})
     assert text in str(error.value)
     if ": " in text and not text.startswith(("unknown", "is no")):
@@ -317,7 +316,7 @@ def test_a_keyword_that_cannot_be_is_told_where_and_why(change: dict[str, Any], 
 
 
 def test_a_missing_trainable_is_told() -> None:
-    with pytest.raises(PlacedError, match=r"^trainable: is missing: the class or function that trains"):
+    with pytest.raises(LocatedError, match=r"^trainable: is missing: the class or function that trains"):
         make_spec(metric="loss")
 
 

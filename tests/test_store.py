@@ -16,19 +16,20 @@ import trainables
 from objectstore import BUCKET, KEYS, ObjectStore, make_bucket
 
 import raysearch
-from raysearch import fence as fences
-from raysearch import stored, storelog
-from raysearch.caches import CACHE_VARIABLE
+from raysearch.core.cache_dir import CACHE_VARIABLE
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
 from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RunError, SpecError, StoreError
-from raysearch.journal import Journal, read_events, read_outcomes
 from raysearch.launch import existing_run
-from raysearch.mirror import Mirror, mirror_of
-from raysearch.orders import Orders
-from raysearch.paths import RunPaths
+from raysearch.run.orders import Orders
 from raysearch.spec import load_spec, make_spec
-from raysearch.stored import checkpoints_of
-from raysearch.stores import open_store, parse_address
-from raysearch.tree import Outcome, Segment, Status, segment_id
+from raysearch.storage import store_lock as fences
+from raysearch.storage.checkpoints import remote
+from raysearch.storage.checkpoints.remote import checkpoints_of
+from raysearch.storage.journal import object_log
+from raysearch.storage.journal.journal import Journal, read_events, read_outcomes
+from raysearch.storage.mirror import Mirror, mirror_of
+from raysearch.storage.object_store import open_store, parse_address
+from raysearch.storage.paths import RunPaths
 
 pytest.importorskip("moto", reason="moto is not installed")
 DRIVER = Path(__file__).with_name("store_driver.py")
@@ -182,7 +183,7 @@ def test_a_spec_is_fetched_again_only_when_it_was_changed(store: ObjectStore) ->
 def test_many_small_logs_become_one_part_and_no_row_is_lost(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch, machine: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr(storelog, "ALLOWANCE", 8 << 20)  # so that four appends are worth compacting
+    monkeypatch.setattr(object_log, "ALLOWANCE", 8 << 20)  # so that four appends are worth compacting
     with Journal.create(journal(store)) as writer:
         for trial in range(30):
             writer.append([outcome(trial)])
@@ -338,8 +339,8 @@ def test_a_checkpoint_that_cannot_be_sent_is_not_there(store: ObjectStore) -> No
 def test_the_cache_gives_up_what_was_used_longest_ago_and_the_store_keeps_it(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored, "LOOK_EVERY", 1)
-    monkeypatch.setenv(stored.QUOTA_VARIABLE, "0.000025")  # 25 kB, two of them
+    monkeypatch.setattr(remote, "LOOK_EVERY", 1)
+    monkeypatch.setenv(remote.QUOTA_VARIABLE, "0.000025")  # 25 kB, two of them
     checkpoints = checkpoints_of(mirror(store).root)
     kept = []
     for token in "abcd":

@@ -13,10 +13,10 @@ import pytest
 import trainables
 
 import raysearch
+from raysearch.core.segment import Outcome, Status
 from raysearch.errors import ClusterError, RunError
-from raysearch.journal import read_outcomes
 from raysearch.launch import more_samples
-from raysearch.tree import Outcome, Status
+from raysearch.storage.journal.journal import read_outcomes
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -17,13 +17,13 @@ from wandb_standin import CANARY, StandIn
 import raysearch
 from raysearch.bench.report import outcomes
 from raysearch.cli import main
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
 from raysearch.errors import RunError
-from raysearch.tracking import settings
-from raysearch.tracking.companion import push, tracked
-from raysearch.tracking.feeds import SearchFeed, TrialFeeds, run_id
 from raysearch.tracking.granularity import level_of
-from raysearch.tracking.keys import find_key, taken_out
-from raysearch.tree import Outcome, Segment, Status, segment_id
+from raysearch.tracking.rows import SearchFeed, TrialFeeds, run_id
+from raysearch.tracking.supervisor import push, tracked
+from raysearch.tracking.wandb import settings
+from raysearch.tracking.wandb.api_key import find_key, taken_out
 
 # ---- what becomes of a search
 
@@ -227,6 +227,6 @@ def test_the_searchs_rows_depend_on_the_journal_alone_however_it_is_read() -> No
 
 
 def test_nothing_of_wandb_is_loaded_by_a_search() -> None:
-    code = "import sys, raysearch.launch, raysearch.tracking.companion; print('wandb' in sys.modules)"
+    code = "import sys, raysearch.launch, raysearch.tracking.supervisor; print('wandb' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -15,9 +15,9 @@ from wandb_runs import WANDB, expected, there, written
 from wandb_standin import CANARY, StandIn
 
 from raysearch.bench.report import outcomes
-from raysearch.journal import Journal
-from raysearch.tracking import runs as module
-from raysearch.tracking.companion import Companion, push
+from raysearch.storage.journal.journal import Journal
+from raysearch.tracking.supervisor import Companion, push
+from raysearch.tracking.wandb import client as module
 
 PATIENCE_S = 2.0
 

@@ -15,8 +15,8 @@ from wandb_standin import CANARY, StandIn
 
 import raysearch
 from raysearch.cli import main
-from raysearch.tracking import wandb_report
-from raysearch.tracking.sections import content_of
+from raysearch.report.sections import content_of
+from raysearch.tracking.wandb import report as wandb_report
 
 GOLDEN = Path(__file__).parent / "golden" / "wandb-report.json"
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from raysearch.fused import stopwatch
-from raysearch.fused.width import ALL, FEW, MEASURED, STRETCH, Width
+from raysearch.fused import step_timer
+from raysearch.fused.pack_width import ALL, FEW, MEASURED, STRETCH, Width
 
 
 def settle(seconds: Callable[[int, int], float], width: Width | None = None) -> tuple[int, int]:
@@ -118,9 +118,9 @@ def test_where_steps_are_only_queued_what_all_of_them_took_is_shared_among_them(
 ) -> None:
     now = iter((0.0, 0.001, 0.002, 0.003, 9.0)).__next__
     waited: list[torch.device] = []
-    monkeypatch.setattr(stopwatch.time, "perf_counter", now)
+    monkeypatch.setattr(step_timer.time, "perf_counter", now)
     monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
-    watch = stopwatch.Stopwatch(torch.device("cuda", 0))
+    watch = step_timer.Stopwatch(torch.device("cuda", 0))
     for whole in (True, True, False):
         watch.step(whole)
     assert watch.seconds() == 3.0
@@ -131,8 +131,8 @@ def test_where_steps_are_done_when_they_return_the_quickest_whole_one_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = iter((0.0, 5.0, 7.0, 8.0)).__next__
-    monkeypatch.setattr(stopwatch.time, "perf_counter", now)
-    watch = stopwatch.Stopwatch(torch.device("cpu"))
+    monkeypatch.setattr(step_timer.time, "perf_counter", now)
+    watch = step_timer.Stopwatch(torch.device("cpu"))
     for whole in (True, True, False):
         watch.step(whole)
     assert watch.seconds() == 2.0

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from scripted import segment
 
-from raysearch.checkpoints import Checkpoints
+from raysearch.core.segment import Segment, Status
+from raysearch.engine.messages import Lease, Reply
 from raysearch.errors import CheckpointError
-from raysearch.exchange import Lease, Reply
-from raysearch.executors.host import Progress, Trained
-from raysearch.executors.loading import ship
-from raysearch.executors.protocol import Job, Turn
-from raysearch.executors.worker import BATCH_MAX, Loop
-from raysearch.tree import Segment, Status
+from raysearch.spec.trainables import ship
+from raysearch.storage.checkpoints.local import Checkpoints
+from raysearch.worker.host import Progress, Trained
+from raysearch.worker.loop import BATCH_MAX, Loop
+from raysearch.worker.protocol import Job, Turn
 
 JOB = Job(run="", trainable=ship(list), metric="loss", mode="min")
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from raysearch.errors import SpecError
-from raysearch.notation import PlacedError
-from raysearch.workers import Workers, read_workers
+from raysearch.errors import LocatedError, SpecError
+from raysearch.spec.workers import Workers, read_workers
 
 TRAIN = {"num_workers": 4, "resources_per_worker": {"GPU": 1.0}}
 
@@ -68,7 +67,7 @@ def test_what_is_not_said_is_not_written_and_a_count_is_the_most() -> None:
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(said: dict[str, Any], place: str, text: str) -> None:
-    with pytest.raises(PlacedError) as caught:
+    with pytest.raises(LocatedError) as caught:
         read_workers(said)
     assert caught.value.place == place
     assert caught.value.text.startswith(text)

@@ -8,8 +8,8 @@ from pathlib import Path
 from wandb_standin import StandIn
 
 from raysearch.bench.report import outcomes
-from raysearch.journal import Journal
-from raysearch.tree import Outcome
+from raysearch.core.segment import Outcome
+from raysearch.storage.journal.journal import Journal
 
 WANDB = "wandb: {mode: online, project: demo, entity: team, tags: [nightly]}\n"
 

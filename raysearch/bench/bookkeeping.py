@@ -10,7 +10,7 @@ import argparse
 import time
 from typing import Any
 
-from raysearch.bench.contest import cluster, contend, serve, show
+from raysearch.bench.support.contest import cluster, contend, serve, show
 
 
 def main(argv: list[str]) -> int:
@@ -49,8 +49,8 @@ def _figures(began: float, trained: list[tuple[float, float, object]], seconds: 
 def run_raysearch(trials: int, seconds: float, workers: int) -> dict[str, Any]:
     """Random search of one iteration a trial."""
     import raysearch
-    from raysearch.bench.trivial import Trivial
-    from raysearch.journal import read_outcomes
+    from raysearch.bench.support.trivial import Trivial
+    from raysearch.storage.journal.journal import read_outcomes
 
     with cluster(workers) as folder:
         began = time.time()
@@ -75,7 +75,7 @@ def run_ray_tune(trials: int, seconds: float, workers: int) -> dict[str, Any]:
 
     from ray import tune
 
-    from raysearch.bench.trivial import Trivial
+    from raysearch.bench.support.trivial import Trivial
 
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     with cluster(workers) as folder:

@@ -26,11 +26,11 @@ from typing import Any
 
 import yaml
 
-from raysearch.bench import audit
-from raysearch.bench.contest import BenchError, show
-from raysearch.bench.faults import FAULTS, Scene, Undo
-from raysearch.bench.machines import Machines, mounted, why_not
-from raysearch.bench.tally import Tally, row, summarise
+from raysearch.bench.support import audit
+from raysearch.bench.support.contest import BenchError, show
+from raysearch.bench.support.faults import FAULTS, Scene, Undo
+from raysearch.bench.support.machines import Machines, mounted, why_not
+from raysearch.bench.support.tally import Tally, row, summarise
 
 CPUS = (1, 2, 2)  # logical ones of the head and of the other nodes
 PATIENCE_S = 600.0  # a search that has no fault any more and does not end in so long has got stuck
@@ -234,7 +234,7 @@ def spec_of(run: Path, seed: int, witnessed: Path, o: Any) -> str:
     fields = {
         "name": run.name,
         "storage": str(run.parent),
-        "trainable": "raysearch.bench.witnessed:Witnessed",
+        "trainable": "raysearch.bench.support.witnessed:Witnessed",
         "space": {"lr": {"uniform": [0.01, 0.9]}},
         "config": {"seconds": o.seconds, "kilobytes": 50, "witness": str(witnessed)},
         "metric": "loss",
@@ -256,7 +256,7 @@ def _is_halving(seed: int, o: Any) -> bool:
 def in_peace(spec: Path, folder: Path) -> Path:
     """The folder of the same search, in this process and undisturbed."""
     from raysearch.launch import How, launch
-    from raysearch.spec import load_spec
+    from raysearch.spec.search_spec import load_spec
 
     sets = [f"name=calm-{spec.stem}", f"storage={folder}", "config.seconds=0", "config.witness=null"]
     launch(load_spec(spec, sets), How(executor="inline"))

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import ray
 
-from raysearch.bench.clients import Bare, Clients
-from raysearch.bench.contest import cluster, contend, serve, show
-from raysearch.executors.door import Address
+from raysearch.bench.support.clients import Bare, Clients
+from raysearch.bench.support.contest import cluster, contend, serve, show
+from raysearch.executors.tune.socket_link import Address
 
 WARM_S = 2.0
 
@@ -84,14 +84,14 @@ def _run(
     profile: str | None,
 ) -> dict[str, Any]:
     import raysearch
-    from raysearch.bench.trivial import Trivial
-    from raysearch.executors.coordinator import start_coordinator
-    from raysearch.executors.loading import ship
-    from raysearch.executors.protocol import Job
-    from raysearch.journal import Journal
-    from raysearch.paths import RunPaths
-    from raysearch.session import Setup
-    from raysearch.spec import make_spec
+    from raysearch.bench.support.trivial import Trivial
+    from raysearch.executors.tune.coordinator import start_coordinator
+    from raysearch.run.session import Setup
+    from raysearch.spec.search_spec import make_spec
+    from raysearch.spec.trainables import ship
+    from raysearch.storage.journal.journal import Journal
+    from raysearch.storage.paths import RunPaths
+    from raysearch.worker.protocol import Job
 
     with cluster(clients + 1) as folder:
         spec = make_spec(

@@ -11,8 +11,8 @@ import argparse
 import time
 from typing import Any
 
-from raysearch.bench.contest import cluster, contend, serve, show
 from raysearch.bench.fused import SPACE, asha_tuner, plain
+from raysearch.bench.support.contest import cluster, contend, serve, show
 
 FIXED = {"optimizer": "sgd", "dropout": 0.0}
 

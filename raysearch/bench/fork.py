@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from raysearch.bench.contest import show
+from raysearch.bench.support.contest import show
 
 MB = 1 << 20
 WEIGHTS = "weights.pt"
@@ -49,10 +49,10 @@ def measure(folder: Path, megabytes: int, times: int) -> dict[str, list[float]]:
     """Seconds of each contender, `times` each, in turns after one turn that does not count."""
     import torch
 
-    from raysearch.checkpoints import Checkpoints
-    from raysearch.exchange import Lease
-    from raysearch.executors.host import Host
-    from raysearch.tree import Segment, segment_id
+    from raysearch.core.segment import Segment, segment_id
+    from raysearch.engine.messages import Lease
+    from raysearch.storage.checkpoints.local import Checkpoints
+    from raysearch.worker.host import Host
 
     checkpoints = Checkpoints(folder / "checkpoints")
     host = Host(_weights(megabytes), metric="loss", scratch=folder / "scratch")

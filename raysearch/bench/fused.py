@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raysearch.bench.contest import cluster, contend, serve, show
+from raysearch.bench.support.contest import cluster, contend, serve, show
 
 SPACE = {
     "lr": {"loguniform": [1e-4, 1.0]},
@@ -331,9 +331,9 @@ def _rate(iterate: Any) -> float:
 
 def pack_of(kind: str, config: Mapping[str, Any], width: int) -> Any:
     """A pack of so many of the example's models."""
-    from raysearch.fused.alone import form_of, fresh
+    from raysearch.fused.iteration import member
     from raysearch.fused.pack import Pack
-    from raysearch.fused.stepping import member
+    from raysearch.fused.single import form_of, fresh
     from raysearch.fused.structure import Lifting, lifted_values, structure_of
 
     made = learner(kind)
@@ -349,7 +349,7 @@ def pack_of(kind: str, config: Mapping[str, Any], width: int) -> Any:
 
 def run_steps(kind: str, model: Mapping[str, Any], compiles: bool) -> dict[str, Any]:
     """Milliseconds of a step by each way of going."""
-    from raysearch.bench.fused_steps import steps
+    from raysearch.bench.support.fused_steps import steps
 
     return {"rows": steps(kind, {**model, **SETTINGS}, compiles)}
 

@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from raysearch.bench.contest import contend, serve, show
-from raysearch.bench.trivial import Trivial
+from raysearch.bench.support.contest import contend, serve, show
+from raysearch.bench.support.trivial import Trivial
 
 PATIENCE_S = 120.0
 STAMPS = "[0-9a-f]" * 56  # files named like nodes

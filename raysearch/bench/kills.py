@@ -15,10 +15,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from raysearch.bench import audit
-from raysearch.bench.contest import cluster, contend, serve, show
-from raysearch.bench.faults import WORKER
-from raysearch.bench.processes import descendants
+from raysearch.bench.support import audit
+from raysearch.bench.support.contest import cluster, contend, serve, show
+from raysearch.bench.support.faults import WORKER
+from raysearch.bench.support.processes import descendants
 
 ITERATIONS = 20
 ALLOWED = 0.10  # more wall time, at one kill a minute
@@ -54,7 +54,7 @@ def search(segments: int, seconds: float, workers: int, seed: int, every: float)
         if every:
             killer.start()
         raysearch.search(
-            "raysearch.bench.witnessed:Witnessed",
+            "raysearch.bench.support.witnessed:Witnessed",
             space={"lr": {"uniform": [0.01, 0.9]}},
             config={"seconds": seconds / ITERATIONS},
             metric="loss",

@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from raysearch.bench import raising
-from raysearch.bench.contest import chosen, contend, show
+from raysearch.bench.support import raising
+from raysearch.bench.support.contest import chosen, contend, show
 
 STARTS = (3e-5, 3e-4, 3e-3, 3e-2)
 GRID = tuple(10 ** (-4.5 + i / 4) for i in range(13))  # 3e-5 to 3e-2
@@ -201,7 +201,7 @@ def members_said(runs: Sequence[Run], starts: Sequence[float]) -> list[str]:
 def _raised(contender: str, seed: int, starts: Sequence[float | None], horizon: int) -> list[Run]:
     arguments = {"starts": list(starts), "seed": seed, "horizon": horizon}
     print(f"seed {seed}: ", end="", file=sys.stderr, flush=True)
-    found = contend("raysearch.bench.raising", contender, arguments)["runs"]
+    found = contend("raysearch.bench.support.raising", contender, arguments)["runs"]
     return [
         Run(contender, start, seed, horizon, figures) for start, figures in zip(starts, found, strict=True)
     ]

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.bench.contest import show
-from raysearch.bench.landscapes import Landscape, run
-from raysearch.strategies import planning
-from raysearch.strategies.planning import Advice, advise
+from raysearch.bench.support.contest import show
+from raysearch.bench.support.landscapes import Landscape, run
+from raysearch.strategies import advice as planning
+from raysearch.strategies.advice import Advice, advise
 from raysearch.strategies.situation import Situation
 
 NAMES = ("caviar", "panda", "two_stage", "guarded")

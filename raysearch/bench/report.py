@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.bench.contest import peak_mb
+from raysearch.bench.support.contest import peak_mb
 
 RUNGS = (1, 3, 9, 27, 81)
 WORKERS = 64
@@ -60,8 +60,8 @@ def main(argv: list[str]) -> int:
 
 def write_run(run: Path, trials: int, workers: int = WORKERS) -> None:
     """A run's folder with a spec and a journal of so many trials, a finish included."""
-    from raysearch.journal import Journal
-    from raysearch.paths import RunPaths
+    from raysearch.storage.journal.journal import Journal
+    from raysearch.storage.paths import RunPaths
 
     run.mkdir(parents=True)
     RunPaths(run).spec.write_text(SPEC)
@@ -79,7 +79,7 @@ def write_run(run: Path, trials: int, workers: int = WORKERS) -> None:
 
 def outcomes(trials: int, workers: int = WORKERS) -> Iterator[Any]:
     """Outcomes of a halving by thirds over random configurations, some failed or diverged, and a finish."""
-    from raysearch.tree import Outcome, Segment, Status, segment_id
+    from raysearch.core.segment import Outcome, Segment, Status, segment_id
 
     rng = np.random.default_rng(0)
     clock = np.zeros(min(workers, max(1, trials)))
@@ -167,9 +167,9 @@ def _measured(run: Path, trials: int) -> dict[str, Any]:
 def report_on(run: str) -> dict[str, Any]:
     """Writes one report and says what it took; the start of Python and its imports are counted."""
     began = time.perf_counter()
-    from raysearch.paths import RunPaths
-    from raysearch.results import load
-    from raysearch.tracking.report import write_report
+    from raysearch.report.report import write_report
+    from raysearch.results.results import load
+    from raysearch.storage.paths import RunPaths
 
     results = load(run)
     path = RunPaths(run).report

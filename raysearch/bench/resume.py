@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from raysearch.bench.contest import contend, peak_mb, serve, show
+from raysearch.bench.support.contest import contend, peak_mb, serve, show
 
 BATCH = 4096
 HORIZON = 81
@@ -43,11 +43,11 @@ def main(argv: list[str]) -> int:
 
 
 def _spec(run: Path) -> Any:
-    from raysearch.spec import make_spec
-    from raysearch.strategies.caviar import Caviar
+    from raysearch.spec.search_spec import make_spec
+    from raysearch.strategies.caviar.search import Caviar
 
     return make_spec(
-        trainable="raysearch.bench.trivial:Trivial",
+        trainable="raysearch.bench.support.trivial:Trivial",
         name=run.name,
         storage=str(run.parent),
         metric="val_loss",
@@ -68,9 +68,9 @@ def _spec(run: Path) -> Any:
 
 def make(run: str, segments: int) -> dict[str, Any]:
     """The run's folder, with a journal of so many outcomes."""
-    from raysearch.engine import Search
-    from raysearch.journal import Journal
-    from raysearch.paths import RunPaths
+    from raysearch.engine.search import Search
+    from raysearch.storage.journal.journal import Journal
+    from raysearch.storage.paths import RunPaths
 
     began = time.perf_counter()
     root = Path(run)
@@ -94,7 +94,7 @@ def make(run: str, segments: int) -> dict[str, Any]:
 
 def _outcome(segment: Any) -> Any:
     """A completed training, whose loss falls with the root of the iteration to what its config is worth."""
-    from raysearch.tree import Outcome, Status
+    from raysearch.core.segment import Outcome, Status
 
     floor = abs(segment.config["momentum"] - 0.9) + segment.config["dropout"] / 10
     losses = [floor + 2.0 * i**-0.5 for i in range(segment.start + 1, segment.stop + 1)]
@@ -123,8 +123,8 @@ def open_and_lease(run: str, segments: int) -> dict[str, Any]:
 
 def first_lease(run: str, began: float) -> None:
     """Prints (seconds since `began`, of them for opening, peak memory in MB) with the first lease."""
-    from raysearch.session import Session, Setup
-    from raysearch.spec import load_spec
+    from raysearch.run.session import Session, Setup
+    from raysearch.spec.search_spec import load_spec
 
     opening = time.perf_counter()
     session = Session.open(Setup(run, load_spec(Path(run) / "spec.yaml")), time.time())

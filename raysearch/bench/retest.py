@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raysearch.bench.contest import show
+from raysearch.bench.support.contest import show
+from raysearch.core.segment import Outcome, Segment, Status
 from raysearch.errors import SpecError
-from raysearch.space import Space
-from raysearch.strategies import paired
-from raysearch.strategies.retest import Retest
-from raysearch.tree import Outcome, Segment, Status
+from raysearch.space.space import Space
+from raysearch.strategies.retest import paired_test
+from raysearch.strategies.retest.search import Retest
 
 Floats = npt.NDArray[np.float64]
 Draw = Callable[[int, int], float]  # (arm, pair) -> loss
@@ -238,7 +238,7 @@ def _trained(segment: Segment, loss: float) -> Outcome:
 
 
 def _t_bound(gains: Floats, level: float) -> float:
-    return paired._quantile(level, len(gains) - 1) * float(gains.std(ddof=1)) / math.sqrt(len(gains))
+    return paired_test._quantile(level, len(gains) - 1) * float(gains.std(ddof=1)) / math.sqrt(len(gains))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.bench.contest import contend, serve, show
+from raysearch.bench.support.contest import contend, serve, show
 
 BATCH_S = 0.25  # see executors.worker
 ROWS = 2000
@@ -89,9 +89,9 @@ def _reach(exchanges_per_s: float) -> list[str]:
 def simulate(scenario: str, workers: int, hours: float, segment_s: float, sampler: str) -> dict[str, Any]:
     """One scenario."""
     import raysearch
-    from raysearch.bench.contest import peak_mb
+    from raysearch.bench.support.contest import peak_mb
+    from raysearch.core.segment import Status
     from raysearch.executors.simulated import Faults, Simulator
-    from raysearch.tree import Status
 
     table = _table(segment_s)
     strategy = raysearch.Caviar(
@@ -145,7 +145,7 @@ def _timed_ms(act: Any) -> float:
 def _table(segment_s: float) -> Any:
     """Curves a + b / epoch^c; an epoch takes a time that differs between configurations, lognormally."""
     from raysearch.executors.simulated import Table
-    from raysearch.space import Space
+    from raysearch.space.space import Space
 
     rng = np.random.default_rng(0)
     space = Space.from_dict({"row": {"randint": [0, ROWS - 1]}})

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.bench.contest import chosen, show
+from raysearch.bench.support.contest import chosen, show
+from raysearch.core.segment import Config, Outcome, Segment, Status
 from raysearch.errors import SpecError, unknown
-from raysearch.space import Space
-from raysearch.strategies.panda import Panda
-from raysearch.tree import Config, Outcome, Segment, Status
+from raysearch.space.space import Space
+from raysearch.strategies.panda.settings import Panda
 
 Path_ = tuple[int, ...]  # the choice made in each segment
 

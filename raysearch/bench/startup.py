@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from raysearch.bench.contest import BenchError, show
+from raysearch.bench.support.contest import BenchError, show
 
 SPEC = """
-trainable: raysearch.bench.trivial:Trivial
+trainable: raysearch.bench.support.trivial:Trivial
 name: startup
 metric: loss
 mode: min
@@ -32,7 +32,7 @@ storage: "{folder}"
 SCRIPT = """
 import ray
 from ray import tune
-from raysearch.bench.trivial import Trivial
+from raysearch.bench.support.trivial import Trivial
 ray.init(include_dashboard=False, log_to_driver=False)
 tune.Tuner(
     Trivial,

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.bench.contest import chosen, show
-from raysearch.bench.curves import Columns, read_tables
-from raysearch.bench.rivals import FullTrainings, OneEpoch, RayAsha, shuffled
+from raysearch.bench.support.contest import chosen, show
+from raysearch.bench.support.curves import Columns, read_tables
+from raysearch.bench.support.rivals import FullTrainings, OneEpoch, RayAsha, shuffled
 from raysearch.executors.simulated import Faults, Floats, RowsOf, Simulator, Table
 from raysearch.strategies.base import Strategy
-from raysearch.strategies.caviar import Caviar
-from raysearch.strategies.samplers import make_sampler
+from raysearch.strategies.caviar.search import Caviar
+from raysearch.strategies.samplers.base import make_sampler
 
 Contender = Callable[[Table, int], Strategy]
 

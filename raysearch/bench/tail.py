@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from raysearch.bench.contest import BenchError, cluster, contend, serve, show
-from raysearch.bench.processes import wait_until
-from raysearch.bench.witnessed import Witnessed
+from raysearch.bench.support.contest import BenchError, cluster, contend, serve, show
+from raysearch.bench.support.processes import wait_until
+from raysearch.bench.support.witnessed import Witnessed
 
 CPUS = 4
 LONG = 0.68  # of four rates drawn evenly from 0.01 to 0.9 one is above

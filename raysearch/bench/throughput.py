@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from raysearch.bench.contest import cluster, contend, peak_mb, serve, show
+from raysearch.bench.support.contest import cluster, contend, peak_mb, serve, show
 
 HORIZON = 9
 
@@ -51,7 +51,7 @@ def _ratios(rows: list[dict[str, Any]]) -> list[str]:
 def run_raysearch(trials: int, workers: int, sampler: str) -> dict[str, Any]:
     """Caviar through the Tune executor."""
     import raysearch
-    from raysearch.bench.trivial import Trivial
+    from raysearch.bench.support.trivial import Trivial
 
     last: dict[str, Any] = {}
     with cluster(workers) as folder:
@@ -87,7 +87,7 @@ def _rates(trials: int, seconds: float) -> dict[str, Any]:
 def _steady(run: Path, trials: int) -> float:
     import pyarrow.compute as pc
 
-    from raysearch.journal import read_table
+    from raysearch.storage.journal.journal import read_table
 
     times = pc.min_max(read_table(run / "journal", ["finished_at"])["finished_at"]).as_py()
     return float(trials / max(1e-9, times["max"] - times["min"]))
@@ -104,7 +104,7 @@ def run_ray_tune(trials: int, workers: int) -> dict[str, Any]:
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    from raysearch.bench.trivial import Trivial
+    from raysearch.bench.support.trivial import Trivial
 
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)

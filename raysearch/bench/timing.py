@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from raysearch.bench.contest import show
+from raysearch.bench.support.contest import show
 
 FIXED = {"optimizer": "adamw", "layers": 2, "dropout": 0.0, "weight_decay": 1e-3}
 CASES = tuple(
@@ -44,9 +44,9 @@ def one(case: dict[str, int], limit_s: float) -> dict[str, Any]:
     """A prediction and a real search."""
     import raysearch
     from raysearch.launch import How
-    from raysearch.planning import make_plan
-    from raysearch.spec import make_spec
-    from raysearch.strategies.planning import hours_of
+    from raysearch.spec.search_spec import make_spec
+    from raysearch.strategies.advice import hours_of
+    from raysearch.workflows.plan import make_plan
 
     horizon, samples = case["horizon"], case["samples"]
     strategy: Any = {"name": "panda", "max_iterations": horizon, "nudge": ["lr"]}

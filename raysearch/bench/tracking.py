@@ -59,8 +59,8 @@ def main(argv: list[str]) -> int:
 def pushed(run: Path, trials: int) -> dict[str, Any]:
     """Seconds to push a run of so many trials, and the peak memory of the process and of the client's own."""
     from raysearch.bench.report import outcomes
-    from raysearch.journal import Journal
-    from raysearch.tracking.companion import end, start
+    from raysearch.storage.journal.journal import Journal
+    from raysearch.tracking.supervisor import end, start
 
     run.mkdir()
     (run / "spec.yaml").write_text(SPEC.format(samples=trials))
@@ -125,8 +125,8 @@ def _search(folder: Path, trials: int, mode: str) -> float:
     import numpy as np
 
     import raysearch
-    from raysearch.bench.contest import cluster
-    from raysearch.bench.working import Working
+    from raysearch.bench.support.contest import cluster
+    from raysearch.bench.support.working import Working
 
     with cluster(2) as scratch:
         results = raysearch.search(

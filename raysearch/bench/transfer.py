@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.bench.contest import show
-from raysearch.bench.curves import Columns, read_tables
-from raysearch.engine import Search
+from raysearch.bench.support.contest import show
+from raysearch.bench.support.curves import Columns, read_tables
+from raysearch.core.segment import Outcome
+from raysearch.engine.search import Search
 from raysearch.executors.simulated import Floats, RowsOf, Simulator, Table, Trace
-from raysearch.remembering import Record, recall
-from raysearch.strategies.caviar import Caviar
-from raysearch.strategies.samplers import make_sampler
-from raysearch.strategies.transfer import Transfer
-from raysearch.tree import Outcome
+from raysearch.strategies.caviar.search import Caviar
+from raysearch.strategies.samplers.base import make_sampler
+from raysearch.strategies.samplers.transfer import Transfer
+from raysearch.workflows.memory.recall import Record, recall
 
 PASTS = ("good", "random", "misleading")
 GRID = np.geomspace(0.01, 4.0, 400)  # times in full trainings

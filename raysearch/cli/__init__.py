@@ -16,23 +16,23 @@ import typer
 
 import raysearch
 from raysearch.cli import (
-    clusters,
-    comparing,
-    doctoring,
+    board,
+    catalogue,
+    cluster,
+    compare,
+    doctor,
+    intervene,
+    launch,
     lineage,
-    listing,
     logs,
-    pausing,
-    planning,
-    pushing,
-    reading,
-    remembering,
-    replaying,
-    retesting,
-    searching,
-    showing,
-    steering,
-    watching,
+    memory,
+    pause,
+    plan,
+    push,
+    replay,
+    results,
+    retest,
+    status,
 )
 from raysearch.errors import RaysearchError
 
@@ -65,33 +65,33 @@ def _root(
 
 
 _SEARCH, _LOOK, _CLUSTER, _MORE = "Search", "Look", "On a cluster", "More"
-app.command(rich_help_panel=_SEARCH)(planning.plan)
-app.command(rich_help_panel=_SEARCH)(searching.launch)
-app.command(rich_help_panel=_SEARCH)(searching.resume)
-app.command(rich_help_panel=_SEARCH)(pausing.pause)
-app.command(rich_help_panel=_SEARCH)(pausing.stop)
-app.command(rich_help_panel=_SEARCH)(steering.nudge)
-app.command(rich_help_panel=_SEARCH)(steering.rollback)
-app.command(rich_help_panel=_SEARCH)(replaying.replay)
-app.command(rich_help_panel=_SEARCH)(retesting.retest)
-app.command(rich_help_panel=_LOOK)(watching.status)
+app.command(rich_help_panel=_SEARCH)(plan.plan)
+app.command(rich_help_panel=_SEARCH)(launch.launch)
+app.command(rich_help_panel=_SEARCH)(launch.resume)
+app.command(rich_help_panel=_SEARCH)(pause.pause)
+app.command(rich_help_panel=_SEARCH)(pause.stop)
+app.command(rich_help_panel=_SEARCH)(intervene.nudge)
+app.command(rich_help_panel=_SEARCH)(intervene.rollback)
+app.command(rich_help_panel=_SEARCH)(replay.replay)
+app.command(rich_help_panel=_SEARCH)(retest.retest)
+app.command(rich_help_panel=_LOOK)(status.status)
 app.command(rich_help_panel=_LOOK)(logs.logs)
-app.command(rich_help_panel=_LOOK)(reading.best)
-app.command(rich_help_panel=_LOOK)(reading.trials)
+app.command(rich_help_panel=_LOOK)(results.best)
+app.command(rich_help_panel=_LOOK)(results.trials)
 app.command(rich_help_panel=_LOOK)(lineage.lineage)
-app.command(rich_help_panel=_LOOK)(reading.export)
-app.command(rich_help_panel=_LOOK)(reading.report)
-app.command(rich_help_panel=_LOOK)(retesting.due)
-app.add_typer(remembering.app, name="memory", rich_help_panel=_SEARCH)
-app.command(rich_help_panel=_LOOK)(comparing.compare)
-app.command(rich_help_panel=_LOOK)(showing.board)
-app.command(rich_help_panel=_CLUSTER)(doctoring.doctor)
-app.add_typer(clusters.app, name="cluster", rich_help_panel=_CLUSTER)
-app.add_typer(pushing.wandb, name="wandb", rich_help_panel=_MORE)
-app.command(rich_help_panel=_MORE)(pushing.sink)
-app.command(rich_help_panel=_MORE)(listing.examples)
-app.command(rich_help_panel=_MORE)(listing.strategies)
-app.command(rich_help_panel=_MORE, add_help_option=False, context_settings=listing.PASS_ON)(listing.bench)
+app.command(rich_help_panel=_LOOK)(results.export)
+app.command(rich_help_panel=_LOOK)(results.report)
+app.command(rich_help_panel=_LOOK)(retest.due)
+app.add_typer(memory.app, name="memory", rich_help_panel=_SEARCH)
+app.command(rich_help_panel=_LOOK)(compare.compare)
+app.command(rich_help_panel=_LOOK)(board.board)
+app.command(rich_help_panel=_CLUSTER)(doctor.doctor)
+app.add_typer(cluster.app, name="cluster", rich_help_panel=_CLUSTER)
+app.add_typer(push.wandb, name="wandb", rich_help_panel=_MORE)
+app.command(rich_help_panel=_MORE)(push.sink)
+app.command(rich_help_panel=_MORE)(catalogue.examples)
+app.command(rich_help_panel=_MORE)(catalogue.strategies)
+app.command(rich_help_panel=_MORE, add_help_option=False, context_settings=catalogue.PASS_ON)(catalogue.bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json
+from raysearch.core.formatting import number, setting
+from raysearch.core.segment import segment_label, trial_name
 from raysearch.errors import RunError
-from raysearch.figures import number, setting
-from raysearch.tree import segment_label, trial_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from raysearch.results import Results
+    from raysearch.results.results import Results
 
 LINES_SHOWN = 8  # of other models
 STYLES = {"accept": "green", "rollback": "bold red", "order": "bold cyan", "clone": "cyan", "steady": "cyan"}
@@ -49,7 +49,7 @@ def lineage(
 ) -> None:
     """Show how the best model came about: every fork, rejection and rollback, with its reason."""
     from raysearch.launch import existing_run
-    from raysearch.results import load
+    from raysearch.results.results import load
 
     results = load(existing_run(run))
     frame = results.lineage()

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from raysearch.cli import options
-from raysearch.cli.submitting import elsewhere, follow
+from raysearch.cli.submit import elsewhere, follow
 from raysearch.errors import RunError
 
 LINES = 20  # of each file, unless all are asked for
@@ -34,8 +34,8 @@ def logs(
 
 def _show_files(root: Path, lines: int, follow_it: bool) -> None:
     """The end of each log file of a run, then what comes; until nobody runs it any more."""
-    from raysearch.cli.watching import run_by
-    from raysearch.paths import RunPaths
+    from raysearch.cli.status import run_by
+    from raysearch.storage.paths import RunPaths
 
     paths = RunPaths(root)
     if not paths.logs.is_dir():

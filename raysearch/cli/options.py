@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, BadParameter, Option
 
-from raysearch.tree import trial_number
+from raysearch.core.segment import trial_number
 
 
 def _trial(text: str) -> int:

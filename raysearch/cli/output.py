@@ -34,8 +34,8 @@ def writing(path: Path, option: str = "") -> Iterator[Path]:
     Raises:
         RunError: it cannot be written; what was there before is left as it was.
     """
-    from raysearch.durable import replacing
     from raysearch.errors import RunError
+    from raysearch.storage.atomic import replacing
 
     try:
         with replacing(path) as beside:

@@ -16,15 +16,15 @@ from typing import Any
 from ray.train._internal.session import get_session
 from threadpoolctl import threadpool_limits
 
-from raysearch.checkpoints import Checkpoints
-from raysearch.engine import Search
+from raysearch.engine.messages import Reply
+from raysearch.engine.search import Search
 from raysearch.errors import RunError
-from raysearch.exchange import Reply
-from raysearch.executors.environment import environment
-from raysearch.executors.host import Host
-from raysearch.executors.loading import is_class
-from raysearch.executors.protocol import Going, Job, Turn
-from raysearch.executors.worker import Loop, Trains
+from raysearch.spec.trainables import is_class
+from raysearch.storage.checkpoints.local import Checkpoints
+from raysearch.worker.env_vars import environment
+from raysearch.worker.host import Host
+from raysearch.worker.loop import Loop, Trains
+from raysearch.worker.protocol import Going, Job, Turn
 
 LOOK_S = 0.5
 ONE_AT_A_TIME = (
@@ -153,7 +153,7 @@ def limited_threads(count: int) -> Iterator[None]:
 def make_host(job: Job, scratch: Path, log: Path | None) -> Trains:
     """The host that a job asks for: in this process, or a fresh process for each trial."""
     if job.isolate:
-        from raysearch.executors.isolated import IsolatedHost
+        from raysearch.worker.isolated_host import IsolatedHost
 
         return IsolatedHost(job, scratch, log)
     return Host(

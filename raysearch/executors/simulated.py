@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raysearch.engine import Search
-from raysearch.space import Space
+from raysearch.core.segment import Config, Mode, Outcome, Segment, Status
+from raysearch.engine.search import Search
+from raysearch.space.space import Space
 from raysearch.strategies.base import Strategy
-from raysearch.strategies.samplers import Sampler
-from raysearch.tree import Config, Mode, Outcome, Segment, Status
+from raysearch.strategies.samplers.base import Sampler
 
 Floats = npt.NDArray[np.float64]
 TAKEN = "its machine was taken away"

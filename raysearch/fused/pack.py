@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from raysearch.fused.batches import Data
-from raysearch.fused.engine import Engine, Inputs
-from raysearch.fused.judging import Judge
-from raysearch.fused.lists import in_words
+from raysearch.fused.data import Data
+from raysearch.fused.evaluation import Judge
+from raysearch.fused.iteration import Describes, Member, Plan, Report, judged, make_plan
 from raysearch.fused.memory import Meter, free_bytes, is_out_of_memory, let_go
-from raysearch.fused.rows import Layout, Row, Rows
+from raysearch.fused.op_list import in_words
+from raysearch.fused.pack_width import Width
+from raysearch.fused.packed_state import Layout, Row, Rows
 from raysearch.fused.step import Block, step_by
-from raysearch.fused.stepping import Describes, Member, Plan, Report, judged, make_plan
-from raysearch.fused.stopwatch import Stopwatch
+from raysearch.fused.step_timer import Stopwatch
 from raysearch.fused.structure import Lifting, Structure
-from raysearch.fused.traced import Steps, Traces, Unfit, rounded
-from raysearch.fused.width import Width
+from raysearch.fused.traced_step import Steps, Traces, Unfit, rounded
+from raysearch.fused.vmap_engine import Engine, Inputs
 
 JUDGED = 16  # models whose metrics are computed together on a CPU
 FEW = 2  # models that take less time one after the other than vectorised

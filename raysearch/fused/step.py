@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from raysearch.fused.batches import Batch, chosen, mapped
-from raysearch.fused.engine import Engine, Inputs
-from raysearch.fused.rows import Rows
-from raysearch.fused.rules import Rule
-from raysearch.fused.stepping import LR, Moment, Plan, State, moved
+from raysearch.fused.data import Batch, chosen, mapped
+from raysearch.fused.iteration import LR, Moment, Plan, State, moved
+from raysearch.fused.optimizers import Rule
+from raysearch.fused.packed_state import Rows
+from raysearch.fused.vmap_engine import Engine, Inputs
 
 Step: TypeAlias = Callable[[Mapping[str, Any], Moment], Tensor]
 

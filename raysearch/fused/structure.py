@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raysearch.fused.stepping import Member
-from raysearch.values import is_number
+from raysearch.core.values import is_number
+from raysearch.fused.iteration import Member
 
 Attribute = tuple[type, str]  # of a module: its class, and the attribute's name
 _INTERNAL = frozenset(vars(nn.Module())) | {"training"}

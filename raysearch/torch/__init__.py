@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from raysearch.fused.batches import Data
-from raysearch.fused.rules import SGD, Adam, AdamW, Lion, Rule
+from raysearch.fused.data import Data
+from raysearch.fused.optimizers import SGD, Adam, AdamW, Lion, Rule
 from raysearch.torch.optimizers import apply
 from raysearch.torch.parts import parts
 from raysearch.torch.schedules import TorchSchedule

@@ -42,15 +42,15 @@ from numpy.typing import NDArray
 from ray import tune
 from torch import Tensor, nn
 
+from raysearch.core.values import is_number
 from raysearch.errors import TrainableError, first_line
-from raysearch.fused import files
-from raysearch.fused.alone import Alone, fresh
-from raysearch.fused.batches import Batch, Data
+from raysearch.fused import checkpoint_files
+from raysearch.fused.data import Batch, Data
 from raysearch.fused.memory import is_out_of_memory
-from raysearch.fused.randomness import same_draws
-from raysearch.fused.rows import Layout, load_into
-from raysearch.fused.rules import Rule, rule_of
-from raysearch.values import is_number
+from raysearch.fused.optimizers import Rule, rule_of
+from raysearch.fused.packed_state import Layout, load_into
+from raysearch.fused.rng import same_draws
+from raysearch.fused.single import Alone, fresh
 
 Config = Mapping[str, Any]
 
@@ -165,10 +165,10 @@ class Learner(tune.Trainable):  # type: ignore[misc]
         Raises:
             CheckpointError: the folder holds no model of this Learner.
         """
-        learner, note = cls.plain(), files.read_note(Path(folder))
+        learner, note = cls.plain(), checkpoint_files.read_note(Path(folder))
         model = fresh(learner, note.config, note.seed)
         layout = Layout(model)
-        load_into(model, files.read_row(Path(folder), layout), layout, averaged=True)
+        load_into(model, checkpoint_files.read_row(Path(folder), layout), layout, averaged=True)
         return model.eval()
 
     @classmethod
@@ -210,14 +210,14 @@ class Learner(tune.Trainable):  # type: ignore[misc]
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes the model and its optimizer's state."""
         member, folder = self._alone.member, Path(checkpoint_dir)
-        files.write_rows(folder / files.ROWS, [self._alone.row()], self._alone.layout)
-        files.write_note(folder, files.Note(0, member.seed, member.at, member.config))
+        checkpoint_files.write_rows(folder / checkpoint_files.ROWS, [self._alone.row()], self._alone.layout)
+        checkpoint_files.write_note(folder, checkpoint_files.Note(0, member.seed, member.at, member.config))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Goes on from there under the hyper-parameters of now."""
         folder = Path(checkpoint)
-        note = files.read_note(folder)
-        row = files.read_row(folder, self._alone.layout)
+        note = checkpoint_files.read_note(folder)
+        row = checkpoint_files.read_row(folder, self._alone.layout)
         self._alone.put(row, note.iteration, None if self._seeded else note.seed)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -12,10 +12,10 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from raysearch.journal import read_events
-from raysearch.paths import RunPaths
-from raysearch.results import load
-from raysearch.tracking.feeds import Feed, run_id
+from raysearch.results.results import load
+from raysearch.storage.journal.journal import read_events
+from raysearch.storage.paths import RunPaths
+from raysearch.tracking.rows import Feed, run_id
 
 BATCH = 500  # metrics in one request; MLflow takes up to 1,000
 

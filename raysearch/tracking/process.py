@@ -15,8 +15,8 @@ import threading
 import time
 from pathlib import Path
 
-from raysearch.tracking.companion import AGAIN, INCOMPLETE, OK
-from raysearch.tracking.keys import INHERITED, VARIABLE
+from raysearch.tracking.supervisor import AGAIN, INCOMPLETE, OK
+from raysearch.tracking.wandb.api_key import INHERITED, VARIABLE
 
 POLL_S = 2.0
 PAUSE_S = 20.0  # after an outage, before another process tries
@@ -30,9 +30,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--patience", type=float, default=30.0, help="seconds with the server, for each run")
     options = parser.parse_args(argv)
     _take_key()
-    from raysearch.tracking.finals import send_finals
-    from raysearch.tracking.sender import Sender
-    from raysearch.tracking.sending import ended
+    from raysearch.tracking.wandb.final_upload import send_finals
+    from raysearch.tracking.wandb.sender import Sender
+    from raysearch.tracking.wandb.sync_state import ended
 
     logging.getLogger("wandb").setLevel(logging.ERROR)
     driver_left = _watch_stdin(abandon=options.push)

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raysearch.errors import SpecError, unknown
-from raysearch.journal import START, batches_since
-from raysearch.paths import RunPaths
-from raysearch.results import load
-from raysearch.tracking.closing import finalists
-from raysearch.tracking.feeds import Feed, SearchFeed, TrialFeeds
+from raysearch.results.results import load
+from raysearch.storage.journal.journal import START, batches_since
+from raysearch.storage.paths import RunPaths
+from raysearch.tracking.artifacts import finalists
 from raysearch.tracking.granularity import level_of
-from raysearch.tracking.sending import ended
+from raysearch.tracking.rows import Feed, SearchFeed, TrialFeeds
+from raysearch.tracking.wandb.sync_state import ended
 
 BUILT_IN = {
     "tensorboard": "raysearch.tracking.tensorboard:make",

@@ -9,8 +9,8 @@ from typing import Any
 from tensorboardX import SummaryWriter
 
 from raysearch.errors import RunError
-from raysearch.paths import RunPaths
-from raysearch.tracking.feeds import Feed
+from raysearch.storage.paths import RunPaths
+from raysearch.tracking.rows import Feed
 
 
 class TensorBoard:

@@ -1,0 +1,224 @@
+"""What a worker takes of a cluster, how many fit, and what an autoscaler could bring."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+import yaml
+
+from raysearch.errors import ClusterError
+from raysearch.spec.workers import Workers, resource_name
+
+if TYPE_CHECKING:
+    from raysearch.cluster.node_health import Placement, Pulse
+
+Amounts = Mapping[str, float]
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
+GROUPS_COUNTED = 4096  # placement groups of several bundles are tried out one by one, up to so many
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one worker takes.
+
+    Attributes:
+        bundles: reserved for it; its process runs in the first. Resource name -> amount, without zeros.
+        strategy: how they lie on nodes.
+        beside: bundles that a Ray Train run started by the trainable places itself.
+    """
+
+    bundles: tuple[Amounts, ...] = ({"CPU": 1.0},)
+    strategy: str = "PACK"
+    beside: tuple[Amounts, ...] = ()
+
+    def placement(self, pulse: Pulse) -> Placement:
+        """The request as Tune takes it, for nodes that answer."""
+        from raysearch.cluster.node_health import (
+            Placement,  # which loads Tune; the coordinator has no use for it
+        )
+
+        return Placement([dict(bundle) for bundle in self.bundles], self.strategy, pulse)
+
+    def bundle(self) -> dict[str, float]:
+        """What the worker's own process takes."""
+        return dict(self.bundles[0])
+
+    def held(self) -> tuple[float, float]:
+        """CPUs and GPUs of it all."""
+        taken = (*self.bundles, *self.beside)
+        cpus, gpus = (sum(bundle.get(name, 0.0) for bundle in taken) for name in ("CPU", "GPU"))
+        return cpus, gpus
+
+    @property
+    def is_nothing(self) -> bool:
+        """True if it fits any number of times."""
+        return not any((*self.bundles, *self.beside))
+
+    def words(self) -> str:
+        """`1 CPU, 0.25 GPU`, or `1 CPU, and beside it 4 times 1 GPU`."""
+        own, *others = [bundle for bundle in (*self.bundles, *self.beside) if bundle] or [{}]
+        parts = [amounts(own)]
+        for bundle in {amounts(other): other for other in others}.values():
+            parts.append(f"{sum(amounts(o) == amounts(bundle) for o in others)} times {amounts(bundle)}")
+        return ", and beside it ".join(parts[:2]) + "".join(f", {part}" for part in parts[2:])
+
+    def grown(self, factors: Amounts) -> Resources:
+        """The same with its own share grown by these factors; above one, GPUs are whole."""
+        own = {name: amount * factors.get(name, 1.0) for name, amount in self.bundles[0].items()}
+        if own.get("GPU", 0.0) > 1:
+            own["GPU"] = float(math.ceil(own["GPU"] - 1e-9))
+        return Resources((own, *self.bundles[1:]), self.strategy, self.beside)
+
+
+def resources_of(workers: Workers) -> Resources:
+    """What each worker of a spec takes."""
+    train = workers.train
+    beside = (train["resources_per_worker"],) * train["num_workers"] if train else ()
+    return Resources((workers.share(), *workers.bundles), workers.placement, beside)
+
+
+def shares_of(workers: Workers, nodes: Sequence[Amounts]) -> list[Resources]:
+    """The shares that a trial may be given one after the other, as its memory runs out; all fit a node."""
+    found = [resources_of(workers)]
+    factors = {resource_name(key): factor for key, factor in workers.on_oom.items()}
+    while factors and (bigger := found[-1].grown(factors)) and room(nodes, bigger, 1):
+        found.append(bigger)
+    return found
+
+
+def beyond(workers: Workers, shares: Sequence[Resources], nodes: Sequence[Amounts]) -> str:
+    """Why the last of the shares cannot be made bigger."""
+    factors = {resource_name(key): factor for key, factor in workers.on_oom.items()}
+    bigger = {n: a for n, a in shares[-1].grown(factors).bundle().items() if n in factors}
+    most = amounts(_most(nodes, bigger))
+    return f"the next share, {amounts(bigger)}, is more than any node has: the most is {most}"
+
+
+def alive() -> dict[str, dict[str, float]]:
+    """The nodes that take work: id -> resources. Those that are being drained are left out."""
+    going = draining()
+    return {n["NodeID"]: n["Resources"] for n in ray.nodes() if n["Alive"] and n["NodeID"] not in going}
+
+
+def draining() -> set[str]:
+    """Ids of nodes that are about to go: preempted, or scaled down. Empty where Ray does not say."""
+    ask = getattr(ray._private.state.state, "get_draining_nodes", None)
+    return set(ask()) if ask is not None else set()
+
+
+def brought() -> list[dict[str, float]]:
+    """Nodes that the cluster's autoscaler could start, one of each kind; empty where none is known.
+
+    It is known from what the autoscaler told Ray, or from the file that Ray's cluster launcher leaves on the
+    head. KubeRay's says nothing that could be read here.
+    """
+    ask = getattr(ray._private.state.state, "get_cluster_config", None)
+    config: Any = ask() if ask is not None else None
+    if config is not None:
+        groups = [dict(group.resources) for group in config.node_group_configs if group.max_count != 0]
+        return [_floats(resources) for resources in groups]
+    file = BOOTSTRAP.expanduser()
+    said: Any = yaml.safe_load(file.read_text()) if file.is_file() else {}
+    kinds = said.get("available_node_types", {}).values()
+    return [_floats(kind.get("resources", {})) for kind in kinds if kind.get("max_workers", 1) != 0]
+
+
+def fitting(resources: Resources, may_come: bool = False) -> int:
+    """How many workers fit into the whole cluster at once, whatever else runs there; 0 if nodes may come.
+
+    Args:
+        may_come: the user said so, by how many workers there are to be.
+
+    Raises:
+        ClusterError: not even one, now or later.
+    """
+    nodes = list(alive().values())
+    fit = room(nodes, resources)
+    if fit == 0 and not may_come and not room(brought(), resources, 1):
+        wanted = {name: 0.0 for bundle in (*resources.bundles, *resources.beside) for name in bundle}
+        raise ClusterError(
+            f"one worker needs {resources.words()}, and no node has that: the most on one node is "
+            f"{amounts(_most(nodes, wanted))}. Lower `workers.cpu`, `workers.gpu` or `workers.resources`, or "
+            "add nodes. Where they are still to come, say so with `workers.min`: the search waits for them"
+        )
+    return fit
+
+
+def room(nodes: Sequence[Amounts], resources: Resources, enough: int = GROUPS_COUNTED) -> int:
+    """How many such workers fit on the nodes at once; of several bundles up to `enough` are counted."""
+    bundles = (*resources.bundles, *resources.beside)
+    if len(bundles) == 1:
+        return sum(fit(node, bundles[0]) for node in nodes)
+    left = [dict(node) for node in nodes]
+    count = 0
+    while count < enough and _take(left, resources.bundles, resources.strategy):
+        if not _take(left, resources.beside, "PACK"):
+            break
+        count += 1
+    return count
+
+
+def fit(node: Amounts, bundle: Amounts) -> int:
+    """How many times the bundle fits on a node."""
+    if not bundle:
+        return 1
+    return min(math.floor(node.get(name, 0.0) / amount + 1e-9) for name, amount in bundle.items())
+
+
+def take(node: dict[str, float], bundle: Amounts) -> None:
+    """Takes the bundle from what is left on the node."""
+    for name, amount in bundle.items():
+        node[name] = node.get(name, 0.0) - amount
+
+
+def amounts(bundle: Amounts) -> str:
+    """`1 CPU, 0.25 GPU`."""
+    return ", ".join(_amount(name, amount) for name, amount in bundle.items()) or "nothing"
+
+
+def _take(left: list[dict[str, float]], bundles: Sequence[Amounts], strategy: str) -> bool:
+    """Takes a group from what is left of the nodes; False if it does not fit."""
+    used: list[dict[str, float]] = []
+    for bundle in bundles:
+        able = [node for node in left if fit(node, bundle) > 0]
+        if strategy == "STRICT_PACK" and used:
+            able = [node for node in able if node is used[0]]
+        if strategy.endswith("SPREAD"):
+            fresh = [node for node in able if all(node is not u for u in used)]
+            able = fresh or ([] if strategy == "STRICT_SPREAD" else able)
+        else:
+            able = [node for node in able if any(node is u for u in used)] or able
+        if not able:
+            return False
+        if strategy == "STRICT_PACK" and not used:
+            able = [node for node in able if _holds(node, bundles)] or able
+        take(able[0], bundle)
+        used.append(able[0])
+    return True
+
+
+def _floats(resources: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(amount) for name, amount in resources.items()}
+
+
+def _holds(node: Amounts, bundles: Sequence[Amounts]) -> bool:
+    total: dict[str, float] = {}
+    for bundle in bundles:
+        for name, amount in bundle.items():
+            total[name] = total.get(name, 0.0) + amount
+    return fit(node, total) > 0
+
+
+def _most(nodes: Sequence[Amounts], names: Amounts) -> dict[str, float]:
+    return {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in names}
+
+
+def _amount(name: str, amount: float) -> str:
+    if name.startswith("accelerator_type:"):
+        return f"an accelerator {name.partition(':')[2]}" if amount > 0 else f"no {name.partition(':')[2]}"
+    return f"{amount / 1e9:g} GB memory" if name == "memory" else f"{amount:g} {name}"

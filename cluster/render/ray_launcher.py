@@ -1,0 +1,150 @@
+"""Files for Ray's own cluster launcher (`ray up`): machines of AWS and GCP, and plain lists of machines.
+
+The head is a small machine that trains nothing and is never a spot instance: the coordinator lives there.
+Fields: ray/autoscaler/ray-schema.json; node_config is passed on to the cloud's own API.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from raysearch.cluster.render.layout import Layout
+from raysearch.errors import SpecError
+
+FOLDER = "~/search"  # where the working directory lies on each machine
+IDLE_MINUTES = 10
+DISK_GB = 200
+AWS_TYPES = {0: "m6i.4xlarge", 1: "g5.4xlarge", 4: "g5.12xlarge", 8: "p4d.24xlarge"}
+GCP_TYPES = {0: "n2-standard-16", 1: "n1-standard-8", 2: "n1-standard-16", 4: "n1-standard-32"}
+GCP_GPU = "nvidia-tesla-t4"
+GCP_IMAGES = "projects/deeplearning-platform-release/global/images/family"
+WAIT_FOR_DRIVER = "timeout 600 bash -c 'until nvidia-smi; do sleep 5; done'"
+SKIPPED = (".git", ".venv", "**/__pycache__", "runs")
+
+
+def aws(layout: Layout) -> dict[str, Any]:
+    """A cluster of EC2 instances, for `ray up`."""
+    layout.needs_store()
+    worker: dict[str, Any] = {
+        "InstanceType": layout.instance or _known(AWS_TYPES, layout.gpus),
+        "BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": DISK_GB}}],
+    }
+    if layout.spot:
+        worker["InstanceMarketOptions"] = {"MarketType": "spot"}
+    region = layout.region or "us-west-2"
+    zone = layout.zone or ",".join(region + letter for letter in "abc")
+    provider = {"type": "aws", "region": region, "availability_zone": zone, "cache_stopped_nodes": False}
+    return _cluster(layout, provider, {"InstanceType": "m6i.xlarge"}, worker)
+
+
+def gcp(layout: Layout) -> dict[str, Any]:
+    """A cluster of Compute Engine instances, for `ray up`."""
+    layout.needs_store()
+    if layout.project is None:
+        raise SpecError("--project: Google Cloud needs the id of your project (gcloud projects list)")
+    region = layout.region or "us-central1"
+    zone = layout.zone or f"{region}-a"
+    worker = _gcp_node(layout.instance or _known(GCP_TYPES, layout.gpus), bool(layout.gpus))
+    if layout.gpus and (layout.accelerator or not layout.instance):
+        kind = {"acceleratorType": layout.accelerator or GCP_GPU, "acceleratorCount": layout.gpus}
+        worker["guestAccelerators"] = [kind]
+    if layout.gpus:
+        worker["metadata"] = {"items": [{"key": "install-nvidia-driver", "value": "True"}]}
+    scheduling: list[dict[str, Any]] = [{"preemptible": True}] if layout.spot else []
+    if layout.gpus:
+        scheduling.append({"onHostMaintenance": "TERMINATE"})
+    if scheduling:
+        worker["scheduling"] = scheduling
+    provider = {"type": "gcp", "region": region, "availability_zone": zone, "project_id": layout.project}
+    return _cluster(layout, provider, _gcp_node("n2-standard-4", False), worker)
+
+
+def ssh(layout: Layout) -> dict[str, Any]:
+    """Machines that are there already, reached by SSH, for `ray up`; the first is the head and trains too."""
+    layout.needs_shared_folder()
+    if not layout.hosts:
+        raise SpecError("--hosts: name the machines, the head first, such as --hosts node1,node2,node3")
+    if len({*layout.hosts}) < len(layout.hosts):
+        raise SpecError(f"--hosts {','.join(layout.hosts)}: names a machine twice")
+    head, *others = layout.hosts
+    auth = {"ssh_user": layout.user or "ubuntu", **({"ssh_private_key": layout.key} if layout.key else {})}
+    start = "ulimit -n 65536; ray start"
+    return {
+        "cluster_name": layout.name,
+        "provider": {"type": "local", "head_ip": head, "worker_ips": others},
+        "auth": auth,
+        "max_workers": len(others),
+        **_files(layout),
+        "setup_commands": _setup(layout),
+        "head_start_ray_commands": [
+            "ray stop",
+            f"{start} --head --port=6379 --autoscaling-config=~/ray_bootstrap_config.yaml",
+        ],
+        "worker_start_ray_commands": ["ray stop", f"{start} --address=$RAY_HEAD_IP:6379"],
+    }
+
+
+def command(layout: Layout, file: str) -> str:
+    """The one command that starts the cluster and the search on it; it goes on without the laptop."""
+    search = f"cd {FOLDER} && {layout.command('auto')}"
+    return f"ray exec --start --tmux {shlex.quote(file)} {shlex.quote(search)}"
+
+
+def _cluster(
+    layout: Layout, provider: dict[str, Any], head: dict[str, Any], worker: dict[str, Any]
+) -> dict[str, Any]:
+    resources = {"CPU": layout.cpus} if layout.cpus else {}  # what is not given, Ray asks the cloud for
+    docker = {"docker": {"image": layout.image, "container_name": "raysearch"}} if layout.image else {}
+    return {
+        "cluster_name": layout.name,
+        "provider": provider,
+        "auth": {
+            "ssh_user": layout.user or "ubuntu",
+            **({"ssh_private_key": layout.key} if layout.key else {}),
+        },
+        **docker,
+        "max_workers": layout.most_nodes,
+        "idle_timeout_minutes": IDLE_MINUTES,
+        "head_node_type": "head",
+        "available_node_types": {
+            "head": {"resources": {"CPU": 0}, "node_config": head},
+            "worker": {
+                "min_workers": layout.nodes,
+                "max_workers": layout.most_nodes,
+                "resources": {**resources, **({"GPU": layout.gpus} if layout.gpus else {})},
+                "node_config": worker,
+            },
+        },
+        **_files(layout),
+        "initialization_commands": [],
+        "setup_commands": _setup(layout),
+        "worker_setup_commands": [WAIT_FOR_DRIVER] if layout.gpus else [],
+    }
+
+
+def _files(layout: Layout) -> dict[str, Any]:
+    return {"file_mounts": {FOLDER: str(layout.working_dir)}, "rsync_exclude": [*SKIPPED]}
+
+
+def _setup(layout: Layout) -> list[str]:
+    install = [shlex.join(["pip", "install", *layout.install])] if layout.install else []
+    return [*layout.setup, *install]
+
+
+def _gcp_node(machine: str, has_gpus: bool) -> dict[str, Any]:
+    family = "common-cu121" if has_gpus else "common-cpu"
+    disk = {"diskSizeGb": DISK_GB, "sourceImage": f"{GCP_IMAGES}/{family}"}
+    return {
+        "machineType": machine,
+        "disks": [{"boot": True, "autoDelete": True, "type": "PERSISTENT", "initializeParams": disk}],
+    }
+
+
+def _known(types: dict[int, str], gpus: int) -> str:
+    if gpus not in types:
+        known = ", ".join(map(str, types))
+        raise SpecError(
+            f"--gpus {gpus}: a machine type is known for {known} GPUs; name another with --instance-type"
+        )
+    return types[gpus]

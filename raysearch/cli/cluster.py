@@ -1,0 +1,156 @@
+"""`raysearch cluster ...`: files for a cluster, and the jobs on one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+
+from raysearch.cli import options
+from raysearch.cli import submit as submitting
+from raysearch.cli.job_options import Travel, with_travel
+from raysearch.cli.output import say, writing
+from raysearch.errors import SpecError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Files for a cluster (AWS, GCP, Kubernetes, Slurm, SSH), and the jobs on one.",
+)
+
+
+@app.command()
+def render(
+    kind: options.Kind,
+    spec: options.SpecToLaunch = "search.yaml",
+    nodes: options.Nodes = 1,
+    max_nodes: options.MaxNodes = None,
+    gpus: options.Gpus = 0,
+    cpus: options.Cpus = None,
+    memory: options.NodeMemory = None,
+    name: options.ClusterName = None,
+    storage: options.ClusterStorage = None,
+    working_dir: options.WorkingDir = None,
+    setup: options.Setup = None,
+    image: options.Image = None,
+    install: options.Install = None,
+    spot: options.Spot = False,
+    instance_type: options.InstanceType = None,
+    accelerator: options.Accelerator = None,
+    region: options.Region = None,
+    zone: options.Zone = None,
+    project: options.Project = None,
+    hosts: options.Hosts = None,
+    user: options.User = None,
+    key: options.Key = None,
+    claim: options.Claim = None,
+    secret: options.Secret = None,
+    node_label: options.NodeLabel = None,
+    time: options.TimeLimit = None,
+    partition: options.Partition = None,
+    account: options.Account = None,
+    output: options.ClusterFile = None,
+) -> None:
+    """Write a file that starts a cluster for a search; its first lines hold the one command to run it."""
+    from raysearch.cluster.job_package import folder_and_spec
+    from raysearch.cluster.render.layout import Layout
+    from raysearch.cluster.render.render import file_name
+    from raysearch.cluster.render.render import render as text_of
+
+    folder, path = working_dir or Path(), spec
+    if spec != "search.yaml" or Path(folder, spec).is_file() or kind == "kuberay-job":
+        folder, path = folder_and_spec(spec, working_dir)
+    layout = Layout(
+        name=name or _name_of(path),
+        spec=path,
+        nodes=nodes,
+        max_nodes=max_nodes,
+        gpus=gpus,
+        cpus=cpus,
+        memory=memory,
+        instance=instance_type,
+        accelerator=accelerator,
+        image=image,
+        install=tuple(install or ()),
+        spot=spot,
+        region=region,
+        zone=zone,
+        project=project,
+        working_dir=folder if working_dir is None else folder.resolve(),
+        storage=storage or _storage_of(folder, path),
+        time=time,
+        partition=partition,
+        account=account,
+        hosts=tuple(host.strip() for host in (hosts or "").split(",") if host.strip()),
+        user=user,
+        key=key,
+        claim=claim,
+        secret=secret,
+        labels=tuple(node_label or ()),
+        setup=tuple(setup or ()),
+    )
+    _write(text_of(kind, layout, str(output) if output else None), output or Path(file_name(kind, layout)))
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+@with_travel
+def submit(
+    words: options.JobCommand,
+    travel: Travel,
+    address: options.Address = None,
+    wait: options.FollowJob = True,
+    as_json: options.AsJson = False,
+) -> None:
+    """Run any raysearch command on a cluster: raysearch cluster submit -- resume s3://bucket/runs/first."""
+    run = words[1] if words[0] == "resume" and len(words) > 1 else ""
+    parcel = travel.parcel(None, travel.working_dir or Path())
+    submitting.start(["raysearch", *words], parcel, run, address, wait, as_json)
+
+
+@app.command()
+def jobs(address: options.Dashboard = None, as_json: options.AsJson = False) -> None:
+    """List the jobs of a cluster, the latest first."""
+    from raysearch.cluster.jobs import connect
+
+    submitting.list_jobs(connect(address), as_json)
+
+
+@app.command()
+def stop(job: options.Job, address: options.Dashboard = None) -> None:
+    """End a job. What it acknowledged is kept; its run goes on with resume."""
+    place = submitting.elsewhere(job, address)
+    if place is None:
+        raise SpecError(f"{job} is a run of this machine, not a job: Ctrl-C ends it where it is searched")
+    submitting.stop_job(place)
+
+
+# ---- inside
+
+
+def _name_of(spec: str) -> str:
+    """A cluster's name out of a spec's: `my_search.yaml` -> my-search."""
+    letters = [c if c.isascii() and c.isalnum() else "-" for c in Path(spec).stem.lower()]
+    return "".join(letters).strip("-").lstrip("0123456789-")[:40].rstrip("-") or "search"
+
+
+def _storage_of(folder: Path, spec: str) -> str:
+    """Where the spec keeps its runs; the default where the spec is still to be written."""
+    from raysearch.cli.launch import spec_file
+    from raysearch.spec.search_spec import load_spec
+
+    if not (folder / spec).is_file() and spec.endswith(".yaml"):
+        return "runs"
+    return load_spec(folder / spec if (folder / spec).is_file() else spec_file(spec)).storage
+
+
+def _write(text: str, file: Path) -> None:
+    if str(file) == "-":
+        print(text, end="")
+        return
+    with writing(file, "-o") as beside:
+        beside.write_text(text, encoding="utf-8")
+    if file.suffix == ".sh":
+        os.chmod(file, 0o755)
+    say(f"written to {file}; run it:")
+    print(next(line[4:] for line in text.splitlines() if line.startswith("#   ")))

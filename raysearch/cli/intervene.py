@@ -1,0 +1,120 @@
+"""`raysearch nudge` and `raysearch rollback`: a person steps in while a run goes on."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from raysearch.cli import options
+from raysearch.cli.launch import is_complete
+from raysearch.cli.output import command, print_json
+from raysearch.cli.status import run_by
+from raysearch.core.segment import segment_id, trial_number
+from raysearch.errors import RunError, SpecError, unknown
+from raysearch.storage.mirror import shown
+
+if TYPE_CHECKING:
+    from raysearch.spec.search_spec import SearchSpec
+
+PATIENCE_S = 60.0  # for the answer of a run that goes on
+POLL_S = 0.1
+TAKES = "panda does, unless it is exploit: truncation"
+SEGMENT = re.compile(r"(\d+[a-z]?)\.(\d+)")
+
+
+def nudge(run: options.Run, values: options.Values, as_json: options.AsJson = False) -> None:
+    """Set hyper-parameters of a run that is going on: raysearch nudge runs/x lr=3e-4."""
+    root, spec = _run(run)
+    _give(root, {"kind": "nudge", "values": _values(spec, values)}, as_json)
+
+
+def rollback(run: options.Run, segment: options.SegmentName, as_json: options.AsJson = False) -> None:
+    """Put a run that is going on back to the end of a segment, such as 12.3 (raysearch lineage RUN)."""
+    root, _ = _run(run)
+    found = SEGMENT.fullmatch(segment)
+    if found is None:
+        raise SpecError(
+            f"{segment!r} is no segment; they are like 12.3: {command('lineage', run)} shows them"
+        )
+    number = segment_id(trial_number(found[1]), int(found[2]))
+    _give(root, {"kind": "rollback", "segment": number}, as_json)
+
+
+# ---- inside
+
+
+def _run(run: str) -> tuple[Path, SearchSpec]:
+    """The run's folder and spec. Raises SpecError if its strategy takes no orders."""
+    from raysearch.launch import existing_run
+    from raysearch.spec.search_spec import load_spec
+
+    root = existing_run(run)
+    spec = load_spec(root / "spec.yaml")
+    if not getattr(spec.strategy, "takes_orders", False):
+        raise SpecError(f"{run}: strategy {spec.strategy.name} takes no nudges and no rollbacks; {TAKES}")
+    return root, spec
+
+
+def _values(spec: SearchSpec, texts: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise SpecError(f"{text!r} is not NAME=VALUE, such as lr=3e-4")
+        if name not in spec.space.free:
+            raise SpecError(unknown("hyper-parameter", name, spec.space.free))
+        found[name] = _value(value)
+        if why := spec.space.domains[name].why_not(found[name]):
+            raise SpecError(f"{text}: {why}")
+    return found
+
+
+def _value(text: str) -> Any:
+    """A number where it reads as one (also 3e-4, which YAML takes for text), else YAML."""
+    try:
+        return float(text) if re.search(r"[.eE]", text) else int(text)
+    except ValueError:
+        return yaml.safe_load(text)
+
+
+def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:
+    """Leaves the order, and waits for its answer if the run goes on."""
+    from raysearch.run.orders import Orders
+    from raysearch.storage.paths import RunPaths
+
+    paths, run = RunPaths(root), shown(root)
+    orders = Orders(paths.orders)
+    if is_complete(root):
+        raise SpecError(
+            f"{run}: the training is complete, so there is nothing left to change; to train it for longer: "
+            f"{command('resume', run, '--max-iterations', 'N')}"
+        )
+    name = orders.give(order)
+    until = time.monotonic() + PATIENCE_S
+    while (answer := orders.answered(name)) is None:
+        if run_by(root) is None:
+            text = f"no process is running {run}: the order is taken in by {command('resume', run)}"
+            _say({"order": name, "taken": None, "words": text}, as_json)
+            return
+        if time.monotonic() > until:
+            raise RunError(
+                f"{run}: whoever runs it has not answered for {PATIENCE_S:g} s; the order stays, and is "
+                "taken in when it does"
+            )
+        time.sleep(POLL_S)
+    accepted, words = answer
+    if not accepted:
+        raise SpecError(f"{run}: refused: {words}")
+    _say({"order": name, "taken": True, "words": f"{words}, from the next decision on"}, as_json)
+
+
+def _say(said: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(said)
+    else:
+        print(said["words"])

@@ -1,0 +1,392 @@
+"""`raysearch launch` and `raysearch resume`: a search from its start, or from where it stands, to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from raysearch.cli import options
+from raysearch.cli.job_options import Travel, with_travel
+from raysearch.cli.output import command, console, print_json, say
+from raysearch.cli.submit import check_submit_options, goes_to_cluster, submit_launch
+from raysearch.cluster.versions import submitted_note
+from raysearch.errors import SpecError, unknown
+from raysearch.storage.mirror import shown
+
+if TYPE_CHECKING:
+    from raysearch.cli.status_text import About
+    from raysearch.core.budget import Spent
+    from raysearch.launch import How
+    from raysearch.results.results import Results
+    from raysearch.spec.search_spec import SearchSpec
+
+NOTHING_FOUND = 2  # complete, and no trial ended well
+INTERRUPTED = 130
+PAUSED = 75
+BUDGETS = ("hours", "gpu_hours", "cpu_hours", "money")
+UNFIT_SHOWN = 5
+
+
+@with_travel
+def launch(
+    spec: options.Spec,
+    travel: Travel,
+    name: options.Name = None,
+    storage: options.Storage = None,
+    workers: options.Workers = None,
+    samples: options.Samples = None,
+    sets: options.Sets = None,
+    executor: options.By = options.Executor.tune,
+    local: options.Local = False,
+    address: options.Address = None,
+    from_checkpoint: options.FromCheckpoint = None,
+    at_iteration: options.AtIteration = None,
+    memory: options.Memory = None,
+    dry_run: options.DryRun = False,
+    seconds_per_iteration: options.Seconds = None,
+    skip_checks: options.SkipChecks = False,
+    as_json: options.AsJson = False,
+    submit: options.Submit = False,
+    wait: options.FollowJob = True,
+) -> None:
+    """Start a search from its spec and follow it to its end, here or as a job on a cluster."""
+    submit = goes_to_cluster(submit, address)
+    check_submit_options(submit, travel)
+    how = how_of(executor, local, address, checks=not skip_checks)
+    search = _load(spec, name, storage, workers, samples, sets or [], memory)
+    for note in search.notes:
+        say(f"note: {note}")
+    checked = _checked(spec, search) if dry_run or not submit else search
+    if dry_run:
+        from raysearch.cli.dry_run import show_estimate
+
+        for note in checked.notes[len(search.notes) :]:
+            say(f"note: {note}")
+        show_estimate(search, seconds_per_iteration, as_json)
+        return
+    if differing := submitted_note():
+        say(f"note: {differing}")
+    if submit:
+        if local or executor is options.Executor.inline:
+            raise SpecError("--submit sends the search to a cluster: leave out --local and --executor inline")
+        forwarded = {
+            "--name": name,
+            "--storage": storage,
+            "--workers": workers,
+            "--samples": samples,
+            "--set": sets,
+            "--from-checkpoint": from_checkpoint,
+            "--at-iteration": at_iteration,
+            "--memory": memory,
+            "--skip-checks": skip_checks,
+        }
+        submit_launch(spec, search, forwarded, address, travel, wait, as_json)
+        return
+    from raysearch.launch import launch as start
+    from raysearch.launch import run_folder
+
+    def begin(how: How) -> Results:
+        return start(search, how, from_checkpoint=from_checkpoint, at_iteration=at_iteration)
+
+    _follow(run_folder(search), search, how, begin, as_json)
+
+
+def resume(
+    run: options.Run,
+    samples: options.MoreSamples = None,
+    max_iterations: options.MaxIterations = None,
+    space: options.SpaceFile = None,
+    hours: options.Hours = None,
+    gpu_hours: options.GpuHours = None,
+    cpu_hours: options.CpuHours = None,
+    money: options.Money = None,
+    workers: options.Workers = None,
+    sets: options.Sets = None,
+    executor: options.By = options.Executor.tune,
+    local: options.Local = False,
+    address: options.Address = None,
+    skip_checks: options.SkipChecks = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Go on with a run, whatever ended it, as it was or made larger."""
+    how = how_of(executor, local, address, checks=not skip_checks)
+    from raysearch.cli.pause import taken_back
+    from raysearch.launch import existing_run, unfit
+    from raysearch.launch import resume as go_on
+    from raysearch.run.session import spent_on
+    from raysearch.spec.search_spec import load_spec
+
+    root = existing_run(run)
+    old = load_spec(root / "spec.yaml")
+    new = _edited(root, old, samples, max_iterations, space, workers, sets or [])
+    spent = spent_on(root)
+    new = _with_budget(new, spent, dict(zip(BUDGETS, (hours, gpu_hours, cpu_hours, money), strict=True)))
+    if new.to_yaml() == old.to_yaml() and (words := taken_back(root)) is not None:
+        if as_json:
+            print_json({"run": shown(root), "words": words})
+        else:
+            print(words)
+        return
+    if new.to_yaml() == old.to_yaml() and is_complete(root):
+        _say_complete(root, how, as_json)
+        return
+    _check_budget(root, new, spent)
+    if new.space != old.space:
+        _say_unfit(unfit(root, new.space))
+    _follow(root, new, how, lambda how: go_on(root, how, edits=lambda _: new), as_json)
+
+
+# ---- the spec
+
+
+def how_of(executor: options.Executor, local: bool, address: str | None, checks: bool = True) -> How:
+    if local and address:
+        raise SpecError(
+            f"--local starts a cluster, --address {address} uses one that is there: give one of them"
+        )
+    if executor is options.Executor.inline and (local or address):
+        raise SpecError("--executor inline uses no cluster: leave out --local and --address")
+    from raysearch.launch import How
+
+    return How(executor=executor.value, local=local, address=address, checks=checks)
+
+
+def spec_file(spec: str) -> Path:
+    """The file that SPEC means: itself, or an example's.
+
+    Raises:
+        SpecError: neither; names the examples.
+    """
+    from raysearch import examples
+
+    if Path(spec).is_file() or spec.endswith((".yaml", ".yml")):
+        return Path(spec)
+    if spec in examples.names():
+        return examples.path(spec)
+    raise SpecError(f"there is no file {spec!r}, and {unknown('example', spec, examples.names())}")
+
+
+def _load(
+    spec: str,
+    name: str | None,
+    storage: str | None,
+    workers: int | None,
+    samples: int | None,
+    sets: Sequence[str],
+    memory: str | None = None,
+) -> SearchSpec:
+    from raysearch.spec.search_spec import load_spec
+
+    given = {"name": name, "storage": storage, "strategy.samples": samples, "memory": memory}
+    given_sets = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    return _with_workers(load_spec(spec_file(spec), [*given_sets, *sets]), workers)
+
+
+def _checked(spec: str, search: SearchSpec) -> SearchSpec:
+    """The search as it would be launched. Raises SpecError with the file and field of what is wrong."""
+    from raysearch.errors import LocatedError
+    from raysearch.launch import check
+
+    try:
+        return check(search)
+    except LocatedError as error:
+        raise SpecError(f"{spec_file(spec).name} [{error.place}]: {error.text}") from None
+
+
+def _with_workers(spec: SearchSpec, count: int | None) -> SearchSpec:
+    if count is None:
+        return spec
+    return dataclasses.replace(spec, workers=spec.workers.with_count(count))
+
+
+def _edited(
+    root: Path,
+    old: SearchSpec,
+    samples: str | None,
+    max_iterations: int | None,
+    space: Path | None,
+    workers: int | None,
+    sets: Sequence[str],
+) -> SearchSpec:
+    from raysearch.launch import more_samples
+    from raysearch.spec.search_spec import load_spec
+
+    for text in sets:
+        if (key := text.partition("=")[0].strip()) in ("name", "storage"):
+            raise SpecError(
+                f"--set {key}: a run's name and storage are its folder; move the folder {shown(root)}"
+            )
+    new = load_spec(root / "spec.yaml", sets) if sets else old
+    if space is not None:
+        new = _with_space(root, new, space)
+    if samples is not None or max_iterations is not None:
+        new = more_samples(new, samples, max_iterations)
+    return _with_workers(new, workers)
+
+
+def _with_budget(spec: SearchSpec, spent: Spent, amounts: dict[str, str | None]) -> SearchSpec:
+    """`spec` with those limits of its budget that were given, `+N` on top of what there was."""
+    budget = spec.budget
+    for name, text in amounts.items():
+        if text is not None:
+            budget = budget.extended(name, text, spent)
+    return dataclasses.replace(spec, budget=budget)
+
+
+def _check_budget(root: Path, spec: SearchSpec, spent: Spent) -> None:
+    """Raises SpecError if there is nothing left to go on with; says how to give it more."""
+    from raysearch.core.budget import more_of
+
+    trials = spec.budget.trials
+    if why := spec.budget.used_up(spent):
+        said = f"spent: {spec.budget.in_words(spent)}"
+    elif trials is not None and (begun := _trials_of(root, spec)) >= trials:
+        why, said = f"the budget of {trials} trials is used up", f"begun: {begun}"
+    else:
+        return
+    more = command("resume", shown(root), *more_of(why))
+    raise SpecError(f"{shown(root)}: {why} ({said}); give it more with: {more}")
+
+
+def _trials_of(root: Path, spec: SearchSpec) -> int:
+    from raysearch.cli.journal_status import Standing
+    from raysearch.storage.paths import RunPaths
+
+    standing = Standing(RunPaths(root).journal, spec.metric, spec.mode)
+    standing.read()
+    return int(standing.snapshot()["trials"])
+
+
+def _with_space(root: Path, spec: SearchSpec, file: Path) -> SearchSpec:
+    """`spec` with the space in a YAML file: under `space:`, or all that is in it."""
+    from raysearch.core.yaml_io import read_mapping
+    from raysearch.errors import LocatedError
+    from raysearch.spec.search_spec import make_spec
+
+    written = read_mapping(file, "--space", "a mapping of names to domains")
+    is_spec = isinstance(written.get("space"), dict)
+    space, constraints = (written["space"], written.get("constraints")) if is_spec else (written, None)
+    fields = {
+        f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.name not in ("space", "notes")
+    }
+    try:
+        return make_spec(**{**fields, "space": space, "constraints": constraints})
+    except LocatedError as error:
+        raise SpecError(f"{file.name} [{error.place}]: {error.text}") from None
+
+
+# ---- a run that is to go on
+
+
+def is_complete(root: Path) -> bool:
+    """Whether the run's last life ended because there was nothing left to do."""
+    from raysearch.storage.journal.journal import read_events
+    from raysearch.storage.paths import RunPaths
+
+    last = ""
+    for event in read_events(RunPaths(root).journal):
+        last = str(event.detail.get("ending")) if event.kind == "end" else ""
+    return last == "complete"
+
+
+def _say_complete(root: Path, how: How, as_json: bool) -> None:
+    from raysearch.cli.results import has_winner, show_end, summary
+    from raysearch.results.results import load
+
+    results = load(root)
+    if as_json:
+        print_json(summary(results, "complete"))
+    else:
+        out = console()
+        out.print("The run is complete: there is nothing left to do. Make it larger to go on.\n")
+        show_end(out, results, "complete", _flags(how))
+    if not has_winner(results):
+        raise typer.Exit(NOTHING_FOUND)
+
+
+def _say_unfit(found: Sequence[tuple[int, str]]) -> None:
+    if not found:
+        say("every old trial fits the new space")
+        return
+    trials = "1 old trial does" if len(found) == 1 else f"{len(found):,} old trials do"
+    say(f"{trials} not fit the new space and will not count:")
+    for trial, why in found[:UNFIT_SHOWN]:
+        say(f"  trial {trial}: {why}")
+    if len(found) > UNFIT_SHOWN:
+        say(f"  and {len(found) - UNFIT_SHOWN:,} more")
+
+
+# ---- following
+
+
+def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool) -> None:
+    """Runs the search; says at its end what came of it and what can be done next."""
+    from raysearch.cli.results import has_winner, show_end, summary
+
+    results, ending = follow(root, spec, how, start, as_json)
+    from raysearch.run.session import spent_on
+
+    spent = spent_on(results.path)
+    if as_json:
+        print_json({**summary(results, ending), "spent": dataclasses.asdict(spent)})
+    else:
+        words = spec.budget.in_words(spent) if spec.budget.is_set else ""
+        show_end(console(), results, ending, _flags(how), words)
+    if ending.startswith("paused"):
+        raise typer.Exit(PAUSED)
+    if ending.startswith("stopped"):
+        raise typer.Exit(INTERRUPTED)
+    if ending == "complete" and not has_winner(results):
+        raise typer.Exit(NOTHING_FOUND)
+
+
+def follow(
+    root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool
+) -> tuple[Results, str]:
+    """Runs a search under a display; its results, and why it ended."""
+    from raysearch.cli.display import display_for
+
+    out = console(stderr=as_json)
+    display = display_for(out, about(root, spec), shared=how.executor == "inline")
+    flags = _flags(how)
+    try:
+        with display:
+            results = start(dataclasses.replace(how, on_status=display, returns_when_stopped=True))
+    except KeyboardInterrupt:
+        count = f" ({display.last['trials']:,} trials)" if display.last else ""
+        out.print(
+            f"\nInterrupted. Nothing acknowledged is lost: it is in {shown(root)}{count}.", soft_wrap=True
+        )
+        out.print(f"go on  {command('resume', shown(root), *flags)}", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    return results, str(display.last["ending"]) if display.last else ""
+
+
+def about(root: Path, spec: SearchSpec) -> About:
+    """What the display says of a search from its start to its end."""
+    from raysearch.cli.cost import plan_of
+    from raysearch.cli.status_text import About
+
+    variant = getattr(spec.strategy, "variant", "auto")
+    return About(
+        run=shown(root),
+        strategy=spec.strategy.name if variant == "auto" else f"{spec.strategy.name} by {variant}",
+        metric=spec.metric,
+        mode=spec.mode,
+        samples=getattr(spec.strategy, "samples", None),
+        plan=plan_of(spec.strategy, spec.baseline is not None),
+    )
+
+
+def _flags(how: Any) -> list[str]:
+    """The options that the next command needs, for it to run where this one did."""
+    if how.executor == "inline":
+        return ["--executor", "inline"]
+    if how.local:
+        return ["--local"]
+    return ["--address", how.address] if how.address else []

@@ -1,0 +1,69 @@
+"""How fast a search goes, and how long it will take."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from raysearch.cli.cost import Course, Plan
+
+Snapshot = Mapping[str, Any]  # see Search.status
+
+WINDOW_S = 20.0  # over which the current rate is taken
+SETTLED_S = 5.0  # before a time left is given
+COURSE_SETTLED = 20  # part of a model's training after which a time left is given
+
+
+class Pace:
+    """How fast a search goes of late, and seconds left by the iterations of the plan.
+
+    Attributes:
+        unit: what is counted: trials, or iterations where models are raised.
+    """
+
+    def __init__(self, plan: Plan | Course | None) -> None:
+        self.unit = "iterations" if isinstance(plan, Course) else "trials"
+        self._plan = plan
+        self._first: tuple[float, int] | None = None  # seconds and iterations at the first snapshot
+        self._recent: deque[tuple[float, int]] = deque()
+        self._left: float | None = None
+
+    def note(self, status: Snapshot) -> None:
+        """Takes in a snapshot."""
+        now = status["seconds"]
+        self._recent.append((now, self._count(status)))
+        while len(self._recent) > 2 and now - self._recent[1][0] >= WINDOW_S:
+            self._recent.popleft()
+        self._left = self._estimate(status, now)
+
+    @property
+    def per_s(self) -> float | None:
+        """Of the last seconds; None before anything can be said."""
+        if len(self._recent) < 2:
+            return None
+        (then, before), (now, count) = self._recent[0], self._recent[-1]
+        return (count - before) / (now - then) if count > before and now > then else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """As many as the iterations left of the plan take at the pace so far; None if nobody can say."""
+        return self._left
+
+    def _count(self, status: Snapshot) -> int:
+        if isinstance(self._plan, Course):
+            return self._plan.done(status)
+        return int(status["trials"] + status["finals"])
+
+    def _estimate(self, status: Snapshot, now: float) -> float | None:
+        left = self._plan.left(status) if self._plan else None
+        if self._plan is None or left is None:
+            return None
+        done = self._plan.done(status)
+        if self._first is None:
+            self._first = (now, done)
+        least = self._plan.horizon // (COURSE_SETTLED if self.unit == "iterations" else 1)
+        since, before = now - self._first[0], done - self._first[1]
+        if since < SETTLED_S or before < max(1, least) or not left:
+            return None
+        return left * since / before

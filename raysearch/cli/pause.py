@@ -1,0 +1,131 @@
+"""`raysearch pause` and `raysearch stop`: a run ends in order and gives its workers back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from raysearch.cli import options
+from raysearch.cli.output import command, print_json
+from raysearch.cli.status import last_ending, run_by, started_by
+from raysearch.errors import RunError, SpecError
+from raysearch.storage.mirror import shown
+
+PATIENCE_S = 60.0  # for the answer of whoever runs it
+POLL_S = 0.1
+
+
+def pause(
+    run: options.Run, now: options.Now = False, wait: options.Wait = False, as_json: options.AsJson = False
+) -> None:
+    """Let a run that is going on end after what is in training; [bold]resume[/bold] goes on with it."""
+    from raysearch.run.pause import PAUSE
+
+    _order(run, PAUSE, 0.0 if now else None, wait, as_json)
+
+
+def stop(
+    run: options.Run,
+    grace: options.Grace = None,
+    wait: options.Wait = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """End a run with what it has: nothing new is begun, what is in training has a grace and is then cut."""
+    from raysearch.core import quantities
+    from raysearch.run.pause import GRACE_S, STOP
+
+    try:
+        seconds = GRACE_S if grace is None else 0.0 if grace.strip() == "0" else quantities.seconds(grace)
+    except SpecError as error:
+        raise SpecError(f"--grace: {error}") from None
+    _order(run, STOP, seconds, wait, as_json)
+
+
+def taken_back(root: Path) -> str | None:
+    """Tells a run that is pausing or stopping to go on; its answer, or None if nobody runs it.
+
+    Raises:
+        SpecError: it is going on, or cannot be held up any more.
+    """
+    from raysearch.run.pause import RESUME, order
+
+    holder = run_by(root)
+    if holder is None:
+        return None
+    accepted, words = _answer(root, order(RESUME))
+    if not accepted:
+        look = command("status", shown(root), "--watch")
+        raise SpecError(f"{shown(root)}: {holder} runs it, and {words} ({look})")
+    return words
+
+
+# ---- inside
+
+
+def _order(run: str, kind: str, grace_s: float | None, wait: bool, as_json: bool) -> None:
+    from raysearch.cli.submit import elsewhere, order_there
+    from raysearch.launch import existing_run
+    from raysearch.run.pause import PAUSE, order
+
+    if (place := elsewhere(run, None)) is not None:
+        grace = [] if grace_s is None else ["--now"] if kind == PAUSE else ["--grace", f"{grace_s:g}s"]
+        order_there(place, [kind, *grace, *(["--json"] if as_json else [])])
+        return
+    root = existing_run(run)
+    accepted, words = _answer(root, order(kind, grace_s))
+    if not accepted:
+        raise SpecError(f"{shown(root)}: refused: {words}")
+    go_on = command("resume", shown(root))
+    if not as_json:
+        print(f"{words}; go on with: {go_on}", flush=True)
+    if wait:
+        _wait(root)
+    if as_json:
+        print_json({"run": shown(root), "words": words, "go_on": go_on, "ended": wait})
+
+
+def _answer(root: Path, order: dict[str, object]) -> tuple[bool, str]:
+    """Gives the order and waits for its answer, from its start on where the run is still starting.
+
+    Raises:
+        RunError: nobody runs the run, or nobody answers.
+    """
+    from raysearch.run.orders import Orders
+    from raysearch.storage.paths import RunPaths
+
+    _check_run(root)
+    orders = Orders(RunPaths(root).orders)
+    name = orders.give(order)
+    until = time.monotonic() + PATIENCE_S
+    while (answer := orders.answered(name)) is None:
+        if time.monotonic() > until:
+            if (starter := started_by(root)) is not None:
+                return True, f"{starter} is still starting it, and takes the order in when it has"
+            orders.withdraw(name)
+            raise RunError(
+                f"{shown(root)}: whoever runs it has not answered for {PATIENCE_S:g} s, and the order was "
+                "taken back"
+            )
+        if run_by(root) is None:
+            time.sleep(POLL_S)  # its last act may be the answer
+            if (answer := orders.answered(name)) is not None:
+                break
+            orders.withdraw(name)
+            _check_run(root)
+        time.sleep(POLL_S)
+    return answer
+
+
+def _check_run(root: Path) -> None:
+    from raysearch.core.budget import more_of
+    from raysearch.storage.paths import RunPaths
+
+    if run_by(root) is None:
+        why = last_ending(RunPaths(root).journal) or "its process was ended from outside"
+        hint = "" if why == "complete" else f"; go on with: {command('resume', shown(root), *more_of(why))}"
+        raise RunError(f"no process is running {shown(root)} ({why}), so there is nothing to end{hint}")
+
+
+def _wait(root: Path) -> None:
+    while run_by(root) is not None:
+        time.sleep(POLL_S)

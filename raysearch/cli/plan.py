@@ -1,0 +1,156 @@
+"""`raysearch plan`: measure a trainable for a short while, and say how to search with the time there is."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from raysearch.cli import options
+from raysearch.cli.launch import _load, how_of, spec_file
+from raysearch.cli.output import command, console, print_json, say
+from raysearch.core.formatting import duration, number
+from raysearch.errors import SpecError
+
+if TYPE_CHECKING:
+    from raysearch.spec.search_spec import SearchSpec
+    from raysearch.workflows.plan import Plan
+
+Deadline = Annotated[str | None, Option(metavar="TIME", help="When the model is needed: 3d, 12h, 90m.")]
+GpuHours = Annotated[float | None, Option(metavar="H", min=0, help="GPU-hours that may be spent.")]
+Seconds = Annotated[float, Option("--seconds", metavar="S", min=0.1, help="How long to measure, about.")]
+Like = Annotated[
+    str | None, Option(metavar="RUN", help="An earlier run, that says how far early ranks hold.")
+]
+Moving = Annotated[bool, Option("--moving", help="The best settings change while a model trains, as in RL.")]
+Write = Annotated[bool, Option("--write", help="Put the strategy into the spec.")]
+
+
+def plan(
+    spec: options.Spec,
+    deadline: Deadline = None,
+    gpu_hours: GpuHours = None,
+    seconds: Seconds = 10.0,
+    workers: options.Workers = None,
+    sets: options.Sets = None,
+    like: Like = None,
+    moving: Moving = False,
+    write: Write = False,
+    executor: options.By = options.Executor.tune,
+    local: options.Local = False,
+    address: options.Address = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure the trainable for a short while, and recommend a strategy for the time there is."""
+    from raysearch.core.quantities import seconds as seconds_of
+    from raysearch.workflows.plan import make_plan
+
+    how = how_of(executor, local, address)
+    search = _load(spec, None, None, workers, None, sets or [])
+    try:
+        hours = None if deadline is None else seconds_of(deadline) / 3600
+    except SpecError as error:
+        raise SpecError(f"--deadline {error}") from None
+    found = make_plan(
+        search,
+        how,
+        hours=hours,
+        gpu_hours=gpu_hours,
+        limit_s=seconds,
+        ranks=_ranks(like, search),
+        moves=moving,
+    )
+    if as_json:
+        print_json(_plain(found))
+    else:
+        _show(found, search)
+    if write:
+        _write(spec_file(spec), found.spec(search))
+    elif not as_json and found.advice.strategy != "none":
+        console().print(f"\nput it into the spec  {command('plan', spec, '--write')}", soft_wrap=True)
+
+
+def _ranks(run: str | None, spec: SearchSpec) -> float | None:
+    """How far early ranks agree with late ones in an earlier run."""
+    if run is None:
+        return None
+    from raysearch.launch import existing_run
+    from raysearch.results.results import load
+    from raysearch.results.rung_scores import scores_of
+
+    found = scores_of(load(existing_run(run)), spec.space).early_ranks()
+    if found is None:
+        say(f"note: too few trials of {run} came to the end to tell how far early ranks hold")
+    return found
+
+
+def _show(found: Plan, spec: SearchSpec) -> None:
+    from rich.table import Table
+
+    advice, measured, out = found.advice, found.measured, console()
+    settings = ", ".join(f"{k}: {v}" for k, v in advice.settings.items())
+    name = "nothing fits" if advice.strategy == "none" else f"{advice.strategy} ({settings})"
+    out.print(f"{spec.name}: {name}\n", soft_wrap=True)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(ratio=1)
+    cost = (
+        f"{advice.trainings:.1f} whole trainings, {advice.trials:,} trials, {duration(advice.hours * 3600)}"
+    )
+    gpu = f", {number(advice.gpu_hours, 3)} GPU-hours" if advice.gpu_hours else ""
+    grid.add_row("cost", f"{cost} on {found.situation.workers} workers{gpu}")
+    for label, texts in (("because", advice.reasons), ("would change", advice.flips)):
+        for n, text in enumerate(texts):
+            grid.add_row(label if not n else "", text)
+    grid.add_row("measured", _measured(measured, found))
+    out.print(grid)
+
+
+def _measured(m: Any, found: Plan) -> str:
+    text = f"{number(m.seconds, 3)} s an iteration, {number(m.start_s, 2)} s to start, "
+    text += f"{m.memory_bytes / 1e9:.2f} GB of memory"
+    if m.checkpoint_bytes:
+        text += f"; a checkpoint {m.checkpoint_bytes / 1e6:.2f} MB and {number(m.switch_s, 2)} s a switch"
+    if m.gpu_bytes:
+        text += f"; {m.gpu_bytes / 1e9:.2f} GB of GPU memory" + (
+            f", {found.per_gpu} fit on one" if found.per_gpu else ""
+        )
+    return text + (f"; over {m.iterations} iterations" + ("; it fuses" if found.fuses else ""))
+
+
+def _plain(found: Plan) -> dict[str, Any]:
+    return {
+        "advice": dataclasses.asdict(found.advice),
+        "measured": dataclasses.asdict(found.measured),
+        "situation": dataclasses.asdict(found.situation),
+        "fuses": found.fuses,
+        "per_gpu": found.per_gpu,
+    }
+
+
+def _write(file: Path, spec: SearchSpec) -> None:
+    """Replaces the `strategy:` of a spec's file, and nothing else in it."""
+    from raysearch.core.yaml_io import read_yaml, write_yaml
+    from raysearch.storage.atomic import replace_text
+
+    text = file.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    at = next((i for i, line in enumerate(lines) if line.startswith("strategy:")), None)
+    if at is None:
+        raise SpecError(f"{file}: there is no line `strategy:` to replace")
+    end = next(
+        (
+            i
+            for i in range(at + 1, len(lines))
+            if lines[i].strip() and not lines[i].startswith((" ", "\t", "}"))
+        ),
+        len(lines),
+    )
+    kept = {k: v for k, v in spec.to_dict()["strategy"].items() if v is not None}
+    new = write_yaml({"strategy": kept}).rstrip().splitlines()
+    changed = "\n".join([*lines[:at], *new, *([""] if end < len(lines) else []), *lines[end:]]) + "\n"
+    read_yaml(changed, file.name)
+    replace_text(file, changed)
+    console().print(f"\nwritten to {file}", soft_wrap=True)

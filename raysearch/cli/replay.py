@@ -1,0 +1,101 @@
+"""`raysearch replay`: a schedule trained again from scratch, on fresh seeds, beside constants."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from raysearch.cli import options
+from raysearch.cli.launch import follow, how_of
+from raysearch.cli.output import command, console, print_json
+from raysearch.core.formatting import column
+
+if TYPE_CHECKING:
+    from raysearch.workflows.replay import Comparison
+
+SHORT = 5
+
+
+def replay(
+    run: options.Run,
+    seeds: options.ReplaySeeds = 3,
+    constants: options.Constants = 3,
+    schedule: options.ScheduleFile = None,
+    trial: options.Trial = None,
+    name: options.Name = None,
+    workers: options.Workers = None,
+    executor: options.By = options.Executor.tune,
+    local: options.Local = False,
+    address: options.Address = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train the winner's schedule again on fresh seeds; the gap to the original and to the best constant."""
+    from raysearch import schedule as schedules
+    from raysearch.launch import existing_run, launch, run_folder
+    from raysearch.results.results import load
+    from raysearch.spec.search_spec import load_spec
+    from raysearch.storage.mirror import storage_of
+    from raysearch.workflows.replay import compare, replay_spec
+
+    how = how_of(executor, local, address)
+    root = existing_run(run)
+    found = schedules.load(schedule) if schedule is not None else schedules.of(load(root), trial)
+    spec = load_spec(root / "spec.yaml")
+    spec = dataclasses.replace(replay_spec(spec, found, seeds, constants), storage=storage_of(root))
+    if name is not None:
+        spec = dataclasses.replace(spec, name=name)
+    if workers is not None:
+        spec = dataclasses.replace(spec, workers=spec.workers.with_count(workers))
+    folder = run_folder(spec)
+    results, _ = follow(folder, spec, how, lambda how: launch(spec, how), as_json)
+    comparison = compare(results, found)
+    if as_json:
+        print_json(_plain(comparison))
+        return
+    out = console()
+    out.print(_table(comparison))
+    out.print()
+    out.print(str(comparison), soft_wrap=True)
+    out.print(f"\nrun  {folder}\nall  {command('trials', str(folder))}", soft_wrap=True)
+
+
+def _table(comparison: Comparison) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
+    table.add_column(f"{comparison.iterations:,} iterations on fresh seeds")
+    for title in (f"mean {comparison.metric}", "95% interval", "seeds"):
+        table.add_column(title, justify="right", no_wrap=True)
+    rows = [comparison.schedule, *comparison.constants]
+    estimates = [row.estimate for row in rows]
+    figures = column([x for e in estimates for x in (e.mean, e.low, e.high)], SHORT)
+    for i, row in enumerate(rows):
+        mean, low, high = figures[3 * i : 3 * i + 3]
+        interval = "-" if low == "-" else f"{low} to {high}"
+        name = row.name if i == 0 else f"constant {row.name}"
+        table.add_row(name, mean, interval, f"{estimates[i].n} of {len(row.values)}")
+    return table
+
+
+def _plain(comparison: Comparison) -> dict[str, Any]:
+    def one(row: Any) -> dict[str, Any]:
+        return {
+            "name": row.name,
+            "config": row.config,
+            "values": row.values,
+            **dataclasses.asdict(row.estimate),
+        }
+
+    best = comparison.best_constant
+    return {
+        "metric": comparison.metric,
+        "mode": comparison.mode,
+        "iterations": comparison.iterations,
+        "schedule": one(comparison.schedule),
+        "constants": [one(row) for row in comparison.constants],
+        "best_constant": best.name if best else None,
+        "original": comparison.original,
+        "gap": comparison.gap,
+        "gain": dataclasses.asdict(comparison.gain) if comparison.gain else None,
+        "text": str(comparison),
+    }

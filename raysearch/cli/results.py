@@ -1,0 +1,349 @@
+"""Commands that read a run: its winner, its trials, and what can be taken out of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raysearch.cli import options
+from raysearch.cli.output import command, console, print_json, writing
+from raysearch.core.formatting import column, number, settings
+from raysearch.core.segment import trial_name
+from raysearch.errors import CheckpointError, RunError, SpecError
+from raysearch.storage.mirror import mirror_at, shown
+from raysearch.storage.paths import RunPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from raysearch.results.results import Best, Results
+    from raysearch.results.verdict import Contender, Verdict
+
+DIGITS = 6  # of the winner's configuration; the exact values come from export
+
+
+def best(run: options.Run, as_json: options.AsJson = False) -> None:
+    """Show the best configuration, and what the verdict on it rests on."""
+    results = _results(run)
+    if as_json:
+        print_json(summary(results))
+        return
+    out = console()
+    winner = results.best
+    show_best(out, results, winner)
+    verdict = results.verdict()
+    if verdict.contenders:
+        out.print()
+        out.print(_contender_table(verdict.contenders, results.metric))
+    out.print()
+    out.print(str(verdict))
+    out.print()
+    out.print(_facts(_places(results, winner)), soft_wrap=True)
+
+
+def trials(
+    run: options.Run,
+    where: options.Where = None,
+    sort: options.Sort = None,
+    limit: options.Limit = None,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List trials, the best first; filter them, or write them to a file."""
+    from raysearch.cli import trial_table
+
+    results = _results(run)
+    frame = trial_table.select(results, where, sort)
+    total = len(frame)
+    to_screen = not (csv or parquet or as_json)
+    if limit is None and to_screen:
+        limit = trial_table.ROWS_SHOWN
+    frame = frame if limit is None else frame.head(limit)
+    if csv is not None:
+        trial_table.write_csv(frame, csv)
+    if parquet is not None:
+        trial_table.write_parquet(frame, parquet)
+    if as_json:
+        print_json(frame.astype(object).where(frame.notna(), None).to_dict("records"))
+    if to_screen:
+        trial_table.show(console(), frame, total)
+
+
+def export(
+    run: options.Run,
+    config: options.Config = False,
+    schedule: options.Schedule = False,
+    output: options.Output = None,
+    checkpoint: options.Checkpoint = None,
+    trial: options.Trial = None,
+) -> None:
+    """Take the best trial's, or another's, configuration, schedule or checkpoint out of a run."""
+    results = _results(run)
+    if schedule and config:
+        raise SpecError("--config and --schedule: give one of them; a schedule holds every configuration")
+    number_, found, folder = _trial(results, trial)
+    if checkpoint is not None:
+        _copy_checkpoint(number_, folder, checkpoint)
+        print(f"checkpoint of trial {trial_name(number_)} copied to {checkpoint}")
+    if checkpoint is not None and not (config or schedule) and output is None:
+        return
+    what = "schedule" if schedule else "configuration"
+    text = _schedule_text(results, trial, output) if schedule else _config_text(found, output)
+    if output is None:
+        print(text, end="")
+        return
+    with writing(output, "-o") as file:
+        file.write_text(text, encoding="utf-8")
+    print(f"{what} of trial {trial_name(number_)} written to {output}")
+
+
+def report(run: options.Run, output: options.ReportFile = None, wandb: options.ToWandb = False) -> None:
+    """Write a report as one HTML file: verdict, figures, trials, failures, how to repeat it, decision."""
+    from raysearch.report.report import write_report
+
+    results = _results(run)
+    if wandb:
+        _save_at_wandb(results.path)
+    path = output or RunPaths(results.path).report
+    with writing(path, "" if output is None else "-o") as file:
+        file.write_text(write_report(results), encoding="utf-8")
+    if output is None and (mirror := mirror_at(results.path)) is not None:
+        mirror.push(path)
+        print(f"report written to {mirror.store.address.under(path.name)}, and here to {path}")
+        return
+    print(f"report written to {path}")
+
+
+def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
+    """A run's end as plain values; `best` is None, with `why`, where no trial ended well."""
+    said: dict[str, Any] = {"run": shown(results.path), "metric": results.metric, "mode": results.mode}
+    if ending is not None:
+        said["ending"] = ending
+    try:
+        said["best"] = dataclasses.asdict(results.best)
+    except RunError as error:
+        return {**said, "best": None, "why": str(error)}
+    return {**said, "verdict": _verdict_values(results.verdict())}
+
+
+def show_end(out: Console, results: Results, ending: str, flags: Sequence[str], spent: str = "") -> None:
+    """What a search came to, where it lies, and what can be done next."""
+    from raysearch.core.budget import more_of
+
+    try:
+        winner: Best | None = results.best
+    except RunError as error:
+        out.print(str(error), soft_wrap=True)
+        winner = None
+    if winner is not None:
+        show_best(out, results, winner)
+        if ending == "complete":
+            out.print()
+            out.print(str(results.verdict()))
+        failed, first_error = results.failures()
+        if failed:
+            trials = "1 trial" if failed == 1 else f"{failed:,} trials"
+            out.print(f"\n{trials} failed; the first: {first_error}", soft_wrap=True, markup=False)
+    run = shown(results.path)
+    rows = {"run": f"{run} ({ending})" if ending else run}
+    if spent:
+        rows["spent"] = spent
+    if ending == "complete" and winner is None:
+        rows["next"] = _after_failure(results, run, flags)
+    elif ending == "complete":
+        rows["next"] = command("best", run)
+        rows[""] = _larger(results, run, flags)
+    else:
+        rows["go on"] = command("resume", run, *more_of(ending), *flags)
+    out.print()
+    out.print(_facts(rows), soft_wrap=True)
+
+
+def _larger(results: Results, run: str, flags: Sequence[str]) -> str:
+    """The command by which more is got out of a complete run."""
+    strategy = results.spec.get("strategy", {})
+    if "samples" in strategy:
+        return command("resume", run, "--samples", f"+{strategy['samples']}", *flags)
+    return command("lineage", run)
+
+
+def _after_failure(results: Results, run: str, flags: Sequence[str]) -> str:
+    """What to do with a complete run in which nothing ended well; what has failed is not tried again."""
+    strategy = results.spec.get("strategy", {})
+    if "samples" in strategy:
+        more = command("resume", run, "--samples", f"+{strategy['samples']}", *flags)
+        return f"mend the trainable, then try new trials: {more}"
+    return "mend the trainable, then launch it again under another name (--name)"
+
+
+def has_winner(results: Results) -> bool:
+    """Whether any trial ended well."""
+    try:
+        return bool(results.best)
+    except RunError:
+        return False
+
+
+def show_best(out: Console, results: Results, winner: Best) -> None:
+    """The winner's value and configuration."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out.print(
+        Text.assemble(
+            ("best ", "dim"),
+            f"{results.metric} ",
+            (number(winner.value, 5), "bold green"),
+            f" at iteration {winner.iteration:,}, trial {trial_name(winner.trial, ',')}",
+        )
+    )
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for name, value in settings(winner.config, DIGITS).items():
+        grid.add_row(f"     {name}", Text(value))
+    out.print(grid)
+
+
+# ---- inside
+
+
+def _save_at_wandb(run: Path) -> None:
+    from raysearch.tracking import supervisor
+    from raysearch.tracking.wandb.api_key import VARIABLE, base_url, find_key
+
+    key = find_key()
+    if key is None:
+        raise RunError(f"--wandb: there is no key for {base_url()}: set {VARIABLE}, or run `wandb login`")
+    print(f"W&B report: {supervisor.report(run, key)}")
+
+
+def _results(run: str) -> Results:
+    from raysearch.launch import existing_run
+    from raysearch.results.results import load
+
+    return load(existing_run(run))
+
+
+def _contender_table(contenders: Sequence[Contender], metric: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("on fresh seeds")
+    for name in (f"mean {metric}", "95% interval", "seeds", "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    estimates = [c.estimate for c in contenders]
+    figures = column([x for e in estimates for x in (e.mean, e.low, e.high)], 5)
+    for i, contender in enumerate(contenders):
+        mean, low, high = figures[3 * i : 3 * i + 3]
+        interval = "-" if low == "-" else f"{low} to {high}"
+        table.add_row(contender.name, mean, interval, str(estimates[i].n), str(contender.failed))
+    return table
+
+
+def _verdict_values(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "text": str(verdict),
+        "significant": verdict.significant,
+        "baseline_won": verdict.baseline_won,
+        "seeds_matter": verdict.seeds_matter,
+        "gain": dataclasses.asdict(verdict.gain) if verdict.gain else None,
+        "contenders": [
+            {
+                "name": contender.name,
+                "role": contender.role,
+                "trial": contender.source,
+                "config": contender.config,
+                "failed": contender.failed,
+                "values": contender.values,
+                **dataclasses.asdict(contender.estimate),
+            }
+            for contender in verdict.contenders
+        ],
+    }
+
+
+def _places(results: Results, winner: Best) -> dict[str, str]:
+    run = shown(results.path)
+    is_raised = results.spec.get("strategy", {}).get("name") == "panda"
+    what = ("--schedule", "-o", "schedule.yaml") if is_raised else ("--config", "-o", "best.yaml")
+    return {
+        "run": run,
+        "checkpoint": str(winner.checkpoint) if winner.checkpoint else "none was kept",
+        "take it": command("export", run, *what),
+        **({"try it": f"{command('replay', run)}   (on fresh seeds)"} if is_raised else {}),
+        "report": command("report", run),
+    }
+
+
+def _facts(rows: dict[str, str]) -> Any:
+    """`label  text` lines; not a table, so that a path or command is never torn apart."""
+    from rich.text import Text
+
+    width = max(map(len, rows))
+    lines = [Text.assemble((f"{label:<{width}}  ", "dim"), text) for label, text in rows.items()]
+    return Text("\n").join(lines)
+
+
+def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Path | None]:
+    """(number, configuration, checkpoint) of the best trial, or of this one at its furthest."""
+    if trial is None:
+        winner = results.best
+        return winner.trial, dict(winner.config), winner.checkpoint
+    from raysearch.core.segment import Status
+    from raysearch.storage.checkpoints.remote import checkpoints_of
+    from raysearch.storage.journal.journal import read_outcomes
+
+    paths = RunPaths(results.path)
+    of_trial = (o for o in read_outcomes(paths.journal) if o.segment.trial == trial)
+    last = max(
+        (o for o in of_trial if o.status is not Status.LOST), key=lambda o: o.segment.stop, default=None
+    )
+    if last is None:
+        look = command("trials", shown(results.path))
+        raise RunError(f"{results.path}: there is no trial {trial_name(trial)}; {look} lists them")
+    checkpoints = checkpoints_of(results.path)
+    there = last.checkpoint is not None and checkpoints.exists(last.checkpoint)
+    return (
+        trial,
+        dict(last.segment.config),
+        checkpoints.path(last.checkpoint) if there and last.checkpoint else None,
+    )
+
+
+def _copy_checkpoint(trial: int, source: Path | None, target: Path) -> None:
+    if source is None:
+        raise CheckpointError(
+            f"no checkpoint of trial {trial_name(trial)} is kept: only those that a trial may go on from and "
+            "the best's, are; its configuration can be exported and trained again"
+        )
+    if target.exists():
+        raise CheckpointError(f"--checkpoint {target}: exists already; name a folder that is to be made")
+    beside = target.with_name(f".{os.getpid()}-{target.name}")
+    try:
+        shutil.copytree(source, beside)
+        beside.rename(target)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise CheckpointError(f"--checkpoint {target}: cannot be copied from {source}: {error}") from None
+
+
+def _schedule_text(results: Results, trial: int | None, output: Path | None) -> str:
+    from raysearch import schedule
+
+    return schedule.of(results, trial).to_text(output is not None and output.suffix.lower() == ".json")
+
+
+def _config_text(config: dict[str, Any], output: Path | None) -> str:
+    if output is not None and output.suffix.lower() == ".json":
+        return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    from raysearch.core.yaml_io import write_yaml
+
+    return write_yaml(config)

@@ -1,0 +1,1 @@
+"""Value types and small pure helpers for every floor: segments, outcomes, budgets, formatting."""

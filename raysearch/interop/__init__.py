@@ -1,0 +1,1 @@
+"""Spaces and sweep files of others: Ray Tune, Optuna, ConfigSpace, W&B."""

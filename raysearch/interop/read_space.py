@@ -1,0 +1,188 @@
+"""Search spaces of other libraries, read as they are: Ray Tune, Optuna, ConfigSpace, W&B sweeps.
+
+An object is known by the module of its class, so no library is imported to look at it; the way back
+(`to_ray`, `to_optuna`, `to_configspace`) imports the one that is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from raysearch.core.values import identity, plain, show
+from raysearch.errors import SpecError, located
+from raysearch.interop import configspace
+from raysearch.interop.configspace import to_configspace
+from raysearch.interop.wandb_sweep import is_sweep, read_parameters, sweep_to_spec
+from raysearch.interop.write_space import config_to_optuna, optuna_to_config, to_optuna, to_ray
+from raysearch.space.domains import (
+    Choice,
+    Domain,
+    Fixed,
+    LogRandInt,
+    LogUniform,
+    Normal,
+    Ordinal,
+    RandInt,
+    Uniform,
+)
+from raysearch.space.space import Space
+
+__all__ = [
+    "config_to_optuna",
+    "is_sweep",
+    "optuna_to_config",
+    "read_space",
+    "sweep_to_spec",
+    "to_configspace",
+    "to_optuna",
+    "to_ray",
+]
+
+
+def read_space(value: Any, place: str = "space") -> tuple[Space, list[str]]:
+    """The space that `value` describes, and in words what was understood differently.
+
+    Args:
+        value: a Space; a mapping in our form, which may hold Ray Tune domains, Optuna distributions or
+            our own as objects; a ConfigSpace; a W&B sweep.
+
+    Raises:
+        SpecError: saying what cannot be read, and where it stood.
+    """
+    if isinstance(value, Space):
+        return value, []
+    if configspace.is_configspace(value):
+        return configspace.from_configspace(value, place)
+    if not isinstance(value, Mapping):
+        raise SpecError(
+            f"{value!r} is no search space; give a mapping such as {{'lr': {{'loguniform': [1e-4, 1.0]}}}}"
+        )
+    if is_sweep(value) and isinstance(value.get("method"), str):
+        return Space.from_dict(read_parameters(value["parameters"], f"{place}.parameters"), place), []
+    reader = _Foreign(loose=_has_ray(value))
+    return Space.from_dict(reader.group(value, place), place), reader.notes
+
+
+@dataclass(slots=True)
+class _Foreign:
+    """Puts our domains in the place of foreign ones.
+
+    Attributes:
+        loose: lists and empty mappings are constants, as Ray Tune has it.
+        notes: what was understood differently.
+    """
+
+    loose: bool
+    notes: list[str] = field(default_factory=list)
+
+    def group(self, form: Mapping[Any, Any], place: str) -> dict[Any, Any]:
+        return {key: self.member(value, f"{place}.{key}") for key, value in form.items()}
+
+    def member(self, value: Any, place: str) -> Any:
+        with located(place):
+            if (origin := _origin(value)) is not None:
+                return _READERS[origin](value)
+            if _is_grid(value):
+                self.notes.append(
+                    f"{place}: grid_search is read as a choice: values are drawn, not enumerated"
+                )
+                return _weighted(value["grid_search"])
+            if self.loose and (
+                isinstance(value, (list, tuple)) or (isinstance(value, Mapping) and not value)
+            ):
+                return Fixed(value)
+            return self.group(value, place) if isinstance(value, Mapping) else value
+
+
+def _origin(value: Any) -> str | None:
+    """Which library a domain object comes from."""
+    module = type(value).__module__
+    if module.startswith("ray.tune.search.sample") or module == "ray.tune.sample":
+        return "ray"
+    return "optuna" if module.startswith("optuna.distributions") else None
+
+
+def _is_grid(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"grid_search"}
+
+
+def _has_ray(value: Any) -> bool:
+    """Whether there is anything of Ray Tune's in a mapping: then it is read by Ray's rules."""
+    if isinstance(value, Mapping):
+        return _is_grid(value) or any(map(_has_ray, value.values()))
+    return _origin(value) == "ray"
+
+
+def _read_ray(domain: Any) -> Domain:
+    """Our domain for a `ray.tune` one."""
+    sampler, q = domain.get_sampler(), None
+    if hasattr(sampler, "get_sampler"):  # Quantized
+        sampler, q = sampler.get_sampler(), sampler.q
+    shapes = {cls.__name__ for cls in type(sampler).__mro__}
+    kind = type(domain).__name__
+    if kind == "Float":
+        if "Normal" in shapes:
+            return Normal(sampler.mean, sampler.sd, q=q)
+        return (LogUniform if "LogUniform" in shapes else Uniform)(domain.lower, domain.upper, q)
+    if kind == "Integer":
+        return _ray_integer(domain, "LogUniform" in shapes, q)
+    if kind == "Categorical":
+        return _weighted(domain.categories)
+    if kind == "Function":
+        raise SpecError(
+            "tune.sample_from runs code that no sampler can learn from; for a value that is there only "
+            "with another one use `when`, to rule combinations out use constraints, and compute what "
+            "follows from other values in the trainable"
+        )
+    raise SpecError(f"{domain!r} is a Ray Tune domain that is not known")
+
+
+def _ray_integer(domain: Any, log: bool, q: int | None) -> Domain:
+    """Ray leaves the upper bound out, except with a step other than 1."""
+    q = None if q in (None, 1) else q
+    high = domain.upper if q else domain.upper - 1
+    if high < domain.lower:
+        raise SpecError(
+            f"Ray's randint({domain.lower}, {domain.upper}) leaves its upper bound out and so is empty"
+        )
+    return (LogRandInt if log else RandInt)(domain.lower, high, q)
+
+
+def _weighted(values: Any) -> Choice:
+    """A choice in which a value given several times is that much more likely."""
+    if not isinstance(values, (list, tuple)):
+        raise SpecError(f"{values!r} is not a list of values")
+    listed = [plain(v) for v in values]
+    distinct = {identity(v): v for v in reversed(listed)}
+    counts = [sum(identity(v) == key for v in listed) for key in reversed(distinct)]
+    weights = tuple(map(float, counts)) if len(distinct) < len(listed) else None
+    return Choice(tuple(reversed(distinct.values())), weights)
+
+
+def _read_optuna(distribution: Any) -> Domain:
+    """Our domain for an `optuna.distributions` one."""
+    kind = type(distribution).__name__
+    if kind == "CategoricalDistribution":
+        return Choice(tuple(distribution.choices))
+    low, high, log = distribution.low, distribution.high, distribution.log
+    if low == high:
+        return Fixed(low)
+    step = distribution.step
+    if kind == "IntDistribution":
+        q = None if step in (None, 1) else step
+        cls: Callable[..., Domain] = LogRandInt if log else RandInt
+    else:
+        q, cls = step, LogUniform if log else Uniform
+    if q is None or abs(low / q - round(low / q)) < 1e-9:
+        return cls(low, high, q)
+    values = [low + k * q for k in range(int((high - low) / q + 1e-9) + 1)]
+    if len(values) > 1000:
+        raise SpecError(
+            f"steps of {show(q)} from {show(low)}: the lower bound must be a multiple of the step"
+        )
+    return Ordinal(tuple(values))
+
+
+_READERS: dict[str, Callable[[Any], Domain]] = {"ray": _read_ray, "optuna": _read_optuna}

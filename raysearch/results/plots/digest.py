@@ -1,0 +1,158 @@
+"""What the figures are drawn from: the columns of a run, and what its spec says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raysearch.core.segment import Mode
+from raysearch.errors import SpecError
+from raysearch.results.columns import Booleans, Floats, Integers, Segments, Trials, config_columns
+from raysearch.results.run_clock import ONE, Lives
+from raysearch.results.verdict import Verdict
+from raysearch.space.space import Space
+
+FINALS = ("finalist", "baseline")
+SEED = 0  # of the samples that are drawn where a figure shows a part: the same run gives the same figure
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A run, ready to be drawn.
+
+    Attributes:
+        name: of the run.
+        segments: all of them, the finish's too.
+        trials: those of the search.
+        best: position in `trials` of the best one; None if none ended well.
+        path: rows of the segments from a fresh model to the best trial's end.
+        verdict: what the finish says.
+        spec: as the run's folder has it; may be empty.
+        lives: of the run; what took how long is told by their clock, which stands still between them.
+    """
+
+    name: str
+    metric: str
+    mode: Mode
+    segments: Segments
+    trials: Trials
+    best: int | None
+    path: Sequence[int]
+    verdict: Verdict
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    lives: Lives = ONE
+
+    @property
+    def better(self) -> str:
+        """Which way the metric is to go."""
+        return "lower is better" if self.mode == "min" else "higher is better"
+
+    @cached_property
+    def space(self) -> Space | None:
+        """The space of the spec; None where there is none that can be read here."""
+        try:
+            return Space.from_dict(self.spec["space"])
+        except (KeyError, SpecError, TypeError):
+            return None
+
+    @cached_property
+    def free(self) -> tuple[str, ...]:
+        """The hyper-parameters that were searched, in the spec's order."""
+        return tuple(self.space.free) if self.space is not None else ()
+
+    def is_log(self, name: str) -> bool:
+        """Whether the spec draws this hyper-parameter on a logarithmic scale."""
+        return bool(self.space is not None and getattr(self.space.domains.get(name), "log", False))
+
+    @cached_property
+    def search_rows(self) -> Integers:
+        """Rows of the segments of the search, without the finish."""
+        return np.flatnonzero(~self.segments.having("role", *FINALS))
+
+    @cached_property
+    def ended(self) -> Floats:
+        """When each segment was told, in seconds by the clock of the run's lives; 0 or less where unknown."""
+        return self.lives.clock(self.segments.floats("finished_at"))
+
+    @cached_property
+    def began(self) -> Floats:
+        """When each segment began, by the same clock: when it was told, less what it took."""
+        return self.ended - np.nan_to_num(self.segments.floats("seconds"))
+
+    @cached_property
+    def zero(self) -> float:
+        """When the first segment began, by the same clock; 0 for an empty run."""
+        known = self.began[self.segments.floats("finished_at") > 0]
+        return float(known.min()) if len(known) else 0.0
+
+    @cached_property
+    def took_s(self) -> float:
+        """Seconds from the first segment's start to the last one's end, without those between lives."""
+        return float(self.ended.max()) - self.zero if len(self.ended) else 0.0
+
+    @property
+    def lives_note(self) -> str:
+        """What figures over time say of a run that was gone on with; empty for one with a single life."""
+        count = self.lives.count
+        return f"Of its {count} lives, without the time between them." if count > 1 else ""
+
+    def columns(self, rows: Integers) -> dict[str, Any]:
+        """Hyper-parameter -> its values in these segments; None or NaN where it does not occur."""
+        found = config_columns(self.segments.table.select(["shape", "numbers"]).take(pa.array(rows)))
+        return {name.removeprefix("config."): values for name, values in found.items()}
+
+    def texts(self, name: str, rows: Integers) -> list[str]:
+        """A column of texts in these segments, empty where there is none."""
+        column = self.segments.table[name].take(pa.array(rows)).to_pylist()
+        return [str(text) if text is not None else "" for text in column]
+
+    @cached_property
+    def worse(self) -> Floats:
+        """Each trial's value turned so that lower is better; infinite where it has no finite value."""
+        values = self.trials.values if self.mode == "min" else -self.trials.values
+        return np.where(np.isfinite(values), values, np.inf)
+
+    @cached_property
+    def ranking(self) -> Integers:
+        """Positions of trials with a finite value: those trained the longest first, then by value."""
+        order = np.lexsort((self.trials.numbers, self.worse, -self.trials.iterations))
+        return np.asarray(order[np.isfinite(self.worse[order])], np.int64)
+
+    def sample(self, best: int, others: int) -> tuple[Integers, bool]:
+        """(positions of trials to show: the best and some of the rest, whether some were left out)."""
+        ranking = self.ranking
+        if len(ranking) <= best + others:
+            return ranking, False
+        rest = np.random.default_rng(SEED).choice(len(ranking) - best, others, replace=False) + best
+        return np.concatenate((ranking[:best], ranking[np.sort(rest)])), True
+
+
+def as_floats(values: Any) -> Floats | None:
+    """A column as floats, NaN where there is nothing; None if it holds anything but numbers."""
+    array = np.asarray(
+        values.to_numpy(dtype=object, na_value=None) if hasattr(values, "to_numpy") else values
+    )
+    if array.dtype != object:
+        return np.asarray(array, np.float64)
+    listed = [float("nan") if v is None else v for v in array.tolist()]
+    if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in listed):
+        return None
+    return np.asarray(listed, np.float64)
+
+
+def as_labels(values: Any) -> list[str]:
+    """A column as texts; empty where there is nothing."""
+    from raysearch.core.formatting import setting
+
+    listed = values.tolist() if hasattr(values, "tolist") else list(values)
+    return ["" if v is None or v != v else setting(v) for v in listed]
+
+
+def finite(values: Floats) -> Booleans:
+    """Which values are finite."""
+    return np.asarray(np.isfinite(values), np.bool_)

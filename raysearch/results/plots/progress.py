@@ -1,0 +1,176 @@
+"""How the search went: the best so far over time, and how many trials came how far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from raysearch.core.formatting import number
+from raysearch.core.segment import trial_name
+from raysearch.results.columns import Floats, Integers
+from raysearch.results.plots.digest import Digest
+from raysearch.results.plots.style import (
+    ACCENT,
+    BEST,
+    QUIET,
+    STATUS_COLOURS,
+    blank,
+    empty,
+    escape,
+    metric_axis,
+)
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+POINTS = 1500
+
+
+def best_steps(digest: Digest) -> tuple[Floats, Floats, Integers]:
+    """(hours since the start, value, trial) at which the best value so far changed.
+
+    Segments count by the metric's last value when they ended, whatever iteration that was.
+    """
+    rows = digest.search_rows
+    at, values = digest.ended[rows], digest.segments.last[rows]
+    order = np.argsort(at, kind="stable")
+    order = order[np.isfinite(values[order])]
+    worse = values[order] if digest.mode == "min" else -values[order]
+    if not len(order):
+        return np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
+    running = np.minimum.accumulate(worse)
+    new = np.append(True, running[1:] < running[:-1])
+    kept = order[new]
+    return (at[kept] - digest.zero) / 3600, values[kept], digest.segments.integers("trial")[rows[kept]]
+
+
+def progress(digest: Digest) -> go.Figure:
+    """The metric of each trial at its end, and the best so far, over the time that the run was run."""
+    positions, sampled = digest.sample(POINTS // 3, POINTS * 2 // 3)
+    if not len(positions):
+        return empty("No trial has a value yet.")
+    hours, steps, numbers = best_steps(digest)
+    scale, unit = time_scale(digest)
+    trials = digest.trials
+    ends = (digest.ended[trials.leaves[positions]] - digest.zero) / 3600 * scale
+    note = (
+        f"{len(positions):,} of {len(digest.ranking):,} trials are drawn: the best {POINTS // 3:,}, and others at random."  # noqa: E501
+        if sampled
+        else ""
+    )
+    figure = blank(400, f"{note} {digest.lives_note}".strip())
+    figure.add_scatter(
+        x=ends,
+        y=trials.values[positions],
+        mode="markers",
+        name="trials, where they ended",
+        marker={"color": QUIET, "size": 5, "opacity": 0.55},
+        text=[
+            f"trial {trial_name(n, ',')}, {i:,} iterations"
+            for n, i in zip(
+                trials.numbers[positions].tolist(), trials.iterations[positions].tolist(), strict=True
+            )
+        ],
+        hovertemplate="%{text}<br>%{y:.5g}<extra></extra>",
+    )
+    last = float(np.nanmax(digest.ended[digest.search_rows]) - digest.zero) / 3600
+    figure.add_scatter(
+        x=[*(hours * scale), last * scale],
+        y=[*steps, steps[-1]],
+        mode="lines",
+        name="best so far",
+        line={"color": BEST, "width": 2.5, "shape": "hv"},
+        text=[f"trial {trial_name(n, ',')}" for n in [*numbers.tolist(), int(numbers[-1])]],
+        hovertemplate="%{text}<br>best so far %{y:.5g}<extra></extra>",
+    )
+    _baseline(figure, digest, last * scale)
+    figure.update_xaxes(title_text=f"{unit} since the start")
+    figure.update_yaxes(
+        title_text=f"{escape(digest.metric)} ({digest.better})",
+        **metric_axis([*trials.values[positions], *steps], digest.mode),
+    )
+    return figure
+
+
+def time_scale(digest: Digest) -> tuple[float, str]:
+    """(factor from hours, unit) in which the run's length reads well."""
+    hours = digest.took_s / 3600
+    if hours < 0.05:
+        return 3600.0, "seconds"
+    return (60.0, "minutes") if hours < 3 else (1.0, "hours")
+
+
+def rungs(digest: Digest) -> go.Figure:
+    """How many trials were trained to each iteration at which they are compared, and how they ended there."""
+    rows = digest.search_rows
+    stops = digest.segments.integers("stop")[rows]
+    levels = np.unique(stops)
+    if not len(levels):
+        return empty("No segment has ended yet.")
+    if len(levels) > 40:  # no rungs: a model raised in many small steps
+        return reached(digest)
+    figure = blank(max(240, 90 + 34 * len(levels)), barmode="stack")
+    names = [f"{level:,}" for level in levels.tolist()]
+    trials = digest.segments.integers("trial")[rows]
+    totals = [len(np.unique(trials[stops == level])) for level in levels]
+    for status, colour in STATUS_COLOURS.items():
+        here = digest.segments.having("status", status)[rows]
+        counts = [len(np.unique(trials[here & (stops == level)])) for level in levels]
+        if any(counts):
+            figure.add_bar(
+                y=names,
+                x=counts,
+                name=status,
+                orientation="h",
+                marker={"color": colour},
+                hovertemplate="to iteration %{y}: %{x:,} " + status + "<extra></extra>",
+            )
+    labels = [f"{n:,}" + (f" · {n / totals[0]:.0%}" if totals[0] and i else "") for i, n in enumerate(totals)]
+    figure.add_scatter(
+        x=totals, y=names, mode="text", text=labels, textposition="middle right", showlegend=False,
+        cliponaxis=False, hoverinfo="skip",
+    )  # fmt: skip
+    figure.update_yaxes(
+        type="category", autorange="reversed", title_text="trained to iteration", showgrid=False
+    )
+    figure.update_xaxes(title_text="trials", range=[0, max(totals) * 1.18])
+    return figure
+
+
+def reached(digest: Digest) -> go.Figure:
+    """How many trials reached at least each iteration."""
+    iterations = np.sort(digest.trials.iterations)[::-1]
+    if not len(iterations):
+        return empty("No segment has ended yet.")
+    picks = np.unique(np.linspace(0, len(iterations) - 1, min(400, len(iterations))).astype(np.int64))
+    figure = blank(300)
+    figure.add_scatter(
+        x=iterations[picks],
+        y=picks + 1,
+        mode="lines",
+        line={"color": ACCENT, "width": 2, "shape": "vh"},
+        fill="tozeroy",
+        fillcolor="rgba(79,127,232,0.15)",
+        name="trials",
+        hovertemplate="%{y:,} trials reached iteration %{x:,}<extra></extra>",
+    )
+    figure.update_xaxes(title_text="iteration")
+    figure.update_yaxes(title_text="trials that reached it", rangemode="tozero")
+    return figure
+
+
+def _baseline(figure: go.Figure, digest: Digest, last: float) -> None:
+    """A line at the baseline's mean; a trace, since plotly sets labels of lines wrongly on a log axis."""
+    baseline = digest.verdict.baseline
+    if baseline is None:
+        return
+    mean = baseline.estimate.mean
+    figure.add_scatter(
+        x=[0, last],
+        y=[mean, mean],
+        mode="lines",
+        name=f"baseline {number(mean)}",
+        line={"color": STATUS_COLOURS["diverged"], "dash": "dot", "width": 1.5},
+        hovertemplate="baseline, fresh seeds<br>%{y:.5g}<extra></extra>",
+    )

@@ -1,0 +1,105 @@
+"""Orders that people give a run: a file each, taken in by whoever runs it, answered by a file beside it.
+
+    name = Orders(paths.orders).give({"kind": "nudge", "values": {"lr": 3e-4}})   # any process
+    for name in orders.waiting():                          # the one that runs it
+        orders.answer(name, True, "nudge lr 0.001 -> 0.0003")
+    orders.answered(name)                                  # (True, "nudge lr ...")
+
+An order that is answered is no longer waiting; one that nobody takes stays until the run is resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from raysearch.errors import RunError, SpecError
+from raysearch.run.order_relay import Post
+from raysearch.storage.atomic import replace_text
+from raysearch.storage.mirror import mirror_at
+
+
+def given_at(name: str) -> float:
+    """Unix time at which an order of this name was given."""
+    return int(name.partition("-")[0]) / 1e9
+
+
+class Orders:
+    """The orders in a folder, which is made when the first is given."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        mirror = mirror_at(folder.parent)
+        self._post = Post(mirror, folder) if mirror is not None else None
+
+    def give(self, order: Mapping[str, Any]) -> str:
+        """Leaves an order; returns its name. Raises RunError if it cannot be written."""
+        name = f"{time.time_ns():020d}-{secrets.token_hex(3)}"  # sorted by time
+        try:
+            self._folder.mkdir(exist_ok=True)
+            replace_text(self._order(name), json.dumps(order))
+            if self._post is not None:
+                self._post.send(self._order(name))
+        except OSError as error:
+            raise RunError(f"{self._folder}: the order cannot be written: {error.strerror}") from error
+        return name
+
+    def waiting(self) -> list[str]:
+        """Names of the orders that have no answer, the oldest first."""
+        if self._post is not None:
+            self._post.carry()
+        try:
+            found = os.listdir(self._folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(name[:-5] for name in found if name.endswith(".json"))
+
+    def close(self) -> None:
+        """Sends what was answered, where the run is at a store; nothing is waited for any more."""
+        if self._post is not None:
+            self._post.close()
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The order. Raises SpecError if it cannot be read."""
+        try:
+            order = json.loads(self._order(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SpecError(f"the order cannot be read: {error}") from error
+        if not isinstance(order, dict):
+            raise SpecError(f"the order is {type(order).__name__}, not a mapping")
+        return order
+
+    def answer(self, name: str, accepted: bool, words: str) -> None:
+        """Answers an order, which then waits no longer. What cannot be written is tried at the next look."""
+        try:
+            replace_text(self._answer(name), json.dumps({"accepted": accepted, "words": words}))
+            self._order(name).unlink(missing_ok=True)
+        except OSError:
+            return
+
+    def withdraw(self, name: str) -> None:
+        """Takes an order back that nobody answered; it is not taken in later."""
+        self.answer(name, False, "taken back: nobody answered")
+        if self._post is not None:
+            self._post.delete(self._order(name))
+
+    def answered(self, name: str) -> tuple[bool, str] | None:
+        """(was it accepted, in words); None while there is no answer."""
+        if self._post is not None:
+            self._post.fetch(self._answer(name))
+        try:
+            said = json.loads(self._answer(name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return bool(said["accepted"]), str(said["words"])
+
+    def _order(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    def _answer(self, name: str) -> Path:
+        return self._folder / f"{name}.answer"

@@ -1,0 +1,76 @@
+"""Whether the parts of a space fit together: its names, and the order in which conditions are decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from raysearch.errors import LocatedError, SpecError, located, unknown
+from raysearch.space import parsing
+from raysearch.space.conditions import Condition
+from raysearch.space.domains import KINDS, Domain
+
+
+def dotted(name: str) -> str:
+    """`model.lr` for `model/lr`, as users write it."""
+    return name.replace("/", ".")
+
+
+def grouped(names: Iterable[str]) -> list[str]:
+    """`names` with each group's members together, where its first one stood: the order of the YAML form."""
+    tree: dict[str, Any] = {}
+    for name in names:
+        into = tree
+        for part in name.split("/"):
+            into = into.setdefault(part, {})
+    return list(_leaves(tree, ""))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[str]:
+    for part, below in tree.items():
+        yield from _leaves(below, f"{prefix}{part}/") if below else (prefix + part,)
+
+
+def check_names(domains: Mapping[str, Domain]) -> None:
+    """Raises LocatedError for names that cannot be told apart or written down."""
+    for name, domain in domains.items():
+        parts = name.split("/") if isinstance(name, str) else [""]
+        with located(dotted(str(name))):
+            if not all(parts):
+                raise SpecError(f"the name {name!r} cannot be used; names are non-empty text")
+            if not isinstance(domain, Domain):
+                raise SpecError(f"{domain!r} is not a domain; use {', '.join(sorted(KINDS))}")
+            if parts[0] == parsing.RESERVED or set(parts[1:]) & {*KINDS, parsing.WHEN}:
+                raise SpecError(f"the name {name!r} is a word of the space's own form; choose another")
+            for k in range(1, len(parts)):
+                if (group := "/".join(parts[:k])) in domains:
+                    raise SpecError(f"{dotted(group)} is both a hyper-parameter and a group")
+
+
+def activation_order(domains: Mapping[str, Domain], conditions: Mapping[str, Condition]) -> tuple[str, ...]:
+    """Conditional names, each after those it depends on. Raises LocatedError if there is no such order."""
+    for name, condition in conditions.items():
+        with located(dotted(name)):
+            if name not in domains:
+                raise SpecError(unknown("name", name, domains))
+            condition.check(domains)
+    order: list[str] = []
+    waiting = dict(conditions)
+    while waiting:
+        ready = [n for n, c in waiting.items() if not any(parent in waiting for parent in c.names)]
+        if not ready:
+            raise _cycle(waiting)
+        order += ready
+        for name in ready:
+            del waiting[name]
+    return tuple(order)
+
+
+def _cycle(waiting: Mapping[str, Condition]) -> SpecError:
+    """The error for conditions that wait for each other, with the shortest walk that shows it."""
+    path = [next(iter(waiting))]
+    while path[-1] not in path[:-1]:
+        path.append(next(p for p in waiting[path[-1]].names if p in waiting))
+    loop = path[path.index(path[-1]) :]
+    text = " depends on ".join(map(dotted, loop))
+    return LocatedError(dotted(loop[0]), f"the conditions go in a circle: {text}")

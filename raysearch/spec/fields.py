@@ -1,0 +1,234 @@
+"""The fields of a spec one by one: from what a user may give to what SearchSpec holds.
+
+A reader raises SpecError, saying the value and what is allowed; who calls it adds where it stood.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from raysearch.core import quantities
+from raysearch.core.budget import PRICES, Budget
+from raysearch.core.reserved_names import RAYS_OWN
+from raysearch.core.segment import Mode
+from raysearch.core.values import as_integer, as_number, plain, show
+from raysearch.errors import LocatedError, SpecError, located, prefixed, unknown
+from raysearch.spec.workers import not_negative, read_workers
+from raysearch.storage.object_store import is_address, parse_address
+from raysearch.strategies.base import Recipe
+
+WANDB_MODES = ("auto", "offline", "off", "online")
+WANDB_KEYS = ("entity", "group", "mode", "project", "tags")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
+_PART = r"([^\W\d]\w*|<\w+>)"  # in <>: what cannot be found by its name (see spec.trainable_name)
+_ATTRIBUTE = re.compile(rf"{_PART}(\.{_PART})*")
+
+
+def _strategy(value: Any) -> Recipe:
+    from raysearch.strategies import registry
+
+    if isinstance(value, str):
+        return registry.recipe(value, {})
+    if isinstance(value, Mapping):
+        settings = dict(value)
+        name = settings.pop("name", None)
+        if not isinstance(name, str):
+            known = ", ".join(registry.names())
+            raise SpecError(f"needs a name, such as {{name: caviar, samples: 100}}; known: {known}")
+        with prefixed("strategy"):
+            return registry.recipe(name, settings)
+    if isinstance(value, type) or not isinstance(value, Recipe):
+        raise SpecError(
+            f"{value!r} is no strategy; give a name, a mapping with name, or a recipe such as Caviar(...)"
+        )
+    return value
+
+
+def _trainable(value: Any) -> Any:
+    if not isinstance(value, str):
+        if callable(value):
+            return value
+        raise SpecError(f"{value!r} is neither a class, a function, nor text such as my_module:Trainable")
+    module, colon, attribute = value.rpartition(":")
+    if not colon or not module or not _ATTRIBUTE.fullmatch(attribute):
+        raise SpecError(f"{value!r} is not of the form module:attribute or path/to/file.py:attribute")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise SpecError(
+            f"{value!r} cannot name a folder; use up to 120 letters, digits, and . _ - (not first)"
+        )
+    return str(plain(value))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise SpecError(f"must be text, not {value!r}")
+    return str(plain(value))
+
+
+def _metric(value: Any) -> str:
+    if (name := _text(value)) in RAYS_OWN:
+        raise SpecError(
+            f"{name!r} is Ray Tune's own entry of every report and is not kept as a metric; report your "
+            "value under another name, such as val_loss"
+        )
+    return name
+
+
+def _mode(value: Any) -> Mode:
+    if value not in ("min", "max"):
+        raise SpecError(unknown("mode", value, ("min", "max")))
+    return cast(Mode, plain(value))
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise SpecError(f"must be true or false, not {value!r}")
+    return value
+
+
+def _storage(value: Any) -> str:
+    text = _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    return str(parse_address(text)) if is_address(text) else text
+
+
+def _whole(least: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        number = as_integer(value, "the value")
+        if number < least:
+            raise SpecError(f"must be a whole number from {least}, not {number}")
+        return number
+
+    return read
+
+
+def _positive(value: Any) -> float:
+    if (number := as_number(value, "the value")) <= 0:
+        raise SpecError(f"must be above zero, not {show(number)}")
+    return number
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise SpecError(f"must be a mapping, not {value!r}")
+    return dict(plain(value))
+
+
+def _members(value: Any, place: str, members: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    """The members of a mapping, each read by its reader; None counts as not given."""
+    if not isinstance(value, Mapping):
+        raise SpecError(f"must be a mapping with {', '.join(members)}, not {value!r}")
+    for key in value:
+        if key not in members:
+            raise LocatedError(f"{place}.{key}", unknown("field", key, members))
+    read: dict[str, Any] = {}
+    for key, member in value.items():
+        if member is not None:
+            with located(f"{place}.{key}"):
+                read[key] = members[key](member)
+    return read
+
+
+def _budget(value: Any) -> Budget:
+    if isinstance(value, Budget):
+        value = dataclasses.asdict(value)
+    amounts = dict.fromkeys(("hours", "gpu_hours", "cpu_hours", "money"), _positive)
+    members = {**amounts, "trials": _whole(1), "prices": _prices, "grace": _grace}
+    return Budget(**_members(value, "budget", members))
+
+
+def _prices(value: Any) -> dict[str, float]:
+    return _members(value, "budget.prices", dict.fromkeys(PRICES, not_negative))
+
+
+def _grace(value: Any) -> float:
+    return 0.0 if value == 0 else quantities.seconds(value)
+
+
+def _part(value: Any) -> float:
+    if not 0 < (number := as_number(value, "the value")) <= 1:
+        raise SpecError(f"must be above 0 and at most 1 (0.5 is half of the cluster), not {show(number)}")
+    return number
+
+
+def _wandb(value: Any) -> dict[str, Any]:
+    readers_by_key = dict.fromkeys(WANDB_KEYS, _text) | {"mode": _wandb_mode, "tags": _tags}
+    return _members({"mode": value} if isinstance(value, (str, bool)) else value, "wandb", readers_by_key)
+
+
+def _wandb_mode(value: Any) -> str:
+    mode = {False: "off", "disabled": "off"}.get(value, value)  # YAML 1.1 reads off as false
+    if mode not in WANDB_MODES:
+        raise SpecError(unknown("mode", value, WANDB_MODES))
+    return str(mode)
+
+
+def _sinks(value: Any) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple)):
+        raise SpecError(f"must be a list such as [tensorboard, mlflow], not {value!r}")
+    return tuple(_text(name) for name in listed)
+
+
+def _tags(value: Any) -> list[str]:
+    if not isinstance(value, (list, tuple)):
+        raise SpecError(f"must be a list of texts, not {value!r}")
+    return [_text(tag) for tag in value]
+
+
+def _configs(value: Any) -> tuple[dict[str, Any], ...]:
+    if isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, (list, tuple)):
+        raise SpecError(f"must be a list of configurations, not {value!r}")
+    return tuple(_mapping(config) for config in value)
+
+
+def _fingerprint(value: Any) -> dict[str, Any]:
+    said = _mapping(value)
+    files = said.get("files", [])
+    said["files"] = [files] if isinstance(files, str) else files
+    if not isinstance(said["files"], list) or not all(isinstance(f, str) for f in said["files"]):
+        raise SpecError(f"files must be a list of paths, not {files!r}")
+    if "rows" in said:
+        said["rows"] = _whole(0)(said["rows"])
+    return said if said["files"] else {k: v for k, v in said.items() if k != "files"}
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "name": _name,
+    "trainable": _trainable,
+    "metric": _metric,
+    "mode": _mode,
+    "space": lambda value: value,
+    "constraints": lambda value: value,
+    "strategy": _strategy,
+    "workers": read_workers,
+    "storage": _storage,
+    "storage_timeout": quantities.seconds,
+    "budget": _budget,
+    "priority": _positive,
+    "max_share": _part,
+    "seed": _whole(0),
+    "baseline": _mapping,
+    "wandb": _wandb,
+    "sinks": _sinks,
+    "isolate": _flag,
+    "fuse": _flag,
+    "stall_timeout": quantities.seconds,
+    "retries": _whole(0),
+    "quota": quantities.size,
+    "seed_as": _text,
+    "config": _mapping,
+    "fingerprint": _fingerprint,
+    "memory": lambda value: _text(os.fspath(value) if isinstance(value, os.PathLike) else value),
+    "known_good": _configs,
+    "priors": _mapping,
+}

@@ -1,0 +1,355 @@
+"""The spec of a search: one YAML file, or the same fields as keyword arguments, read and checked once.
+
+    spec = load_spec("search.yaml", ["strategy.samples=50"])
+    spec = make_spec(trainable=train, space={"lr": {"loguniform": [1e-4, 1.0]}}, metric="loss",
+                     mode="min", strategy={"name": "caviar", "samples": 50, "max_iterations": 27})
+
+Every mistake is a SpecError that says where it stands: `search.yaml [space.lr]: unknown domain ...`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from raysearch.core.budget import Budget
+from raysearch.core.segment import Mode
+from raysearch.core.values import plain, show
+from raysearch.core.yaml_io import read_yaml, write_yaml
+from raysearch.errors import LocatedError, SpecError, located, unknown
+from raysearch.interop import read_space
+from raysearch.space.constraints import Constraint
+from raysearch.space.space import Space
+from raysearch.spec.fields import READERS
+from raysearch.spec.workers import Workers
+from raysearch.strategies.base import Recipe
+from raysearch.strategies.samplers.base import Source
+
+__all__ = ["Budget", "SearchSpec", "Workers", "apply_overrides", "load_spec", "make_spec", "trainable_name"]
+
+NAME_MAX = 80  # characters of a trainable's name in that of a run
+
+_FIELDS = {name: f"{name}_s" for name in ("stall_timeout", "storage_timeout")}
+_KEYS = {field: key for key, field in _FIELDS.items()}
+_REQUIRED = {
+    "trainable": "the class or function that trains, as module:attribute or path/to/file.py:attribute",
+    "metric": "the name under which the trainable reports what is to be improved",
+    "mode": "min if lower is better, max if higher is",
+    "space": "the hyper-parameters, such as lr: {loguniform: [1.0e-4, 1.0]}",
+    "strategy": "how to search, such as {name: caviar, samples: 100, max_iterations: 81}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpec:
+    """A search, fully said: the same spec gives the same search.
+
+    Attributes:
+        name: of the run and its folder in the storage.
+        trainable: "module:attribute", "file.py:attribute", or the class or function itself.
+        metric: which of the reported metrics is compared.
+        mode: "min" or "max": which direction of it is better.
+        strategy: a recipe from `raysearch.strategies`.
+        storage: folder or URL in which runs are kept.
+        storage_timeout_s: storage that fails, or is full, is tried again for so long before the search ends.
+        priority: against other searches on the cluster, which is divided in its proportion.
+        max_share: the most of the cluster that this search takes, also when it is alone; 0.5 is half.
+        seed: of every random choice.
+        baseline: the configuration used today; trained too, and compared with.
+        wandb: mode (auto, online, offline, off), project, entity, group, tags; empty sends nothing.
+        sinks: where else it is written while it runs: tensorboard, mlflow, module:attribute.
+        isolate: a fresh process for each trial.
+        fuse: a worker trains many models of a Learner at once where they allow it.
+        stall_timeout_s: a trial that has not reported for so long has failed.
+        retries: how often a failed trial is tried again.
+        quota: bytes that checkpoints may take.
+        seed_as: name of the config entry in which the trainable gets its seed.
+        config: entries that every configuration gets besides the space's.
+        fingerprint: what the data are, for `raysearch due`: `files` (hashed, their rows counted), `rows`, and
+            entries of one's own.
+        memory: folder or URL of finished searches to begin from; None to begin afresh.
+        known_good: configurations that are tried first.
+        priors: where good values are believed to lie: a domain for each hyper-parameter, and `confidence`.
+        notes: what was understood differently from what was written; to be shown once.
+    """
+
+    name: str
+    trainable: Any
+    metric: str
+    mode: Mode
+    space: Space
+    strategy: Recipe
+    workers: Workers = field(default_factory=Workers)
+    storage: str = "runs"
+    storage_timeout_s: float = 60.0
+    budget: Budget = field(default_factory=Budget)
+    priority: float = 1.0
+    max_share: float = 1.0
+    seed: int = 0
+    baseline: Mapping[str, Any] | None = None
+    wandb: Mapping[str, Any] = field(default_factory=dict)
+    sinks: Sequence[str] = ()
+    isolate: bool = False
+    fuse: bool = True
+    stall_timeout_s: float | None = None
+    retries: int = 1
+    quota: int | None = None
+    seed_as: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    memory: str | None = None
+    known_good: tuple[Mapping[str, Any], ...] = ()
+    priors: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        """Raises LocatedError where two fields contradict each other."""
+        groups = {name.split("/")[0] for name in self.space.names}
+        for key in self.config:
+            if key in groups:
+                raise LocatedError(f"config.{key}", "is in the space too; leave it out of one of them")
+        if self.seed_as in groups or self.seed_as in self.config:
+            where = "space" if self.seed_as in groups else "config"
+            raise LocatedError("seed_as", f"{self.seed_as!r} is in the {where} too, and would be overwritten")
+        if self.baseline is not None and (why := self.space.why_not(self.baseline)) is not None:
+            raise LocatedError("baseline", f"{why}; the baseline must lie in the space: widen it")
+        for number, config in enumerate(self.known_good):
+            if (why := self.space.why_not(config)) is not None:
+                raise LocatedError(f"known_good[{number}]", f"{why}; it must lie in the space")
+        self.budget.check(*self.workers.held())
+        if self.space.constraints:
+            with located("space.constraints"):
+                self.space.sample(self.seed, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values; a trainable, strategy or sampler that is an object becomes its name."""
+        return {
+            "name": self.name,
+            "trainable": trainable_name(self.trainable),
+            "metric": self.metric,
+            "mode": self.mode,
+            "space": self.space.to_dict(),
+            "strategy": _strategy_form(self.strategy),
+            "workers": self.workers.to_dict(),
+            "storage": self.storage,
+            "storage_timeout": self.storage_timeout_s,
+            "budget": dataclasses.asdict(self.budget),
+            "priority": self.priority,
+            "max_share": self.max_share,
+            "seed": self.seed,
+            "baseline": None if self.baseline is None else plain(self.baseline),
+            "wandb": plain(self.wandb),
+            "sinks": [*self.sinks],
+            "isolate": self.isolate,
+            "fuse": self.fuse,
+            "stall_timeout": self.stall_timeout_s,
+            "retries": self.retries,
+            "quota": self.quota,
+            "seed_as": self.seed_as,
+            "config": plain(self.config),
+            "fingerprint": plain(self.fingerprint),
+            "memory": self.memory,
+            "known_good": [plain(config) for config in self.known_good],
+            "priors": plain(self.priors),
+        }
+
+    def to_yaml(self) -> str:
+        """The resolved spec as YAML; `load_spec` reads an equal one back."""
+        return write_yaml(self.to_dict())
+
+
+def make_spec(**settings: Any) -> SearchSpec:
+    """The spec of keyword arguments named like the fields of SearchSpec.
+
+    A `space` may be a mapping (also with Ray Tune domains in it), a Space, a ConfigSpace or a W&B
+    sweep; `strategy` a name, a mapping with `name`, or a recipe; `workers` a number or a mapping;
+    `constraints` may stand beside `space`.
+
+    Raises:
+        LocatedError: with the dotted path of the setting that is wrong.
+    """
+    given = {_alias(key): value for key, value in settings.items()}
+    for key in settings:
+        if _alias(key) not in READERS:
+            raise LocatedError(key, unknown("field", key, READERS))
+    notes: list[str] = []
+    fields: dict[str, Any] = {}
+    constraints = given.pop("constraints", None)
+    if "trainable" in given:
+        given.setdefault("name", default_name(given["trainable"]))
+    for required, help_text in _REQUIRED.items():
+        if given.get(required) is None:
+            raise LocatedError(required, f"is missing: {help_text}")
+    for key, value in given.items():
+        with located(key):
+            if key == "space":
+                fields[key] = _space(value, constraints, notes)
+            elif value is not None:
+                fields[_FIELDS.get(key, key)] = READERS[key](value)
+    return SearchSpec(**fields, notes=tuple(notes))
+
+
+def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[str, Any] = ()) -> SearchSpec:
+    """The spec in a YAML file, which may be a W&B sweep file.
+
+    Args:
+        overrides: take the place of what the file says: `strategy.samples=50`,
+            `space.lr={loguniform: [1e-4, 1]}`, or the same as a mapping from dotted path to value.
+
+    Raises:
+        SpecError: with the file's name and the line, or the dotted path, of what is wrong.
+    """
+    file = Path(path)
+    try:
+        settings = _read_file(file)
+        pairs = _pairs(overrides)
+        notes = []
+        if read_space.is_sweep(settings):  # the space is there to be changed only after it is read
+            apply_overrides(settings, {k: v for k, v in pairs.items() if not k.startswith("space.")})
+            notes = read_space.sweep_to_spec(settings)
+        apply_overrides(settings, pairs)
+        _anchor_trainable(settings, file)
+        settings.setdefault("name", _stem(file))
+        spec = make_spec(**settings)
+    except LocatedError as error:
+        raise SpecError(f"{file.name} [{error.place}]: {error.text}") from None
+    return dataclasses.replace(spec, notes=(*notes, *spec.notes))
+
+
+def apply_overrides(settings: dict[str, Any], overrides: Sequence[str] | Mapping[str, Any]) -> None:
+    """Changes `settings` in place; groups on the way are made where they are missing.
+
+    Raises:
+        SpecError: for what is not `path=value`, and for a path through a value that has no members.
+    """
+    for path, value in _pairs(overrides).items():
+        *groups, last = path.split(".")
+        into = settings
+        for depth, group in enumerate(groups, 1):
+            below = into.get(group)
+            if group == "strategy" and depth == 1 and isinstance(below, str):
+                below = {"name": below}
+            if below is not None and not isinstance(below, dict):
+                at = ".".join(groups[:depth])
+                raise LocatedError(path, f"cannot be set: {at} is {show(below)}, which has no members")
+            into[group] = into = below if below is not None else {}
+        into[last] = value
+
+
+def _pairs(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    return dict(overrides if isinstance(overrides, Mapping) else map(_split_override, overrides))
+
+
+def _split_override(text: str) -> tuple[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals or not all(path.strip().split(".")):
+        raise SpecError(f"--set {text!r} is not of the form path=value, such as strategy.samples=50")
+    return path.strip(), read_yaml(value, f"--set {path.strip()}")
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(f"{file}: there is no such file") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{file} is not UTF-8 text: {error}") from None
+    except OSError as error:
+        raise SpecError(f"{file} cannot be read: {error.strerror or error}") from None
+    settings = read_yaml(text, file.name)
+    if not isinstance(settings, dict):
+        what = "is empty" if settings is None else f"holds {type(settings).__name__}, not a mapping"
+        raise SpecError(f"{file.name} {what}; it needs {', '.join(_REQUIRED)}")
+    for key in settings:
+        if not isinstance(key, str):
+            raise SpecError(f"{file.name} [{key}]: {unknown('field', key, READERS)}")
+    return settings
+
+
+def _anchor_trainable(settings: dict[str, Any], file: Path) -> None:
+    """Makes `model.py:Model` absolute if it lies beside the spec, so that it is found from anywhere."""
+    text = settings.get("trainable")
+    if isinstance(text, str) and ".py:" in text:
+        script, _, attribute = text.rpartition(":")
+        beside = (file.parent / Path(script).expanduser()).absolute()
+        if beside.exists():
+            settings["trainable"] = f"{beside}:{attribute}"
+
+
+def _stem(file: Path) -> str:
+    """A run's name made of a file's: `my search.yaml` gives `my-search`."""
+    return re.sub(r"[^A-Za-z0-9_.\-]+", "-", file.stem).strip("-.") or "search"
+
+
+def trainable_name(trainable: Any) -> str:
+    """`module:qualname` of a class or function; text as it is.
+
+    A part in <>, as in `module:train.<partial>`, says that it cannot be found again by this name.
+    """
+    if isinstance(trainable, str):
+        return trainable
+    if isinstance(trainable, functools.partial):
+        return f"{_qualified(trainable.func)}.<partial>"
+    of_an_object = inspect.ismethod(trainable) and not inspect.isclass(trainable.__self__)
+    is_named = hasattr(trainable, "__qualname__") and not of_an_object
+    return _qualified(trainable) if is_named else f"{_qualified(trainable)}.<object>"
+
+
+def _qualified(value: Any) -> str:
+    owner = value if hasattr(value, "__qualname__") else type(value)
+    return f"{owner.__module__}:{owner.__qualname__}"
+
+
+def default_name(trainable: Any) -> str:
+    """What a run is called when nobody says: the trainable's own name in small letters."""
+    name = re.sub(r"\.<(partial|object)>$", "", trainable_name(trainable))
+    last = getattr(trainable, "__name__", re.split(r"[:.]", name)[-1])  # tune.with_parameters sets __name__
+    return re.sub(r"[^A-Za-z0-9_]+", "-", last).strip("-").lower()[:NAME_MAX] or "search"
+
+
+def _alias(key: str) -> str:
+    return _KEYS.get(key, key)
+
+
+def _space(value: Any, constraints: Any, notes: list[str]) -> Space:
+    space, more = read_space.read_space(value)
+    notes += more
+    if constraints is None:
+        return space
+    listed = [constraints] if isinstance(constraints, (str, Constraint)) else constraints
+    if not isinstance(listed, (list, tuple)):
+        raise LocatedError("constraints", f"{constraints!r} is not a list of expressions")
+    try:
+        with located("constraints"):
+            more_constraints = [c if isinstance(c, Constraint) else Constraint(c) for c in listed]
+        return Space(space.domains, space.conditions, (*space.constraints, *more_constraints))
+    except LocatedError as error:
+        raise LocatedError("constraints", error.text) from None
+
+
+def _strategy_form(recipe: Recipe) -> dict[str, Any]:
+    from raysearch.strategies import registry
+
+    form: dict[str, Any] = {"name": recipe.name if registry.is_named(recipe) else _qualified(recipe)}
+    for f in dataclasses.fields(cast(Any, recipe)):
+        if f.init:
+            form[f.name] = _plain_or_name(getattr(recipe, f.name))
+    return form
+
+
+def _plain_or_name(value: Any) -> Any:
+    if isinstance(value, Source):
+        return _qualified(getattr(value, "sampler", value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain_or_name(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+    try:
+        return plain(value)
+    except SpecError:
+        return _qualified(value)

@@ -1,0 +1,286 @@
+"""The files of a journal as one sequence of rows, and their compaction.
+
+A journal is parts: Parquet files, then logs, the last of which grows. Their names carry the row
+numbers. Compaction writes a Parquet part under a temporary name, syncs and renames it, and only then
+removes what it covers; a crash in between leaves parts that are covered twice, and of those the longest
+counts. So no moment loses a row or doubles one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raysearch.errors import JournalError
+from raysearch.storage.atomic import sync_path
+from raysearch.storage.journal.append_log import VERSION, LogReader, check_version
+from raysearch.storage.journal.codec import SCHEMA
+from raysearch.storage.mirror import mirror_at
+from raysearch.storage.paths import TMP_SUFFIX, JournalPaths, Part
+
+# A part with fewer rows, and bytes, is written again, together with the next one.
+FULL_PART_ROWS = 100_000
+FULL_PART_BYTES = 16 << 20
+
+_BATCH_ROWS = 8_192
+_LISTINGS = 20
+_VERSION_KEY = b"raysearch.journal"
+_TEXTS_THAT_REPEAT = ("role", "status", "shape", "metrics", "worker", "error")
+_INTEGERS = ("trial", "ordinal", "back", "source", "start", "stop", "seed")
+_FLOATS = ("numbers.list.element", "values.list.element", "seconds", "finished_at")
+
+
+class Position(NamedTuple):
+    """How far a follower has read. Plain integers, so that it can be kept as JSON."""
+
+    row: int = 0
+    log: int = -1  # the log that stopped in, by its first row, and the byte behind what was read;
+    offset: int = 0  # of use as long as it is not compacted
+
+
+START = Position()
+
+
+class Batch(NamedTuple):
+    """Rows from number `first` on, and the position behind them."""
+
+    first: int
+    rows: pa.RecordBatch
+    behind: Position
+
+
+def list_parts(root: Path) -> tuple[list[Part], list[Part]]:
+    """The parts that make up the journal, in order, and those that others cover.
+
+    Raises:
+        JournalError: there is no journal, or rows are missing between two parts.
+        StoreError: it is at a store, which does not answer.
+    """
+    if (mirror := mirror_at(root.parent)) is not None:
+        mirror.refresh()
+    for _ in range(_LISTINGS):
+        found = _listing(root)
+        used, covered, gap = _chain(found)
+        # A listing that a compaction ran through may miss both the old part and the new one.
+        if not gap and found == _listing(root):
+            return used, covered
+    if gap:
+        after = used[-1].stop if used else 0
+        raise JournalError(f"{root}: the part with row {after} is missing; restore it from a backup")
+    return used, covered
+
+
+def _listing(root: Path) -> list[Part]:
+    paths = JournalPaths(root)
+    try:
+        parts = [part for name in os.listdir(root) if (part := paths.part(name))]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise JournalError(f"{root}: there is no journal here") from error
+    if not parts:
+        raise JournalError(f"{root}: there is no journal here, no part of one in the folder")
+    return sorted(parts, key=lambda part: (part.first, part.stop is None, -(part.stop or 0)))
+
+
+def _chain(found: Sequence[Part]) -> tuple[list[Part], list[Part], bool]:
+    """(used, covered, whether rows are missing) of parts sorted by (first, Parquet before logs, longest)."""
+    used: list[Part] = []
+    covered: list[Part] = []
+    at: int | None = 0  # None behind a log, whose end the next part's beginning tells
+    for part in found:
+        if (at is None and part.first > used[-1].first) or part.first == at:
+            used.append(part)
+            at = part.stop
+        elif at is None or part.first < at:
+            covered.append(part)
+        else:
+            return used, covered, True
+    return used, covered, False
+
+
+def read_batches(
+    root: Path, columns: Sequence[str] | None = None, position: Position = START
+) -> Iterator[Batch]:
+    """Rows from `position` on, in order, some thousand at a time, while another process may append.
+
+    Raises:
+        JournalError: what is read is broken, foreign, or of a newer format.
+    """
+    at = position
+    missing = 0
+    while True:
+        try:
+            for batch in _read_listed(root, columns, at):
+                at = batch.behind
+                missing = 0
+                yield batch
+            return
+        except FileNotFoundError as error:  # compacted since it was listed: its rows are in a new part
+            missing += 1
+            if missing > _LISTINGS:
+                raise JournalError(f"{root}: {error.filename} cannot be opened") from error
+
+
+def _read_listed(root: Path, columns: Sequence[str] | None, at: Position) -> Iterator[Batch]:
+    used, _ = list_parts(root)
+    for part, after in zip(used, [*used[1:], None], strict=True):
+        stop = after.first if after else None
+        if part.stop is not None:
+            if part.stop > at.row:
+                yield from _read_parquet(part, columns, at.row)
+        elif part.first == at.log:
+            yield from read_log(LogReader(part, at.offset, at.row), columns, at.row, stop)
+        elif stop is None or stop > at.row:
+            yield from read_log(LogReader(part), columns, at.row, stop)
+
+
+def read_log(
+    reader: LogReader, columns: Sequence[str] | None, row: int, stop: int | None = None
+) -> Iterator[Batch]:
+    """A log's rows from number `row` on; JournalError if it ends before `stop`."""
+    small: list[pa.RecordBatch] = []  # an append may be of one row; together they decode faster
+    first = rows = 0
+    for frame in reader.frames(row):
+        behind = max(0, row - frame.first)
+        first = first if small else frame.first + behind
+        batch = frame.batch()
+        small.append((batch if columns is None else batch.select(list(columns))).slice(behind))
+        rows += small[-1].num_rows
+        if rows >= _BATCH_ROWS:
+            yield Batch(first, _joined(small), Position(first + rows, reader.part.first, frame.end))
+            small, rows = [], 0
+    if small:
+        yield Batch(first, _joined(small), Position(first + rows, reader.part.first, reader.end))
+    if stop is not None and reader.next_row != stop:
+        raise JournalError(
+            f"{reader.part.path}: broken at byte {reader.end}: rows {reader.next_row} to {stop - 1} are"
+            " missing. Restore the file from a backup"
+        )
+
+
+def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+
+
+def _read_parquet(part: Part, columns: Sequence[str] | None, row: int) -> Iterator[Batch]:
+    at = part.first
+    try:
+        with open_parquet(part) as file:
+            names = None if columns is None else list(columns)
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
+                behind = max(0, row - at)
+                at += batch.num_rows
+                if at > row:
+                    yield Batch(at - batch.num_rows + behind, batch.slice(behind), Position(at))
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise JournalError(f"{part.path}: cannot be read from row {at} on: {error}") from error
+    if at != part.stop:
+        raise JournalError(f"{part.path}: holds {at - part.first} rows, not those that its name says")
+
+
+def open_parquet(part: Part) -> pq.ParquetFile:
+    """The part, opened; texts that repeat are read as dictionaries.
+
+    Raises:
+        JournalError: not a part of a journal, or of a newer format.
+    """
+    try:
+        file = pq.ParquetFile(part.path, read_dictionary=list(_TEXTS_THAT_REPEAT))
+    except pa.ArrowInvalid as error:
+        raise JournalError(f"{part.path}: broken, or not a Parquet file: {error}") from error
+    version = (file.metadata.metadata or {}).get(_VERSION_KEY)
+    if version is None:
+        raise JournalError(f"{part.path}: a Parquet file, but not of a journal of raysearch")
+    check_version(part.path, int(version))
+    return file
+
+
+def dictionaries(rows: pa.RecordBatch) -> pa.Table:
+    """The rows as a table, with the texts that repeat as dictionaries, whatever part they came from."""
+    table = pa.Table.from_batches([rows])
+    for name in _TEXTS_THAT_REPEAT:
+        at = table.schema.get_field_index(name)
+        if at >= 0 and not pa.types.is_dictionary(table.schema.field(at).type):
+            table = table.set_column(at, name, table.column(at).dictionary_encode())
+    return table
+
+
+# ---------------------------------------------------------------------------- compaction
+
+
+def compact(root: Path, below: int) -> None:
+    """Turns the logs of rows below number `below`, which nobody appends to, into Parquet parts.
+
+    Raises:
+        JournalError: a log is broken.
+        OSError: the disk is full; the logs stay as they are.
+    """
+    while True:
+        used, covered = list_parts(root)
+        _remove(root, covered)
+        nexts = [*used[1:], None]
+        logs = [i for i, part in enumerate(used) if part.stop is None and part.first < below]
+        if not logs:
+            return
+        i = logs[0]
+        after = nexts[i]
+        _compact_one(root, used[:i], used[i], after.first if after else below)
+
+
+def _compact_one(root: Path, before: Sequence[Part], log: Part, stop: int) -> None:
+    sources = [log]
+    while before and not _is_full(before[-1]):
+        sources.insert(0, before[-1])
+        before = before[:-1]
+    tables = [_plain_table(part, stop) for part in sources]
+    write_parquet(JournalPaths(root).rows(sources[0].first, stop), pa.concat_tables(tables))
+    _remove(root, sources)
+
+
+def _is_full(part: Part) -> bool:
+    """Whether the part is a Parquet part that stays as it is; a log is left alone too."""
+    if part.stop is None:
+        return True
+    return part.stop - part.first >= FULL_PART_ROWS or part.path.stat().st_size >= FULL_PART_BYTES
+
+
+def _plain_table(part: Part, stop: int) -> pa.Table:
+    if part.stop is None:
+        batches = [batch.rows for batch in read_log(LogReader(part), None, part.first, stop)]
+        return pa.Table.from_batches(batches, SCHEMA)
+    with open_parquet(part) as file:
+        return file.read().cast(SCHEMA)
+
+
+def write_parquet(part: Part, rows: pa.Table) -> None:
+    """Makes `rows` the part, at once and durably."""
+    tmp = part.path.with_name(part.path.name + TMP_SUFFIX)
+    try:
+        pq.write_table(
+            rows.replace_schema_metadata({_VERSION_KEY: str(VERSION).encode()}),
+            tmp,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=[*_TEXTS_THAT_REPEAT, "event"],
+            column_encoding=dict.fromkeys(_INTEGERS, "DELTA_BINARY_PACKED")
+            | dict.fromkeys(_FLOATS, "BYTE_STREAM_SPLIT"),
+            write_statistics=["event", "finished_at"],
+        )
+        sync_path(tmp)
+        os.replace(tmp, part.path)
+    finally:
+        tmp.unlink(missing_ok=True)
+    sync_path(part.path.parent)
+
+
+def _remove(root: Path, parts: Sequence[Part]) -> None:
+    for part in parts:
+        part.path.unlink(missing_ok=True)
+    if parts:
+        sync_path(root)

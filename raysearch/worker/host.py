@@ -1,0 +1,388 @@
+"""Host: drives one trainable through segments, in this process.
+
+It speaks the public Trainable contract of Ray Tune (`train`, `save`, `restore`, `reset`), so class
+and function trainables run unchanged. What makes a segment a pure function lies here: the random
+generators are seeded at its start, the parent's state is restored, continued or grown again, and the
+configuration is applied after the restore.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.train._internal.session import get_session
+from ray.tune.result import DONE, RESULT_DUPLICATE, SHOULD_CHECKPOINT
+from ray.tune.trainable import Trainable
+from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_function
+
+from raysearch.core.segment import Segment, Status
+from raysearch.core.values import fresh
+from raysearch.engine.messages import NO_CHECKPOINT, Lease
+from raysearch.errors import CheckpointError, TrainableError
+from raysearch.spec.trainables import is_class
+from raysearch.storage.paths import CHECKPOINT_META
+from raysearch.worker import rng
+from raysearch.worker.applied_config import ignored
+from raysearch.worker.protocol import Going
+from raysearch.worker.reports import Trained, check_metric, is_only_an_end, record
+from raysearch.worker.rng import seed_of
+from raysearch.worker.tune_storage import TRIAL_INFO, LocalStorage, TrialName
+
+TEXT_MAX = 2000  # characters of an error's text that are kept
+TRACE_MAX = 20_000
+END_S = 10.0  # how long a function may take to clean up when its trial ends
+Progress = Callable[[int], int]  # what to do after this iteration: see `Going`
+
+
+class UnstoppableError(TrainableError):
+    """A function goes on after it was told to end: this process cannot be used for another trial."""
+
+
+class Aborted(Exception):
+    """Training was interrupted between two iterations because the search is ending."""
+
+
+class Host:
+    """Trains segments with one trainable; keeps the last trial live so that it can go on at once."""
+
+    def __init__(
+        self,
+        trainable: Any,
+        *,
+        metric: str,
+        scratch: Path,
+        constants: Mapping[str, Any] | None = None,
+        seed_as: str | None = None,
+    ) -> None:
+        self._class = trainable if is_class(trainable) else _wrapped(trainable)
+        self._metric = metric
+        self._constants = dict(constants or {})
+        self._seed_as = seed_as
+        self._storage = LocalStorage(scratch)
+        logging.getLogger("ray.tune.trainable.trainable").setLevel(logging.WARNING)  # a line a restore
+        self._trainable: Trainable | None = None
+        self._live: int | None = None  # the segment at whose end the trainable stands
+        self._config: dict[str, Any] = {}
+        self._at = 0
+        self._grown_s = 0.0
+        self._ignored: set[str] = set()
+        self._remarks: list[str] = []
+        self._reported: tuple[int, Path] | None = None  # a function's last checkpoint: (iteration, folder)
+
+    def train(self, lease: Lease, checkpoint: Path | None, progress: Progress) -> Trained:
+        """Trains the leased segment; what went wrong in the user's code is in the result.
+
+        Args:
+            checkpoint: where the lease's checkpoint lies.
+            progress: called after each iteration; answers with a `Going`. Told to pause, the result is
+                `paused`, the trial live, and to be saved with `midway`.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be loaded.
+            Aborted: `progress` said to stop, or to pause before the segment's own first iteration.
+        """
+        result = Trained()
+        path = [*lease.chain, lease.segment]
+        try:
+            todo = self._stand_at_start(lease, path, checkpoint)
+            for segment in todo[:-1]:
+                self._advance(segment, Trained(), lambda i: Going.STOP if progress(i) else Going.ON)
+            if lease.begun is not None:
+                result.begun(lease.begun, self._at - lease.segment.start)
+            self._advance(lease.segment, result, progress, checkpoint if lease.begun is not None else None)
+        except UnstoppableError:
+            raise
+        except (Aborted, CheckpointError):
+            self.drop()
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
+            print_traceback()
+            result.status, result.error = Status.FAILED, in_words(error)
+        if result.status is not Status.COMPLETED and not result.paused:
+            self.drop()
+        elif self._remarks:
+            result.error, self._remarks = "; ".join(self._remarks), []
+        result.grown_s = self._grown_s
+        return result
+
+    def save(self, folder: Path, midway: bool = False) -> bool:
+        """Writes the live trial's checkpoint into `folder`; False if the trainable has none to give.
+
+        One in the midst of a segment holds the random generators too. A function's own is at or before the
+        iteration that it has reached.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        trainable = self._trainable
+        assert trainable is not None
+        if isinstance(trainable, FunctionTrainable):
+            if self._reported is None:
+                return False
+            iteration, source = self._reported
+            shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=_linked)
+        else:
+            iteration = self._at
+            if not self._save_class(trainable, folder):
+                return False
+        grown_s = self._grown_s * iteration / max(1, self._at)
+        meta = {"iteration": iteration, "grown_s": grown_s, "config": self._config}
+        write_meta(folder, meta)
+        if midway and not isinstance(trainable, FunctionTrainable):
+            rng.save(folder)
+        return True
+
+    def drop(self) -> None:
+        """Ends the live trial, if there is one.
+
+        Raises:
+            UnstoppableError: its function swallows SystemExit and goes on.
+        """
+        trainable, self._trainable, self._live = self._trainable, None, None
+        if trainable is None:
+            return
+        session = get_session() if isinstance(trainable, FunctionTrainable) else None
+        try:
+            trainable.stop()
+        except Exception:  # noqa: BLE001  (its own clean-up may fail; the trial is over either way)
+            traceback.print_exc()
+        if session is not None and session.training_started:
+            _wait_for_end(session.training_thread)
+
+    # ---- getting to the start
+
+    def _stand_at_start(self, lease: Lease, path: list[Segment], checkpoint: Path | None) -> list[Segment]:
+        """Brings the trainable to the start of some segment of `path`; returns those left to train."""
+        for i in reversed(range(len(path))) if lease.begun is None else ():
+            if self._live is not None and self._live == path[i].parent:
+                if i == 0 and checkpoint is not None and self._full_config(path[0]) != self._config:
+                    break  # saved already: restored under the new configuration, not saved once more
+                return path[i:]
+        self._begin(path[0], checkpoint)
+        return path
+
+    def _begin(self, segment: Segment, checkpoint: Path | None) -> None:
+        self._live = None
+        rng.seed_all(seed_of(segment))
+        self._configure(segment)
+        if self._reported is not None:
+            self._storage.discard(self._reported[1])
+        self._at, self._grown_s, self._reported = 0, 0.0, None
+        if checkpoint is not None:
+            self._restore(checkpoint)
+            self._apply(_config_of(checkpoint))
+
+    def _apply(self, before: Mapping[str, Any] | None) -> None:
+        """The configuration of now, after a restore of what was saved under another one.
+
+        What a class does not take of it is noted, once a name. A function reads its config itself.
+        """
+        trainable = self._trainable
+        now = json.loads(_as_json(self._config))
+        if before == now or trainable is None or isinstance(trainable, FunctionTrainable):
+            return
+        apply_config = getattr(trainable, "apply_config", None)
+        if callable(apply_config):
+            apply_config(fresh(self._config))
+        for name, text in ignored(trainable, before or {}, now).items():
+            if name not in self._ignored:
+                self._ignored.add(name)
+                self._remarks.append(text)
+
+    def _configure(self, segment: Segment) -> None:
+        self._config = self._full_config(segment)
+        if self._trainable is not None:
+            if self._trainable.reset(self._handed_out(segment), storage=self._storage):
+                return
+            self.drop()
+        self._trainable = self._class(self._handed_out(segment), storage=self._storage)
+
+    def _handed_out(self, segment: Segment) -> dict[str, Any]:
+        """The trainable's own copy of the configuration: what it changes in it changes nothing here."""
+        return {**fresh(self._config), TRIAL_INFO: TrialName(segment.trial)}
+
+    def _full_config(self, segment: Segment) -> dict[str, Any]:
+        seed = {self._seed_as: segment.seed} if self._seed_as else {}
+        return {**self._constants, **segment.config, **seed}
+
+    def _restore(self, folder: Path) -> None:
+        assert self._trainable is not None
+        try:
+            meta = json.loads((folder / CHECKPOINT_META).read_text())
+            self._trainable.restore(self._storage.as_result(folder, meta["iteration"]))
+        except Exception as error:
+            print_traceback()
+            self.drop()
+            raise CheckpointError(in_words(error)) from error
+        self._at, self._grown_s = meta["iteration"], meta["grown_s"]
+        if isinstance(self._trainable, FunctionTrainable):
+            self._reported = (self._at, folder)
+
+    def _change_config(self, segment: Segment) -> None:
+        """Goes on from here under another configuration: save, reset, restore."""
+        folder = self._storage.new_folder()
+        if not self.save(folder):
+            raise TrainableError(
+                f"the configuration changes along the path, and {NO_CHECKPOINT} through which it could be "
+                "applied (a class: implement save_checkpoint and load_checkpoint; a function: pass "
+                "checkpoint= to tune.report, and begin from tune.get_checkpoint())"
+            )
+        try:
+            self._begin(segment, folder)
+        except CheckpointError as error:  # of this moment: no fault of the lease's checkpoint
+            raise TrainableError(f"its state does not fit the changed configuration: {error}") from error
+        if not isinstance(self._trainable, FunctionTrainable):  # a function reads it only when it starts
+            self._storage.discard(folder)
+
+    # ---- training
+
+    def _advance(
+        self, segment: Segment, result: Trained, progress: Progress, midway: Path | None = None
+    ) -> None:
+        """Trains to the segment's end; from the checkpoint `midway`, which was restored, if that is given."""
+        if self._live is not None and self._full_config(segment) != self._config:
+            self._change_config(segment)
+        if midway is None or not rng.restore(midway):
+            rng.seed_all(seed_of(segment, self._at if midway is not None else segment.start))
+        self._live = None
+        assert self._trainable is not None
+        names: set[str] = set(result.curve)
+        while self._at < segment.stop:
+            began = time.perf_counter()
+            report = self._trainable.train()
+            self._grown_s += time.perf_counter() - began
+            if RESULT_DUPLICATE in report or is_only_an_end(report, self._metric):
+                result.done = True
+                break
+            self._at += 1
+            self._note_checkpoint(report)
+            if self._at > segment.start:
+                names.update(record(result, report, self._metric, segment, self._at))
+            if result.status is Status.DIVERGED or report.get(DONE):
+                result.done = bool(report.get(DONE))
+                break
+            going = progress(self._at)
+            if going and self._at < segment.stop:
+                if going != Going.PAUSE or self._at <= segment.start:
+                    raise Aborted
+                result.status, result.paused = Status.LOST, True
+                return
+        check_metric(result, self._metric, segment, names)
+        self._live = segment.id
+
+    def _note_checkpoint(self, report: Mapping[str, Any]) -> None:
+        if not report.get(SHOULD_CHECKPOINT) or not isinstance(self._trainable, FunctionTrainable):
+            return
+        saved = self._trainable.save().checkpoint
+        if saved is not None:
+            if self._reported is not None:
+                self._storage.discard(self._reported[1])
+            self._reported = (self._at, Path(saved.path))
+
+    def _save_class(self, trainable: Trainable, folder: Path) -> bool:
+        # With a storage set, Trainable.save writes a temporary folder and copies it; without, it
+        # writes where we ask.
+        storage, trainable._storage = trainable._storage, None
+        try:
+            trainable.save(str(folder))
+        except NotImplementedError:
+            return False
+        finally:
+            trainable._storage = storage
+        return True
+
+
+def _as_json(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, default=repr)
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """What `write_meta` wrote.
+
+    Raises:
+        CheckpointError: it is gone or torn.
+    """
+    try:
+        meta: dict[str, Any] = json.loads((folder / CHECKPOINT_META).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(in_words(error)) from error
+    return meta
+
+
+def _config_of(folder: Path) -> dict[str, Any] | None:
+    """The configuration that a checkpoint was saved under; None where it does not say."""
+    config = read_meta(folder).get("config")
+    return config if isinstance(config, dict) else None
+
+
+def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
+    """Says after which iteration and under which configuration a checkpoint was written, and its cost.
+
+    In a file of its own: one that was linked from another checkpoint must not be written into."""
+    (folder / CHECKPOINT_META).unlink(missing_ok=True)
+    (folder / CHECKPOINT_META).write_text(_as_json(meta))
+
+
+def _linked(source: str, target: str) -> None:
+    """The file under a second name; a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def in_words(error: BaseException) -> str:
+    """`ValueError: its text`, short and without control characters; never raises."""
+    try:
+        text = str(error)
+    except Exception as second:  # noqa: BLE001  (an exception's own __str__ may raise)
+        text = f"(its text cannot be had: {type(second).__name__})"
+    text = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    if len(text) > TEXT_MAX:
+        text = f"{text[:TEXT_MAX]} ... ({len(text):,} characters)"
+    return f"{type(error).__name__}: {text}{_hint(error)}"
+
+
+def _hint(error: BaseException) -> str:
+    if not isinstance(error, FileNotFoundError) or os.path.isabs(str(error.filename or os.sep)):
+        return ""
+    if os.environ.get("RAY_CHDIR_TO_TRIAL_DIR") == "0":
+        return ""
+    return " (a worker trains in a folder of its own: give an absolute path)"
+
+
+def print_traceback() -> None:
+    """The traceback, to the worker's log, cut where it is absurdly long."""
+    try:
+        text = traceback.format_exc()
+    except Exception:  # noqa: BLE001  (an exception's own __str__ may raise)
+        return
+    print(text if len(text) < TRACE_MAX else f"{text[:TRACE_MAX]} ...", file=sys.stderr)
+
+
+def _wait_for_end(thread: threading.Thread) -> None:
+    thread.join(END_S)
+    if thread.is_alive():
+        raise UnstoppableError(
+            f"the trainable's function still runs {END_S:g} s after it was told to end. Ray ends it with "
+            "SystemExit inside tune.report: let that pass (no bare `except:` around tune.report)"
+        )
+
+
+def _wrapped(function: Callable[..., Any]) -> type[Trainable]:
+    try:
+        return wrap_function(function)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise TrainableError(
+            f"trainable {getattr(function, '__name__', function)!r} must take one positional argument: config"
+        ) from error

@@ -1,0 +1,220 @@
+"""A worker's life: take leases, train them, save what is worth saving, hand in outcomes.
+
+`Loop` is the same under every executor; what differs is the `Link` to the search. The batch adapts
+to the length of segments, so that short ones are handed over by the hundred and long ones singly,
+and the next exchange is under way while the last leases of a batch are trained.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections import deque
+from pathlib import Path
+from typing import Protocol
+
+from raysearch.core.segment import Outcome, Segment, Status
+from raysearch.engine.messages import Lease
+from raysearch.errors import CheckpointError
+from raysearch.storage.checkpoints.local import Checkpoints
+from raysearch.worker.checkpoint_policy import Saving, smoothed
+from raysearch.worker.host import Aborted, Progress, in_words, read_meta
+from raysearch.worker.protocol import Answer, Going, Job, Link, Turn
+from raysearch.worker.reports import Trained
+
+BATCH_S = 0.25  # work that a worker takes at a time
+BATCH_MAX = 256
+
+
+class Trains(Protocol):
+    """A Host in this process, or one in a process of its own."""
+
+    def train(self, lease: Lease, checkpoint: Path | None, progress: Progress) -> Trained: ...
+
+    def save(self, folder: Path, midway: bool = False) -> bool: ...
+
+    def drop(self) -> None: ...
+
+
+class Loop:
+    """Runs segments until the search is over.
+
+    Attributes:
+        abort: set by another thread: the search is over.
+        leaving: set by another thread, in words: the worker has to go. What is in training is saved.
+    """
+
+    def __init__(self, job: Job, name: str, host: Trains, checkpoints: Checkpoints, link: Link) -> None:
+        self.name = name
+        self.current: int | None = None
+        self.iteration = 0
+        self.abort = False
+        self.leaving = ""
+        self.segments = 0
+        self._job = job
+        self._host = host
+        self._checkpoints = checkpoints
+        self._link = link
+        self._queue: deque[Lease] = deque()
+        self._outcomes: list[Outcome] = []
+        self._unreadable: list[tuple[str, int, str]] = []
+        self._answer: Answer | None = None
+        self._saving = Saving(job.metric, job.mode)
+        self._segment_s: float | None = None
+        self._iteration_s = 0.0
+        self._training: Lease | None = None
+        self._batch = 1
+        self._wanted = 1
+        self._low = 0
+
+    def run(self, until: float) -> bool:
+        """Works until the search is over, or it has to leave (True), or the time is `until` (False)."""
+        while not self.abort and not self.leaving:
+            if self._answer is None and len(self._queue) <= self._low:
+                self._send()
+            if self._answer is not None and not self._queue:
+                answer, self._answer = self._answer, None
+                reply = answer.get()
+                if reply.stop:
+                    return True
+                self._saving.keep, self._saving.bars = reply.keep, reply.bars
+                self._queue.extend(reply.leases)
+                # Given all it asked for, it asks again at half; else there is little, so finish that first.
+                self._low = self._batch // 2 if len(reply.leases) >= self._wanted else 0
+            if time.monotonic() >= until:
+                return False
+            if self._queue:
+                lease = self._queue.popleft()
+                if self._answer is None and self._outcomes and self._expected_s(lease) > BATCH_S:
+                    self._send(lease)  # what is done must not wait for a long one
+                self._train(lease)
+        if self._outcomes or self.leaving:  # done before the interrupt was seen
+            self._say_last()
+        return True
+
+    def _say_last(self) -> None:
+        turn = Turn(self.name, tuple(self._outcomes), leaving=self.leaving)
+        self._outcomes = []
+        self._link.send(turn).get()
+
+    def held(self) -> tuple[Lease, ...]:
+        """The leases in hand, the one in training first, for a coordinator that has forgotten them."""
+        queue, training = tuple(self._queue), self._training
+        return queue if training is None else (training, *queue)
+
+    def drop(self) -> None:
+        """Ends the trial in hand."""
+        self._host.drop()
+
+    def _expected_s(self, lease: Lease) -> float:
+        return _iterations(lease) * self._iteration_s
+
+    def _send(self, in_hand: Lease | None = None) -> None:
+        self._wanted = self._room()
+        held = self._queue if in_hand is None else (in_hand, *self._queue)
+        turn = Turn(
+            self.name,
+            tuple(self._outcomes),
+            self._wanted,
+            tuple(lease.segment.id for lease in held),
+            tuple(self._unreadable),
+        )
+        self._outcomes, self._unreadable = [], []
+        self._answer = self._link.send(turn)
+
+    def _room(self) -> int:
+        if self._segment_s is not None:
+            wanted = int(BATCH_S / max(self._segment_s, BATCH_S / BATCH_MAX))
+            self._batch = max(1, min(wanted, 4 * self._batch, BATCH_MAX))
+        return max(1, self._batch - len(self._queue))
+
+    def _train(self, lease: Lease) -> None:
+        began = time.perf_counter()
+        self._training, self.current, self.iteration = lease, lease.segment.id, lease.segment.start
+        try:
+            folder = self._checkpoints.path(lease.checkpoint) if lease.checkpoint else None
+            trained = self._host.train(lease, folder, self._progress)
+            if trained.paused:
+                checkpoint, error = self._broken_off(lease.segment, trained)
+            else:
+                checkpoint, error = self._checkpointed(lease.segment, trained)
+        except Aborted:
+            return
+        except CheckpointError as unreadable:
+            trained, checkpoint, error = self._unreadable_checkpoint(lease, unreadable)
+        seconds = time.perf_counter() - began
+        self._segment_s = smoothed(self._segment_s, seconds)
+        self._iteration_s = smoothed(self._iteration_s, seconds / _iterations(lease))
+        self._outcomes.append(
+            Outcome(
+                lease.segment,
+                trained.status,
+                trained.curve,
+                checkpoint,
+                seconds,
+                self.name,
+                error or trained.error,
+                trained.done,
+            )
+        )
+        self.segments += 1
+        self._training = None
+
+    def _progress(self, iteration: int) -> Going:
+        self.iteration = iteration
+        if self.leaving:
+            return Going.PAUSE
+        return Going.STOP if self.abort else Going.ON
+
+    def _broken_off(self, segment: Segment, trained: Trained) -> tuple[str | None, str]:
+        """Saves a trial in the midst of its segment; (name of the checkpoint or None, what is to be said)."""
+        name, error = self._save(segment, midway=True)
+        if name is None:
+            trained.curve = {}
+            return None, error or f"its worker {self.leaving}; the trainable wrote no checkpoint"
+        at = read_meta(self._checkpoints.path(name))["iteration"]
+        trained.curve = {
+            metric: values[: max(0, at - segment.start)] for metric, values in trained.curve.items()
+        }
+        return name, f"its worker {self.leaving}; it goes on from iteration {at} of {segment.stop}"
+
+    def _checkpointed(self, segment: Segment, trained: Trained) -> tuple[str | None, str]:
+        """(name of the checkpoint or None, what went wrong in writing it or nothing)."""
+        if trained.status is Status.COMPLETED and self._saving.is_worth(
+            segment, trained.curve, trained.grown_s
+        ):
+            return self._save(segment)
+        return None, ""
+
+    def _save(self, segment: Segment, midway: bool = False) -> tuple[str | None, str]:
+        """(name of the checkpoint or None, what went wrong or nothing)."""
+        began = time.perf_counter()
+        try:
+            folder = self._checkpoints.path_for_new(segment.id, secrets.token_hex(4))
+            name = self._write(folder, midway)
+        except Exception as error:  # noqa: BLE001  (the user's save_checkpoint may raise anything)
+            return None, f"checkpoint not written: {in_words(error)}"
+        self._saving.took(time.perf_counter() - began)
+        return name, ""
+
+    def _write(self, folder: Path, midway: bool) -> str | None:
+        try:
+            if self._host.save(folder, midway):
+                return self._checkpoints.commit(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def _unreadable_checkpoint(self, lease: Lease, error: CheckpointError) -> tuple[Trained, None, str]:
+        assert lease.checkpoint is not None
+        assert lease.origin is not None
+        self._unreadable.append((lease.checkpoint, lease.origin, str(error)))
+        text = f"checkpoint {lease.checkpoint} could not be loaded: {error}"
+        return Trained(Status.LOST), None, text
+
+
+def _iterations(lease: Lease) -> int:
+    return sum(segment.stop - segment.start for segment in (*lease.chain, lease.segment))

@@ -1,0 +1,111 @@
+"""From what a trainable reports to a segment's curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from raysearch.core.reserved_names import RAYS_OWN
+from raysearch.core.segment import Segment, Status
+from raysearch.errors import TrainableError
+
+NAMES_TOLD = 8  # of the metrics that were reported, where the one searched for was not
+
+
+@dataclass(slots=True)
+class Trained:
+    """What came of training a segment, before it is saved.
+
+    Attributes:
+        curve: metric -> values, one per iteration after the segment's start.
+        grown_s: seconds of training from a fresh model to here: what growing it again would cost.
+        paused: it was broken off between two iterations, and can be saved and gone on with.
+    """
+
+    status: Status = Status.COMPLETED
+    curve: dict[str, list[float]] = field(default_factory=dict)
+    error: str = ""
+    done: bool = False
+    grown_s: float = 0.0
+    paused: bool = False
+
+    def begun(self, curve: Mapping[str, Sequence[float]], iterations: int) -> None:
+        """Takes over the first iterations of a curve, which an earlier worker trained."""
+        self.curve = {name: list(values[:iterations]) for name, values in curve.items()}
+
+
+def record(result: Trained, report: Mapping[str, Any], metric: str, segment: Segment, at: int) -> list[str]:
+    """Adds the report of iteration `at` to the curve; returns the names of its numbers.
+
+    The metric must be in every report: a value from before would be taken for one of now. Others are NaN
+    where they are missing. A metric that is not finite is a divergence.
+
+    Raises:
+        TrainableError: the metric is missing, or no number.
+    """
+    count = at - segment.start
+    found = dict(_numbers(report))
+    if metric not in report and metric not in found:
+        when = "was never reported" if at == 1 else f"was missing at iteration {at}"
+        raise TrainableError(f"metric {metric!r} {when}; {_others(set(found))}")
+    if metric not in found:
+        value = report[metric]
+        raise TrainableError(
+            f"metric {metric!r} was {value!r} ({type(value).__name__}) at iteration {at}; it must be a number"
+        )
+    for name, value in found.items():
+        curve = result.curve.setdefault(name, [])
+        if len(curve) < count - 1:
+            curve.extend([math.nan] * (count - 1 - len(curve)))
+        curve.append(value)
+    if not math.isfinite(found[metric]):
+        result.status = Status.DIVERGED
+        result.error = f"{metric} was {found[metric]} at iteration {at}"
+    for curve in result.curve.values():
+        curve.extend([math.nan] * (count - len(curve)))
+    return list(found)
+
+
+def is_only_an_end(report: Mapping[str, Any], metric: str) -> bool:
+    """Whether a report only says that the trial is over, without the metric: it is no iteration."""
+    return bool(report.get("done")) and metric not in report and metric not in dict(_numbers(report))
+
+
+def check_metric(result: Trained, metric: str, segment: Segment, names: set[str]) -> None:
+    """Raises TrainableError if the metric was not among the reported names, unless the trial had ended."""
+    ended_before = result.done and segment.start > 0 and not names
+    if metric in result.curve or ended_before:
+        return
+    raise TrainableError(f"metric {metric!r} was never reported; {_others(names)}")
+
+
+def _others(names: set[str]) -> str:
+    """What was reported in place of the metric, and what to do if that comes only now and then."""
+    if not names:
+        return "nothing was reported"
+    shown = sorted(names)[:NAMES_TOLD]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return (
+        f"reported were: {', '.join(shown)}{more}. If it comes only now and then: report it at every "
+        "iteration, or make an iteration as long as from one to the next"
+    )
+
+
+def _numbers(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """The numbers in a report, nested ones as `outer/inner`."""
+    found: list[tuple[str, float]] = []
+    for key, value in report.items():
+        if not prefix and key in RAYS_OWN:
+            continue
+        if isinstance(value, Mapping):
+            found.extend(_numbers(value, f"{prefix}{key}/"))
+        elif isinstance(value, float):
+            found.append((f"{prefix}{key}", value))
+        elif value is not None and not isinstance(value, (str, bytes)) and hasattr(value, "__float__"):
+            try:
+                found.append((f"{prefix}{key}", float(value)))
+            except (TypeError, ValueError):  # an array of several values is not a metric
+                continue
+    return found

@@ -1,0 +1,75 @@
+"""The random generators of a worker: seeded before each segment, kept where one is broken off."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+from raysearch.core.segment import Segment
+from raysearch.errors import CheckpointError
+from raysearch.storage.paths import CHECKPOINT_RANDOM
+
+
+def seed_of(segment: Segment, at: int | None = None) -> int:
+    """What the random generators are seeded with before a segment, or before it goes on after `at`."""
+    return zlib.crc32(f"{segment.seed}:{segment.start if at is None else at}".encode())
+
+
+def seed_all(seed: int) -> None:
+    """Seeds Python's, NumPy's and torch's global generators, those that are loaded.
+
+    torch.manual_seed would also note its call stack for a GPU that is not in use, which takes longer.
+    """
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
+    if "torch" in sys.modules:
+        torch = sys.modules["torch"]
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(seed)
+
+
+def save(folder: Path) -> None:
+    """Writes the state of the generators that `seed_all` seeds into a checkpoint."""
+    state: dict[str, Any] = {"python": random.getstate()}
+    if "numpy" in sys.modules:
+        state["numpy"] = sys.modules["numpy"].random.get_state()
+    if "torch" in sys.modules:
+        torch = sys.modules["torch"]
+        state["torch"] = torch.default_generator.get_state().numpy()
+        if torch.cuda.is_available():
+            state["cuda"] = [each.cpu().numpy() for each in torch.cuda.get_rng_state_all()]
+    (folder / CHECKPOINT_RANDOM).write_bytes(pickle.dumps(state))
+
+
+def restore(folder: Path) -> bool:
+    """Brings the generators to the state in a checkpoint; False if it holds none.
+
+    Raises:
+        CheckpointError: it is torn.
+    """
+    file = folder / CHECKPOINT_RANDOM
+    if not file.exists():
+        return False
+    try:
+        state = pickle.loads(file.read_bytes())
+        random.setstate(state["python"])
+        if "numpy" in state:
+            sys.modules["numpy"].random.set_state(state["numpy"])
+        if "torch" in state and "torch" in sys.modules:
+            _restore_torch(sys.modules["torch"], state)
+    except Exception as error:
+        raise CheckpointError(f"the random generators in {file} cannot be read: {error}") from error
+    return True
+
+
+def _restore_torch(torch: Any, state: dict[str, Any]) -> None:
+    torch.default_generator.set_state(torch.from_numpy(state["torch"]))
+    if torch.cuda.is_available():
+        for device, each in enumerate(state.get("cuda", [])[: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(torch.from_numpy(each), device)

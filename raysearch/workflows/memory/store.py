@@ -1,0 +1,239 @@
+"""Remembered searches: a folder or object store with one Parquet file for each, shared by a team; no server.
+
+memory = Memory("memory")                    # or s3://bucket/memory, gs://...: what pyarrow.fs reads
+memory.add(record_of(raysearch.load("runs/digits"), task="digits", now=time.time()))
+memory.records().good
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from raysearch.errors import RunError, SpecError, unknown
+from raysearch.results.rung_scores import scores_of
+from raysearch.space.space import Space
+from raysearch.workflows.memory.recall import LEAST, Record
+from raysearch.workflows.retest.retest import history, last_fingerprint
+
+if TYPE_CHECKING:
+    from raysearch.results.results import Results
+    from raysearch.strategies.samplers.transfer import Transfer
+
+VERSION = 1
+META = b"raysearch.memory"
+_TASK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
+_COLUMNS = ("config", "iterations", "value")
+_FIELDS = ("task", "run", "metric", "mode", "space", "at", "importances", "verdict", "fingerprint")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a memory holds: records, and (file, why) of those that cannot be used."""
+
+    good: tuple[Record, ...]
+    bad: tuple[tuple[str, str], ...]
+
+
+class Memory:
+    """The records in one folder or under one URL."""
+
+    def __init__(self, where: str | os.PathLike[str]) -> None:
+        """Opens nothing that is not there.
+
+        Raises:
+            SpecError: the URL names a store that cannot be read.
+        """
+        self.where = os.fspath(where)
+        try:
+            if "://" in self.where:
+                self._fs, self._root = pafs.FileSystem.from_uri(self.where)
+            else:
+                self._fs, self._root = pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(self.where))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise SpecError(f"memory {self.where!r} cannot be opened: {error}") from None
+
+    def add(self, record: Record) -> str:
+        """Writes a record; one of the same task and run is replaced. Returns its file's name.
+
+        A reader sees the old file or the new one, never half of one.
+
+        Raises:
+            RunError: the store cannot be written.
+        """
+        name = f"{record.task}-{hashlib.blake2b(record.run.encode(), digest_size=5).hexdigest()}.parquet"
+        meta = {f: getattr(record, f) for f in _FIELDS} | {"version": VERSION}
+        table = pa.table(
+            {
+                "config": [json.dumps(dict(c), sort_keys=True) for c in record.configs],
+                "iterations": pa.array(record.iterations, pa.int64()),
+                "value": pa.array(record.values, pa.float64()),
+            }
+        ).replace_schema_metadata({META: json.dumps(meta)})
+        try:
+            self._fs.create_dir(self._root, recursive=True)
+            tmp = f"{self._root}/.{uuid.uuid4().hex}.tmp"
+            with self._fs.open_output_stream(tmp) as stream:
+                pq.write_table(table, stream, compression="zstd")
+            self._fs.move(tmp, f"{self._root}/{name}")
+        except (pa.ArrowException, OSError) as error:
+            raise RunError(f"memory {self.where!r} cannot be written: {error}") from None
+        return name
+
+    def records(self) -> Held:
+        """All records, by task and time; empty if there is no such folder yet."""
+        good, bad = [], []
+        for name in self._names():
+            try:
+                good.append(self._read(name))
+            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+                bad.append((name, str(error).splitlines()[0]))
+        return Held(tuple(sorted(good, key=lambda r: (r.task, r.at))), tuple(bad))
+
+    def forget(self, task: str) -> int:
+        """Deletes every record of a task; how many there were.
+
+        Raises:
+            RunError: there is none.
+        """
+        held = self.records()
+        names = [n for n in self._names() if n.rpartition("-")[0] == task]
+        if not names:
+            raise RunError(f"memory {self.where!r}: {unknown('task', task, {r.task for r in held.good})}")
+        for name in names:
+            self._fs.delete_file(f"{self._root}/{name}")
+        return len(names)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a folder; one is made when a record is added.
+
+        Raises:
+            SpecError: it is a file, or cannot be read.
+        """
+        try:
+            kind = self._fs.get_file_info(self._root).type
+        except (pa.ArrowException, OSError) as error:
+            raise SpecError(f"memory {self.where!r} cannot be read: {error}") from None
+        if kind == pafs.FileType.File:
+            raise SpecError(
+                f"memory {self.where!r} is a file; name a folder, which is made where there is none"
+            )
+        return bool(kind != pafs.FileType.NotFound)
+
+    def _names(self) -> list[str]:
+        if not self.is_there:
+            return []
+        try:
+            found = self._fs.get_file_info(pafs.FileSelector(self._root, allow_not_found=True))
+        except (pa.ArrowException, OSError) as error:
+            raise SpecError(f"memory {self.where!r} cannot be read: {error}") from None
+        names = [info.base_name for info in found if info.type == pafs.FileType.File]
+        return sorted(n for n in names if n.endswith(".parquet"))
+
+    def _read(self, name: str) -> Record:
+        with self._fs.open_input_file(f"{self._root}/{name}") as file:
+            table = pq.read_table(file)
+        meta = json.loads((table.schema.metadata or {}).get(META, b"null"))
+        if not isinstance(meta, dict):
+            raise ValueError("it is no record of raysearch")
+        if meta.get("version", 0) > VERSION:
+            raise ValueError(
+                f"it was written by a newer version (format {meta['version']}, this reads {VERSION})"
+            )
+        configs, iterations, values = (table[c].to_pylist() for c in _COLUMNS)
+        fields: dict[str, Any] = {f: meta[f] for f in _FIELDS}
+        nan = [float("nan") if v is None else float(v) for v in values]
+        return Record(configs=[json.loads(c) for c in configs], iterations=iterations, values=nan, **fields)
+
+
+def record_of(results: Results, *, task: str | None, now: float) -> Record:
+    """What is to be remembered of a search.
+
+    Raises:
+        SpecError: the task cannot name a file.
+        RunError: too few trials ended for it to say anything.
+    """
+    named = task or str(results.spec.get("name") or results.path.name)
+    if not _TASK.fullmatch(named):
+        raise SpecError(f"task {named!r} cannot name a file; use letters, digits, and . _ - (not first)")
+    space = Space.from_dict(results.spec["space"])
+    scores = scores_of(results, space)
+    known = ~np.isnan(scores.scores)
+    rows = [i for i in range(len(scores.configs)) if known[i].any()]
+    if len(rows) < LEAST:
+        raise RunError(f"{results.path}: {len(rows)} trials have ended, and a record needs {LEAST}")
+    last = [int(np.flatnonzero(known[i])[-1]) for i in rows]
+    sign = 1.0 if results.mode == "min" else -1.0
+    values = [sign * float(scores.scores[i, j]) for i, j in zip(rows, last, strict=True)]
+    past = history(results.path)
+    return Record(
+        task=named,
+        run=str(results.path.absolute()),
+        metric=results.metric,
+        mode=results.mode,
+        space=results.spec["space"],
+        configs=[scores.configs[i] for i in rows],
+        iterations=[scores.levels[j] for j in last],
+        values=[v if np.isfinite(v) else float("nan") for v in values],
+        at=now,
+        importances=scores.importances(),
+        verdict=past[-1].word if past else "",
+        fingerprint=last_fingerprint(results.path),
+    )
+
+
+def begin_from(spec: Any) -> tuple[Any, tuple[str, ...]]:
+    """(the recipe that begins from what memory, known_good and priors of the spec say, remarks on it).
+
+    What is known is written into the recipe, so that a run that is resumed does not depend on what the memory
+    holds by then.
+
+    Raises:
+        SpecError: the strategy begins from nothing known, or a prior is wrong.
+    """
+    from raysearch.strategies.samplers.transfer import Transfer, check_priors
+
+    if not (spec.memory or spec.known_good or spec.priors):
+        return spec.strategy, ()
+    if not hasattr(spec.strategy, "transfer"):
+        what = "memory" if spec.memory else "known_good" if spec.known_good else "priors"
+        raise SpecError(
+            f"{what}: strategy {spec.strategy.name} does not begin from what is known; caviar does"
+        )
+    if spec.strategy.transfer is not None:
+        return spec.strategy, ()
+    check_priors(spec.space, spec.priors)
+    own = [{"config": dict(c), "why": f"known good, number {n}"} for n, c in enumerate(spec.known_good, 1)]
+    found, remarks = _remembered(spec) if spec.memory else (Transfer(), ())
+    transfer = dataclasses.replace(found, portfolio=[*own, *found.portfolio], priors=spec.priors)
+    return dataclasses.replace(spec.strategy, transfer=transfer), remarks
+
+
+def _remembered(spec: Any) -> tuple[Transfer, tuple[str, ...]]:
+    """(what the spec's memory holds for its search, remarks on it)."""
+    from raysearch.strategies.samplers.transfer import Transfer
+    from raysearch.workflows.memory.recall import recall
+
+    memory = Memory(spec.memory)
+    if not memory.is_there:
+        return Transfer(), (f"memory {spec.memory}: there is no such folder, so nothing is known from it",)
+    held = memory.records()
+    recalled = recall(held.good, spec.space, spec.metric, spec.mode)
+    used = ", ".join(recalled.used) or "none"
+    return recalled.transfer, (
+        f"memory {spec.memory}: {len(recalled.used)} tasks used: {used}",
+        *(f"memory: {task} is not used: {why}" for task, why in (*recalled.refused, *held.bad)),
+        *(f"memory: {note}" for note in recalled.notes),
+    )

@@ -1,0 +1,171 @@
+"""What a replay says: what a schedule is worth on fresh seeds, beside its original and beside constants."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from raysearch.core.formatting import number, setting
+from raysearch.core.segment import Config, Mode, score
+from raysearch.errors import RunError, SpecError
+from raysearch.results.verdict import Estimate, estimate
+from raysearch.schedule import Schedule
+from raysearch.spec.search_spec import SearchSpec
+from raysearch.strategies.replay import Replay
+
+if TYPE_CHECKING:
+    from raysearch.results.results import Results
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A schedule's or constant's trainings on fresh seeds.
+
+    Attributes:
+        name: "the schedule", or the constant's values.
+        values: the metric at the end, by seed; NaN where the training failed or diverged.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    values: Mapping[int, float]
+
+    @property
+    def estimate(self) -> Estimate:
+        """Mean over the trainings that ended well, with its 95% interval."""
+        return estimate([value for value in self.values.values() if math.isfinite(value)])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The end of a replay.
+
+    Attributes:
+        schedule: what was replayed.
+        constants: in the order given; may be empty.
+        best_constant: the one with the best mean; None if none ended well.
+        original: the metric of the training in which the schedule was found; NaN if unknown.
+        gain: paired improvement of the schedule over the best constant, positive is better whatever the
+            mode; None without a seed in common.
+    """
+
+    metric: str
+    mode: Mode
+    iterations: int
+    schedule: Replayed
+    constants: Sequence[Replayed]
+    best_constant: Replayed | None
+    original: float
+    gain: Estimate | None
+
+    @property
+    def gap(self) -> float:
+        """How much worse the replay's mean is than the original; negative if better, NaN if unknown."""
+        mean = self.schedule.estimate.mean
+        return mean - self.original if self.mode == "min" else self.original - mean
+
+    def __str__(self) -> str:
+        mean = self.schedule.estimate
+        if math.isnan(mean.mean):
+            return f"No replay of the schedule ended well; {self.metric} is unknown."
+        said = [f"On fresh seeds the schedule gives {self.metric} {mean} over {mean.n}."]
+        if math.isfinite(self.original):
+            how = "worse" if self.gap > 0 else "better"
+            said.append(
+                f"The training that found it ended at {number(self.original, 5)}: the replay is "
+                f"{number(abs(self.gap), 3)} {how}."
+            )
+        if self.best_constant is not None and self.gain is not None:
+            pairs = [
+                score(self.schedule.values[k], self.mode) < score(v, self.mode)
+                for k, v in self.best_constant.values.items()
+                if k in self.schedule.values
+            ]
+            said.append(
+                f"The best constant of {len(self.constants)} ({self.best_constant.name}) gives "
+                f"{self.best_constant.estimate}: the schedule gains {self.gain}, and is better on "
+                f"{sum(pairs)} of {len(pairs)} seeds."
+            )
+        return "\n".join(said)
+
+
+def replay_spec(spec: SearchSpec, schedule: Schedule, seeds: int, constants: int) -> SearchSpec:
+    """The spec of a replay: the search's own, with another strategy and name.
+
+    Args:
+        constants: how many constant configurations to compare with, at most: the schedule's mean, its
+            first configuration, and those that held longest.
+
+    Raises:
+        SpecError: the schedule does not lie in the space, or a number is wrong.
+    """
+    if constants < 0:
+        raise SpecError(f"--constants {constants} must be at least 0")
+    steps = [{"start": s.start, "stop": s.stop, "config": dict(s.config)} for s in schedule.steps]
+    chosen = [dict(config) for config in constants_of(schedule)][:constants]
+    return dataclasses.replace(
+        spec, name=f"{spec.name}-replay", strategy=Replay(steps, chosen, seeds), baseline=None, notes=()
+    )
+
+
+def constants_of(schedule: Schedule) -> list[Config]:
+    """The schedule's mean, its first configuration, and then all others, those that held longest first."""
+    held: list[tuple[int, int, Config]] = []
+    for step in schedule.steps:
+        length = sum(s.stop - s.start for s in schedule.steps if s.config == step.config)
+        held.append((-length, step.start, step.config))
+    found: list[Config] = []
+    ordered = [config for *_, config in sorted(held, key=lambda h: h[:2])]
+    for config in (schedule.mean(), schedule.steps[0].config, *ordered):
+        if config not in found:
+            found.append(config)
+    return found
+
+
+def compare(results: Results, schedule: Schedule) -> Comparison:
+    """What a replay came to.
+
+    Raises:
+        RunError: no training of it has ended.
+    """
+    finals = results.finals()
+    finals = finals[finals["stop"] == schedule.iterations]
+    found: dict[int, Replayed] = {}
+    constants = results.spec["strategy"]["constants"]
+    for row in finals.to_dict("records"):
+        source = int(row["source"])
+        config = dict(schedule.mean()) if source == 0 else constants[source - 1]
+        name = "the schedule" if source == 0 else _name(config, schedule)
+        value = float(row["value"]) if row["status"] == "completed" else math.nan
+        old = found.get(source) or Replayed(name, config, {})
+        found[source] = Replayed(name, config, {**old.values, int(row["seed"]): value})
+    if 0 not in found:
+        raise RunError(f"{results.path}: no training of the schedule came to its end")
+    mine, others = found.pop(0), [found[source] for source in sorted(found)]
+    sound = [one for one in others if math.isfinite(one.estimate.mean)]
+    best = min(sound, key=lambda one: score(one.estimate.mean, results.mode), default=None)
+    return Comparison(
+        results.metric,
+        results.mode,
+        schedule.iterations,
+        mine,
+        others,
+        best,
+        float(schedule.about.get("value", math.nan)),
+        _gain(mine, best, results.mode) if best is not None else None,
+    )
+
+
+def _gain(mine: Replayed, other: Replayed, mode: Mode) -> Estimate | None:
+    pairs = [(value, other.values[seed]) for seed, value in mine.values.items() if seed in other.values]
+    gains = [(b - a) if mode == "min" else (a - b) for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
+    return estimate(gains) if gains else None
+
+
+def _name(config: Mapping[str, Any], schedule: Schedule) -> str:
+    """The values that the schedule changes."""
+    changing = [name for name in schedule.names if name in config]
+    return ", ".join(f"{name} {setting(config[name])}" for name in changing) or "constant"

@@ -1,0 +1,282 @@
+"""Retests of a run's settings: what to try against them, what came of it, and when they are due again.
+
+A retest is a run of its own beside the one whose settings it tests, NAME-retest-DATE, with the same journal;
+so it is resumed like any other. Its verdict is an event of that journal: nothing else is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raysearch.core.budget import Budget
+from raysearch.core.segment import Config
+from raysearch.errors import RunError, SpecError
+from raysearch.results.rung_scores import Scores, scores_of
+from raysearch.spec.search_spec import SearchSpec, load_spec
+from raysearch.storage.journal.journal import Event, read_events
+from raysearch.storage.mirror import storage_of
+from raysearch.storage.paths import RunPaths
+from raysearch.strategies.panda.perturb import in_words, moved
+from raysearch.strategies.retest.search import Retest
+from raysearch.strategies.seeding import fresh_seed
+
+if TYPE_CHECKING:
+    from raysearch.results.results import Results
+
+VERDICT = "verdict"  # kind of the event that a retest ends with
+STEP = 2.0  # factor of a one-step perturbation
+_IS_RETEST = re.compile(r"^\s*name: retest$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One retest that came to its end.
+
+    Attributes:
+        run: its folder.
+        at: Unix time of the verdict.
+        word, text: fresh, stale or inconclusive; and what it means.
+        config: the settings to use from here on: the challenger that won, or those tested.
+        interval: months until the next one.
+        due: day of the next retest.
+        values: what the tested settings gave after whole trainings.
+    """
+
+    run: Path
+    at: float
+    word: str
+    text: str
+    config: Config
+    interval: int
+    due: dt.date
+    drift: bool | None
+    runs: int
+    values: Sequence[float]
+    changed: str
+    fingerprint: Mapping[str, Any]
+
+    @classmethod
+    def of_event(cls, run: Path, event: Event) -> Verdict:
+        """The verdict that an event holds."""
+        detail = dict(event.detail)
+        due = dt.date.fromisoformat(detail.pop("due"))
+        names = {f.name for f in dataclasses.fields(cls)} - {"run", "at", "due"}
+        return cls(run=run, at=event.at, due=due, **{name: detail[name] for name in names})
+
+
+# ---- before
+
+
+def retest_spec(
+    results: Results,
+    *,
+    day: dt.date,
+    challengers: int = 4,
+    incumbent: Config | None = None,
+    screen: int | str | None = "auto",
+    weights: Mapping[str, float] | None = None,
+    trainable: Any = None,
+    **rules: Any,
+) -> SearchSpec:
+    """The spec of the next retest of a run's settings.
+
+    Args:
+        day: today; names the retest.
+        incumbent: the settings in use; those of the last retest, or the run's best, if None.
+        screen: after how many iterations pairs are compared; None for whole trainings; "auto" for the fewest
+            that rank as whole trainings did in the run.
+        weights: importance of each hyper-parameter elsewhere; added to what it was in the run.
+        trainable: needed where the run's spec cannot name it, as for `raysearch.resume`.
+        **rules: alpha, eps, margin, pairs, confirm of `Retest`.
+
+    Raises:
+        RunError: the run has no settings, or there is nothing to vary.
+    """
+    spec = load_spec(RunPaths(results.path).spec)
+    past = history(results.path)
+    tested = incumbent or (past[-1].config if past else results.best.config)
+    if why := spec.space.why_not(tested):
+        raise SpecError(f"the settings to be tested do not lie in the run's space: {why}")
+    scores = scores_of(results, spec.space)
+    horizon = int(getattr(spec.strategy, "max_iterations", 0)) or max(scores.levels)
+    level = scores.screening_level() if screen == "auto" else screen
+    recipe = Retest(
+        max_iterations=horizon,
+        challengers=challengers_for(scores, tested, challengers, len(past), spec.seed, weights or {}),
+        screen_iterations=None if level in (None, horizon) else int(level),
+        stored=_stored(results, past, tested, horizon),
+        of=results.path.name,
+        **rules,
+    )
+    return dataclasses.replace(
+        spec,
+        trainable=spec.trainable if trainable is None else trainable,
+        name=_free_name(results.path, day),
+        strategy=recipe,
+        baseline=dict(tested),
+        seed=fresh_seed(spec.seed, len(past)),
+        storage=storage_of(results.path),
+        budget=Budget(),
+        memory=None,
+        known_good=(),
+        priors={},
+        notes=(),
+    )
+
+
+def challengers_for(
+    scores: Scores, incumbent: Config, count: int, turn: int, seed: int, weights: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Up to `count` configurations to try, and why: steps of what mattered most, past leaders, a random one.
+
+    Args:
+        turn: how many retests there were: each tries other directions and another random point.
+
+    Raises:
+        RunError: the space leaves nothing to vary.
+    """
+    found: list[dict[str, Any]] = []
+    turns = [
+        _step(scores, incumbent, name, (-1) ** (turn + i)) for i, name in enumerate(_ranked(scores, weights))
+    ]
+    steps = [step for step in turns if step is not None][:2]
+    back = [
+        _step(scores, incumbent, name, -((-1) ** (turn + i)))
+        for i, name in enumerate(_ranked(scores, weights))
+    ][:2]
+    past = _leaders(scores, incumbent)
+    random = [_random(scores, seed, turn)] if scores.space.dimension else []
+    for one in (*steps, *past[:1], *random, *past[1:2], *(b for b in back if b is not None)):
+        known = (incumbent, *(f["config"] for f in found))
+        if one["config"] not in known and len(found) < count:
+            found.append(one)
+    if not found:
+        raise RunError(
+            "the space holds one configuration only: there is nothing to test the settings against"
+        )
+    return found
+
+
+def unfinished(run: Path) -> Path | None:
+    """A retest of this run that has no verdict yet: it was interrupted, or is going on."""
+    for folder in retests_of(run):
+        if verdict_in(folder) is None:
+            return folder
+    return None
+
+
+# ---- after
+
+
+def verdict_in(folder: Path) -> Verdict | None:
+    """The verdict that a retest ended with; None if it has none."""
+    last = None
+    for event in read_events(RunPaths(folder).journal):
+        last = event if event.kind == VERDICT else last
+    return None if last is None else Verdict.of_event(folder, last)
+
+
+def history(run: Path) -> list[Verdict]:
+    """Every verdict on a run's settings, the oldest first."""
+    found = [verdict_in(folder) for folder in retests_of(run)]
+    return sorted((v for v in found if v is not None), key=lambda v: v.at)
+
+
+def retests_of(run: Path) -> list[Path]:
+    """Folders of the retests of a run, which lie beside it."""
+    found = []
+    for folder, text in _specs(run.absolute().parent):
+        if (
+            _IS_RETEST.search(text)
+            and run.name in text  # so that one which cannot be read is in the way of its own run alone
+            and getattr(load_spec(folder / "spec.yaml").strategy, "of", "") == run.name
+        ):
+            found.append(folder)
+    return found
+
+
+def last_fingerprint(folder: Path) -> dict[str, Any]:
+    """What the run rested on when it was last started; empty where it was not noted."""
+    found: dict[str, Any] = {}
+    for event in read_events(RunPaths(folder).journal):
+        if event.kind == "start":
+            found = dict(event.detail.get("fingerprint") or found)
+    return found
+
+
+def searches_in(storage: Path) -> Iterator[Path]:
+    """Folders of the runs in a storage that are no retests themselves."""
+    for folder, text in _specs(storage):
+        if not _IS_RETEST.search(text) and not re.search(r"^\s*name: replay$", text, re.MULTILINE):
+            yield folder
+
+
+# ---- inside
+
+
+def _specs(storage: Path) -> Iterator[tuple[Path, str]]:
+    for file in sorted(storage.glob("*/spec.yaml")):
+        if RunPaths(file.parent).journal.is_dir():
+            yield file.parent, file.read_text(encoding="utf-8", errors="replace")
+
+
+def _free_name(run: Path, day: dt.date) -> str:
+    name = f"{run.name}-retest-{day:%Y%m%d}"
+    taken = {p.name for p in run.absolute().parent.iterdir()}
+    numbered = (name if n == 1 else f"{name}-{n}" for n in range(1, len(taken) + 2))
+    return next(n for n in numbered if n not in taken)
+
+
+def _stored(results: Results, past: Sequence[Verdict], tested: Config, horizon: int) -> list[float]:
+    """What the settings gave before: in the last retest that had two trainings, or in the finish."""
+    for verdict in reversed(past):
+        if len(verdict.values) > 1 and verdict.config == tested and not verdict.changed:
+            return list(verdict.values)
+    for contender in results.verdict().contenders:
+        if dict(contender.config) == dict(tested):
+            return contender.finite
+    return []
+
+
+def _ranked(scores: Scores, weights: Mapping[str, float]) -> list[str]:
+    """The free hyper-parameters, those first that mattered most, here and in other tasks."""
+    here = scores.importances()
+    share = {n: here.get(n, 0.0) + weights.get(n, 0.0) for n in scores.space.free}
+    rates = ("lr", "learning_rate")  # where nothing is known
+    return sorted(share, key=lambda n: (-share[n], n.rpartition("/")[2] not in rates))
+
+
+def _step(scores: Scores, incumbent: Config, name: str, direction: int) -> dict[str, Any] | None:
+    for way in (direction, -direction):
+        changed = moved(scores.space, incumbent, name, way, STEP)
+        if changed is not None:
+            return {"config": changed, "why": in_words(scores.space, incumbent, changed)}
+    return None
+
+
+def _leaders(scores: Scores, incumbent: Config) -> list[dict[str, Any]]:
+    """The best past configurations besides the incumbent: of the longest trainings first."""
+    import numpy as np
+
+    found: list[dict[str, Any]] = []
+    for level in range(len(scores.levels) - 1, -1, -1):
+        for row in np.argsort(
+            np.where(np.isnan(scores.scores[:, level]), np.inf, scores.scores[:, level])
+        ).tolist():
+            if len(found) >= 2 or not np.isfinite(scores.scores[row, level]):
+                break
+            config = scores.configs[row]
+            if config != incumbent and config not in [f["config"] for f in found]:
+                why = f"trial {int(scores.trials[row])}, among the best of the search"
+                found.append({"config": dict(config), "why": why})
+    return found
+
+
+def _random(scores: Scores, seed: int, turn: int) -> dict[str, Any]:
+    return {"config": scores.space.sample(fresh_seed(seed, 0x7E57, turn), 0), "why": "a random configuration"}

@@ -1,0 +1,416 @@
+"""Caviar: many trials, little training; the best are trained on, and the winners proven on fresh seeds.
+
+Asynchronous successive halving (ASHA, Li et al. 2020, arXiv:1810.05934) over a sampler that learns,
+then the finish. In promotion (algorithm 2) a trial waits at each rung and is resumed as soon as it is
+among the best 1/eta there; in stopping it is trained on at once or never.
+
+    strategy = Caviar(samples=100, max_iterations=81).start(space, metric="loss", mode="min", seed=1)
+    while not strategy.finished:
+        for segment in strategy.ask(free=4):
+            strategy.tell(train(segment))
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import ClassVar, Literal
+
+from raysearch.core.segment import Config, Mode, Outcome, Segment, Status, ordinal_of, score, segment_id
+from raysearch.core.values import with_plain_numbers
+from raysearch.errors import SpecError, unknown
+from raysearch.space.space import Space
+from raysearch.strategies.caviar.rungs import Rung, rung_levels, value_at
+from raysearch.strategies.caviar.trial_ledger import Ledger
+from raysearch.strategies.finish import DEFAULT_FINISH, FINALS, Finals, Finish, Podium, finish_setting
+from raysearch.strategies.samplers.base import Sampler, Source, check_name, make_sampler
+from raysearch.strategies.samplers.transfer import Transfer, TransferSampler, transfer_setting
+from raysearch.strategies.seeding import fresh_seed
+
+GOLDEN = 0.6180339887498949
+VARIANTS = ("auto", "promotion", "stopping")
+
+
+@dataclass(frozen=True)
+class Caviar:
+    """The settings of a caviar search.
+
+    Attributes:
+        samples: how many configurations are tried, the baseline included.
+        max_iterations: how long a trial is trained at most, R.
+        eta: of the trials at a rung the best 1/eta go on, each to eta times the iterations.
+        min_iterations: the first rung; max(1, R/eta^4) if None.
+        brackets: how many halvings run side by side; number s starts at rung s. More than one helps only
+            where early scores say little of late ones.
+        variant: promotion needs checkpoints, stopping does not; with auto a launcher chooses, and
+            `start` takes promotion.
+        sampler: "model", "sobol", "random", or an object with `propose` and `observe`.
+        transfer: what is known already: `portfolio`, `box`, `tasks`, `priors`; a launcher makes it of memory,
+            known_good and priors.
+        finish: how the best are trained again on fresh seeds beside the baseline; None for not at all.
+    """
+
+    name: ClassVar[str] = "caviar"
+
+    samples: int
+    max_iterations: int
+    eta: int = 3
+    min_iterations: int | None = None
+    brackets: int = 1
+    variant: Literal["auto", "promotion", "stopping"] = "auto"
+    sampler: str | Sampler | Source = "model"
+    finish: Finish | None = DEFAULT_FINISH
+    transfer: Transfer | None = None
+
+    def __post_init__(self) -> None:
+        with_plain_numbers(self)
+        for field in ("samples", "max_iterations", "eta", "brackets"):
+            _whole(field, getattr(self, field), 2 if field == "eta" else 1)
+        if self.min_iterations is not None:
+            _whole("min_iterations", self.min_iterations, 1)
+        if self.variant not in VARIANTS:
+            raise SpecError(unknown("variant", self.variant, VARIANTS))
+        if isinstance(self.sampler, str):
+            check_name(self.sampler)
+        if self.brackets > len(self.levels):
+            raise SpecError(
+                f"brackets = {self.brackets} but there are only {len(self.levels)} rungs: {self.levels}"
+            )
+        object.__setattr__(self, "finish", finish_setting(self.finish))
+        object.__setattr__(self, "transfer", transfer_setting(self.transfer))
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The rungs, in iterations; the last is max_iterations."""
+        first = self.min_iterations
+        lowest = max(1.0, self.max_iterations / self.eta**4) if first is None else float(first)
+        return rung_levels(lowest, self.max_iterations, self.eta)
+
+    def extended(self, samples: int | None = None, max_iterations: int | None = None) -> Caviar:
+        """The same search made larger, with the first rung where it was, so that old scores count."""
+        return replace(
+            self,
+            samples=samples or self.samples,
+            max_iterations=max_iterations or self.max_iterations,
+            min_iterations=self.levels[0],
+        )
+
+    def start(
+        self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None
+    ) -> CaviarSearch:
+        """The search at its beginning; trial 0 is the baseline if there is one."""
+        return CaviarSearch(self, space, metric, mode, seed, baseline)
+
+
+class CaviarSearch:
+    """A running caviar search: a fold over outcomes; see `raysearch.strategies.base` for its contract."""
+
+    def __init__(
+        self, recipe: Caviar, space: Space, metric: str, mode: Mode, seed: int, baseline: Config | None
+    ) -> None:
+        self._recipe = recipe
+        self._space = space
+        self._metric = metric
+        self._mode = mode
+        self._seed = seed
+        self._baseline = baseline
+        self._stopping = recipe.variant == "stopping"
+        self._brackets = [
+            [Rung(level, recipe.eta) for level in recipe.levels[s:]] for s in range(recipe.brackets)
+        ]
+        ladder = [rung for rungs in self._brackets for rung in rungs[:-1]]
+        self._ladder = sorted(ladder, key=lambda rung: -rung.level)  # where trials wait, from the top down
+        self._shares = bracket_shares(len(recipe.levels), recipe.brackets, recipe.eta)
+        self._sampler = make_sampler(recipe.sampler, space, seed, recipe.max_iterations)
+        self._past: TransferSampler | None = None
+        if recipe.transfer is not None and not recipe.transfer.is_empty:
+            first = int(baseline is not None)
+            self._past = TransferSampler(recipe.transfer, self._sampler, space, seed, first)
+            self._sampler = self._past
+        self._ledger = Ledger()
+        self._configs: dict[int, Config] = {}  # of trials that wait or are to go on
+        self._going: deque[tuple[int, str]] = deque()  # trials to train on at once, and why
+        self._out: dict[int, Segment] = {}  # asked for and not told
+        self._lost: dict[int, Segment] = {}
+        self._next = 0
+        self._searching = 0  # how many of those out are not of the finish
+        self._exhausted = False
+        self._podium = Podium(recipe.finish.top if recipe.finish else 3)
+        self._finals = _finals(recipe, seed, baseline)
+
+    # ---- asking
+
+    def ask(self, free: int) -> list[Segment]:
+        """At most `free` segments: lost ones, then promotions from the top down, then new trials."""
+        segments: list[Segment] = []
+        self._ask_lost(free, segments)
+        self._ask_going(free, segments)
+        self._ask_promotions(free, segments)
+        self._ask_new(free, segments)
+        if len(segments) < free and not segments and self._search_is_over() and self._finals:
+            segments = self._finals.ask(self._podium.best(), free)
+        for segment in segments:
+            self._out[segment.id] = segment
+            self._searching += not Finals.owns(segment.trial)
+        return segments
+
+    @property
+    def leader(self) -> Config | None:
+        """The configuration of the best trial so far; None while none ended well."""
+        best = self._podium.best()
+        return best[0][1] if best else None
+
+    @property
+    def finished(self) -> bool:
+        """True when every trial has gone as far as it goes, and the finish is done."""
+        if self._out or not self._search_is_over():
+            return False
+        return self._finals is None or not self._finals.missing(self._podium.best())
+
+    def _search_is_over(self) -> bool:
+        if self._searching or self._lost or self._going:
+            return False
+        return self._all_began() and all(
+            self._promotable(r) is None for rungs in self._brackets for r in rungs[:-1]
+        )
+
+    def _promotable(self, rung: Rung) -> tuple[int, int] | None:
+        """The next trial to promote from a rung: among the best 1/eta, and over the hurdle."""
+        found = rung.promotable()
+        if found is None or self._past is None:
+            return found
+        return found if self._ledger.score(found[0]) <= self._past.hurdle(rung.level) else None
+
+    def _all_began(self) -> bool:
+        while self._next < self._recipe.samples and self._ledger.has_begun(self._next):
+            self._next += 1
+        return self._exhausted or self._next >= self._recipe.samples
+
+    def _ask_lost(self, free: int, segments: list[Segment]) -> None:
+        while self._lost and len(segments) < free:
+            segments.append(self._lost.pop(next(iter(self._lost))))
+
+    def _ask_going(self, free: int, segments: list[Segment]) -> None:
+        while self._going and len(segments) < free:
+            trial, reason = self._going.popleft()
+            if trial in self._configs:
+                segments.append(self._onward(trial, reason))
+
+    def _ask_promotions(self, free: int, segments: list[Segment]) -> None:
+        for rung in self._ladder:
+            while len(segments) < free and (found := self._promotable(rung)):
+                trial, rank = found
+                rung.leave(self._ledger.score(trial), trial)
+                reason = f"rung {rung.level}: rank {rank + 1} of {len(rung)}, promoted"
+                segments.append(self._onward(trial, reason))
+
+    def _ask_new(self, free: int, segments: list[Segment]) -> None:
+        while len(segments) < free and not self._all_began():
+            config, reason = self._propose(self._next)
+            if config is None:
+                self._exhausted = not segments and not self._out
+                return
+            segments.append(self._first(self._next, config, reason))
+
+    def _propose(self, trial: int) -> tuple[Config | None, str]:
+        if trial == 0 and self._baseline is not None:
+            return self._baseline, "the baseline"
+        name = self._recipe.sampler
+        what = name if isinstance(name, str) else type(name).__name__
+        config = self._sampler.propose(trial)
+        if self._past is not None and (origin := self._past.origin(trial)):
+            return config, f"memory: {origin}"
+        return config, f"new trial from sampler {what}"
+
+    def _first(self, trial: int, config: Config, reason: str) -> Segment:
+        self._ledger.begin(trial)
+        level = self._rungs(trial)[0].level
+        return Segment(
+            segment_id(trial, 0), trial, None, config, 0, level, fresh_seed(self._seed, trial), reason
+        )
+
+    def _onward(self, trial: int, reason: str) -> Segment:
+        """The segment that trains a trial on to its next rung."""
+        reached = self._ledger.reached(trial)
+        segment = self._ledger.next_segment(trial)
+        return Segment(
+            id=segment,
+            trial=trial,
+            parent=self._ledger.last_segment(trial),
+            config=self._configs.pop(trial),
+            start=reached,
+            stop=next(r.level for r in self._rungs(trial) if r.level > reached),
+            seed=fresh_seed(self._seed, trial),
+            reason=reason,
+        )
+
+    # ---- being told
+
+    def tell(self, outcome: Outcome) -> None:
+        """Folds an outcome in; one whose segment was told before changes nothing."""
+        segment = outcome.segment
+        asked = self._out.pop(segment.id, None) is not None
+        self._searching -= asked and not Finals.owns(segment.trial)
+        self._lost.pop(segment.id, None)
+        if Finals.owns(segment.trial):
+            self._tell_final(outcome)
+        elif not self._ledger.was_told(segment.trial, ordinal := ordinal_of(segment.id)):
+            self._tell_trial(outcome, ordinal, asked)
+
+    def _tell_final(self, outcome: Outcome) -> None:
+        if self._finals and self._finals.tell(outcome) and outcome.status is Status.LOST:
+            self._lost[outcome.segment.id] = outcome.segment
+
+    def _tell_trial(self, outcome: Outcome, ordinal: int, asked: bool) -> None:
+        segment, reached = outcome.segment, outcome.reached
+        trial = segment.trial
+        self._ledger.begin(trial)
+        furthest = segment.id >= self._ledger.next_segment(trial)
+        waited = self._stop_waiting(trial) if furthest else None
+        if outcome.status is Status.LOST:
+            self._lost[segment.id] = segment
+            return
+        self._ledger.tell(trial, ordinal, reached)
+        if not asked and waited != segment.config and not self._fits(segment):
+            return
+        failed = outcome.status is not Status.COMPLETED or reached <= segment.start
+        rank = self._enter(outcome, reached, failed, furthest)
+        if furthest and not failed:
+            self._place(outcome, reached, rank)
+
+    def _fits(self, segment: Segment) -> bool:
+        """Whether the configuration is one of this search; the space may have been edited since."""
+        is_baseline = segment.config == self._baseline
+        if segment.trial == 0 and self._finals and not is_baseline:
+            self._finals.baseline_source = None
+        return is_baseline or self._space.allows(segment.config)
+
+    def _stop_waiting(self, trial: int) -> Config | None:
+        """The configuration of a trial that waited to go on, and waits no longer."""
+        config = self._configs.pop(trial, None)
+        rung = self._rung_at(trial, self._ledger.reached(trial)) if config is not None else None
+        if rung is not None:
+            rung.leave(self._ledger.score(trial), trial)
+        return config
+
+    def _enter(self, outcome: Outcome, reached: int, failed: bool, furthest: bool) -> int:
+        """Records the scores at the rungs passed, and returns the rank at the last of them.
+
+        A failure counts as worst at the rung where it happened, or else at the next. A trial that was
+        done early is compared, with its last value, at the rung that it was bound for.
+        """
+        start, trial = outcome.segment.start, outcome.segment.trial
+        values = outcome.curve.get(self._metric, ())
+        rank = -1
+        for rung in self._rungs(trial):
+            level = rung.level
+            if level <= start:
+                continue
+            is_end = level > reached or (failed and level == reached)
+            if is_end and not failed and not (outcome.done and rank < 0):
+                break
+            value = math.inf if is_end and failed else score(value_at(values, level - start), self._mode)
+            rank = rung.record(value, trial)
+            if furthest:
+                self._ledger.set_score(trial, value)
+            iteration = level if failed else min(level, reached)
+            self._sampler.observe(trial, outcome.segment.config, iteration, value)
+            if is_end:
+                break
+        return rank
+
+    def _place(self, outcome: Outcome, reached: int, rank: int) -> None:
+        """Decides whether the trial is complete, waits, goes on, or is given up."""
+        segment = outcome.segment
+        trial, rungs = segment.trial, self._rungs(segment.trial)
+        rung = self._rung_at(trial, reached)
+        value = self._ledger.score(trial)
+        if rung is None and not outcome.done:
+            reason = f"from iteration {reached} to the first rung, {rungs[0].level}"
+            self._configs[trial] = segment.config
+            self._going.append((trial, reason))
+        elif value < math.inf:
+            is_complete = outcome.done or rung is rungs[-1]
+            level = rungs[-1].level if is_complete or rung is None else rung.level
+            self._podium.offer(level, value, trial, segment.id, segment.config)
+            if not is_complete and rung is not None:
+                self._compare(rung, value, segment, rank)
+
+    def _compare(self, rung: Rung, value: float, segment: Segment, rank: int) -> None:
+        trial = segment.trial
+        if rank < 0:
+            rank = rung.entries.rank(value, trial)
+        if not self._stopping:
+            if rung.wait(value, trial, rank):
+                self._configs[trial] = segment.config
+            for given_up in rung.hopeless():
+                self._configs.pop(given_up, None)
+        elif rung.level <= segment.start or (rung.goes_on(rank) and self._is_over_hurdle(rung, value)):
+            self._configs[trial] = segment.config
+            self._going.append((trial, f"rung {rung.level}: rank {rank + 1} of {len(rung)}, goes on"))
+
+    def _is_over_hurdle(self, rung: Rung, value: float) -> bool:
+        return self._past is None or value <= self._past.hurdle(rung.level)
+
+    # ---- where things are
+
+    def kept(self) -> Set[int]:
+        """Segments whose checkpoints may still be needed: of trials that can go on, and of the best."""
+        kept = {s.parent for s in (*self._out.values(), *self._lost.values()) if s.parent is not None}
+        kept.update(self._podium.segments())
+        kept.update(self._finals.kept() if self._finals else ())
+        trials = (*self._hopeful(), *(trial for trial, _ in self._going))
+        kept.update(s for s in map(self._ledger.last_segment, trials) if s is not None)
+        return kept
+
+    def _hopeful(self) -> Iterator[int]:
+        """Waiting trials that would be promoted if all that can still come to their rung were worse."""
+        flying = [s for s in (*self._out.values(), *self._lost.values()) if not Finals.owns(s.trial)]
+        for rungs in self._brackets:
+            arrivals = max(0, self._recipe.samples - self._ledger.began) + len(self._going)
+            below = -1
+            for rung in rungs[:-1]:
+                arrivals += sum(below <= s.start < rung.level for s in flying)
+                border = rung.entries.nth(-(-(len(rung) + arrivals) // rung.eta))
+                hopeful = [t for s, t in takewhile(border.__gt__, rung.waiting)]
+                yield from hopeful
+                arrivals, below = arrivals + len(hopeful), rung.level
+
+    def _rungs(self, trial: int) -> list[Rung]:
+        if len(self._brackets) == 1:
+            return self._brackets[0]
+        return self._brackets[bisect_right(self._shares, (trial + 0.5) * GOLDEN % 1.0)]
+
+    def _rung_at(self, trial: int, reached: int) -> Rung | None:
+        """The highest rung that the trial has reached."""
+        found = None
+        for rung in self._rungs(trial):
+            if rung.level > reached:
+                break
+            found = rung
+        return found
+
+
+def bracket_shares(rungs: int, brackets: int, eta: int) -> list[float]:
+    """Where, on [0, 1), one bracket's share of the trials ends and the next one's begins.
+
+    As in Hyperband (Li et al. 2018, JMLR 18, algorithm 1): each bracket costs about the same.
+    """
+    sizes = [eta ** (rungs - 1 - s) / (rungs - s) for s in range(brackets)]
+    return [sum(sizes[: s + 1]) / sum(sizes) for s in range(brackets - 1)]
+
+
+def _finals(recipe: Caviar, seed: int, baseline: Config | None) -> Finals | None:
+    if recipe.finish is None:
+        return None
+    seeds = [fresh_seed(seed, FINALS, k) for k in range(recipe.finish.seeds)]
+    return Finals(recipe.finish, recipe.max_iterations, seeds, baseline)
+
+
+def _whole(field: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SpecError(f"{field} = {value!r} must be a whole number of at least {least}")

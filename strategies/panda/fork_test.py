@@ -1,0 +1,64 @@
+"""Two arms of a fork compared: is the nudge better by more than noise?
+
+With the same examples in the same order in both arms, the losses over fixed parts of the validation
+set differ in pairs, and the standard error of the mean difference is small. Without parts the noise is
+estimated from the line's own losses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from raysearch.strategies.rounds import End
+
+LEAST_REPORTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """By how much the nudge's loss is below the other arm's.
+
+    Attributes:
+        mean: positive is better; +-inf where only one arm ended well, NaN where neither did.
+        error: its standard error.
+    """
+
+    mean: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3g} +- {self.error:.2g}"
+
+
+def gain(hold: End, nudge: End, noise: float) -> Gain:
+    """What the nudge gained; `noise`: standard deviation of one evaluation, used without parts."""
+    if not (hold.is_sound and nudge.is_sound):
+        both_bad = not hold.is_sound and not nudge.is_sound
+        return Gain(math.nan if both_bad else math.inf if nudge.is_sound else -math.inf, 0.0)
+    pairs = list(zip(hold.parts, nudge.parts, strict=False))
+    if len(pairs) < 2 or len(hold.parts) != len(nudge.parts):
+        return Gain(hold.loss - nudge.loss, math.sqrt(2.0) * noise)
+    differences = [a - b for a, b in pairs]
+    mean = sum(differences) / len(differences)
+    variance = sum((d - mean) ** 2 for d in differences) / (len(differences) - 1)
+    return Gain(hold.loss - nudge.loss, math.sqrt(variance / len(differences)))
+
+
+def needed(found: Gain, progress: float, is_calming: bool, z: float, rho: float) -> float:
+    """What a gain must exceed: nothing for a nudge that does not calm, z SE + rho progress for one that does.
+
+    Lowering the learning rate nearly always looks good for a while (Wu et al. 2018), so it has to gain
+    more than `progress`, what the other arm gained on the fork.
+    """
+    return z * found.error + (rho * max(0.0, progress) if is_calming else 0.0)
+
+
+def noise_of(losses: Sequence[float]) -> float:
+    """Standard deviation of an evaluation about its neighbours' trend (von Neumann 1941); 0 if unknown."""
+    finite = [v for v in losses if math.isfinite(v)]
+    if len(finite) < LEAST_REPORTS:
+        return 0.0
+    bends = [a - 2 * b + c for a, b, c in zip(finite, finite[1:], finite[2:], strict=False)]
+    return math.sqrt(sum(b * b for b in bends) / len(bends) / 6.0)

@@ -1,0 +1,210 @@
+"""Panda: one model, or a few, raised with great care; nudged, watched, and put back when a nudge hurt.
+
+How many models there are decides how it is done (`population`):
+- one: fork, probe, commit (`line`);
+- two to seven: lines that are raised side by side, the worst given up where the budget ends (`family`);
+  an incumbent and its challengers (`challenge`) if `exploit` says so, or where a training is too short
+  for forks: fewer than twelve intervals;
+- eight and more: sub-populations that compare at frequencies of their own (`populations`).
+`exploit: truncation` is population-based training as published (`truncation`), to compare with.
+
+    strategy = Panda(max_iterations=600).start(space, metric="loss", mode="min", seed=1, baseline=config)
+    while not strategy.finished:
+        for segment in strategy.ask(free=2):
+            strategy.tell(train(segment))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from raysearch.core.segment import Config, Mode
+from raysearch.core.values import with_plain_numbers
+from raysearch.errors import LocatedError, SpecError, unknown
+from raysearch.space.space import Space
+from raysearch.strategies.base import Strategy
+from raysearch.strategies.panda.base_schedule import Shape, shape_setting
+from raysearch.strategies.panda.challengers import ChallengeSearch
+from raysearch.strategies.panda.parallel_lines import FamilySearch
+from raysearch.strategies.panda.perturb import nudged_names
+from raysearch.strategies.panda.single import LineSearch
+from raysearch.strategies.panda.subpopulations import PopulationSearch
+from raysearch.strategies.panda.truncation_pbt import TruncationSearch
+
+EXPLOITS = ("commit", "challenge", "truncation")
+SUGGESTIONS = ("nudge", "gp")
+MANY = 8  # members from which on there are sub-populations
+INTERVAL_LINE, INTERVAL_MEMBER = 0.025, 0.04  # of max_iterations
+FEW_INTERVALS = 12  # in a training: there, members try nudges for whole intervals
+PROBE = 0.2  # of the interval of one model
+
+
+@dataclass(frozen=True)
+class Panda:
+    """The settings of a panda search.
+
+    Attributes:
+        max_iterations: how long the model is trained.
+        population: how many models are trained at a time.
+        nudge: the hyper-parameters that may change while a model trains; every real-valued one if None.
+        interval: iterations from one decision to the next; 2.5% of max_iterations for one model, 4% for
+            several if None (and shorter at the beginning).
+        budget: of one model: iterations of all its segments, probes included, are at most so many times
+            max_iterations; only after a spike or NaN may it be more. Several models take population times
+            max_iterations.
+        decay: the last part of the training, in which the learning rate falls to zero, or to the lower
+            bound of its domain. There is none without a learning rate among the nudged.
+        decay_steps: in how many steps it falls.
+        factor: by how much the first nudges move a logarithmic hyper-parameter; later ones move less.
+        z: standard errors that a gain must exceed.
+        rho: a nudge that makes the steps less noisy must also gain so many times what is gained without.
+        lenience: raising the learning rate may cost so much of what is gained without.
+        steady: cycles after which the steady member of three to seven is compared with the line.
+        base_schedule: "constant", "linear", "cosine" or {name: cosine, warmup: 0.05}: what the learnt
+            learning rate is multiplied by.
+        exploit: "commit"; "challenge" for an incumbent and challengers that train whole stretches, of two
+            to seven models; or "truncation" for population-based training as published.
+        suggest: how members of eight and more explore: "nudge", or "gp" for a Gaussian-process bandit.
+    """
+
+    name: ClassVar[str] = "panda"
+    adopts: ClassVar[bool] = True
+    needs_checkpoints: ClassVar[bool] = True
+
+    max_iterations: int
+    population: int = 1
+    nudge: Sequence[str] | None = None
+    interval: int | None = None
+    budget: float = 1.25
+    decay: float = 0.15
+    decay_steps: int = 16
+    factor: float = 4.0
+    z: float = 1.0
+    rho: float = 3.0
+    lenience: float = 0.7
+    steady: int = 6
+    base_schedule: str | Mapping[str, Any] | Shape = "constant"
+    exploit: str = "commit"
+    suggest: str = "nudge"
+    shape: Shape = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        with_plain_numbers(self)
+        for name, least in (("max_iterations", 2), ("population", 1), ("decay_steps", 1), ("steady", 1)):
+            _whole(name, getattr(self, name), least)
+        if self.interval is not None:
+            _whole("interval", self.interval, 1)
+        _number("budget", self.budget, 1.0, math.inf)
+        _number("decay", self.decay, 0.0, 0.9)
+        _number("factor", self.factor, 1.01, 1000.0)
+        for name in ("z", "rho", "lenience"):
+            _number(name, getattr(self, name), 0.0, math.inf)
+        if self.exploit not in EXPLOITS:
+            raise SpecError(unknown("exploit", str(self.exploit), EXPLOITS))
+        if self.suggest not in SUGGESTIONS:
+            raise SpecError(unknown("suggest", str(self.suggest), SUGGESTIONS))
+        if self.exploit == "truncation" and self.population < 2:
+            raise SpecError("exploit: truncation copies one member to another: population must be at least 2")
+        if self.exploit == "challenge" and not 2 <= self.population < MANY:
+            raise SpecError(f"exploit: challenge needs a population of 2 to {MANY - 1}")
+        if self.suggest == "gp" and (self.population < MANY or self.exploit == "truncation"):
+            raise SpecError(f"suggest: gp needs a population of {MANY} or more, and exploit: commit")
+        if self.interval is not None and self.interval >= self.max_iterations:
+            raise SpecError(
+                f"interval = {self.interval} leaves no decision in max_iterations = {self.max_iterations}"
+            )
+        if isinstance(self.nudge, str):
+            object.__setattr__(self, "nudge", [self.nudge])
+        if self.nudge is not None and not _are_texts(self.nudge):
+            raise LocatedError("nudge", f"{self.nudge!r} is no list of hyper-parameters, such as [lr]")
+        object.__setattr__(self, "shape", shape_setting(self.base_schedule))
+
+    @property
+    def takes_orders(self) -> bool:
+        """Whether people may nudge and roll back while it runs."""
+        return self.exploit != "truncation"
+
+    @property
+    def interval_iterations(self) -> int:
+        """Iterations from one decision to the next, in the middle of a training."""
+        is_line = self.exploit == "commit" and self.population < MANY
+        share = INTERVAL_LINE if is_line else INTERVAL_MEMBER
+        return self.interval or max(1, round(share * self.max_iterations))
+
+    @property
+    def probe_iterations(self) -> int:
+        """Iterations of a probe of one model."""
+        return max(1, round(PROBE * self.interval_iterations))
+
+    @property
+    def iterations(self) -> int:
+        """The most iterations of all segments together, probes and losing arms included."""
+        if self.population > 1:
+            return self.population * self.max_iterations
+        return math.ceil(self.budget * self.max_iterations)
+
+    def extended(self, samples: int | None = None, max_iterations: int | None = None) -> Panda:
+        """The same search with a longer training: decided as before up to where the decay began.
+
+        Raises:
+            SpecError: more samples are asked for.
+        """
+        if samples is not None:
+            raise SpecError("panda has no samples; a longer training is --max-iterations")
+        return replace(
+            self, max_iterations=max_iterations or self.max_iterations, interval=self.interval_iterations
+        )
+
+    def start(
+        self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None
+    ) -> Strategy:
+        """The search at its beginning, from the baseline, or from the middle of the space if there is none.
+
+        Raises:
+            SpecError: a nudged name is not in the space, or there is nothing to nudge.
+        """
+        nudged_names(space, self.nudge)
+        return self._search_class()(self, space, metric, mode, seed, baseline)
+
+    @classmethod
+    def examples(cls) -> dict[str, Panda]:
+        """Small recipes of every kind, for the suite of the contract."""
+        return {
+            "one": cls(max_iterations=40, interval=5),
+            "two": cls(max_iterations=24, population=2, interval=3),
+            "four": cls(max_iterations=40, population=4, interval=3),
+            "challenge": cls(max_iterations=36, population=4, interval=3, steady=3, exploit="challenge"),
+            "intervals": cls(max_iterations=32, population=4, interval=8, decay=0.25, decay_steps=1),
+            "eight": cls(max_iterations=24, population=8, interval=2),
+            "gp": cls(max_iterations=24, population=8, interval=2, suggest="gp"),
+            "truncation": cls(max_iterations=24, population=4, interval=3, exploit="truncation"),
+        }
+
+    def _search_class(self) -> type[LineSearch] | type[FamilySearch]:
+        if self.exploit == "truncation":
+            return TruncationSearch
+        if self.population >= MANY:
+            return PopulationSearch
+        if self.population == 1:
+            return LineSearch
+        few = self.max_iterations < FEW_INTERVALS * self.interval_iterations
+        return ChallengeSearch if few or self.exploit == "challenge" else FamilySearch
+
+
+def _whole(field: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SpecError(f"{field} = {value!r} must be a whole number of at least {least}")
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
+
+
+def _number(field: str, value: object, low: float, high: float) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not low <= float(value) <= high:  # type: ignore[arg-type]
+        up_to = "" if high == math.inf else f" and at most {high:g}"
+        raise SpecError(f"{field} = {value!r} must be a number of at least {low:g}{up_to}")

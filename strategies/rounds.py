@@ -1,0 +1,228 @@
+"""Strategies told as a story: a generator that asks for a round of segments and reads how they ended.
+
+    def story(self):
+        hold, nudge = yield [self.plan(...), self.plan(...)]      # a round; its ends come back in order
+        ...
+
+The round's outcomes may be told in any order, before or after they are asked for, and by another life
+of the search: the story goes on when all of a round are there, so what it decides is a function of the
+seed, the outcomes and the orders given by people, and of nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+
+from raysearch.core.segment import REUSED, Config, Mode, Outcome, Segment, Status, score, segment_id
+from raysearch.strategies.caviar.rungs import value_at
+
+ADOPTED = "adopted"  # role of the segment that stands for a model trained before this search
+PARTS = "_parts/"  # `val_loss_parts/3`: the metric's mean over one fixed part of the validation examples
+
+Story = Generator[list[Segment], list["End"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a segment ended.
+
+    Attributes:
+        at: the iteration reached.
+        loss: the metric's last value, turned so that lower is better; +inf if it did not end well.
+        parts: the same over fixed parts of the validation examples, if the trainable reports them.
+        losses: the metric after each iteration of the segment, turned likewise; NaN where not reported.
+        done: there is nothing to train on.
+    """
+
+    segment: Segment
+    at: int
+    loss: float
+    parts: tuple[float, ...] = ()
+    losses: tuple[float, ...] = ()
+    done: bool = False
+    why: str = ""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the model can be trained on from here."""
+        return math.isfinite(self.loss)
+
+
+class StorySearch:
+    """A running search that a story drives; subclasses write `story`. Keeps the contract of `base`."""
+
+    def __init__(self, metric: str, mode: Mode, numbers: tuple[int, int] = (0, 1)) -> None:
+        """`numbers` are (first, step) of its trials' numbers, where several stories share a search."""
+        self.offset, self._step = numbers
+        self.metric = metric
+        self.mode = mode
+        self.notes: list[str] = []
+        self.ends: dict[int, End] = {}  # of segments that ended well, without their losses
+        self._told: dict[int, Outcome] = {}
+        self._out: dict[int, Segment] = {}
+        self._lost: dict[int, Segment] = {}
+        self._queue: deque[Segment] = deque()
+        self._round: list[Segment] = []
+        self._ordinals: dict[int, int] = {}
+        self._trials = 0
+        self._story: Story | None = None
+        self._is_over = False
+
+    def story(self) -> Story:
+        """Yields rounds of planned segments; each `yield` returns their ends."""
+        raise NotImplementedError
+
+    def needed(self) -> Iterator[int]:
+        """Segments that the story may still grow on, those of the round in hand apart."""
+        raise NotImplementedError
+
+    # ---- the contract
+
+    def ask(self, free: int) -> list[Segment]:
+        """At most `free` segments of the round in hand, lost ones first."""
+        self.go_on()
+        segments: list[Segment] = []
+        while self._lost and len(segments) < free:
+            segments.append(self._lost.pop(next(iter(self._lost))))
+        while self._queue and len(segments) < free:
+            segment = self._queue.popleft()
+            if segment.id not in self._told and segment.id not in self._out:
+                segments.append(segment)
+        self._out.update((s.id, s) for s in segments)
+        return segments
+
+    def tell(self, outcome: Outcome) -> None:
+        """Notes an outcome; one whose segment was told before changes nothing."""
+        segment = outcome.segment
+        self._out.pop(segment.id, None)
+        if segment.id in self._told:
+            return
+        if outcome.status is Status.LOST:
+            self._lost[segment.id] = segment
+            return
+        self._lost.pop(segment.id, None)
+        self._told[segment.id] = outcome
+
+    @property
+    def finished(self) -> bool:
+        """True when the story has ended and nothing asked for is outstanding."""
+        self.go_on()
+        return self._is_over and not self._out and not self._lost
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether a segment has to be asked for again."""
+        return bool(self._lost)
+
+    def kept(self) -> Set[int]:
+        """What the story may grow on, and the parents and ends of the round in hand."""
+        self.go_on()
+        held = (*self._round, *self._out.values(), *self._lost.values())
+        kept = {s.parent for s in held if s.parent is not None}
+        kept.update(s.id for s in self._round)
+        kept.update(self.needed())
+        return kept
+
+    # ---- for stories
+
+    def new_trial(self) -> int:
+        """The next trial number."""
+        self._trials += 1
+        return self.offset + (self._trials - 1) * self._step
+
+    def plan(
+        self, trial: int, parent: End | None, config: Config, stop: int, seed: int, reason: str
+    ) -> Segment:
+        """The next segment of a trial; another trial's if an earlier life used that number for other work."""
+        while True:
+            ordinal = self._ordinals.get(trial, 0)
+            segment = Segment(
+                id=segment_id(trial, ordinal),
+                trial=trial,
+                parent=None if parent is None else parent.segment.id,
+                config=config,
+                start=0 if parent is None else parent.at,
+                stop=stop,
+                seed=seed,
+                reason=reason,
+            )
+            known = self._told.get(segment.id)
+            if known is None or _same_work(known.segment, segment):
+                self._ordinals[trial] = ordinal + 1
+                return segment
+            trial += REUSED * self._step
+
+    def adopted(self) -> End | None:
+        """Where a model ended that was trained before this search; None if there is none."""
+        outcome = self._told.get(segment_id(0, 0))
+        if outcome is None or outcome.segment.role != ADOPTED:
+            return None
+        if not self.offset:  # trial 0 is its own
+            self._trials, self._ordinals[0] = max(1, self._trials), 1
+        return End(outcome.segment, outcome.segment.stop, math.inf)
+
+    # ---- inside
+
+    def go_on(self) -> None:
+        """Lets the story read every round that is complete, and queues what it asks for next."""
+        if self._story is None:
+            self._story = self.story()
+            self._read(None)
+        while not self._is_over and all(s.id in self._told for s in self._round):
+            self._read([self._end_of(s) for s in self._round])
+
+    def _read(self, ends: list[End] | None) -> None:
+        assert self._story is not None
+        try:
+            self._round = self._story.send(ends) if ends is not None else next(self._story)
+        except StopIteration:
+            self._is_over, self._round = True, []
+        self._queue = deque(s for s in self._round if s.id not in self._told)
+
+    def _end_of(self, planned: Segment) -> End:
+        outcome = self._told[planned.id]
+        self._told[planned.id] = Outcome(outcome.segment, outcome.status, done=outcome.done)  # without curves
+        end = end_of(outcome, self.metric, self.mode)
+        if end.is_sound and not end.done:
+            self.ends[planned.id] = replace(end, losses=(), parts=())
+        return end
+
+
+def end_of(outcome: Outcome, metric: str, mode: Mode) -> End:
+    """An outcome as a story reads it; failed, diverged, or nothing finite reported is an infinite loss."""
+    values = outcome.curve.get(metric, ())
+    value = value_at(values, len(values))
+    loss = score(value, mode)
+    why = outcome.error or ("" if math.isfinite(loss) else f"{metric} was never finite")
+    losses = tuple(score(v, mode) if v == v else math.nan for v in values)
+    if outcome.status is not Status.COMPLETED or not math.isfinite(loss):
+        how = why or outcome.status.value
+        return End(outcome.segment, outcome.reached, math.inf, (), losses, outcome.done, how)
+    return End(
+        outcome.segment,
+        outcome.reached,
+        loss,
+        _parts(outcome.curve, metric, mode),
+        losses,
+        outcome.done,
+    )
+
+
+def _parts(curve: Mapping[str, Sequence[float]], metric: str, mode: Mode) -> tuple[float, ...]:
+    """The last value of each part, in the order of their numbers; none if one of them is not finite."""
+    prefix = metric + PARTS
+    names = sorted((n for n in curve if n.startswith(prefix)), key=lambda n: (len(n), n))
+    parts = tuple(score(curve[name][-1], mode) for name in names if len(curve[name]))
+    return parts if all(map(math.isfinite, parts)) else ()
+
+
+def _same_work(known: Segment, planned: Segment) -> bool:
+    return (known.parent, known.start, known.stop, known.seed) == (
+        planned.parent,
+        planned.start,
+        planned.stop,
+        planned.seed,
+    ) and known.config == planned.config

@@ -1,0 +1,236 @@
+"""The sampler that learns: expected improvement of a Gaussian process over all rungs at once.
+
+The first trials are Sobol points, until there are FIRST scores and three for each axis; later a tenth
+is, so that the search goes on everywhere even if the model misleads. The others have the greatest
+expected improvement of the value at the last iteration, on top of what is being tried already. Scores
+enter as normal scores of their ranks.
+
+Costs are bounded: at most CAP observations enter, and the model is conditioned anew only when their
+number has grown by a share, so that a proposal costs microseconds in a search of many trials.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
+
+from raysearch.core.segment import Config
+from raysearch.space.space import Space
+from raysearch.strategies.samplers.base import Sequence, sobol
+from raysearch.strategies.samplers.gaussian_process import GaussianProcess, Posterior, normal_scores
+from raysearch.strategies.seeding import fresh_seed
+
+Floats = npt.NDArray[np.float64]
+CAP = 300
+FIRST = 20
+INFORMED = 3  # scores that do where other tasks say what to expect
+TRIES = 4  # proposals that are looked at for one that is new and satisfies the constraints
+
+
+class ModelSampler:
+    """See the module; `iterations` is where the improvement is expected, max_iterations."""
+
+    share = 0.1  # of Sobol points after the first few
+    growth = 0.04  # of the number of scores, from one conditioning to the next
+    pool = 600  # candidates; half of that once CAP scores were seen
+    batch = 64  # proposals from one pool, four times as many once there are many scores
+
+    def __init__(self, space: Space, seed: int, iterations: int) -> None:
+        self._space = space
+        self._seed = seed
+        self._scale = math.log(max(iterations, 2))
+        self._design: Sequence = sobol(space, seed)
+        self._process = GaussianProcess(space.is_categorical)
+        self._scores = Scores(seed)
+        self._flying: dict[int, Floats] = {}
+        self._posterior: Posterior | None = None
+        self._used = 0
+        self._conditioned_at = 0
+        self._fitted_at = 0
+        self._proposed: set[int] = set()  # hashes: the model must not repeat itself
+        self._trust = 1.0
+        self.expect: Callable[[Floats], Floats] | None = (
+            None  # what other tasks say of points, as normal scores
+        )
+
+    def propose(self, trial: int) -> Config:
+        """The configuration of a new trial."""
+        dimension = self._space.dimension
+        is_early = self._scores.seen < (max(FIRST, 3 * dimension) if self.expect is None else INFORMED)
+        if is_early or not dimension or chance(self._seed, trial) < self.share:
+            return self._design.propose(trial)
+        for _ in range(TRIES):
+            unit = self._most_promising(trial)
+            config = self._space.decode(unit)
+            key = hash(self._space.encode(config).tobytes())
+            if key not in self._proposed and self._space.satisfies(config):
+                self._proposed.add(key)
+                self._flying[trial] = unit
+                return config
+        return self._design.propose(trial)
+
+    def _most_promising(self, trial: int) -> Floats:
+        """The candidate with the greatest expected improvement, which counts as being tried from now on."""
+        posterior = self._current(trial)
+        promise = posterior.log_expected_improvement(self._best)
+        best = int(np.argmax(np.where(posterior.is_tried, -np.inf, promise)))
+        posterior.try_point(best)
+        self._used += 1
+        unit: Floats = posterior.x[best]
+        return unit
+
+    def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
+        """Learns the score of a trial at a rung."""
+        self._flying.pop(trial, None)
+        if self._scores.wants(trial, iteration, score):
+            unit = self._space.encode(config)
+            self._proposed.add(hash(unit.tobytes()))
+            self._scores.add(trial, unit, math.log(iteration) / self._scale, score)
+
+    def _current(self, trial: int) -> Posterior:
+        seen = self._scores.seen
+        is_many = seen > 4 * CAP
+        growth = self.growth * (1.0 if seen <= CAP else 6.0 if is_many else 2.5)
+        is_due = seen >= self._conditioned_at + max(1.0, growth * self._conditioned_at)
+        if self._posterior is None or is_due or self._used >= self.batch * (4 if is_many else 1):
+            with one_thread():
+                if is_due:
+                    self._condition(seen)
+                self._posterior = self._new_posterior(np.random.default_rng((self._seed, trial)))
+            self._used = 0
+        return self._posterior
+
+    def _condition(self, seen: int) -> None:
+        self._points, t, trial, y = self._scores.arrays()
+        finite = np.isfinite(y)
+        self._values = normal_scores(np.where(finite, y, y[finite].max() + 1.0 if finite.any() else 0.0))
+        leaders = self._points[np.argsort(self._values)[:8]]
+        self._leaders = leaders
+        if self.expect is not None:
+            self._values = self._values - self._expected(self._points, trial, t)
+        improve = seen >= self._fitted_at * (1.25 if seen <= CAP else 2.0)
+        if improve:
+            self._fitted_at = seen
+        self._process.fit(self._points, t, trial, self._values, steps=10 if improve else 0)
+        self._best = float((self._values + self._trust_in(self._points)).min())
+        self._conditioned_at = seen
+
+    def _expected(self, points: Floats, trial: npt.NDArray[np.int64], t: Floats) -> Floats:
+        """What other tasks would say of the scores, times how far they proved right so far, from 0 to 1."""
+        assert self.expect is not None
+        expected = self.expect(points)
+        level = np.median(t)
+        same = t <= level
+        a, b = expected[same] - expected[same].mean(), self._values[same] - self._values[same].mean()
+        prior = 5.0 * float(np.var(expected) + 1e-9)  # as much as five scores that agree
+        self._trust = float(np.clip(((a * b).sum() + prior) / ((a * a).sum() + prior), 0.0, 1.0))
+        return self._trust * expected
+
+    def _trust_in(self, x: Floats) -> Floats | float:
+        return 0.0 if self.expect is None else self._trust * self.expect(x)
+
+    def _new_posterior(self, rng: np.random.Generator) -> Posterior:
+        pool = self._candidates(rng)
+        flying = list(self._flying.values())[-32:]
+        x = np.concatenate([pool, np.array(flying).reshape(-1, self._space.dimension)])
+        posterior = self._process.posterior(x, 1.0)
+        posterior.mean += self._trust_in(x)
+        for index in range(len(pool), len(x)):
+            posterior.try_point(index)
+        return posterior
+
+    def _candidates(self, rng: np.random.Generator) -> Floats:
+        """Points anywhere, and as many around the best so far."""
+        pool = self.pool if self._scores.seen <= CAP else self.pool // 2
+        near, d = pool // 2, self._space.dimension
+        x = self._leaders[rng.integers(len(self._leaders), size=near)]
+        size = np.exp(rng.uniform(math.log(0.03), math.log(0.3), size=(near, 1)))
+        moved = rng.random((near, d)) < 0.6
+        moved[np.arange(near), rng.integers(d, size=near)] = True  # or it would be a leader once more
+        redrawn = self._space.is_categorical & moved & (rng.random((near, d)) < 0.5)
+        x = np.clip(x + rng.normal(size=(near, d)) * size * (moved & ~self._space.is_categorical), 0.0, 1.0)
+        x = np.where(redrawn, rng.random((near, d)), x)
+        return np.concatenate([rng.random((pool - near, d)), x])
+
+
+class Scores:
+    """The scores that the model learns from: at least CAP of them, and fewer than twice as many.
+
+    When there are too many, those of the highest rungs stay, the best, and some of the others at random.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seen = 0
+        self._seed = seed
+        self._rows: list[tuple[int, float, float]] = []  # trial, t, score
+        self._points: list[Floats] = []
+        self._score_limit = math.inf
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def wants(self, trial: int, iteration: int, score: float) -> bool:
+        """Whether a score is worth the cost of entering; most of very many are not."""
+        self.seen += 1
+        if self.seen <= 2 * CAP or score <= self._score_limit:
+            return True
+        return chance(self._seed, trial, iteration) < CAP / self.seen
+
+    def add(self, trial: int, point: Floats, t: float, score: float) -> None:
+        """Enters a score."""
+        self._rows.append((trial, t, score))
+        self._points.append(point)
+        if len(self._rows) >= 2 * CAP:
+            self._forget()
+
+    def arrays(self) -> tuple[Floats, Floats, npt.NDArray[np.int64], Floats]:
+        """Points, times, trials and scores of at most CAP."""
+        keep = self._chosen()
+        rows = [self._rows[i] for i in keep]
+        trial, t, y = zip(*rows, strict=True)
+        return np.array([self._points[i] for i in keep]), np.array(t), np.array(trial), np.array(y)
+
+    def best(self) -> float:
+        """The best score that was entered."""
+        return min(y for _, _, y in self._rows)
+
+    def _chosen(self) -> list[int]:
+        n = len(self._rows)
+        if n <= CAP:
+            return list(range(n))
+        rng = np.random.default_rng((self._seed, self.seen))
+        _, t, y = (np.array(column) for column in zip(*self._rows, strict=True))
+        order = np.lexsort((rng.random(n), -t))
+        high, rest = order[: CAP // 2], order[CAP // 2 :]
+        rest = rest[np.argsort(y[rest], kind="stable")]
+        best, rest = rest[: CAP // 4], rest[CAP // 4 :]
+        others = rng.choice(rest, CAP - len(high) - len(best), replace=False)
+        return sorted(np.concatenate([high, best, others]).tolist())
+
+    def _forget(self) -> None:
+        keep = self._chosen()
+        self._rows = [self._rows[i] for i in keep]
+        self._points = [self._points[i] for i in keep]
+        self._score_limit = float(np.quantile([y for _, _, y in self._rows], 0.25, method="lower"))
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Linear algebra on one thread: more are slower on such small matrices, and in the workers' way."""
+    limited: AbstractContextManager[object] = _threadpools().limit(limits=1)
+    return limited
+
+
+@cache
+def _threadpools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def chance(*key: int) -> float:
+    """A number in [0, 1) that is a function of the key."""
+    return fresh_seed(*key) / (1 << 31)
