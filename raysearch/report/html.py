@@ -72,7 +72,7 @@ def shell(title: str, body: str, policy: str, scripts: str = "") -> str:
 @functools.cache
 def asset(name: str) -> str:
     """A file that ships with the package."""
-    return (resources.files("raysearch.tracking") / "assets" / name).read_text("utf-8")
+    return (resources.files("raysearch.report") / "assets" / name).read_text("utf-8")
 
 
 def _plotly() -> str:
