@@ -1,7 +1,7 @@
 """Runs that version 0.1 wrote, before its modules had rooms: they open, resume and report as they did then.
 
-Each folder of golden/runs-1 is a run as it lay on disk, and beside it what was read out of it: segments.csv (a
-row a segment) and, for the raised model, schedule.yaml. walk.py is what was trained.
+Each folder of golden/runs-1 is a run as it lay on disk, and beside it what was read out of it: segments.csv,
+a row a segment, and for the raised model schedule.yaml. They trained walk.py.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def test_every_segment_of_an_old_run_reads_as_it_did(name: str) -> None:
             "caviar",
             12,
             -0.001738266398496881,
-            "It is better than the baseline by 0.40721 on every seed alike",
+            "better than the baseline by 0.40721 on every seed",
         ),
         ("panda", 3, 0.00899300428769044, "No finals were run: this is what one model came to"),
         ("stopped", 12, -0.001738266398496881, "No finals were run: the best trial's value was the best of"),
