@@ -1,4 +1,4 @@
-"""The house keeps its order: the floors on paper are those that are checked, and nothing outgrows its room."""
+"""The house keeps its order: floors on paper are those that are checked, and nothing outgrows its room."""
 
 from __future__ import annotations
 
