@@ -517,7 +517,7 @@ def _go_on(
     root: Path, spec: SearchSpec, shipped: Shipped, how: How, rests_on: Mapping[str, Any], began: float
 ) -> Results:
     from raysearch.tracking.supervisor import sinking, tracked
-    from raysearch.worker.protocol import Job
+    from raysearch.worker.job import Job
 
     is_fused = spec.fuse and shipped.is_learner and not spec.isolate
     bare = dataclasses.replace(spec, trainable="raysearch:shipped")
@@ -596,7 +596,8 @@ def _run_inline(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str,
 def _run_tune(setup: Setup, job: Any, spec: SearchSpec, how: How) -> dict[str, Any]:
     from raysearch.cluster.connect import connected, gpu_kinds
     from raysearch.cluster.doctor.doctor import check_before_launch
-    from raysearch.executors.tune.driver import last_words, run_tune
+    from raysearch.executors.tune.driver import run_tune
+    from raysearch.executors.tune.head import last_words
     from raysearch.executors.tune.tune_plugins import muster
 
     where = job.address or setup.run

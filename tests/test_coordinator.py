@@ -18,6 +18,7 @@ import pytest
 import raysearch
 from raysearch.core.segment import Outcome, Status
 from raysearch.engine.leases import Overdue
+from raysearch.engine.messages import Death, Turn
 from raysearch.errors import JournalError
 from raysearch.executors.tune import coordinator as module
 from raysearch.executors.tune.coordinator import Coordinator
@@ -26,7 +27,7 @@ from raysearch.spec import make_spec
 from raysearch.spec.trainables import ship
 from raysearch.storage.journal.journal import Journal, read_outcomes
 from raysearch.storage.paths import RunPaths
-from raysearch.worker.protocol import Death, Job, Turn
+from raysearch.worker.job import Job
 
 Story = Callable[[Coordinator], Coroutine[Any, Any, None]]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from raysearch.engine.messages import Reply
+from raysearch.engine.messages import Reply, Turn
 from raysearch.executors.tune import socket_link as module
 from raysearch.executors.tune.socket_link import (
     LENGTH,
@@ -25,7 +25,6 @@ from raysearch.executors.tune.socket_link import (
     open_door,
     packed,
 )
-from raysearch.worker.protocol import Turn
 
 PATIENCE_S = 30.0
 

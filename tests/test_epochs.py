@@ -17,14 +17,15 @@ from waiting import wait_for
 
 import raysearch
 from raysearch.core.segment import Outcome, Status
+from raysearch.engine.messages import Death
 from raysearch.executors.tune.coordinator import start_coordinator
-from raysearch.executors.tune.driver import Worker
+from raysearch.executors.tune.trial import Worker
 from raysearch.run.session import Setup
 from raysearch.spec import make_spec
 from raysearch.spec.trainables import ship
 from raysearch.storage.journal.journal import Journal, read_outcomes
 from raysearch.storage.paths import RunPaths
-from raysearch.worker.protocol import Death, Job
+from raysearch.worker.job import Job
 
 PATIENCE_S = 120.0
 

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from raysearch.errors import ClusterLostError, RunError
-from raysearch.executors.tune import driver as module
-from raysearch.executors.tune.driver import Head, _answer, _Fit, _QuietFile, _room_for_tune
+from raysearch.executors.tune import head as module
+from raysearch.executors.tune.driver import _Fit, _room_for_tune
+from raysearch.executors.tune.head import Head, answer_of
+from raysearch.executors.tune.tune_log import QuietFile
 
 
 class Flaky:
@@ -68,7 +70,7 @@ def test_a_full_disk_at_the_start_is_said_in_a_sentence() -> None:
 
 
 def test_a_log_whose_folder_is_out_of_reach_is_silent_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
-    log = _QuietFile(tmp_path / "logs" / "tune.log", delay=True)
+    log = QuietFile(tmp_path / "logs" / "tune.log", delay=True)
     record = logging.LogRecord("ray.tune", logging.INFO, "", 0, "a worker was started again", (), None)
     log.emit(record)
     (tmp_path / "logs").mkdir()
@@ -92,7 +94,7 @@ def test_a_driver_without_answer_looks_whether_there_is_a_cluster_and_says_how_t
     monkeypatch.setattr(module.ray, "get_runtime_context", Context)
     monkeypatch.setattr(module, "is_reachable", lambda address: next(asked))
     with pytest.raises(ClusterLostError, match="go on with: raysearch resume runs/a"):
-        _answer("status", "runs/a")
+        answer_of("status", "runs/a")
     assert next(asked, None) is None
 
 

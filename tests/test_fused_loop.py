@@ -13,7 +13,7 @@ import pytest
 from scripted import Scripted
 
 from raysearch.core.segment import Outcome, Segment, Status, segment_id
-from raysearch.engine.messages import Lease, Reply
+from raysearch.engine.messages import Lease, Reply, Turn
 from raysearch.engine.search import Limits, Search
 from raysearch.fused import checkpoint_files
 from raysearch.fused.pack import Pack
@@ -22,8 +22,8 @@ from raysearch.spec.trainables import ship
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.strategies.caviar import Caviar
 from raysearch.worker.host import Host
+from raysearch.worker.job import Job
 from raysearch.worker.packed_loop import FusedLoop, fused_loop
-from raysearch.worker.protocol import Job, Turn
 
 FIXED = {"batch_size": 16, "weight_decay": 1e-3, "optimizer": "adamw"}
 SAMPLES = tuple(

@@ -17,7 +17,7 @@ from test_engine import Log, Store, failed, ids, make
 
 from raysearch.core.segment import Outcome, Segment, Status
 from raysearch.engine.memory_retry import MEMORY_KILL, Growth
-from raysearch.engine.messages import Lease, Reply
+from raysearch.engine.messages import Going, Lease, Reply, Turn
 from raysearch.engine.search import GIVE_UP_AFTER, LOSS_LIMIT, Limits, Search
 from raysearch.errors import CheckpointError
 from raysearch.spec.trainables import ship
@@ -25,9 +25,9 @@ from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.storage.paths import CHECKPOINT_RANDOM
 from raysearch.worker.host import Aborted, Host
 from raysearch.worker.isolated_host import IsolatedHost
+from raysearch.worker.job import Job
 from raysearch.worker.loop import Loop
 from raysearch.worker.preemption import TOLD, Notice
-from raysearch.worker.protocol import Going, Job, Turn
 
 LONG = Segment(0, 0, None, {"rate": 0.5}, 0, 6, 7, "for a test")
 

@@ -6,9 +6,9 @@ import pytest
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
 
 from raysearch.engine.memory_retry import MEMORY_KILL
+from raysearch.engine.messages import WITH_ITS_NODE, Death
 from raysearch.executors.tune.scaling import Orders
 from raysearch.executors.tune.tune_plugins import Asking, Roster, as_death, cause_of
-from raysearch.worker.protocol import WITH_ITS_NODE, Death
 
 KILLED = "1 worker(s) were killed due to the node running low on memory. Memory on the node was 7.7GB used"
 

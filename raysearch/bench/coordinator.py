@@ -91,7 +91,7 @@ def _run(
     from raysearch.spec.trainables import ship
     from raysearch.storage.journal.journal import Journal
     from raysearch.storage.paths import RunPaths
-    from raysearch.worker.protocol import Job
+    from raysearch.worker.job import Job
 
     with cluster(clients + 1) as folder:
         spec = make_spec(

@@ -1,14 +1,20 @@
-"""What passes between workers and a search at a worker's turn."""
+"""The conversation of workers and a search: turns with outcomes in, replies with leases out.
+
+Imports neither Ray nor torch.
+"""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from raysearch.core.segment import Segment
+from raysearch.core.segment import Outcome, Segment
 
 NO_CHECKPOINT = "the trainable writes no checkpoint"  # in the error of a segment that cannot do without
+WITH_ITS_NODE = "left with its node"
+SUPERSEDED = "was given up, and another one has its name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +57,54 @@ class Reply:
     stop: bool = False
     keep: bool = True
     bars: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a worker sends at its turn.
+
+    Attributes:
+        want: how many leases it has room for.
+        holding: ids it has in hand.
+        unreadable: checkpoints that could not be loaded: (name, segment, cause).
+        leaving: why it goes now, in words; empty while it stays.
+        epoch: which process of that name it is, as `hello` answered; 0: an executor without worker processes.
+    """
+
+    worker: str
+    outcomes: Sequence[Outcome] = ()
+    want: int = 0
+    holding: tuple[int, ...] = ()
+    unreadable: tuple[tuple[str, int, str], ...] = ()
+    leaving: str = ""
+    epoch: int = 0
+
+
+class Death(enum.Enum):
+    """How a worker's process ended, as far as the driver can tell."""
+
+    ALONE = "alone"  # its node lives
+    WITH_NODE = "with its node"
+    UNCLEAR = "unclear"  # it cannot be reached: its node may turn out to be dead
+
+
+class Going(enum.IntEnum):
+    """What a training trial has to do after an iteration."""
+
+    ON = 0
+    STOP = 1  # the search is over: what was trained is dropped
+    PAUSE = 2  # the worker has to go: what was trained is to be saved
+
+
+class Answer(Protocol):
+    """An exchange under way. `get` waits for the reply; `ready` says whether it would."""
+
+    def ready(self) -> bool: ...
+
+    def get(self) -> Reply: ...
+
+
+class Link(Protocol):
+    """The way to the search."""
+
+    def send(self, turn: Turn) -> Answer: ...

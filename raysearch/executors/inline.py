@@ -16,15 +16,15 @@ from typing import Any
 from ray.train._internal.session import get_session
 from threadpoolctl import threadpool_limits
 
-from raysearch.engine.messages import Reply
+from raysearch.engine.messages import Going, Reply, Turn
 from raysearch.engine.search import Search
 from raysearch.errors import RunError
 from raysearch.spec.trainables import is_class
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.worker.env_vars import environment
-from raysearch.worker.host import Host
-from raysearch.worker.loop import Loop, Trains
-from raysearch.worker.protocol import Going, Job, Turn
+from raysearch.worker.host_factory import make_host
+from raysearch.worker.job import Job
+from raysearch.worker.loop import Loop
 
 LOOK_S = 0.5
 ONE_AT_A_TIME = (
@@ -148,14 +148,3 @@ def limited_threads(count: int) -> Iterator[None]:
         finally:
             if torch is not None:
                 torch.set_num_threads(before)
-
-
-def make_host(job: Job, scratch: Path, log: Path | None) -> Trains:
-    """The host that a job asks for: in this process, or a fresh process for each trial."""
-    if job.isolate:
-        from raysearch.worker.isolated_host import IsolatedHost
-
-        return IsolatedHost(job, scratch, log)
-    return Host(
-        job.trainable.load(), metric=job.metric, scratch=scratch, constants=job.constants, seed_as=job.seed_as
-    )

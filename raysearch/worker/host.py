@@ -27,13 +27,12 @@ from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_functi
 
 from raysearch.core.segment import Segment, Status
 from raysearch.core.values import fresh
-from raysearch.engine.messages import NO_CHECKPOINT, Lease
+from raysearch.engine.messages import NO_CHECKPOINT, Going, Lease
 from raysearch.errors import CheckpointError, TrainableError
 from raysearch.spec.trainables import is_class
 from raysearch.storage.paths import CHECKPOINT_META
 from raysearch.worker import rng
 from raysearch.worker.applied_config import ignored
-from raysearch.worker.protocol import Going
 from raysearch.worker.reports import Trained, check_metric, is_only_an_end, record
 from raysearch.worker.rng import seed_of
 from raysearch.worker.tune_storage import TRIAL_INFO, LocalStorage, TrialName

@@ -24,7 +24,7 @@ from raysearch.core.segment import Status
 from raysearch.engine.messages import Lease
 from raysearch.errors import CheckpointError
 from raysearch.worker.host import Aborted, Host, Progress
-from raysearch.worker.protocol import Job
+from raysearch.worker.job import Job
 from raysearch.worker.reports import Trained
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from raysearch.core.segment import Outcome, Segment, Status
-from raysearch.engine.messages import Lease
+from raysearch.engine.messages import Answer, Going, Lease, Link, Turn
 from raysearch.errors import CheckpointError
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.worker.checkpoint_policy import Saving, smoothed
 from raysearch.worker.host import Aborted, Progress, in_words, read_meta
-from raysearch.worker.protocol import Answer, Going, Job, Link, Turn
+from raysearch.worker.job import Job
 from raysearch.worker.reports import Trained
 
 BATCH_S = 0.25  # work that a worker takes at a time

@@ -21,7 +21,7 @@ from raysearch.core.segment import Config, Segment, Status, segment_id
 from raysearch.engine.messages import Lease
 from raysearch.errors import TrainableError
 from raysearch.worker.host import Aborted, Host
-from raysearch.worker.protocol import Job
+from raysearch.worker.job import Job
 
 LEAST = 3  # iterations of each configuration, the first of which only warms up
 

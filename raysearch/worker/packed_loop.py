@@ -18,7 +18,7 @@ from typing import Any
 
 from raysearch.core.segment import Outcome, Status
 from raysearch.engine.leaderboard import FINALS
-from raysearch.engine.messages import Lease
+from raysearch.engine.messages import Answer, Lease, Link, Turn
 from raysearch.errors import CheckpointError, TrainableError
 from raysearch.fused import checkpoint_files as files
 from raysearch.fused.compatibility import Verdict, examine
@@ -26,8 +26,8 @@ from raysearch.fused.memory import keep_to, keep_what_is_freed
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.worker.checkpoint_policy import Saving
 from raysearch.worker.host import in_words, print_traceback, write_meta
+from raysearch.worker.job import Job
 from raysearch.worker.packs import Crew, Leaver
-from raysearch.worker.protocol import Answer, Job, Link, Turn
 
 
 class FusedLoop:

@@ -28,7 +28,7 @@ from raysearch.fused.structure import Lifting, Structure, lifted_values, structu
 from raysearch.fused.traced_step import Traces
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.worker.host import in_words, print_traceback, read_meta
-from raysearch.worker.protocol import Job
+from raysearch.worker.job import Job
 from raysearch.worker.reports import Trained, check_metric, record
 from raysearch.worker.rng import seed_of
 

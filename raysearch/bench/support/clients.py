@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from raysearch.core.segment import Outcome, Segment, Status, segment_id, segment_name
-from raysearch.engine.messages import Lease, Reply
+from raysearch.engine.messages import Lease, Reply, Turn
 from raysearch.executors.tune.socket_link import LENGTH, Address, knock, packed
-from raysearch.worker.protocol import Turn
 
 
 class Bare:

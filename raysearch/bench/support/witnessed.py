@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from ray import tune
 
-from raysearch.engine.messages import Reply
+from raysearch.engine.messages import Answer, Reply, Turn
 from raysearch.executors.tune.socket_link import DoorLink
-from raysearch.worker.protocol import Answer, Turn
 
 FEATURES = 8
 TRACE_BITS = 40  # a float holds it exactly

@@ -24,12 +24,12 @@ from raysearch.core.segment import Outcome
 from raysearch.engine.fair_share import Claim
 from raysearch.engine.leases import Overdue
 from raysearch.engine.memory_retry import MEMORY_KILL
-from raysearch.engine.messages import Lease, Reply
+from raysearch.engine.messages import SUPERSEDED, WITH_ITS_NODE, Death, Lease, Reply, Turn
 from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RaysearchError, StoreError
 from raysearch.executors.tune.socket_link import Address, is_allowed, open_door
 from raysearch.run.session import Session, Setup
 from raysearch.storage.atomic import patiently, waits
-from raysearch.worker.protocol import SUPERSEDED, WITH_ITS_NODE, Death, Job, Turn
+from raysearch.worker.job import Job
 
 DRAINED = "left its node, which is being drained"
 BEAT_S = 2.0  # between two signs of life of a worker

@@ -24,8 +24,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from raysearch.engine.messages import Reply
-from raysearch.worker.protocol import Answer, Link, Turn
+from raysearch.engine.messages import Answer, Link, Reply, Turn
 
 NONCE_BYTES = 32
 LENGTH = struct.Struct(">Q")

@@ -16,10 +16,10 @@ from ray.tune.search import Searcher
 
 from raysearch.cluster.capacity import alive, amounts, beyond, brought, fitting, resources_of, shares_of
 from raysearch.engine.memory_retry import MEMORY_KILL, Growth
+from raysearch.engine.messages import WITH_ITS_NODE, Death
 from raysearch.errors import SpecError
 from raysearch.executors.tune.scaling import Bounds, Fleet, Member, Orders
 from raysearch.spec.workers import Workers, resource_name
-from raysearch.worker.protocol import WITH_ITS_NODE, Death
 
 
 def muster(workers: Workers) -> tuple[Fleet, Growth, int]:

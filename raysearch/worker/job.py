@@ -1,0 +1,44 @@
+"""What a worker needs to know of a search before its first turn. Imports neither Ray nor torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raysearch.core.segment import Config, Mode
+from raysearch.spec.trainables import Shipped
+from raysearch.spec.workers import GRACE_S
+from raysearch.storage.mirror import mirror_of
+from raysearch.storage.object_store import parse_address
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker needs to know of a search.
+
+    Attributes:
+        run: its folder on the machine of the coordinator.
+        address: of the run at a store; each machine has a mirror of its own. Empty for a folder.
+        is_fused: the trainable is a Learner, whose models are trained many at once if they can be.
+        samples: some of the search's configurations, to find out whether they can be.
+        grace_s: what a worker that is told to go may take to end an iteration and save.
+    """
+
+    run: str
+    trainable: Shipped
+    metric: str
+    mode: Mode
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    seed_as: str | None = None
+    isolate: bool = False
+    is_fused: bool = False
+    samples: tuple[Config, ...] = ()
+    address: str = ""
+    grace_s: float = GRACE_S
+
+    @property
+    def here(self) -> Path:
+        """The run's folder on this machine."""
+        return mirror_of(parse_address(self.address)).root if self.address else Path(self.run)
