@@ -17,8 +17,9 @@ from raysearch.errors import RaysearchError
 from raysearch.version import __version__
 
 if TYPE_CHECKING:
-    from raysearch.launch import How, resume, search
+    from raysearch.launch import resume, search
     from raysearch.results import Results, load
+    from raysearch.run.options import How
     from raysearch.space import Space
     from raysearch.spec import SearchSpec, load_spec
     from raysearch.strategies.caviar import Caviar
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Caviar": "raysearch.strategies.caviar",
     "Finish": "raysearch.strategies.finish",
-    "How": "raysearch.launch",
+    "How": "raysearch.run.options",
     "Panda": "raysearch.strategies.panda",
     "Results": "raysearch.results",
     "SearchSpec": "raysearch.spec",

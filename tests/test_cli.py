@@ -31,11 +31,11 @@ import yaml
 import raysearch
 from raysearch.cli import main
 from raysearch.cli.journal_status import Standing
-from raysearch.cli.status import held_by
 from raysearch.cli.trial_table import quoted
 from raysearch.core.budget import more_of
 from raysearch.core.segment import Mode, Outcome, Segment, Status, segment_id
 from raysearch.engine.search import Search
+from raysearch.run.liveness import held_by
 from raysearch.storage.journal.journal import Journal, read_outcomes
 from raysearch.storage.paths import RunPaths
 

@@ -20,12 +20,12 @@ from waiting import wait_for
 
 import raysearch
 from raysearch.cli import main
-from raysearch.cli.status import held_by, last_ending
 from raysearch.core.budget import Account, Budget, Spent
 from raysearch.engine.search import Limits, Search
 from raysearch.engine.wind_down import Winding
 from raysearch.errors import JournalBusyError, LocatedError, RunError, SpecError
 from raysearch.run.driver_lock import driving
+from raysearch.run.liveness import held_by, last_ending
 from raysearch.run.orders import Orders
 from raysearch.run.pause import PAUSE, RESUME, STOP, begin, order
 from raysearch.run.session import spent_on

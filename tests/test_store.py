@@ -19,7 +19,7 @@ import raysearch
 from raysearch.core.cache_dir import CACHE_VARIABLE
 from raysearch.core.segment import Outcome, Segment, Status, segment_id
 from raysearch.errors import CheckpointError, JournalBusyError, JournalError, RunError, SpecError, StoreError
-from raysearch.launch import existing_run
+from raysearch.run.location import existing_run
 from raysearch.run.orders import Orders
 from raysearch.spec import load_spec, make_spec
 from raysearch.storage import store_lock as fences

@@ -255,7 +255,8 @@ def _is_halving(seed: int, o: Any) -> bool:
 
 def in_peace(spec: Path, folder: Path) -> Path:
     """The folder of the same search, in this process and undisturbed."""
-    from raysearch.launch import How, launch
+    from raysearch.launch import launch
+    from raysearch.run.options import How
     from raysearch.spec.search_spec import load_spec
 
     sets = [f"name=calm-{spec.stem}", f"storage={folder}", "config.seconds=0", "config.witness=null"]

@@ -43,7 +43,7 @@ def main(args: Sequence[str]) -> int:
 def one(case: dict[str, int], limit_s: float) -> dict[str, Any]:
     """A prediction and a real search."""
     import raysearch
-    from raysearch.launch import How
+    from raysearch.run.options import How
     from raysearch.spec.search_spec import make_spec
     from raysearch.strategies.advice import hours_of
     from raysearch.workflows.plan import make_plan

@@ -14,8 +14,8 @@ def board(runs: options.Runs, port: options.Port = 8337) -> None:
     """Follow runs on a local page, with the report's figures; it answers this machine alone."""
     import uvicorn
 
-    from raysearch.launch import existing_run
     from raysearch.report.board import app
+    from raysearch.run.location import existing_run
 
     roots = [existing_run(run) for run in runs]
     listener = _listen(port)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def compare(runs: options.Runs, output: options.PageFile = None, as_json: options.AsJson = False) -> None:
     """Put searches side by side: what each found, how soon, and what it cost."""
-    from raysearch.launch import existing_run
     from raysearch.report.compare import compare as compared
     from raysearch.results.results import load
+    from raysearch.run.location import existing_run
 
     if output is not None and as_json:
         raise SpecError("--json and -o: give one of them")

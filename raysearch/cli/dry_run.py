@@ -41,7 +41,7 @@ def show_estimate(spec: SearchSpec, seconds_per_iteration: float | None, as_json
 
 def estimate(spec: SearchSpec, seconds_per_iteration: float | None) -> dict[str, Any]:
     """The same as plain values."""
-    from raysearch.launch import run_folder
+    from raysearch.run.location import run_folder
     from raysearch.spec.trainables import load_trainable
 
     variant, why = variant_of(spec, load_trainable(spec.trainable))

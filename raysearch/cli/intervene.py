@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from raysearch.cli import options
-from raysearch.cli.launch import is_complete
 from raysearch.cli.output import command, print_json
-from raysearch.cli.status import run_by
 from raysearch.core.segment import segment_id, trial_number
 from raysearch.errors import RunError, SpecError, unknown
 from raysearch.storage.mirror import shown
@@ -50,7 +48,7 @@ def rollback(run: options.Run, segment: options.SegmentName, as_json: options.As
 
 def _run(run: str) -> tuple[Path, SearchSpec]:
     """The run's folder and spec. Raises SpecError if its strategy takes no orders."""
-    from raysearch.launch import existing_run
+    from raysearch.run.location import existing_run
     from raysearch.spec.search_spec import load_spec
 
     root = existing_run(run)
@@ -84,6 +82,7 @@ def _value(text: str) -> Any:
 
 def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:
     """Leaves the order, and waits for its answer if the run goes on."""
+    from raysearch.run.liveness import is_complete, run_by
     from raysearch.run.orders import Orders
     from raysearch.storage.paths import RunPaths
 

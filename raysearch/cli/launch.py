@@ -19,10 +19,9 @@ from raysearch.errors import SpecError, unknown
 from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
-    from raysearch.cli.status_text import About
     from raysearch.core.budget import Spent
-    from raysearch.launch import How
     from raysearch.results.results import Results
+    from raysearch.run.options import How
     from raysearch.spec.search_spec import SearchSpec
 
 NOTHING_FOUND = 2  # complete, and no trial ended well
@@ -88,7 +87,7 @@ def launch(
         submit_launch(spec, search, forwarded, address, travel, wait, as_json)
         return
     from raysearch.launch import launch as start
-    from raysearch.launch import run_folder
+    from raysearch.run.location import run_folder
 
     def begin(how: How) -> Results:
         return start(search, how, from_checkpoint=from_checkpoint, at_iteration=at_iteration)
@@ -116,8 +115,10 @@ def resume(
     """Go on with a run, whatever ended it, as it was or made larger."""
     how = how_of(executor, local, address, checks=not skip_checks)
     from raysearch.cli.pause import taken_back
-    from raysearch.launch import existing_run, unfit
     from raysearch.launch import resume as go_on
+    from raysearch.launch import unfit
+    from raysearch.run.liveness import is_complete
+    from raysearch.run.location import existing_run
     from raysearch.run.session import spent_on
     from raysearch.spec.search_spec import load_spec
 
@@ -151,7 +152,7 @@ def how_of(executor: options.Executor, local: bool, address: str | None, checks:
         )
     if executor is options.Executor.inline and (local or address):
         raise SpecError("--executor inline uses no cluster: leave out --local and --address")
-    from raysearch.launch import How
+    from raysearch.run.options import How
 
     return How(executor=executor.value, local=local, address=address, checks=checks)
 
@@ -190,7 +191,7 @@ def _load(
 def _checked(spec: str, search: SearchSpec) -> SearchSpec:
     """The search as it would be launched. Raises SpecError with the file and field of what is wrong."""
     from raysearch.errors import LocatedError
-    from raysearch.launch import check
+    from raysearch.launch_checks import check
 
     try:
         return check(search)
@@ -283,17 +284,6 @@ def _with_space(root: Path, spec: SearchSpec, file: Path) -> SearchSpec:
 # ---- a run that is to go on
 
 
-def is_complete(root: Path) -> bool:
-    """Whether the run's last life ended because there was nothing left to do."""
-    from raysearch.storage.journal.journal import read_events
-    from raysearch.storage.paths import RunPaths
-
-    last = ""
-    for event in read_events(RunPaths(root).journal):
-        last = str(event.detail.get("ending")) if event.kind == "end" else ""
-    return last == "complete"
-
-
 def _say_complete(root: Path, how: How, as_json: bool) -> None:
     from raysearch.cli.results import has_winner, show_end, summary
     from raysearch.results.results import load
@@ -350,6 +340,7 @@ def follow(
 ) -> tuple[Results, str]:
     """Runs a search under a display; its results, and why it ended."""
     from raysearch.cli.display import display_for
+    from raysearch.cli.status_text import about
 
     out = console(stderr=as_json)
     display = display_for(out, about(root, spec), shared=how.executor == "inline")
@@ -365,22 +356,6 @@ def follow(
         out.print(f"go on  {command('resume', shown(root), *flags)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     return results, str(display.last["ending"]) if display.last else ""
-
-
-def about(root: Path, spec: SearchSpec) -> About:
-    """What the display says of a search from its start to its end."""
-    from raysearch.cli.cost import plan_of
-    from raysearch.cli.status_text import About
-
-    variant = getattr(spec.strategy, "variant", "auto")
-    return About(
-        run=shown(root),
-        strategy=spec.strategy.name if variant == "auto" else f"{spec.strategy.name} by {variant}",
-        metric=spec.metric,
-        mode=spec.mode,
-        samples=getattr(spec.strategy, "samples", None),
-        plan=plan_of(spec.strategy, spec.baseline is not None),
-    )
 
 
 def _flags(how: Any) -> list[str]:

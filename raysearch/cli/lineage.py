@@ -48,8 +48,8 @@ def lineage(
     as_json: options.AsJson = False,
 ) -> None:
     """Show how the best model came about: every fork, rejection and rollback, with its reason."""
-    from raysearch.launch import existing_run
     from raysearch.results.results import load
+    from raysearch.run.location import existing_run
 
     results = load(existing_run(run))
     frame = results.lineage()

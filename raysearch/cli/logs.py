@@ -22,7 +22,7 @@ def logs(
     """Show what the workers of a run printed, or the output of a submitted job."""
     place = elsewhere(run, address)
     if place is None:
-        from raysearch.launch import existing_run
+        from raysearch.run.location import existing_run
 
         _show_files(existing_run(run), lines, follow_it)
     elif follow_it:
@@ -34,7 +34,7 @@ def logs(
 
 def _show_files(root: Path, lines: int, follow_it: bool) -> None:
     """The end of each log file of a run, then what comes; until nobody runs it any more."""
-    from raysearch.cli.status import run_by
+    from raysearch.run.liveness import run_by
     from raysearch.storage.paths import RunPaths
 
     paths = RunPaths(root)

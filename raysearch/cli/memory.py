@@ -29,8 +29,8 @@ Name = Annotated[
 @app.command()
 def add(run: options.Run, memory: Where = "memory", task: Name = None) -> None:
     """Remember a finished search; one added before is brought up to date."""
-    from raysearch.launch import existing_run
     from raysearch.results.results import load
+    from raysearch.run.location import existing_run
     from raysearch.workflows.memory.store import Memory, record_of
 
     record = record_of(load(existing_run(run)), task=task, now=time.time())

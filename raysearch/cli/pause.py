@@ -7,7 +7,6 @@ from pathlib import Path
 
 from raysearch.cli import options
 from raysearch.cli.output import command, print_json
-from raysearch.cli.status import last_ending, run_by, started_by
 from raysearch.errors import RunError, SpecError
 from raysearch.storage.mirror import shown
 
@@ -47,6 +46,7 @@ def taken_back(root: Path) -> str | None:
     Raises:
         SpecError: it is going on, or cannot be held up any more.
     """
+    from raysearch.run.liveness import run_by
     from raysearch.run.pause import RESUME, order
 
     holder = run_by(root)
@@ -64,7 +64,7 @@ def taken_back(root: Path) -> str | None:
 
 def _order(run: str, kind: str, grace_s: float | None, wait: bool, as_json: bool) -> None:
     from raysearch.cli.submit import elsewhere, order_there
-    from raysearch.launch import existing_run
+    from raysearch.run.location import existing_run
     from raysearch.run.pause import PAUSE, order
 
     if (place := elsewhere(run, None)) is not None:
@@ -90,6 +90,7 @@ def _answer(root: Path, order: dict[str, object]) -> tuple[bool, str]:
     Raises:
         RunError: nobody runs the run, or nobody answers.
     """
+    from raysearch.run.liveness import run_by, started_by
     from raysearch.run.orders import Orders
     from raysearch.storage.paths import RunPaths
 
@@ -118,6 +119,7 @@ def _answer(root: Path, order: dict[str, object]) -> tuple[bool, str]:
 
 def _check_run(root: Path) -> None:
     from raysearch.core.budget import more_of
+    from raysearch.run.liveness import last_ending, run_by
     from raysearch.storage.paths import RunPaths
 
     if run_by(root) is None:
@@ -127,5 +129,7 @@ def _check_run(root: Path) -> None:
 
 
 def _wait(root: Path) -> None:
+    from raysearch.run.liveness import run_by
+
     while run_by(root) is not None:
         time.sleep(POLL_S)

@@ -76,9 +76,9 @@ def _ranks(run: str | None, spec: SearchSpec) -> float | None:
     """How far early ranks agree with late ones in an earlier run."""
     if run is None:
         return None
-    from raysearch.launch import existing_run
     from raysearch.results.results import load
     from raysearch.results.rung_scores import scores_of
+    from raysearch.run.location import existing_run
 
     found = scores_of(load(existing_run(run)), spec.space).early_ranks()
     if found is None:

@@ -19,7 +19,7 @@ def _group() -> None:
 
 def sink(run: options.Run, names: options.Sinks, follow: options.Watch = False) -> None:
     """Write a run to TensorBoard, MLflow, or a sink of your own; `--watch` follows it to its end."""
-    from raysearch.launch import existing_run
+    from raysearch.run.location import existing_run
     from raysearch.storage.paths import RunPaths
     from raysearch.tracking.sinks import send
     from raysearch.tracking.wandb.sync_state import ended
@@ -35,7 +35,7 @@ def sink(run: options.Run, names: options.Sinks, follow: options.Watch = False) 
 @wandb.command()
 def push(run: options.Run, as_json: options.AsJson = False) -> None:
     """Send a run, or what W&B lacks of it; sending it again changes nothing."""
-    from raysearch.launch import existing_run
+    from raysearch.run.location import existing_run
     from raysearch.tracking.supervisor import push as send
     from raysearch.tracking.wandb.api_key import FILE_VARIABLE, VARIABLE, base_url, find_key
     from raysearch.tracking.wandb.sync_state import state_of

@@ -31,8 +31,9 @@ def replay(
 ) -> None:
     """Train the winner's schedule again on fresh seeds; the gap to the original and to the best constant."""
     from raysearch import schedule as schedules
-    from raysearch.launch import existing_run, launch, run_folder
+    from raysearch.launch import launch
     from raysearch.results.results import load
+    from raysearch.run.location import existing_run, run_folder
     from raysearch.spec.search_spec import load_spec
     from raysearch.storage.mirror import storage_of
     from raysearch.workflows.replay import compare, replay_spec

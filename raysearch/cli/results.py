@@ -226,8 +226,8 @@ def _save_at_wandb(run: Path) -> None:
 
 
 def _results(run: str) -> Results:
-    from raysearch.launch import existing_run
     from raysearch.results.results import load
+    from raysearch.run.location import existing_run
 
     return load(existing_run(run))
 

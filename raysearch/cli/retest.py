@@ -17,7 +17,7 @@ from raysearch.core.yaml_io import read_mapping
 from raysearch.errors import RunError
 
 if TYPE_CHECKING:
-    from raysearch.launch import How
+    from raysearch.run.options import How
     from raysearch.spec.search_spec import SearchSpec
     from raysearch.workflows.retest.retest import Verdict
 
@@ -68,7 +68,7 @@ def retest(
 
     One that was interrupted goes on where it stopped.
     """
-    from raysearch.launch import existing_run
+    from raysearch.run.location import existing_run
     from raysearch.workflows.retest.due import due_of
     from raysearch.workflows.retest.retest import unfinished
 

@@ -26,7 +26,7 @@ def status(
 ) -> None:
     """Show how a run stands, whether it is being run now or not, here or as a job on a cluster."""
     from raysearch.cli import submit
-    from raysearch.launch import existing_run
+    from raysearch.run.location import existing_run
 
     if (place := submit.elsewhere(run, address)) is not None:
         submit.follow(place) if watch else submit.show_job(place, as_json)
@@ -70,6 +70,8 @@ class Follower:
         Raises:
             JournalError: the journal is broken.
         """
+        from raysearch.run.liveness import held_by, started_by
+
         holder = held_by(self._journal)
         starter = None if holder else started_by(self._root)
         self._standing.read()
@@ -112,46 +114,6 @@ def _spent(root: Path) -> str:
     return budget.in_words(spent_on(root)) if budget.is_set else ""
 
 
-def held_by(journal: Path) -> str | None:
-    """`process 12 on host` if a process has the journal open for writing; None if nobody does."""
-    from raysearch.storage import file_lock
-    from raysearch.storage.mirror import mirror_at
-    from raysearch.storage.paths import JournalPaths
-    from raysearch.storage.store_lock import holder_of
-
-    if (mirror := mirror_at(journal.parent)) is not None:
-        at_store = holder_of(mirror.store)
-        return str(at_store) if at_store is not None and at_store.is_alive(time.time()) else None
-    owner = file_lock.owner_of(JournalPaths(journal).lock)
-    return str(owner) if owner is not None else None
-
-
-def started_by(root: Path) -> str | None:
-    """`process 12 on host` if a process is starting the run, and nobody has its journal open yet."""
-    from raysearch.run.driver_lock import starter_of
-
-    owner = starter_of(root)
-    return str(owner) if owner is not None else None
-
-
-def run_by(root: Path) -> str | None:
-    """`process 12 on host` if a process runs or starts the run; None if nobody does."""
-    from raysearch.storage.paths import RunPaths
-
-    return held_by(RunPaths(root).journal) or started_by(root)
-
-
-def last_ending(journal: Path) -> str:
-    """Why the run's last life ended; empty if it did not say, or has not."""
-    from raysearch.storage.journal.journal import read_events
-
-    last = ""
-    for event in read_events(journal):
-        if event.kind in ("start", "end"):
-            last = str(event.detail.get("ending", ""))
-    return last
-
-
 def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
     """Who runs or starts it; or why nobody does, and how to go on."""
     from raysearch.core.budget import more_of
@@ -172,8 +134,7 @@ def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
 
 def about_run(root: Path) -> About:
     """What a run's spec says of it; less where a strategy of the spec is not installed here."""
-    from raysearch.cli.launch import about
-    from raysearch.cli.status_text import About
+    from raysearch.cli.status_text import About, about
     from raysearch.results.results import load
     from raysearch.spec.search_spec import load_spec
     from raysearch.storage.paths import RunPaths

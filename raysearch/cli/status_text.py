@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from raysearch.cli.cost import Course, Plan
+from raysearch.cli.cost import Course, Plan, plan_of
 from raysearch.cli.pace import Pace, Snapshot
 from raysearch.core.formatting import duration, number, rate, settings
 from raysearch.core.segment import trial_name
+from raysearch.storage.mirror import shown
+
+if TYPE_CHECKING:
+    from raysearch.spec.search_spec import SearchSpec
 
 SILENT_S = 10.0  # a worker not heard of for so long is mentioned
 BUSY_FROM = 3  # segments a worker must have ended before its busy share says anything
@@ -32,6 +37,19 @@ class About:
     def better(self) -> str:
         """Which way the metric is to go."""
         return "lower is better" if self.mode == "min" else "higher is better"
+
+
+def about(root: Path, spec: SearchSpec) -> About:
+    """The part of a search's display that its spec determines."""
+    variant = getattr(spec.strategy, "variant", "auto")
+    return About(
+        run=shown(root),
+        strategy=spec.strategy.name if variant == "auto" else f"{spec.strategy.name} by {variant}",
+        metric=spec.metric,
+        mode=spec.mode,
+        samples=getattr(spec.strategy, "samples", None),
+        plan=plan_of(spec.strategy, spec.baseline is not None),
+    )
 
 
 def progress_line(status: Snapshot, about: About) -> str:

@@ -120,7 +120,7 @@ def elsewhere(target: str, address: str | None) -> Place | None:
     """
     from raysearch.cluster import jobs as cluster
     from raysearch.cluster.job_records import find
-    from raysearch.launch import existing_run
+    from raysearch.run.location import existing_run
 
     if address is None:
         try:

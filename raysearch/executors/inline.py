@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from raysearch.engine.messages import Going, Reply, Turn
 from raysearch.engine.search import Search
 from raysearch.errors import RunError
+from raysearch.run.options import OnStatus
 from raysearch.spec.trainables import is_class
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.worker.env_vars import environment
@@ -32,8 +33,6 @@ ONE_AT_A_TIME = (
     "or around this one's trainable); they would share Ray's session and the random generators. Wait for it, "
     "or begin this one in a process of its own, or with executor='tune'"
 )
-OnStatus = Callable[[dict[str, Any]], None]
-
 
 _GOING_ON = threading.Lock()  # held while a search trains in this process
 

@@ -1,7 +1,7 @@
-"""Who drives a run: the process of its launch or resume, from its first step to its end.
+"""The lock of a run's driver: the process of its launch or resume, from its first step to its end.
 
-The journal is held only once a coordinator has it open, 5 to 20 s later; until then the driver's own lock
-says that the run is starting, keeps a second driver away, and has orders wait for the coordinator.
+The coordinator opens the journal 5 to 20 s later. Until then the driver's lock shows that the run is
+starting, keeps a second driver away, and makes orders wait for the coordinator. `liveness` reads it.
 """
 
 from __future__ import annotations
@@ -15,43 +15,32 @@ from pathlib import Path
 
 from raysearch.errors import JournalBusyError, RunError, StoreError
 from raysearch.storage import file_lock
-from raysearch.storage.journal.journal import read_events
 from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.paths import RunPaths
 
-PATIENCE_S = 15.0  # with a driver that is just ending
+PATIENCE_S = 15.0  # for a driver that is ending
 POLL_S = 0.2
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)  # which waiting does not mend
-FAR_S = 120.0  # a driver on another machine, of a run at a store, counts as starting for so long
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors that waiting does not mend
 
 
 @contextlib.contextmanager
 def driving(root: Path) -> Iterator[float]:
-    """This process drives the run as long as the block lasts; gives the Unix time since when.
+    """Makes this process the driver of the run for the block; gives the Unix time at which it became so.
 
     Raises:
-        JournalBusyError: another process drives it; says which.
+        JournalBusyError: another process drives it; names that process.
         RunError: the run's folder cannot be written.
     """
     lock = _taken(root)
     try:
-        with _told(root):
+        with _announced(root):
             yield time.time()
     finally:
         os.close(lock)
 
 
-def starter_of(root: Path) -> file_lock.Owner | None:
-    """Who drives the run whose coordinator is still to come, or to come back; None if nobody does."""
-    owner = file_lock.owner_of(RunPaths(root).driver) or _far_away(root)
-    if owner is None:
-        return None
-    events = read_events(RunPaths(root).journal)
-    return None if any(event.kind == "end" and event.at >= owner.at for event in events) else owner
-
-
 def _taken(root: Path) -> int:
-    """The lock, taken; waits a while for a driver that is just ending, and for storage that fails."""
+    """The lock, taken; waits up to PATIENCE_S for a driver that is ending, and for storage that fails."""
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -70,8 +59,8 @@ def _taken(root: Path) -> int:
 
 
 @contextlib.contextmanager
-def _told(root: Path) -> Iterator[None]:
-    """Tells other machines, where the run is at a store."""
+def _announced(root: Path) -> Iterator[None]:
+    """Names this process as the driver at the run's store for the block, for other machines to see."""
     mirror = mirror_at(root)
     if mirror is None:
         yield
@@ -83,10 +72,3 @@ def _told(root: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(StoreError):  # it expires by itself
             mirror.store.delete([key])
-
-
-def _far_away(root: Path) -> file_lock.Owner | None:
-    mirror = mirror_at(root)
-    content = mirror.store.get(RunPaths(root).driver.name) if mirror is not None else None
-    owner = file_lock.owner_in(content) if content is not None else None
-    return owner if owner is not None and not owner.is_here and time.time() - owner.at < FAR_S else None

@@ -16,7 +16,7 @@ from raysearch.strategies.panda.perturb import nudged_names
 from raysearch.strategies.situation import Situation
 
 if TYPE_CHECKING:
-    from raysearch.launch import How
+    from raysearch.run.options import How
     from raysearch.worker.measure import Measured
 
 _SCHEDULE = re.compile(r"lr_scheduler|LRScheduler|Annealing|OneCycle|warmup|get_\w*schedule", re.IGNORECASE)

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray import tune
@@ -25,7 +25,6 @@ from raysearch.cluster.capacity import alive, brought
 from raysearch.cluster.node_health import SILENT_S, Pulse
 from raysearch.engine.wind_down import BY_SIGNAL
 from raysearch.errors import ClusterLostError, RaysearchError, RunError
-from raysearch.executors.inline import OnStatus
 from raysearch.executors.tune.coordinator import start_coordinator
 from raysearch.executors.tune.head import Head, answer_of, gone
 from raysearch.executors.tune.neighbours import Neighbours, claim_of, within
@@ -33,14 +32,12 @@ from raysearch.executors.tune.scaling import Fleet, Member, Orders
 from raysearch.executors.tune.trial import Worker
 from raysearch.executors.tune.tune_log import logged_to
 from raysearch.executors.tune.tune_plugins import Asking, Cancelling, Deaths, Roster, Silent
+from raysearch.run.options import OnStatus
 from raysearch.run.session import Setup
 from raysearch.storage.atomic import waits
 from raysearch.storage.paths import RunPaths
 from raysearch.worker.env_vars import environment
 from raysearch.worker.job import Job
-
-if TYPE_CHECKING:
-    pass
 
 TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the record

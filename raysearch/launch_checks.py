@@ -1,0 +1,249 @@
+"""What a spec must pass before its search starts: trainable, strategy, executor, sinks, files, storage.
+
+`launch` calls `ready_to_start`, `resume` calls `ready_to_go_on`. Neither writes anything, and only
+`strategy: auto` starts something: a short measured run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raysearch.errors import LocatedError, SpecError, located, prefixed
+from raysearch.run.location import run_folder
+from raysearch.spec.trainables import can_pause, is_class, load_trainable
+from raysearch.storage.object_store import is_address, open_store, parse_address
+from raysearch.strategies import registry
+from raysearch.strategies.samplers.base import Source, name_of
+
+if TYPE_CHECKING:
+    from raysearch.run.options import How
+    from raysearch.spec.search_spec import SearchSpec
+
+EXECUTORS = ("tune", "inline")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A search that passed every check.
+
+    Attributes:
+        spec: as the search runs it, without `auto`.
+        trainable: the class or function, loaded.
+        remarks: sentences for the user, which the checks added to the notes of the spec.
+    """
+
+    spec: SearchSpec
+    trainable: Any
+    remarks: tuple[str, ...] = ()
+
+
+def check(spec: SearchSpec) -> SearchSpec:
+    """The spec as `launch` would start it, if nothing in it is wrong; starts and writes nothing.
+
+    `strategy: auto` stays as it is, because a short measured run decides it.
+
+    Raises:
+        SpecError: a LocatedError where one field is wrong.
+        TrainableError: the trainable cannot be imported.
+    """
+    return _checked(spec, load_trainable(spec.trainable))
+
+
+def ready_to_start(spec: SearchSpec, how: How) -> Ready:
+    """A search that is to start, checked.
+
+    Raises:
+        SpecError: a LocatedError where one field is wrong.
+        RunError: another search runs in this process.
+        TrainableError: the trainable cannot be imported.
+    """
+    trainable = load_trainable(spec.trainable)
+    _check_executor(how, spec, trainable)
+    checked = _noted(_checked(_planned(spec, how), trainable), how)
+    return Ready(checked, trainable, checked.notes[len(spec.notes) :])
+
+
+def ready_to_go_on(
+    old: SearchSpec, new: SearchSpec, written: Mapping[str, Any], how: How, trainable: Any = None
+) -> Ready:
+    """A run that is to go on, checked.
+
+    Args:
+        old: the run's spec, in which the caller of `resume` may have replaced the strategy.
+        new: the same with the caller's edits.
+        written: what the run's spec.yaml holds.
+        trainable: an object, where the spec cannot name it.
+
+    Raises:
+        SpecError: an edit does not go with the run's outcomes, or the strategy cannot start.
+        RunError: another search runs in this process.
+        TrainableError: the trainable cannot be imported.
+    """
+    loaded = load_trainable(new.trainable if trainable is None else trainable)
+    spec = _resolved(new, loaded)
+    _check_executor(how, spec, loaded)
+    _check_edit(old, spec, written)
+    _check_strategy(spec, loaded)
+    return Ready(spec, loaded)
+
+
+def strategy_form(written: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The strategy as a mapping, of what a spec.yaml holds."""
+    form = written.get("strategy")
+    return form if isinstance(form, Mapping) else {"name": form}
+
+
+# ---- the spec as its search runs it
+
+
+def _planned(spec: SearchSpec, how: How) -> SearchSpec:
+    """The spec, in which a short measured run has replaced `strategy: auto`."""
+    if spec.strategy.name != "auto":
+        return spec
+    from raysearch.workflows.plan import make_plan
+
+    plan = make_plan(spec, how)
+    why = f"strategy: {plan.advice.strategy}, because {'; '.join(plan.advice.reasons)}"
+    return dataclasses.replace(plan.spec(spec), notes=(*spec.notes, why))
+
+
+def _resolved(spec: SearchSpec, trainable: Any) -> SearchSpec:
+    """The spec, in which `variant: auto` is promotion if the trainable can pause, else stopping."""
+    if getattr(spec.strategy, "variant", None) != "auto":
+        return spec
+    variant = "promotion" if can_pause(trainable) else "stopping"
+    return dataclasses.replace(spec, strategy=dataclasses.replace(spec.strategy, variant=variant))  # type: ignore[type-var]
+
+
+def _informed(spec: SearchSpec) -> SearchSpec:
+    """The spec, whose strategy starts from the spec's memory, known_good and priors."""
+    if not (spec.memory or spec.known_good or spec.priors):
+        return spec
+    from raysearch.workflows.memory.store import begin_from
+
+    strategy, remarks = begin_from(spec)
+    return dataclasses.replace(spec, strategy=strategy, notes=(*spec.notes, *remarks))
+
+
+def _noted(spec: SearchSpec, how: How) -> SearchSpec:
+    """The spec with a note of the strategy parts that spec.yaml cannot hold, which the user reads too."""
+    if not (note := _objects_in(spec)):
+        return spec
+    how.say(note)
+    return dataclasses.replace(spec, notes=(*spec.notes, note))
+
+
+def _objects_in(spec: SearchSpec) -> str:
+    """A sentence that names the strategy parts that YAML cannot store; empty if there are none."""
+    sampler = getattr(spec.strategy, "sampler", "")
+    if not registry.is_named(spec.strategy):
+        what = f"{type(spec.strategy).__name__} is not registered under its name"
+    elif not isinstance(sampler, str):
+        what = f"sampler {name_of(sampler)} is an object"
+    else:
+        return ""
+    return f"strategy: {what}, so that a resume needs it again: raysearch.resume(run, strategy=...)"
+
+
+# ---- checks
+
+
+def _checked(spec: SearchSpec, trainable: Any) -> SearchSpec:
+    if spec.strategy.name != "auto":
+        spec = _informed(_resolved(spec, trainable))
+        _check_strategy(spec, trainable)
+    _check_sinks(spec)
+    _check_files(spec)
+    _check_storage(spec)
+    return spec
+
+
+def _check_executor(how: How, spec: SearchSpec, trainable: Any) -> None:
+    """Raises SpecError for an unknown executor, RunError where another search runs in this process."""
+    if how.executor not in EXECUTORS:
+        raise SpecError(f"executor: {how.executor!r} is not one of {', '.join(EXECUTORS)}")
+    if how.executor == "inline" and not spec.isolate:
+        from raysearch.executors.inline import check_by_itself
+
+        check_by_itself(trainable)
+
+
+def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
+    """Raises SpecError for errors that would otherwise show only in the running search: a wrong sampler."""
+    needs = getattr(spec.strategy, "needs_checkpoints", False)
+    if needs and is_class(trainable) and not can_pause(trainable):  # a function shows it when it runs
+        raise SpecError(
+            f"strategy {spec.strategy.name} trains models on from their checkpoints, and "
+            f"{trainable.__name__} writes none: implement save_checkpoint and load_checkpoint"
+        )
+    with located("strategy"), prefixed("strategy"):
+        strategy = spec.strategy.start(
+            spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
+        )
+        if isinstance(getattr(spec.strategy, "sampler", None), Source):  # each search binds one of its own
+            strategy.ask(1)
+
+
+def _check_sinks(spec: SearchSpec) -> None:
+    """Raises LocatedError for a sink that cannot be loaded, or for W&B without a key."""
+    if spec.wandb:
+        from raysearch.tracking.wandb.settings import check as check_wandb
+
+        with located("wandb"):
+            check_wandb(spec.wandb)
+    if spec.sinks:
+        from raysearch.tracking.sinks import find
+
+        with located("sinks"):
+            for name in spec.sinks:
+                find(name)
+
+
+def _check_files(spec: SearchSpec) -> None:
+    """Raises LocatedError for a file of the fingerprint that does not exist."""
+    for file in spec.fingerprint.get("files", ()):
+        if not Path(file).expanduser().exists():
+            raise LocatedError(
+                "fingerprint.files", f"{file}: No such file or directory; name files of your data"
+            )
+
+
+def _check_storage(spec: SearchSpec) -> None:
+    """Raises LocatedError for a folder that this user cannot make or write, StoreError for a silent store."""
+    if is_address(spec.storage):
+        open_store(parse_address(spec.storage))
+        return
+    at = run_folder(spec).absolute()
+    while not os.path.lexists(at):
+        at = at.parent
+    why = "is no folder" if not at.is_dir() else "may not be written by this user"
+    if not at.is_dir() or not os.access(at, os.W_OK | os.X_OK):
+        raise LocatedError(
+            "storage", f"{spec.storage!r} cannot be written: {at} {why}; choose another folder"
+        )
+
+
+def _check_edit(old: SearchSpec, new: SearchSpec, written: Mapping[str, Any]) -> None:
+    """Raises SpecError for an edit that changes the meaning of the run's outcomes, or makes it smaller."""
+    for field in ("metric", "mode"):
+        before, after = getattr(old, field), getattr(new, field)
+        if before != after:
+            raise SpecError(
+                f"{field}: the run was searched with {before!r}; {after!r} would turn its outcomes into "
+                "something else. Start a new run for that"
+            )
+    was, now = strategy_form(written), new.to_dict()["strategy"]
+    for field in ("samples", "max_iterations"):
+        before, after = was.get(field) or 0, now.get(field) or 0
+        if was.get("name") == now["name"] and after < before:
+            raise SpecError(f"strategy.{field}: {after} is less than the {before} that the run has")
+    if new.space != old.space and not set(old.space.free) & set(new.space.free):
+        raise SpecError(
+            f"space: {', '.join(new.space.names) or 'nothing'} shares no hyper-parameter with the run's "
+            f"({', '.join(old.space.free)}), so no old outcome would count. Start a new run for that"
+        )

@@ -1,0 +1,100 @@
+"""Where runs lie: the folder of a spec's run, an existing run by folder or address, a new run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raysearch.errors import RunError
+from raysearch.storage.atomic import replace_text
+from raysearch.storage.journal.journal import Journal
+from raysearch.storage.mirror import mirror_at, mirror_of, shown
+from raysearch.storage.object_store import Address, is_address, open_store, parse_address
+from raysearch.storage.paths import RunPaths
+
+if TYPE_CHECKING:
+    from raysearch.spec.search_spec import SearchSpec
+
+NAMED = 10  # runs that an error about a missing run names
+
+
+def run_folder(spec: SearchSpec) -> Path:
+    """The folder of this spec's run: storage/name; for a storage at a store, the run's mirror here."""
+    if is_address(spec.storage):
+        return mirror_of(parse_address(spec.storage).under(spec.name)).root
+    return Path(spec.storage).expanduser() / spec.name
+
+
+def existing_run(run: str | os.PathLike[str]) -> Path:
+    """The folder of a run, checked; for a run at a store, its mirror here, brought up to date.
+
+    Raises:
+        RunError: no run is there; names the runs beside it.
+        SpecError: the address is wrong.
+        StoreError: the store does not answer.
+    """
+    if is_address(run):
+        return _fetched_run(parse_address(os.fspath(run)))
+    root = Path(run).expanduser()
+    if (mirror := mirror_at(root)) is not None:
+        mirror.refresh(now=True)
+    if RunPaths(root).spec.is_file() and RunPaths(root).journal.is_dir():
+        return root
+    folder = root if root.is_dir() else root.parent
+    runs = sorted(str(p.parent) for p in folder.glob("*/spec.yaml"))[:NAMED] if folder.is_dir() else []
+    near = f"; runs here: {', '.join(runs)}" if runs else ""
+    raise RunError(f"no run at {str(run)!r} (a run is a folder with spec.yaml and journal/){near}")
+
+
+@contextlib.contextmanager
+def new_run(root: Path, spec: str) -> Iterator[Journal]:
+    """Makes the folder of a new run; gives its empty journal, and writes `spec` if the block ends well.
+
+    Without spec.yaml a folder is no run: a launch that dies in the block leaves nothing that counts.
+
+    Raises:
+        RunError: a run of that name exists, or the folder cannot be written.
+    """
+    paths, mirror = RunPaths(root), mirror_at(root)
+    if mirror.store.has(paths.spec.name) if mirror is not None else paths.spec.exists():
+        raise RunError(
+            f"a run exists at {shown(root)!r}. Go on with it (raysearch resume {shown(root)}), or give this "
+            "one another name (--name, or `name:` in the spec)"
+        )
+    try:
+        if mirror is not None:
+            mirror.begin()
+        root.mkdir(parents=True, exist_ok=True)
+        if paths.journal.exists():  # left by a launch that died before it wrote the spec: it holds nothing
+            shutil.rmtree(paths.journal)
+        with Journal.create(paths.journal) as journal:
+            yield journal
+        write_spec(paths, spec)
+    except OSError as error:
+        raise RunError(
+            f"the run's folder {str(root)!r} cannot be written: {error.strerror or error}. Choose another "
+            "`storage:`, or make room"
+        ) from error
+
+
+def write_spec(paths: RunPaths, spec: str) -> None:
+    """Makes `spec` the text of the run's spec.yaml, at its store too."""
+    replace_text(paths.spec, spec)
+    if (mirror := mirror_at(paths.root)) is not None:
+        mirror.push(paths.spec)
+
+
+def _fetched_run(address: Address) -> Path:
+    store = open_store(address)
+    if not store.has("spec.yaml"):
+        beside = open_store(address.parent)
+        runs = [name for name in beside.folders()[:NAMED] if beside.under(name).has("spec.yaml")]
+        near = f"; runs there: {', '.join(runs)}" if runs else ""
+        raise RunError(f"no run at {str(address)!r} (a run has spec.yaml and journal/){near}")
+    mirror = mirror_of(address)
+    mirror.refresh(now=True)
+    return mirror.root

@@ -1,0 +1,54 @@
+"""Where and how a search runs, apart from what it searches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Executor = Literal["tune", "inline"]
+OnStatus = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """Where and how a search runs; its spec holds what it searches.
+
+        raysearch.resume("runs/digits", raysearch.How("inline"))
+
+    Attributes:
+        executor: "tune" trains on Ray workers; "inline" trains in this process, without a Ray cluster.
+        address: of the Ray cluster; None connects to one on this machine, or starts one.
+        local: start a Ray cluster for this search alone, even if another one runs on this machine.
+        checks: check the cluster for a few seconds before the search starts (`raysearch doctor` checks more).
+        callbacks: Ray Tune callbacks; Tune calls them for each worker, which is one Tune trial.
+        on_status: receives a snapshot of the search (`Search.status`) about twice a second. If None, each
+            new warning goes to `say`.
+        say: receives lines of text for the user, such as the address of the run at W&B.
+        returns_when_stopped: after Ctrl-C or SIGTERM, return the results so far. If False, the call raises
+            KeyboardInterrupt once the search has stopped cleanly, and `say` receives the command to resume.
+    """
+
+    executor: Executor = "tune"
+    address: str | None = None
+    local: bool = False
+    checks: bool = True
+    callbacks: Sequence[Any] = ()
+    on_status: OnStatus | None = None
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+    returns_when_stopped: bool = False
+
+    def listener(self) -> OnStatus:
+        """`on_status`; without it, a function that passes each new warning of a snapshot to `say`, once."""
+        if self.on_status is not None:
+            return self.on_status
+        shown: set[str] = set()
+
+        def say_new(status: dict[str, Any]) -> None:
+            for text in status.get("warnings", ()):
+                if text not in shown:
+                    shown.add(text)
+                    self.say(f"warning: {text}")
+
+        return say_new
