@@ -11,26 +11,28 @@ import dataclasses
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from raysearch.core.segment import Config
-from raysearch.engine.leaderboard import FINALS
+from raysearch.core.budget import Budget
+from raysearch.core.segment import Config, Mode
 from raysearch.engine.wind_down import BY_SIGNAL
 from raysearch.errors import RunError, SpecError
 from raysearch.launch_checks import Ready, ready_to_go_on, ready_to_start, strategy_form
 from raysearch.results.results import Results
 from raysearch.run.driver_lock import driving
+from raysearch.run.extension import more_samples, unfit
 from raysearch.run.fingerprint import fingerprint
 from raysearch.run.location import existing_run, new_run, run_folder, write_spec
-from raysearch.run.options import Executor, How
+from raysearch.run.options import Executor, How, OnStatus
 from raysearch.run.session import Session, Setup, open_journal
+from raysearch.space.constraints import Constraint
 from raysearch.space.space import Space
 from raysearch.spec.search_spec import SearchSpec, default_name, load_spec, make_spec
 from raysearch.spec.trainables import Shipped, ship
+from raysearch.spec.workers import Workers
 from raysearch.storage.atomic import patiently
-from raysearch.storage.journal.journal import read_outcomes
 from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.object_store import is_address
 from raysearch.storage.paths import RunPaths
@@ -41,33 +43,58 @@ if TYPE_CHECKING:
     from raysearch.run.adopted_model import Adoption
     from raysearch.worker.job import Job
 
+__all__ = ["How", "launch", "more_samples", "resume", "search", "unfit"]
+
+HOW = frozenset(field.name for field in dataclasses.fields(How))  # arguments of `search` about its run
+BEGIN = frozenset(("from_checkpoint", "at_iteration"))  # and about the model that it goes on with
 SAMPLES = 8  # configurations, some pairs of which are tried together before a search of a Learner
 
 
-def search(trainable: Any, *, executor: Executor = "tune", **fields: Any) -> Results:
-    """Searches, and returns the results: `best`, `trials()`, `segments()`, `curves()`, `verdict()`.
+def search(
+    trainable: Callable[..., Any] | str, *,
+    space: Space | Mapping[str, Any], constraints: Sequence[str | Constraint] | str | None = None,
+    metric: str, mode: Mode, baseline: Config | None = None,
+    strategy: Recipe | Mapping[str, Any] | str, seed: int = 0,
+    memory: str | os.PathLike[str] | None = None, known_good: Sequence[Config] = (),
+    priors: Mapping[str, Any] | None = None,
+    name: str | None = None, storage: str | os.PathLike[str] = "runs",
+    storage_timeout: float | str = 60.0, quota: int | str | None = None,
+    workers: Workers | Mapping[str, Any] | int | Literal["auto"] = "auto",
+    budget: Budget | Mapping[str, Any] | None = None, priority: float = 1.0, max_share: float = 1.0,
+    isolate: bool = False, fuse: bool = True, stall_timeout: float | str | None = None, retries: int = 1,
+    config: Config | None = None, seed_as: str | None = None, fingerprint: Mapping[str, Any] | None = None,
+    wandb: Mapping[str, Any] | str | bool | None = None, sinks: Sequence[str] | str = (),
+    executor: Executor = "tune", address: str | None = None, local: bool = False, checks: bool = True,
+    callbacks: Sequence[Any] = (), on_status: OnStatus | None = None,
+    say: Callable[[str], None] | None = None, returns_when_stopped: bool = False,
+    from_checkpoint: str | os.PathLike[str] | None = None, at_iteration: int | None = None,
+    **unknown: NoReturn,
+) -> Results:  # fmt: skip
+    """Searches for the best configuration of `trainable`; returns the results when the search has ended.
+
+    >>> results = raysearch.search(
+    ...     train, space={"lr": {"uniform": [0.0, 1.0]}}, metric="loss", mode="min", executor="inline",
+    ...     strategy=raysearch.Caviar(samples=9, max_iterations=9), storage=folder)
+    >>> print(results.best.config)
+    {'lr': 0.3...}
 
     Args:
-        trainable: a Ray Tune class or function trainable, or `module:attribute`.
-        executor: "tune", or "inline" for this process without a cluster.
-        **fields: the fields of a spec: space, metric, mode, strategy, workers, storage, name, ...; see
-            `raysearch.spec.SearchSpec`. Without a name, the run has one of its own each time.
-            `address`, `local`, `callbacks`, `on_status` and `returns_when_stopped` as in `How`,
-            `from_checkpoint` and `at_iteration` as in `launch`.
+        trainable: a Ray Tune class or function, a `raysearch.torch.Learner`, or text "module:attribute".
+        name: of the run's folder in `storage`; by default a new one for each call.
+        executor, address, local, checks, callbacks, on_status, say, returns_when_stopped: see `How`.
+        from_checkpoint, at_iteration: see `raysearch.launch.launch`.
+        space, metric and the others: see the field of that name of `raysearch.SearchSpec`.
 
     Raises:
-        SpecError: a field is wrong; nothing has been started.
+        SpecError: a field is wrong; nothing has started.
         RunError: a run of that name exists, or the search ended with an error.
         KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly; at once at a second one.
     """
-    how_names = {field.name for field in dataclasses.fields(How)} - {"executor"}
-    how = How(executor, **{name: fields.pop(name) for name in how_names & fields.keys()})
-    begin = {name: fields.pop(name) for name in ("from_checkpoint", "at_iteration") if name in fields}
-    fields.setdefault("name", _name_of(trainable))
-    spec = make_spec(trainable=trainable, **fields)
-    if not is_address(spec.storage):  # whoever changes the working directory finds the run where it began
-        spec = dataclasses.replace(spec, storage=str(Path(spec.storage).expanduser().absolute()))
-    return launch(spec, how, **begin)
+    given = {field: value for field, value in locals().items() if value is not None}
+    given |= given.pop("unknown")  # make_spec names the nearest field
+    how = How(**{option: given.pop(option) for option in HOW & given.keys()})
+    begin = {option: given.pop(option) for option in BEGIN & given.keys()}
+    return launch(_anchored(make_spec(**{"name": _name_of(trainable), **given})), how, **begin)
 
 
 def launch(
@@ -146,49 +173,19 @@ def resume(
         return _go_on(root, ready, shipped, how, rests_on, began)
 
 
-def more_samples(
-    spec: SearchSpec, samples: str | int | None, max_iterations: int | None = None
-) -> SearchSpec:
-    """The spec with a larger strategy: `samples` in all, or "+1000" for so many more.
-
-    Raises:
-        SpecError: the strategy cannot be made larger, or would become smaller.
-    """
-    recipe: Any = spec.strategy
-    if not hasattr(recipe, "extended"):
-        raise SpecError(f"strategy {recipe.name!r} cannot be extended: it has no samples or horizon")
-    if samples is not None and not hasattr(recipe, "samples"):
-        raise SpecError(f"--samples: strategy {recipe.name} has none; a longer training is --max-iterations")
-    count = _count(samples, recipe.samples) if samples is not None else None
-    if count is not None and count < recipe.samples:
-        raise SpecError(
-            f"samples: {count} is fewer than the {recipe.samples} that the run has; write +N for more"
-        )
-    if max_iterations is not None and max_iterations < recipe.max_iterations:
-        raise SpecError(
-            f"max_iterations: {max_iterations} is less than the {recipe.max_iterations} that the run has"
-        )
-    return dataclasses.replace(spec, strategy=recipe.extended(count, max_iterations))
-
-
-def unfit(run: str | os.PathLike[str], space: Space) -> list[tuple[int, str]]:
-    """(trial, why) for each trial of the run whose configuration does not lie in `space`."""
-    found: dict[int, str] = {}
-    for outcome in read_outcomes(RunPaths(existing_run(run)).journal):
-        segment = outcome.segment
-        if segment.role in FINALS or segment.trial in found:
-            continue
-        if why := space.why_not(segment.config):
-            found[segment.trial] = why
-    return sorted(found.items())
-
-
 # ---- inside
 
 
 def _name_of(trainable: Any) -> str:
     """A name that no other run has: the trainable's, the time, and random digits for the same second."""
     return f"{default_name(trainable)}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def _anchored(spec: SearchSpec) -> SearchSpec:
+    """The spec with an absolute storage, so that the run is found after the working directory has changed."""
+    if is_address(spec.storage):
+        return spec
+    return dataclasses.replace(spec, storage=str(Path(spec.storage).expanduser().absolute()))
 
 
 def _spec_of(root: Path, written: Mapping[str, Any], strategy: Recipe | None) -> SearchSpec:
@@ -356,11 +353,3 @@ def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:
         return ()
     kind = "worker" if workers == 1 else "workers"
     return (f"{population} models on {workers} {kind}: they take turns",)
-
-
-def _count(samples: str | int, now: int) -> int:
-    """The number that `samples` means for a run that has `now`."""
-    text = str(samples).strip()
-    if not text.lstrip("+").isdigit():
-        raise SpecError(f"samples: {samples!r} is neither a whole number nor +N")
-    return now + int(text[1:]) if text.startswith("+") else int(text)

@@ -1,0 +1,60 @@
+"""A run that is to grow: its spec with more samples or iterations, and the trials outside of a new space."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from raysearch.engine.leaderboard import FINALS
+from raysearch.errors import SpecError
+from raysearch.run.location import existing_run
+from raysearch.space.space import Space
+from raysearch.spec.search_spec import SearchSpec
+from raysearch.storage.journal.journal import read_outcomes
+from raysearch.storage.paths import RunPaths
+
+
+def more_samples(
+    spec: SearchSpec, samples: str | int | None, max_iterations: int | None = None
+) -> SearchSpec:
+    """The spec with a larger strategy: `samples` in all, or "+1000" for so many more.
+
+    Raises:
+        SpecError: the strategy cannot be made larger, or would become smaller.
+    """
+    recipe: Any = spec.strategy
+    if not hasattr(recipe, "extended"):
+        raise SpecError(f"strategy {recipe.name!r} cannot be extended: it has no samples or horizon")
+    if samples is not None and not hasattr(recipe, "samples"):
+        raise SpecError(f"--samples: strategy {recipe.name} has none; a longer training is --max-iterations")
+    count = _count(samples, recipe.samples) if samples is not None else None
+    if count is not None and count < recipe.samples:
+        raise SpecError(
+            f"samples: {count} is fewer than the {recipe.samples} that the run has; write +N for more"
+        )
+    if max_iterations is not None and max_iterations < recipe.max_iterations:
+        raise SpecError(
+            f"max_iterations: {max_iterations} is less than the {recipe.max_iterations} that the run has"
+        )
+    return dataclasses.replace(spec, strategy=recipe.extended(count, max_iterations))
+
+
+def unfit(run: str | os.PathLike[str], space: Space) -> list[tuple[int, str]]:
+    """(trial, why) for each trial of the run whose configuration does not lie in `space`."""
+    found: dict[int, str] = {}
+    for outcome in read_outcomes(RunPaths(existing_run(run)).journal):
+        segment = outcome.segment
+        if segment.role in FINALS or segment.trial in found:
+            continue
+        if why := space.why_not(segment.config):
+            found[segment.trial] = why
+    return sorted(found.items())
+
+
+def _count(samples: str | int, now: int) -> int:
+    """The number that `samples` means for a run that has `now`."""
+    text = str(samples).strip()
+    if not text.lstrip("+").isdigit():
+        raise SpecError(f"samples: {samples!r} is neither a whole number nor +N")
+    return now + int(text[1:]) if text.startswith("+") else int(text)
