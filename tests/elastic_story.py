@@ -22,7 +22,7 @@ from ray.core.generated import autoscaler_pb2
 
 import raysearch
 from raysearch.core.segment import Status
-from raysearch.storage.journal.journal import read_outcomes
+from raysearch.storage.journal.reading import read_outcomes
 
 
 class Story:

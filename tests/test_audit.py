@@ -14,7 +14,8 @@ from raysearch.bench.chaos import keep
 from raysearch.bench.support.audit import Broken, Findings, audit, read
 from raysearch.bench.support.tally import Tally
 from raysearch.core.segment import Outcome, Segment, Status
-from raysearch.storage.journal.journal import Journal, read_outcomes
+from raysearch.storage.journal.journal import Journal
+from raysearch.storage.journal.reading import read_outcomes
 
 
 def outcome(of: Segment, *losses: float) -> Outcome:

@@ -36,7 +36,8 @@ from raysearch.core.budget import more_of
 from raysearch.core.segment import Mode, Outcome, Segment, Status, segment_id
 from raysearch.engine.search import Search
 from raysearch.run.liveness import held_by
-from raysearch.storage.journal.journal import Journal, read_outcomes
+from raysearch.storage.journal.journal import Journal
+from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
 
 TRAINABLE = """

@@ -23,7 +23,8 @@ from raysearch.executors.tune.trial import Worker
 from raysearch.run.session import Setup
 from raysearch.spec import make_spec
 from raysearch.spec.trainables import ship
-from raysearch.storage.journal.journal import Journal, read_outcomes
+from raysearch.storage.journal.journal import Journal
+from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
 from raysearch.worker.job import Job
 

@@ -17,7 +17,7 @@ from raysearch.core.segment import Outcome, Status
 from raysearch.engine.search import Search
 from raysearch.executors.simulated import Simulator, Table
 from raysearch.space import Space
-from raysearch.storage.journal.journal import read_outcomes
+from raysearch.storage.journal.reading import read_outcomes
 from raysearch.strategies.finish import Finish
 
 SPACE = {"rate": {"uniform": [0.0, 1.0]}}

@@ -28,18 +28,13 @@ from raysearch.errors import JournalBusyError, JournalError, SpecError
 from raysearch.storage.journal import journal as journal_module
 from raysearch.storage.journal import parts
 from raysearch.storage.journal.append_log import HEADER_BYTES, LogReader
-from raysearch.storage.journal.codec import Decoder, encode_outcomes
-from raysearch.storage.journal.journal import (
-    START,
-    Event,
-    Journal,
-    Position,
-    check_config,
-    read_events,
-    read_outcomes,
-    read_table,
-    tail,
-)
+from raysearch.storage.journal.config_columns import check_config
+from raysearch.storage.journal.decode import Decoder
+from raysearch.storage.journal.encode import encode_outcomes
+from raysearch.storage.journal.journal import Journal
+from raysearch.storage.journal.parts import START, Position
+from raysearch.storage.journal.reading import read_events, read_outcomes, read_table, tail
+from raysearch.storage.journal.schema import Event
 from raysearch.storage.paths import JournalPaths
 
 

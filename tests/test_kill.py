@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from raysearch.core.segment import Outcome, Status
-from raysearch.storage.journal.journal import read_outcomes
+from raysearch.storage.journal.reading import read_outcomes
 
 DRIVER = Path(__file__).with_name("driver.py")
 KILLS = 6

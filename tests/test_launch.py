@@ -25,7 +25,8 @@ from raysearch.space import Space
 from raysearch.spec import SearchSpec
 from raysearch.spec.trainables import can_pause, load_trainable, ship
 from raysearch.storage import atomic
-from raysearch.storage.journal.journal import Journal, read_outcomes
+from raysearch.storage.journal.journal import Journal
+from raysearch.storage.journal.reading import read_outcomes
 
 SPACE = {"rate": {"uniform": [0.0, 1.0]}}
 

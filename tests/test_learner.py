@@ -22,7 +22,7 @@ import raysearch
 from raysearch.core.segment import Outcome, Status
 from raysearch.errors import CheckpointError, RunError, TrainableError
 from raysearch.fused.data import Data
-from raysearch.storage.journal.journal import read_outcomes
+from raysearch.storage.journal.reading import read_outcomes
 from raysearch.torch.learner import Learner, _prepared, scale
 
 CONFIG = {**learners.CONFIG, "seed": 3}

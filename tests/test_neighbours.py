@@ -17,7 +17,7 @@ from raysearch.cli import main
 from raysearch.core.segment import Outcome, Status
 from raysearch.executors.tune.neighbours import NAMESPACE, within
 from raysearch.executors.tune.scaling import Member, Orders
-from raysearch.storage.journal.journal import read_outcomes
+from raysearch.storage.journal.reading import read_outcomes
 
 PATIENCE_S = 150.0
 DRIVER = Path(__file__).with_name("neighbour.py")

@@ -21,7 +21,7 @@ import raysearch
 from raysearch.core.segment import Status
 from raysearch.errors import RunError, SpecError
 from raysearch.examples.mnist1d import Mnist1d
-from raysearch.storage.journal.journal import read_outcomes
+from raysearch.storage.journal.reading import read_outcomes
 
 HORIZON = 120
 INTERVAL = 8

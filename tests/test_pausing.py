@@ -31,8 +31,9 @@ from raysearch.run.pause import PAUSE, RESUME, STOP, begin, order
 from raysearch.run.session import spent_on
 from raysearch.spec import make_spec
 from raysearch.storage import file_lock
-from raysearch.storage.journal.codec import Event
-from raysearch.storage.journal.journal import Journal, read_events, read_outcomes
+from raysearch.storage.journal.journal import Journal
+from raysearch.storage.journal.reading import read_events, read_outcomes
+from raysearch.storage.journal.schema import Event
 
 PATIENCE_S = 120.0
 

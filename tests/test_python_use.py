@@ -28,7 +28,7 @@ from raysearch.errors import RunError, SpecError, TrainableError
 from raysearch.launch import launch, more_samples
 from raysearch.sources import from_optuna
 from raysearch.spec import load_spec
-from raysearch.storage.journal.journal import read_outcomes
+from raysearch.storage.journal.reading import read_outcomes
 from raysearch.workflows.retest.retest import retest_spec
 
 SPACE = {"rate": {"uniform": [0.0, 1.0]}}

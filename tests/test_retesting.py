@@ -14,7 +14,8 @@ from raysearch.cli import main
 from raysearch.errors import SpecError
 from raysearch.results import load
 from raysearch.run.fingerprint import changes, of_files
-from raysearch.storage.journal.journal import Journal, read_outcomes
+from raysearch.storage.journal.journal import Journal
+from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
 from raysearch.workflows.retest.calendar import next_interval, plus_months
 from raysearch.workflows.retest.due import due_of

@@ -26,7 +26,8 @@ from raysearch.storage import store_lock as fences
 from raysearch.storage.checkpoints import remote
 from raysearch.storage.checkpoints.remote import checkpoints_of
 from raysearch.storage.journal import object_log
-from raysearch.storage.journal.journal import Journal, read_events, read_outcomes
+from raysearch.storage.journal.journal import Journal
+from raysearch.storage.journal.reading import read_events, read_outcomes
 from raysearch.storage.mirror import Mirror, mirror_of
 from raysearch.storage.object_store import open_store, parse_address
 from raysearch.storage.paths import RunPaths

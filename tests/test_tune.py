@@ -16,7 +16,7 @@ import raysearch
 from raysearch.core.segment import Outcome, Status
 from raysearch.errors import ClusterError, RunError
 from raysearch.launch import more_samples
-from raysearch.storage.journal.journal import read_outcomes
+from raysearch.storage.journal.reading import read_outcomes
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -50,7 +50,7 @@ def run_raysearch(trials: int, seconds: float, workers: int) -> dict[str, Any]:
     """Random search of one iteration a trial."""
     import raysearch
     from raysearch.bench.support.trivial import Trivial
-    from raysearch.storage.journal.journal import read_outcomes
+    from raysearch.storage.journal.reading import read_outcomes
 
     with cluster(workers) as folder:
         began = time.time()

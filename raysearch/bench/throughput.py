@@ -87,7 +87,7 @@ def _rates(trials: int, seconds: float) -> dict[str, Any]:
 def _steady(run: Path, trials: int) -> float:
     import pyarrow.compute as pc
 
-    from raysearch.storage.journal.journal import read_table
+    from raysearch.storage.journal.reading import read_table
 
     times = pc.min_max(read_table(run / "journal", ["finished_at"])["finished_at"]).as_py()
     return float(trials / max(1e-9, times["max"] - times["min"]))

@@ -20,7 +20,7 @@ from raysearch.errors import JournalError
 from raysearch.results.columns import Integers, Segments
 from raysearch.run.pause import PAUSE, RESUME, STOP
 from raysearch.storage.journal import parts
-from raysearch.storage.journal.codec import Decoder
+from raysearch.storage.journal.decode import Decoder
 
 COLUMNS = (
     *("trial", "ordinal", "back", "role", "source", "start", "stop", "seed", "status", "reason", "shape"),

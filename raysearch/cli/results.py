@@ -299,7 +299,7 @@ def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Pa
         return winner.trial, dict(winner.config), winner.checkpoint
     from raysearch.core.segment import Status
     from raysearch.storage.checkpoints.remote import checkpoints_of
-    from raysearch.storage.journal.journal import read_outcomes
+    from raysearch.storage.journal.reading import read_outcomes
 
     paths = RunPaths(results.path)
     of_trial = (o for o in read_outcomes(paths.journal) if o.segment.trial == trial)

@@ -88,7 +88,7 @@ class Follower:
     def _read_events(self, holder: str | None) -> None:
         """Reads when the run began and why it ended, again only when its holder changes or it has none."""
         from raysearch.run.session import account_of
-        from raysearch.storage.journal.journal import read_events
+        from raysearch.storage.journal.reading import read_events
 
         if self._began and holder is not None and holder == self._holder:
             return

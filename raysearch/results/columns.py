@@ -19,8 +19,9 @@ import pyarrow as pa
 from raysearch.core.reasons import event_of, words_of
 from raysearch.core.reserved_names import column_of
 from raysearch.core.segment import Mode, segment_name
-from raysearch.storage.journal.codec import Decoder, parse_metrics, parse_shape
-from raysearch.storage.journal.journal import read_table
+from raysearch.storage.journal.config_columns import parse_shape
+from raysearch.storage.journal.decode import Decoder, parse_metrics
+from raysearch.storage.journal.reading import read_table
 
 if TYPE_CHECKING:
     import pandas as pd

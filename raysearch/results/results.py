@@ -39,7 +39,8 @@ from raysearch.results.run_clock import Lives
 from raysearch.results.verdict import Contender, Verdict, judge
 from raysearch.space.space import Space
 from raysearch.storage.checkpoints.remote import checkpoints_of
-from raysearch.storage.journal.journal import Event, read_events
+from raysearch.storage.journal.reading import read_events
+from raysearch.storage.journal.schema import Event
 from raysearch.storage.mirror import shown
 from raysearch.storage.paths import RunPaths
 

@@ -11,7 +11,7 @@ from raysearch.errors import SpecError
 from raysearch.run.location import existing_run
 from raysearch.space.space import Space
 from raysearch.spec.search_spec import SearchSpec
-from raysearch.storage.journal.journal import read_outcomes
+from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from raysearch.storage import file_lock
-from raysearch.storage.journal.journal import read_events
+from raysearch.storage.journal.reading import read_events
 from raysearch.storage.mirror import mirror_at
 from raysearch.storage.paths import JournalPaths, RunPaths
 from raysearch.storage.store_lock import holder_of

@@ -24,7 +24,8 @@ from raysearch.run.pause import RUN_ORDERS, begin
 from raysearch.spec.search_spec import SearchSpec
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.storage.checkpoints.remote import checkpoints_of
-from raysearch.storage.journal.journal import Journal, read_events, read_table
+from raysearch.storage.journal.journal import Journal
+from raysearch.storage.journal.reading import read_events, read_table
 from raysearch.storage.paths import RunPaths
 from raysearch.version import __version__
 

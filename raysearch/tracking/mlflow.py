@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from raysearch.results.results import load
-from raysearch.storage.journal.journal import read_events
+from raysearch.storage.journal.reading import read_events
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking.rows import Feed, run_id
 

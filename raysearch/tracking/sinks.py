@@ -19,7 +19,8 @@ from typing import Any, Protocol
 
 from raysearch.errors import SpecError, unknown
 from raysearch.results.results import load
-from raysearch.storage.journal.journal import START, batches_since
+from raysearch.storage.journal.parts import START
+from raysearch.storage.journal.reading import batches_since
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking.artifacts import finalists
 from raysearch.tracking.granularity import level_of

@@ -2,7 +2,7 @@
 
     header  magic, format version, number of the first row, crc32 of these
     frame   magic, bytes and rows of the payload, its crc32, number of its first row, crc32 of these;
-            the payload: rows of rows.SCHEMA as an Arrow IPC message without the schema
+            the payload: rows of schema.SCHEMA as an Arrow IPC message without the schema
 
 An append is one frame, so a crash can leave at most one broken frame, at the end: a tear, which is cut.
 A broken frame with a whole one behind it is corruption and an error.
@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from raysearch.errors import JournalError
 from raysearch.storage.atomic import sync, sync_path
-from raysearch.storage.journal.codec import SCHEMA
+from raysearch.storage.journal.schema import SCHEMA
 from raysearch.storage.paths import Part, log_name
 
 VERSION = 1

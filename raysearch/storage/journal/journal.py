@@ -1,18 +1,16 @@
-"""The journal: every outcome and event of a run, durable before anybody is told that it is.
+"""The writer of a journal: every outcome and event of a run is durable when `append` returns.
 
     with Journal.create(folder) as journal:
         journal.append(outcomes)                  # on disk when this returns
     for outcome in read_outcomes(folder): ...     # any process, at any time, without the lock
 
-One process appends, to a log of checksummed frames (logfile.py); a thread turns full logs into Parquet
-(parts.py). What the rows look like is in rows.py. Reading streams: it needs the memory of some thousand
-rows, however long the journal.
+One process appends, to a log of checksummed frames (append_log.py); a thread turns full logs into Parquet
+(parts.py). schema.py describes the rows, and reading.py reads them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,49 +19,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from raysearch.core.segment import ORDINAL_BITS, Outcome
-from raysearch.errors import JournalBusyError, JournalError, StoreError, unknown
+from raysearch.core.segment import Outcome
+from raysearch.errors import JournalBusyError, JournalError, StoreError
 from raysearch.storage import file_lock
 from raysearch.storage.atomic import sync_path
 from raysearch.storage.journal import parts
 from raysearch.storage.journal.append_log import LogReader, LogWriter
-from raysearch.storage.journal.codec import (
-    SCHEMA,
-    Decoder,
-    Event,
-    check_config,
-    decode_events,
-    encode_event,
-    encode_outcomes,
-)
+from raysearch.storage.journal.encode import encode_event, encode_outcomes
 from raysearch.storage.journal.object_log import StoreLog
-from raysearch.storage.journal.parts import START, Position
+from raysearch.storage.journal.reading import (
+    read_events,
+    read_outcomes,
+)
+from raysearch.storage.journal.schema import Event
 from raysearch.storage.mirror import Mirror, mirror_at
 from raysearch.storage.paths import TMP_SUFFIX, JournalPaths, Part
 from raysearch.storage.store_lock import Fence
-
-__all__ = [
-    "START",
-    "Event",
-    "Journal",
-    "Position",
-    "batches_since",
-    "check_config",
-    "read_events",
-    "read_outcomes",
-    "read_table",
-    "tail",
-]
 
 # A log is compacted when it passes this; about a hundred thousand rows.
 LOG_BYTES = 32 << 20
 
 _APPEND_ROWS = 32_768
-_EVENT_COLUMNS = ("event", "detail", "finished_at")
 
 
 class Journal:
@@ -321,100 +299,3 @@ def _take_lock(paths: JournalPaths) -> int:
         return file_lock.take(paths.lock)
     except file_lock.LockedError as owner:
         raise JournalBusyError(f"{paths.root}: {owner} has the journal open") from owner
-
-
-# ---------------------------------------------------------------------------- reading without the lock
-
-
-def read_outcomes(root: str | os.PathLike[str]) -> Iterator[Outcome]:
-    """All outcomes in the order written, as they are read; an append that is going on may be left out.
-
-    Raises:
-        JournalError: there is no journal, or it is broken; says in which file, and where.
-    """
-    decoder = Decoder()
-    for batch in parts.read_batches(Path(root)):
-        yield from decoder.outcomes(batch.rows)
-
-
-def read_events(root: str | os.PathLike[str]) -> Iterator[Event]:
-    """All events in the order written. Raises as `read_outcomes` does."""
-    for batch in parts.read_batches(Path(root), _EVENT_COLUMNS):
-        yield from decode_events(batch.rows)
-
-
-def read_table(root: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
-    """The outcomes as columns: those of rows.SCHEMA, but `id` and `parent` for `ordinal` and `back`.
-
-    `columns` chooses some. The texts that repeat are dictionaries. `config`, JSON text, is made when asked
-    for by name; `shape` and `numbers` hold the same without the cost.
-
-    Raises:
-        JournalError: there is no journal, or it is broken, or has no such column.
-    """
-    names = [*_TABLE_COLUMNS] if columns is None else [*columns]
-    if wrong := [name for name in names if name not in (*_TABLE_COLUMNS, "config")]:
-        raise JournalError(unknown("column", wrong[0], (*_TABLE_COLUMNS, "config")))
-    stored = {part for name in names for part in _STORED.get(name, (name,))} | {"event"}
-    wanted = [name for name in SCHEMA.names if name in stored]
-    tables = []
-    for batch in parts.read_batches(Path(root), wanted):
-        table = parts.dictionaries(batch.rows)
-        if batch.rows["event"].null_count < batch.rows.num_rows:
-            table = table.filter(pc.is_null(table["event"]))
-        tables.append(table)
-    if not tables:
-        empty = pa.RecordBatch.from_pylist([], schema=SCHEMA).select(wanted)
-        tables = [parts.dictionaries(empty)]
-    table = pa.concat_tables(tables).unify_dictionaries()
-    return pa.table({name: _column(table, name) for name in names})
-
-
-_STORED = {"id": ("trial", "ordinal"), "parent": ("trial", "ordinal", "back"), "config": ("shape", "numbers")}
-_TABLE_COLUMNS = (
-    "id",
-    "parent",
-    *(name for name in SCHEMA.names if name not in ("ordinal", "back", "event", "detail")),
-)
-
-
-def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
-    if name == "config":
-        configs = Decoder().configs(table)
-        return pa.array([json.dumps(config, ensure_ascii=False) for config in configs], pa.string())
-    if name not in ("id", "parent"):
-        return table[name]
-    ids = (table["trial"].to_numpy().astype(np.int64) << ORDINAL_BITS) + table["ordinal"].to_numpy()
-    return pa.array(ids) if name == "id" else pc.subtract(pa.chunked_array([ids]), table["back"])
-
-
-def tail(root: str | os.PathLike[str], position: Position = START) -> tuple[list[Outcome], Position]:
-    """The outcomes written since `position`, and the position behind them.
-
-    A call costs what is new, not what is there, while the log that it stopped in is not compacted.
-    """
-    try:
-        return _tail(Path(root), position)
-    except JournalError:
-        if position.offset == 0:
-            raise
-        # An append that we saw and that then failed was cut, and what came after is not where we stopped.
-        return _tail(Path(root), Position(position.row))
-
-
-def batches_since(
-    root: str | os.PathLike[str], position: Position = START
-) -> Iterator[tuple[list[Outcome], Position]]:
-    """As `tail`, some thousand outcomes at a time, so that a long journal needs little memory."""
-    decoder = Decoder()
-    for batch in parts.read_batches(Path(root), position=position):
-        yield [*decoder.outcomes(batch.rows)], batch.behind
-
-
-def _tail(root: Path, at: Position) -> tuple[list[Outcome], Position]:
-    decoder = Decoder()
-    outcomes: list[Outcome] = []
-    for batch in parts.read_batches(root, position=at):
-        outcomes.extend(decoder.outcomes(batch.rows))
-        at = batch.behind
-    return outcomes, at

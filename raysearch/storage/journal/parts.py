@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from raysearch.errors import JournalError
 from raysearch.storage.atomic import sync_path
 from raysearch.storage.journal.append_log import VERSION, LogReader, check_version
-from raysearch.storage.journal.codec import SCHEMA
+from raysearch.storage.journal.schema import SCHEMA
 from raysearch.storage.mirror import mirror_at
 from raysearch.storage.paths import TMP_SUFFIX, JournalPaths, Part
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from raysearch.results.results import load
 from raysearch.storage.atomic import replace_text
-from raysearch.storage.journal.journal import START, Position, batches_since, read_events
+from raysearch.storage.journal.parts import START, Position
+from raysearch.storage.journal.reading import batches_since, read_events
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking import artifacts
 from raysearch.tracking.granularity import Level, level_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.errors import RunError
-from raysearch.storage.journal.journal import read_events
+from raysearch.storage.journal.reading import read_events
 from raysearch.storage.paths import RunPaths
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from raysearch.errors import RaysearchError
 from raysearch.run.fingerprint import changes, fingerprint
-from raysearch.storage.journal.journal import read_events
+from raysearch.storage.journal.reading import read_events
 from raysearch.storage.paths import RunPaths
 from raysearch.workflows.retest.calendar import FIRST, day_of, plus_months
 from raysearch.workflows.retest.retest import history, last_fingerprint, searches_in, unfinished

@@ -8,7 +8,7 @@ from typing import Any
 from raysearch.core.segment import Outcome, Status
 from raysearch.run.session import open_journal
 from raysearch.spec.search_spec import SearchSpec, load_spec
-from raysearch.storage.journal.journal import read_outcomes
+from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
 from raysearch.strategies.retest.conclusion import Judgement
 from raysearch.workflows.retest.calendar import FIRST, day_of, next_interval, plus_months

@@ -19,7 +19,8 @@ from raysearch.core.segment import Config
 from raysearch.errors import RunError, SpecError
 from raysearch.results.rung_scores import Scores, scores_of
 from raysearch.spec.search_spec import SearchSpec, load_spec
-from raysearch.storage.journal.journal import Event, read_events
+from raysearch.storage.journal.reading import read_events
+from raysearch.storage.journal.schema import Event
 from raysearch.storage.mirror import storage_of
 from raysearch.storage.paths import RunPaths
 from raysearch.strategies.panda.perturb import in_words, moved

@@ -1,0 +1,109 @@
+"""Outcomes and events to rows of SCHEMA."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raysearch.core.segment import ORDINAL_BITS, Outcome, Segment, segment_name
+from raysearch.errors import JournalError
+from raysearch.storage.journal.config_columns import encode_configs, list_column
+from raysearch.storage.journal.plain import dumps, plain, remember
+from raysearch.storage.journal.schema import SCHEMA
+
+_EVENT_COLUMNS = ("event", "detail")
+
+
+def encode_outcomes(outcomes: Sequence[Outcome]) -> pa.RecordBatch:
+    """Rows of SCHEMA, one an outcome.
+
+    Raises:
+        SpecError: a config or a curve holds what cannot be kept; names the entry.
+        JournalError: an integer does not fit its column; names the segment.
+    """
+    segments = [o.segment for o in outcomes]
+    try:
+        columns = _segment_columns(segments) | _outcome_columns(outcomes)
+    except (OverflowError, pa.ArrowInvalid) as error:
+        raise _misfit(segments, error) from error
+    nothing = pa.nulls(len(segments), pa.string())
+    columns |= dict.fromkeys(_EVENT_COLUMNS, nothing)
+    return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def encode_event(kind: str, detail: Mapping[str, Any], at: float) -> pa.RecordBatch:
+    """One row of SCHEMA."""
+    text = json.dumps({name: plain(value, f"detail.{name}") for name, value in detail.items()})
+    row = {"event": kind, "detail": text, "finished_at": float(at)}
+    return pa.RecordBatch.from_pylist([row], schema=SCHEMA)
+
+
+def _segment_columns(segments: Sequence[Segment]) -> dict[str, pa.Array]:
+    ids = np.array([s.id for s in segments], np.int64)
+    trials = np.array([s.trial for s in segments], np.int64)
+    shapes, numbers = encode_configs([s.config for s in segments])
+    return {
+        "trial": pa.array(trials),
+        "ordinal": pa.array(ids - (trials << ORDINAL_BITS)),
+        "back": pa.array([None if s.parent is None else s.id - s.parent for s in segments], pa.int64()),
+        "role": pa.array([s.role for s in segments], pa.string()),
+        "source": pa.array([s.source for s in segments], pa.int64()),
+        "start": pa.array([s.start for s in segments], pa.int64()),
+        "stop": pa.array([s.stop for s in segments], pa.int64()),
+        "seed": pa.array([s.seed for s in segments], pa.uint64()),
+        "reason": pa.array([s.reason for s in segments], pa.string()),
+        "shape": pa.array(shapes, pa.string()),
+        "numbers": numbers,
+    }
+
+
+def _outcome_columns(outcomes: Sequence[Outcome]) -> dict[str, pa.Array]:
+    curves = [_encode_curve(o) for o in outcomes]
+    return {
+        "status": pa.array([o.status._value_ for o in outcomes], pa.string()),
+        "metrics": pa.array([names for names, _ in curves], pa.string()),
+        "values": list_column([values for _, values in curves]),
+        "checkpoint": pa.array([o.checkpoint for o in outcomes], pa.string()),
+        "seconds": pa.array([o.seconds for o in outcomes], pa.float64()),
+        "worker": pa.array([o.worker for o in outcomes], pa.string()),
+        "error": pa.array([_text(o.error) for o in outcomes], pa.string()),
+        "done": pa.array([o.done for o in outcomes], pa.bool_()),
+        "finished_at": pa.array([o.finished_at for o in outcomes], pa.float64()),
+    }
+
+
+def _text(text: str) -> str:
+    """`text` without half characters (file names that are not UTF-8 bring them), which no column can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _misfit(segments: Sequence[Segment], error: Exception) -> JournalError:
+    for segment in segments:
+        for name, top in (("id", 63), ("trial", 63), ("start", 63), ("stop", 63), ("seed", 64)):
+            value = getattr(segment, name)
+            if not 0 <= value < 1 << top:
+                where = f"segment {segment_name(segment.id)}"
+                return JournalError(f"{where}: {name} = {value} does not fit; allowed: 0 to 2**{top} - 1")
+    return JournalError(f"outcomes cannot be written as rows: {error}")
+
+
+_metric_texts: dict[tuple[str, ...], str] = {}
+
+
+def _encode_curve(outcome: Outcome) -> tuple[str, Sequence[float]]:
+    curve = outcome.curve
+    names = tuple(curve)
+    text = _metric_texts.get(names)
+    if text is None:
+        text = remember(_metric_texts, names, dumps(names))
+    if len(names) == 1:
+        return text, curve[names[0]]
+    if len({len(values) for values in curve.values()}) > 1:
+        lengths = {name: len(values) for name, values in curve.items()}
+        raise ValueError(f"segment {segment_name(outcome.segment.id)}: curves differ in length: {lengths}")
+    return text, [*chain.from_iterable(curve.values())]
