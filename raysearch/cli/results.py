@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from raysearch.results.results import Best, Results
+    from raysearch.results import Best, Results
     from raysearch.results.verdict import Contender, Verdict
 
 DIGITS = 6  # of the winner's configuration; the exact values come from export

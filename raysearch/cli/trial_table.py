@@ -99,7 +99,7 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Parquet; a column that mixes numbers and text, which it cannot hold, becomes text."""
-    from raysearch.results.columns import storable
+    from raysearch.results.frames import storable
 
     with writing(path, "--parquet") as file:
         storable(frame).to_parquet(file, index=False)

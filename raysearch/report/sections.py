@@ -24,7 +24,7 @@ from raysearch.results.verdict import Contender
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from raysearch.results.results import Best, Results
+    from raysearch.results import Best, Results
 
 TRIALS_SHOWN = 15
 CAUSES_SHOWN = 12

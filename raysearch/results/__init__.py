@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from raysearch.results.results import Best, Results, load
+from raysearch.results.results import Results, load
+from raysearch.results.winner import Best
 
 __all__ = ["Best", "Results", "load"]

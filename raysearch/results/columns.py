@@ -1,30 +1,23 @@
-"""A journal as columns: one row a segment, one a trial, one an iteration.
+"""A journal as columns: one row a segment, and the trials that the rows belong to.
 
-Everything is done on whole columns, so a million trials take seconds. pandas is imported when a frame
-is made.
+Every computation works on whole columns, so a million trials take seconds.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from raysearch.core.reasons import event_of, words_of
-from raysearch.core.reserved_names import column_of
-from raysearch.core.segment import Mode, segment_name
-from raysearch.storage.journal.config_columns import parse_shape
+from raysearch.core.segment import Mode
 from raysearch.storage.journal.decode import Decoder, parse_metrics
 from raysearch.storage.journal.reading import read_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -248,188 +241,3 @@ class Trials:
     def _reduce(self, how: np.ufunc, column: npt.NDArray[_T]) -> npt.NDArray[_T]:
         reduced = how.reduceat(column[self.order], self.bounds) if len(self) else column[:0]
         return np.asarray(reduced, column.dtype)
-
-
-# ---------------------------------------------------------------------------- frames
-
-
-def segment_frame(segments: Segments, rows: Integers) -> pd.DataFrame:
-    """One row a segment, in the order given; see `Results.segments`."""
-    import pandas as pd
-
-    picked = segments.table.take(pa.array(rows))
-    columns: dict[str, Any] = {"segment": [segment_name(i) for i in picked["id"].to_pylist()]}
-    columns |= {name: _integers(picked[name]) for name in ("id", "trial", "parent")}
-    columns |= {name: _texts(picked[name]) for name in ("role", "status")}
-    columns["source"] = _integers(picked["source"])
-    columns |= {name: _own(picked[name]) for name in ("start", "stop")}
-    columns |= {
-        "reached": segments.reached[rows],
-        "value": segments.last[rows],
-        "best_value": segments.best[rows],
-    }
-    columns |= {name: _own(picked[name]) for name in ("seconds", "finished_at", "seed", "done")}
-    columns |= config_columns(picked)
-    columns |= {name: _texts(picked[name]) for name in ("reason", "worker", "checkpoint", "error")}
-    return pd.DataFrame(columns, copy=False)
-
-
-def with_events(frame: pd.DataFrame, path: set[int], rows: Integers) -> pd.DataFrame:
-    """A frame of segments with what `Results.lineage` adds; `path` are the rows that led to the best."""
-    depths: dict[int, int] = {}
-    parents = frame["parent"].astype(object).where(frame["parent"].notna(), None)
-    for segment, parent in zip(frame["id"], parents, strict=True):  # a parent ended before its children began
-        depths[segment] = depths.get(parent, 0) + 1
-    return frame.assign(
-        event=[event_of(reason) for reason in frame["reason"]],
-        words=[words_of(reason) for reason in frame["reason"]],
-        depth=[depths[segment] for segment in frame["id"]],
-        on_path=[row in path for row in rows.tolist()],
-    )
-
-
-def trial_frame(trials: Trials) -> pd.DataFrame:
-    """One row a trial; see `Results.trials`."""
-    import pandas as pd
-
-    leaves = trials.of.table.take(pa.array(trials.leaves))
-    columns: dict[str, Any] = {
-        "trial": trials.numbers,
-        "status": _texts(leaves["status"]),
-        "value": trials.values,
-        "best_value": trials.best_values,
-        "iterations": trials.iterations,
-        "segments": trials.segments,
-        "seconds": trials.seconds,
-        "role": _texts(leaves["role"]),
-        "source": _integers(leaves["source"]),
-    }
-    columns |= config_columns(leaves)
-    columns |= {name: _texts(leaves[name]) for name in ("reason", "checkpoint", "error")}
-    return pd.DataFrame(columns, copy=False)
-
-
-def curve_frame(segments: Segments, rows: Integers) -> pd.DataFrame:
-    """One row an iteration; see `Results.curves`."""
-    import pandas as pd
-
-    points = segments.points[rows]
-    total = int(points.sum())
-    within = np.arange(total) - np.repeat(np.cumsum(points) - points, points)
-    columns: dict[str, Any] = {
-        "trial": np.repeat(segments.integers("trial")[rows], points),
-        "segment": np.repeat(segments.integers("id")[rows], points),
-        "iteration": np.repeat(segments.integers("start")[rows], points) + within + 1,
-    }
-    values = np.append(segments.values[1], np.nan)
-    for name, (first, stop) in segments.spans.items():
-        reported = np.repeat(stop[rows] > first[rows], points)
-        at = np.repeat(first[rows], points) + within
-        columns[column_of(name)] = values[np.where(reported, at, len(values) - 1)]
-    return pd.DataFrame(columns, copy=False)
-
-
-def storable(frame: pd.DataFrame) -> pd.DataFrame:
-    """A copy that Parquet can hold: a column that mixes numbers and text becomes text."""
-    frame = frame.copy()
-    for name in frame.select_dtypes(object).columns:
-        try:
-            pa.array(frame[name], from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            frame[name] = frame[name].map(lambda value: None if value is None else str(value))
-    return frame
-
-
-def config_columns(table: pa.Table) -> dict[str, Any]:
-    """`config.NAME` columns of rows with `shape` and `numbers`; a nested entry is `config.OUTER/INNER`.
-
-    Numbers are float64, or int64 where all are whole numbers and none is missing (Int64 where some are);
-    anything else is a column of Python objects, None where an entry does not occur.
-    """
-    shapes = table["shape"].combine_chunks()
-    codes = np.asarray(shapes.indices.to_numpy(), np.int64)
-    numbers = table["numbers"].combine_chunks()
-    offsets, flat = numbers.offsets.to_numpy(), numbers.values.to_numpy()
-    columns: dict[str, _Column] = {}
-    for rows, code in _groups(codes):
-        shape = parse_shape(shapes.dictionary[int(code)].as_py())
-        for k, (path, whole) in enumerate(shape.numbers):
-            _column(columns, path, len(codes)).put_numbers(rows, flat[offsets[rows] + k], whole)
-        for path, value in shape.constants():
-            _column(columns, path, len(codes)).put(rows, value)
-    return {name: column.finish() for name, column in columns.items()}
-
-
-def _column(columns: dict[str, _Column], path: tuple[str, ...], size: int) -> _Column:
-    name = "config." + "/".join(path)
-    if name not in columns:
-        columns[name] = _Column(size)
-    return columns[name]
-
-
-class _Column:
-    """A column that is filled shape by shape, numbers as long as nothing else comes."""
-
-    def __init__(self, size: int) -> None:
-        self._values = np.full(size, np.nan)
-        self._there = np.zeros(size, np.bool_)
-        self._whole = np.zeros(size, np.bool_)
-        self._objects: npt.NDArray[np.object_] | None = None
-
-    def put_numbers(self, rows: Integers, values: Floats, whole: bool) -> None:
-        self._values[rows] = values
-        self._there[rows] = True
-        self._whole[rows] = whole
-
-    def put(self, rows: Integers, value: Any) -> None:
-        if self._objects is None:
-            self._objects = np.full(len(self._values), None, object)
-        for row in rows.tolist():
-            self._objects[row] = value
-
-    def finish(self) -> Any:
-        import pandas as pd
-
-        whole = self._whole[self._there].all()
-        if self._objects is not None:
-            for row in np.flatnonzero(self._there).tolist():
-                value = float(self._values[row])
-                self._objects[row] = int(value) if self._whole[row] else value
-            return pd.Series(self._objects, dtype=object)
-        if whole and self._there.all():
-            return self._values.astype(np.int64)
-        if whole:
-            filled = np.where(self._there, self._values, 0).astype(np.int64)
-            return pd.arrays.IntegerArray(filled, ~self._there)
-        return self._values
-
-
-def _groups(codes: Integers) -> Iterator[tuple[Integers, int]]:
-    """(rows, code) for each code that occurs."""
-    if not len(codes):
-        return
-    order = np.argsort(codes, kind="stable")
-    bounds = np.flatnonzero(np.diff(codes[order])) + 1
-    for rows in np.split(order, bounds):
-        yield rows, int(codes[rows[0]])
-
-
-def _texts(column: pa.ChunkedArray) -> Any:
-    """A pandas column of plain strings, None where there is none."""
-    return column.cast(pa.string()).to_pandas()
-
-
-def _integers(column: pa.ChunkedArray) -> Any:
-    """int64, or pandas' Int64 where some are missing."""
-    import pandas as pd
-
-    if not column.null_count:
-        return _own(column)
-    missing = np.array(column.is_null().to_numpy(), np.bool_)
-    return pd.arrays.IntegerArray(np.array(column.fill_null(0).to_numpy(), np.int64), missing)
-
-
-def _own(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """The column as an array that may be written into, which Arrow's own memory may not."""
-    values: npt.NDArray[Any] = column.to_numpy()
-    return values if values.flags.writeable else values.copy()

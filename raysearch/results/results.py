@@ -11,7 +11,6 @@ finalist with the best mean over fresh seeds. Each table is a pandas frame.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,56 +21,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from raysearch.core.segment import Config, Mode, trial_name
-from raysearch.errors import RunError, unknown
-from raysearch.results.columns import (
-    Integers,
-    Segments,
-    Trials,
-    curve_frame,
-    segment_frame,
-    trial_frame,
-    with_events,
-)
+from raysearch.core.segment import Config, Mode
+from raysearch.errors import RunError
+from raysearch.results.columns import Segments, Trials
+from raysearch.results.frames import curve_frame, segment_frame, trial_frame, with_events
 from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.gallery import Gallery
 from raysearch.results.run_clock import Lives
-from raysearch.results.verdict import Contender, Verdict, judge
+from raysearch.results.run_rows import RunRows
+from raysearch.results.verdict import Verdict, judge
+from raysearch.results.winner import Best, best_of, contenders, failures
 from raysearch.space.space import Space
-from raysearch.storage.checkpoints.remote import checkpoints_of
 from raysearch.storage.journal.reading import read_events
 from raysearch.storage.journal.schema import Event
-from raysearch.storage.mirror import shown
 from raysearch.storage.paths import RunPaths
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_FINALS = ("finalist", "baseline")
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The winner.
-
-    Attributes:
-        value: the metric of this trial in the search, after `iteration` iterations. It was picked for
-            being the best, so it is optimistic; `mean` is not.
-        checkpoint: folder of the model as it was then. Where a function saves only now and then: as it was
-            when it saved last, after the iteration that `.raysearch.json` in the folder says. None if it was
-            not kept, or the trainable writes none.
-        mean: over fresh seeds, `seeds` of them; None without a finish.
-        interval: of the mean, 95%; None with fewer than two seeds.
-    """
-
-    trial: int
-    config: Config
-    value: float
-    iteration: int
-    checkpoint: Path | None
-    mean: float | None = None
-    interval: tuple[float, float] | None = None
-    seeds: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,13 +77,7 @@ class Results:
         Raises:
             RunError: no trial ended well with a finite value; says how many failed, and of what first.
         """
-        winner = self.verdict().winner
-        if winner is not None:
-            return self._crown(winner)
-        ranking = [at for at in self._search.ranking() if int(self._search.numbers[at]) not in self.unfit]
-        if not len(ranking):
-            raise RunError(self._why_no_best())
-        return self._best_at(int(ranking[0]))
+        return best_of(self._rows, self._root, self.verdict().winner, self.unfit)
 
     @cached_property
     def unfit(self) -> frozenset[int]:
@@ -125,17 +85,15 @@ class Results:
         if not any(event.kind == "edit" for event in self.events()):
             return frozenset()
         space, baseline = Space.from_dict(self.spec["space"]), self.spec.get("baseline")
-        numbers, leaves = self._search.numbers.tolist(), self._search.leaves
-        configs = self._segments.configs(leaves)
         return frozenset(
             number
-            for number, config in zip(numbers, configs, strict=True)
+            for number, config in self.configs_by_trial().items()
             if config != baseline and not space.allows(config)
         )
 
     def verdict(self) -> Verdict:
         """What the finish says of the winner and its gain over the baseline."""
-        return judge(self._contenders(), self.metric, self.mode, self.raised)
+        return judge(contenders(self._rows, self.unfit), self.metric, self.mode, self.raised)
 
     @property
     def raised(self) -> int | None:
@@ -143,73 +101,9 @@ class Results:
         strategy = self.spec.get("strategy", {})
         return {"panda": int(strategy.get("population") or 1), "two_stage": 1}.get(strategy.get("name"))
 
-    def _crown(self, winner: Contender) -> Best:
-        estimate = winner.estimate
-        interval = None if math.isnan(estimate.low) else (estimate.low, estimate.high)
-        at = np.flatnonzero(self._search.numbers == winner.source)
-        # A final can repeat a trial that this journal does not hold.
-        best = self._best_at(int(at[0])) if len(at) else self._best_of_finals(winner)
-        return Best(
-            best.trial,
-            winner.config,
-            best.value,
-            best.iteration,
-            best.checkpoint,
-            estimate.mean,
-            interval,
-            estimate.n,
-        )
-
-    def _best_at(self, at: int) -> Best:
-        trials = self._search
-        row, value, iteration = int(trials.leaves[at]), float(trials.values[at]), int(trials.iterations[at])
-        ended_well = self._segments.having("status", "completed")
-        if not ended_well[row]:  # its value is of before it failed
-            rows = trials.rows(at)
-            well = rows[ended_well[rows] & np.isfinite(self._segments.last[rows])]
-            row = int(well[-1]) if len(well) else row
-            value, iteration = float(self._segments.last[row]), int(self._segments.reached[row])
-        (config,) = self._segments.configs([row])
-        return Best(int(trials.numbers[at]), config, value, iteration, self._checkpoint(row))
-
-    def _best_of_finals(self, winner: Contender) -> Best:
-        rows = [
-            r for r in self._final_rows() if self._segments.table["source"][int(r)].as_py() == winner.source
-        ]
-        worse = [(-1 if self.mode == "max" else 1) * self._segments.last[r] for r in rows]
-        row = int(rows[int(np.nanargmin(worse))])
-        trial = int(self._segments.integers("trial")[row])
-        value, iteration = float(self._segments.last[row]), int(self._segments.reached[row])
-        return Best(trial, winner.config, value, iteration, self._checkpoint(row))
-
-    def _checkpoint(self, row: int) -> Path | None:
-        name = self._segments.table["checkpoint"][row].as_py()
-        checkpoints = checkpoints_of(self._root)
-        return checkpoints.path(name) if name is not None and checkpoints.exists(name) else None
-
     def failures(self) -> tuple[int, str]:
         """(how many of the search's trials failed, the error of the first of them or nothing)."""
-        leaves = self._search.leaves
-        failed = leaves[self._segments.having("status", "failed")[leaves]]
-        errors = self._segments.table["error"].take(failed[:1]).to_pylist()
-        return len(failed), str(errors[0] or "") if errors else ""
-
-    def _why_no_best(self) -> str:
-        trials = self._search
-        if not len(trials):
-            return f"{self.path}: no trial has ended yet"
-        failed, first_error = self.failures()
-        parts = [f"{self.path}: no trial ended well: {failed} of {len(trials)} failed"]
-        diverged = self._segments.having("status", "diverged")[trials.leaves]
-        if diverged.any():
-            parts.append(f"{int(diverged.sum())} diverged ({self.metric} became NaN or infinite)")
-        why = ", ".join(parts)
-        if first_error:
-            return f"{why}. The first error: {first_error}"
-        reported = [name for name in self._segments.spans if name != self.metric]
-        if self.metric not in self._segments.spans and reported:
-            return f"{why}. {unknown('metric', self.metric, reported)}"
-        return why
+        return failures(self._rows)
 
     # ------------------------------------------------------------------ tables
 
@@ -220,8 +114,9 @@ class Results:
         (of its last segment), reason, checkpoint and error (of its last segment). Where the space was
         edited, also `fits`: whether the configuration lies in it now.
         """
-        rows = np.arange(len(self._segments)) if finals else self._search_rows
-        frame = trial_frame(Trials.group(self._segments, rows))
+        rows = self._rows
+        trials = Trials.group(rows.segments, rows.every) if finals else rows.trials
+        frame = trial_frame(trials)
         return frame.assign(fits=~frame["trial"].isin(self.unfit)) if self.unfit else frame
 
     def segments(self) -> pd.DataFrame:
@@ -230,7 +125,7 @@ class Results:
         Columns: segment (as `12.3`), id, trial, parent, role, status, source, start, stop, reached, value,
         best_value, seconds, finished_at, seed, done, config.*, reason, worker, checkpoint, error.
         """
-        return segment_frame(self._segments, np.arange(len(self._segments)))
+        return segment_frame(self._rows.segments, self._rows.every)
 
     def curves(self, finals: bool = False) -> pd.DataFrame:
         """One row an iteration: trial, segment (its id), iteration, and a column for each metric.
@@ -240,13 +135,13 @@ class Results:
         itself writes into every report (pid, timestamp, time_total_s, training_iteration, ...) is not kept,
         also where a trainable reports something of its own under such a name.
         """
-        rows = np.arange(len(self._segments)) if finals else self._search_rows
-        trials, starts = self._segments.integers("trial")[rows], self._segments.integers("start")[rows]
-        return curve_frame(self._segments, rows[np.lexsort((starts, trials))])
+        segments, rows = self._rows.segments, self._rows.every if finals else self._rows.searched
+        trials, starts = segments.integers("trial")[rows], segments.integers("start")[rows]
+        return curve_frame(segments, rows[np.lexsort((starts, trials))])
 
     def finals(self) -> pd.DataFrame:
         """One row a training of the finish: the columns of `segments()`, by role, source and seed."""
-        frame = segment_frame(self._segments, self._final_rows())
+        frame = segment_frame(self._rows.segments, self._rows.finals)
         order = ["role", "source", "seed"]
         return frame.sort_values(order, ascending=[False, True, True], ignore_index=True)
 
@@ -261,14 +156,15 @@ class Results:
         Raises:
             RunError: there is no such trial.
         """
+        segments, rows = self._rows.segments, self._rows.searched
         if trial is not None:
-            rows = np.array(self._path_to(trial), np.int64)
-            return with_events(segment_frame(self._segments, rows), set(rows.tolist()), rows)
+            rows = np.array(self._rows.path_to(trial), np.int64)
+            return with_events(segment_frame(segments, rows), set(rows.tolist()), rows)
         try:
-            path = set(self._path_to(self.best.trial))
+            path = set(self._rows.path_to(self.best.trial))
         except RunError:
             path = set()
-        return with_events(segment_frame(self._segments, self._search_rows), path, self._search_rows)
+        return with_events(segment_frame(segments, rows), path, rows)
 
     def configs(self, trial: int) -> list[Config]:
         """The whole configuration of each segment from a fresh model to the end of this trial.
@@ -276,12 +172,13 @@ class Results:
         Raises:
             RunError: there is no such trial.
         """
-        return [dict(config) for config in self._segments.configs(self._path_to(trial))]
+        return [dict(config) for config in self._rows.segments.configs(self._rows.path_to(trial))]
 
     def configs_by_trial(self) -> dict[int, Config]:
         """The configuration of each trial of the search, that of its last segment."""
-        configs = self._segments.configs(self._search.leaves)
-        return dict(zip(self._search.numbers.tolist(), map(dict, configs), strict=True))
+        trials = self._rows.trials
+        configs = self._rows.segments.configs(trials.leaves)
+        return dict(zip(trials.numbers.tolist(), map(dict, configs), strict=True))
 
     def schedule(self, trial: int) -> pd.DataFrame:
         """Which configuration held from which iteration to which, on the way to the end of this trial.
@@ -290,7 +187,7 @@ class Results:
         configuration are one row. Raises RunError if there is no such trial.
         """
         lineage = self.lineage(trial)
-        configs = self._segments.configs(self._path_to(trial))
+        configs = self.configs(trial)
         new = [i == 0 or configs[i] != configs[i - 1] for i in range(len(configs))]
         first = np.flatnonzero(new)
         names = [name for name in lineage.columns if name.startswith("config.")]
@@ -307,22 +204,22 @@ class Results:
     @cached_property
     def digest(self) -> Digest:
         """The run as the figures see it: its columns, its ranking, the way to its best trial."""
-        best, path = None, []
+        best, path, segments = None, [], self._rows.segments
         try:
             number = self.best.trial
         except RunError:
             number = -1
-        at = np.flatnonzero(self._search.numbers == number)
+        at = np.flatnonzero(self._rows.trials.numbers == number)
         if len(at):
-            best, path = int(at[0]), self._path_to(number)
+            best, path = int(at[0]), self._rows.path_to(number)
         name = str(self.spec.get("name", self.path.name))
-        lives = Lives.of(read_events(RunPaths(self._root).journal), self._segments.floats("finished_at"))
+        lives = Lives.of(read_events(RunPaths(self._root).journal), segments.floats("finished_at"))
         return Digest(
             name=name,
             metric=self.metric,
             mode=self.mode,
-            segments=self._segments,
-            trials=self._search,
+            segments=segments,
+            trials=self._rows.trials,
             best=best,
             path=path,
             verdict=self.verdict(),
@@ -330,69 +227,15 @@ class Results:
             lives=lives,
         )
 
-    @property
+    @cached_property
     def plot(self) -> Gallery:
         """The figures, for a notebook: `results.plot.progress()`, `.curves()`, `.parallel()`, ..."""
-        return self._gallery
-
-    @cached_property
-    def _gallery(self) -> Gallery:
         return Gallery(self.digest)
 
-    # ------------------------------------------------------------------ parts
-
     @cached_property
-    def _segments(self) -> Segments:
-        return Segments.read(RunPaths(self._root).journal, self.metric, self.mode)
-
-    @cached_property
-    def _search_rows(self) -> Integers:
-        return np.flatnonzero(~self._segments.having("role", *_FINALS))
-
-    @cached_property
-    def _search(self) -> Trials:
-        return Trials.group(self._segments, self._search_rows)
-
-    def _final_rows(self) -> Integers:
-        return np.flatnonzero(self._segments.having("role", *_FINALS))
-
-    def _contenders(self) -> list[Contender]:
-        """What was trained again for as long as any was: earlier, shorter finishes do not compare."""
-        rows = self._final_rows()
-        if not len(rows):
-            return []
-        picked = self._segments.table.take(rows)
-        longest = max(picked["stop"].to_pylist())
-        names = ("role", "source", "seed", "status", "stop", "error")
-        values, configs = self._segments.last[rows].tolist(), self._segments.configs(rows)
-        found: dict[tuple[str, int | None], Contender] = {}
-        for row, value, config in zip(picked.select(names).to_pylist(), values, configs, strict=True):
-            if row["stop"] < longest or row["status"] == "lost" or row["source"] in self.unfit:
-                continue
-            key = (row["role"], row["source"])
-            old = found.get(key) or Contender(*key, config, {})
-            value = value if row["status"] == "completed" else math.nan
-            found[key] = Contender(
-                *key, config, {**old.values, row["seed"]: value}, [*old.errors, row["error"]]
-            )
-        return [*found.values()]
-
-    def _path_to(self, trial: int) -> list[int]:
-        """Rows of the segments from the root to the trial's last."""
-        every = Trials.group(self._segments, np.arange(len(self._segments)))
-        at = np.flatnonzero(every.numbers == trial)
-        if not len(at):
-            look = f"raysearch trials {shown(self.path)}"
-            raise RunError(f"{shown(self.path)}: there is no trial {trial_name(trial)}; {look} lists them")
-        ids = self._segments.integers("id")
-        order = np.argsort(ids, kind="stable")
-        parents = self._segments.table["parent"]
-        row: int | None = int(every.leaves[at[0]])
-        path: list[int] = []
-        while row is not None and row not in path:
-            path.insert(0, row)
-            row = _find(ids, order, parents[row].as_py())
-        return path
+    def _rows(self) -> RunRows:
+        journal = RunPaths(self._root).journal
+        return RunRows(self.path, Segments.read(journal, self.metric, self.mode))
 
 
 def load(path: str | os.PathLike[str]) -> Results:
@@ -402,14 +245,6 @@ def load(path: str | os.PathLike[str]) -> Results:
         RunError: there is no run in the folder.
     """
     return Results(path)
-
-
-def _find(ids: Integers, order: Integers, wanted: int | None) -> int | None:
-    """The row with this id; None if there is none."""
-    if wanted is None:
-        return None
-    at = int(np.searchsorted(ids, wanted, sorter=order))
-    return int(order[at]) if at < len(ids) and ids[order[at]] == wanted else None
 
 
 def _check_run(paths: RunPaths) -> None:

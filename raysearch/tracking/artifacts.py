@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raysearch.errors import RunError
-from raysearch.results.columns import storable
+from raysearch.results.frames import storable
 from raysearch.tracking.granularity import FINALISTS
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from raysearch.core.segment import Mode
 from raysearch.errors import SpecError
-from raysearch.results.columns import Booleans, Floats, Integers, Segments, Trials, config_columns
+from raysearch.results.columns import Booleans, Floats, Integers, Segments, Trials
+from raysearch.results.frames import config_columns
 from raysearch.results.run_clock import ONE, Lives
 from raysearch.results.verdict import Verdict
 from raysearch.space.space import Space
