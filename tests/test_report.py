@@ -13,7 +13,8 @@ import raysearch
 from raysearch.cli import main
 from raysearch.errors import RunError
 from raysearch.report.report import write_report
-from raysearch.report.sections import content_of, without_numbers
+from raysearch.report.sections import content_of
+from raysearch.report.sections.failures import without_numbers
 from raysearch.strategies.finish import Finish
 
 

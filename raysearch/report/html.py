@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from raysearch.report.sections import Content, Picture, Section, Table, Tile
+from raysearch.report.sections import Content, Picture, Section, TextTable, Tile
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -135,7 +135,7 @@ def figure_json(figure: go.Figure) -> str:
     return str(figure.to_json()).replace("<", "\\u003c")
 
 
-def _table(table: Table) -> str:
+def _table(table: TextTable) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
         return "".join(
             f"<{tag}{' class=n' if i in table.numeric else ''}>{_text(cell)}</{tag}>"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from raysearch.report import compare
 from raysearch.report.html import POLICY, page, plain_page
-from raysearch.report.sections import Picture, Section, Table, content_of
+from raysearch.report.sections import Picture, Section, TextTable, content_of
 from raysearch.version import __version__
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def write_report(results: Results) -> str:
 def write_comparison(runs: Sequence[Results], found: Sequence[compare.Compared]) -> str:
     """A page that puts searches side by side."""
     rows = compare.rows_of(runs, found)
-    table = Table(("", *(run.path.name for run in runs)), rows, frozenset(range(1, len(found) + 1)))
+    table = TextTable(("", *(run.path.name for run in runs)), rows, frozenset(range(1, len(found) + 1)))
     words = "Each over the time since its own start; segments count when they end, whatever their iteration."
     sections = [
         Section("table", "Side by side", (), (), [table]),

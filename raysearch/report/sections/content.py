@@ -1,0 +1,56 @@
+"""The content of a report, the same for the HTML file and for W&B, which lay it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from raysearch.errors import RunError
+from raysearch.report.sections.failures import failures
+from raysearch.report.sections.headline import checks_of, headline_of, tiles_of
+from raysearch.report.sections.outcome import outcome
+from raysearch.report.sections.past import past
+from raysearch.report.sections.progress import curves, progress
+from raysearch.report.sections.raised import raised
+from raysearch.report.sections.reproduce import reproduce
+from raysearch.report.sections.retest_history import retest_history
+from raysearch.report.sections.space import space
+from raysearch.report.sections.timeline import timeline
+from raysearch.report.sections.trials import trials
+from raysearch.report.sections.values import Content, Section
+
+if TYPE_CHECKING:
+    from raysearch.results import Best, Results
+
+
+def content_of(results: Results) -> Content:
+    """The report of a run as it stands now, whether it is finished or not."""
+    try:
+        winner: Best | None = results.best
+    except RunError:
+        winner = None
+    makers: Sequence[Callable[[Results, Best | None], Section | None]] = (
+        outcome,
+        past,
+        retest_history,
+        progress,
+        space,
+        trials,
+        raised,
+        curves,
+        timeline,
+        failures,
+        reproduce,
+    )
+    made = [maker(results, winner) for maker in makers]
+    headline, tone = headline_of(results, winner)
+    return Content(
+        name=results.digest.name,
+        metric=results.metric,
+        better=results.digest.better,
+        headline=headline,
+        tone=tone,
+        tiles=tiles_of(results, winner),
+        sections=[section for section in made if section is not None],
+        checks=checks_of(results, winner),
+    )

@@ -1,0 +1,79 @@
+"""The top of a report: its headline and tiles; and the questions at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raysearch.core.formatting import duration, number
+from raysearch.report.sections.values import DIGITS, Tile
+from raysearch.results.plots import cluster
+
+if TYPE_CHECKING:
+    from raysearch.results import Best, Results
+
+
+def headline_of(results: Results, winner: Best | None) -> tuple[str, str]:
+    """(the outcome in one sentence, its tone as in `Tile`)."""
+    if winner is None:
+        return "No trial ended well.", "bad"
+    verdict = results.verdict()
+    if verdict.baseline_won:
+        return "The baseline won: nothing that was tried did better.", "warn"
+    if verdict.gain is None:
+        return (
+            f"Best {results.metric} {number(winner.value, DIGITS)}; its gain over a baseline is not known.",
+            "",
+        )
+    gain = number(abs(verdict.gain.mean), 4)
+    if verdict.significant:
+        return f"Better than the baseline by {gain}, and seeds do not explain it.", "good"
+    if verdict.gain.high < 0:
+        return f"Worse than the baseline by {gain}: keep the baseline.", "bad"
+    if verdict.significant is None:
+        word = "better" if verdict.gain.mean > 0 else "no better"
+        return f"{word.capitalize()} than the baseline by {gain}, on every seed alike.", "warn"
+    return "No significant gain over the baseline.", "warn"
+
+
+def tiles_of(results: Results, winner: Best | None) -> list[Tile]:
+    """The figures at the top, most important first."""
+    verdict, digest = results.verdict(), results.digest
+    tiles: list[Tile] = []
+    if winner is not None:
+        mean = winner.mean if winner.mean is not None else winner.value
+        searched = "of one training" if results.raised == 1 else "as searched, so optimistic"
+        below = f"mean of {winner.seeds} fresh seeds" if winner.mean is not None else searched
+        tiles.append(Tile(f"best {results.metric}", number(mean, DIGITS), below, "good"))
+    if verdict.baseline is not None:
+        e = verdict.baseline.estimate
+        tiles.append(Tile("baseline", number(e.mean, DIGITS), f"mean of {e.n} seeds"))
+    if verdict.gain is not None:
+        g = verdict.gain
+        tone = "good" if verdict.significant else "bad" if g.high < 0 else "warn"
+        tiles.append(Tile("gain", number(g.mean, 4), f"95%: {number(g.low, 3)} to {number(g.high, 3)}", tone))
+    trials, segments = len(digest.trials), len(digest.segments)
+    tiles.append(Tile("trials", f"{trials:,}", f"in {segments:,} segments"))
+    share, hours, workers = cluster.utilisation(digest)
+    lives = digest.lives.count
+    below = "from first start to last end" if lives == 1 else f"in {lives} lives, without the time between"
+    tiles.append(Tile("took", duration(digest.took_s), below))
+    used = "1 worker" if workers == 1 else f"{workers:,} workers"
+    tiles.append(Tile("trained", duration(hours * 3600), f"on {used}, {share:.0%} busy"))
+    failed, diverged = (int(digest.segments.having("status", s).sum()) for s in ("failed", "diverged"))
+    tone = "bad" if failed else "warn" if diverged else ""
+    tiles.append(Tile("failed", f"{failed:,}", f"and {diverged:,} diverged", tone))
+    return tiles
+
+
+def checks_of(results: Results, winner: Best | None) -> list[str]:
+    """The questions to answer before the winner is used."""
+    verdict = results.verdict()
+    return [
+        "The verdict rests on fresh seeds, not on the value that the search picked"
+        if verdict.contenders
+        else "No finish was run: the winner still has to be trained again on fresh seeds",
+        "The baseline is what we train with today",
+        "The winner does not lie at an edge of the space",
+        "What went wrong has been looked at",
+        "The gain is worth what the winner costs to train and to serve",
+    ]

@@ -1,0 +1,54 @@
+"""The outcome: the verdict, the winner's configuration, and the means over fresh seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raysearch.core.formatting import number, settings
+from raysearch.core.segment import trial_name
+from raysearch.errors import RunError
+from raysearch.report.sections.values import DIGITS, Section, TextTable
+from raysearch.results.verdict import Contender
+
+if TYPE_CHECKING:
+    from raysearch.results import Best, Results
+
+
+def outcome(results: Results, winner: Best | None) -> Section:
+    """The verdict, the winner beside the baseline, and the contenders, or why there is no winner."""
+    if winner is None:
+        try:
+            why = str(results.best)
+        except RunError as error:
+            why = str(error)
+        return Section("outcome", "Outcome", (why,))
+    searched = (
+        f"Trial {trial_name(winner.trial, ',')} had {results.metric} {number(winner.value, DIGITS)} at "
+        f"iteration {winner.iteration:,} of its search ({results.digest.better})."
+    )
+    words = (*str(results.verdict()).splitlines(), searched)
+    tables = [TextTable(("hyper-parameter", "best", *_baseline_head(results)), _config_rows(results, winner))]
+    contenders = results.verdict().contenders
+    if contenders:
+        header = ("on fresh seeds", f"mean {results.metric}", "95% interval", "seeds", "failed")
+        rows = [(c.name, *_estimate(c), str(c.failed)) for c in contenders]
+        tables.insert(0, TextTable(header, rows, frozenset({1, 2, 3, 4})))
+    return Section("outcome", "Outcome", words, (), tables)
+
+
+def _baseline_head(results: Results) -> tuple[str, ...]:
+    return ("baseline",) if results.spec.get("baseline") else ()
+
+
+def _config_rows(results: Results, winner: Best) -> list[tuple[str, ...]]:
+    baseline = settings(results.spec.get("baseline") or {}, DIGITS)
+    return [
+        (name, value, *((baseline.get(name, "-"),) if baseline else ()))
+        for name, value in settings(winner.config, DIGITS).items()
+    ]
+
+
+def _estimate(contender: Contender) -> tuple[str, str, str]:
+    e = contender.estimate
+    interval = "-" if e.low != e.low else f"{number(e.low, DIGITS)} to {number(e.high, DIGITS)}"
+    return number(e.mean, DIGITS), interval, str(e.n)

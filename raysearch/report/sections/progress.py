@@ -1,0 +1,35 @@
+"""The best value over time, the rungs, and the learning curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raysearch.report.sections.values import Picture, Section
+from raysearch.results.plots.lineage import is_raised
+
+if TYPE_CHECKING:
+    from raysearch.results import Best, Results
+
+
+def progress(results: Results, winner: Best | None) -> Section:
+    """The best value so far, and the rungs unless one model was raised."""
+    plot = results.plot
+    pictures = [
+        Picture("progress", "Best so far", plot.progress()),
+        Picture(
+            "rungs",
+            "How far the trials came",
+            plot.rungs(),
+            "A trial is counted at every rung to which it was trained.",
+        ),
+    ]
+    if is_raised(results.digest):
+        pictures.pop()
+    return Section("progress", "Progress", (), pictures)
+
+
+def curves(results: Results, winner: Best | None) -> Section | None:
+    """The learning curves; None if no trial ended well."""
+    if not len(results.digest.ranking):
+        return None
+    return Section("curves", "Learning curves", (), [Picture("curves", "", results.plot.curves())])

@@ -1,0 +1,54 @@
+"""The table of the best trials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from raysearch.core.formatting import number, setting
+from raysearch.core.segment import trial_name
+from raysearch.report.sections.values import DIGITS, Section, TextTable
+
+if TYPE_CHECKING:
+    from raysearch.results import Best, Results
+
+
+TRIALS_SHOWN = 15
+
+
+def trials(results: Results, winner: Best | None) -> Section | None:
+    """The best trials, the longest trained first; None if no trial ended well."""
+    digest = results.digest
+    at = digest.ranking[:TRIALS_SHOWN]
+    if not len(at):
+        return None
+    trials = digest.trials
+    columns = digest.columns(trials.leaves[at])
+    names = [n for n in (digest.free or tuple(columns)) if n in columns]
+    header = ("trial", "iterations", results.metric, *names)
+    rows = []
+    for i, position in enumerate(at.tolist()):
+        cells = [_cell(columns[n][i]) for n in names]
+        value = number(float(trials.values[position]), DIGITS)
+        rows.append(
+            (
+                trial_name(int(trials.numbers[position]), ","),
+                f"{int(trials.iterations[position]):,}",
+                value,
+                *cells,
+            )
+        )
+    title = (
+        f"The best {len(rows)} of {len(trials):,} trials"
+        if len(rows) < len(trials)
+        else f"All {len(rows)} trials"
+    )
+    more = f"All of them: raysearch trials {results.path} --csv trials.csv" if len(rows) < len(trials) else ""
+    numeric = frozenset(range(len(header)))
+    words = ["Those trained the longest come first."] + ([more] if more else [])
+    return Section("trials", title, words, (), [TextTable(header, rows, numeric)])
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value or str(value) == "<NA>":
+        return ""
+    return setting(value.item() if hasattr(value, "item") else value, DIGITS)

@@ -1,0 +1,75 @@
+"""What a report is made of: sections of words, figures and tables, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from raysearch.results.plots.style import note_of
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+DIGITS = 5  # of a value in a table
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """Rows of plain texts; columns whose positions are in `numeric` are set to the right."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure and the text below it."""
+
+    name: str
+    title: str
+    figure: go.Figure
+    words: str = ""
+
+    @property
+    def note(self) -> str:
+        """How to read the figure, and what it leaves out."""
+        return " ".join(part for part in (self.words, note_of(self.figure)) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and what stands under it, in this order: words, pictures, tables, code."""
+
+    key: str
+    title: str
+    words: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[TextTable] = ()
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A number at the top of a report; `tone` is good, bad, warn or empty."""
+
+    label: str
+    value: str
+    below: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Content:
+    """All of a report."""
+
+    name: str
+    metric: str
+    better: str
+    headline: str
+    tone: str
+    tiles: Sequence[Tile]
+    sections: Sequence[Section]
+    checks: Sequence[str] = field(default_factory=tuple)
