@@ -169,3 +169,8 @@ def _flat_name(node: ast.AST) -> str | None:
         key = node.slice
         return key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else None
     return None
+
+
+def meets(constraints: Iterable[Constraint], values: Mapping[str, Any]) -> bool:
+    """Whether values by flat name meet every constraint."""
+    return all(constraint.holds(values) for constraint in constraints)

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from raysearch.core.segment import Config
 from raysearch.core.values import show
-from raysearch.errors import SpecError, located, prefixed, unknown
+from raysearch.errors import SpecError, located, prefixed
 from raysearch.space import parsing, unit_cube
 from raysearch.space.conditions import Condition, Test
-from raysearch.space.constraints import Constraint
+from raysearch.space.constraints import Constraint, meets
+from raysearch.space.decoding import Decoding
 from raysearch.space.domains import (
     KINDS,
     Choice,
@@ -38,6 +39,8 @@ from raysearch.space.domains import (
     Uniform,
     Units,
 )
+from raysearch.space.grouping import Groups
+from raysearch.space.membership import misfit
 from raysearch.space.validation import activation_order, check_names, dotted, grouped
 
 __all__ = [
@@ -60,11 +63,11 @@ __all__ = [
     "Units",
 ]
 
-ATTEMPTS = 1000  # before the constraints are said to leave nothing
+ATTEMPTS = 1000  # at a configuration that meets the constraints, before the space counts as empty
 PROBES = 61  # random points at which a constraint is computed to see whether it makes sense
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Space:
     """Domains by flat name, in order; names of a group's members are `group/member`.
 
@@ -77,16 +80,15 @@ class Space:
         dimension: how many axes there are.
     """
 
-    domains: Mapping[str, Domain]
-    conditions: Mapping[str, Condition] = field(default_factory=dict)
-    constraints: Sequence[Constraint] = ()
-    names: tuple[str, ...] = field(init=False, repr=False)
-    free: tuple[str, ...] = field(init=False, repr=False)
-    dimension: int = field(init=False, repr=False)
-    _order: tuple[str, ...] = field(init=False, repr=False)
-    _paths: dict[str, tuple[tuple[str, ...], str]] = field(init=False, repr=False)  # groups, last part
-    _nested: bool = field(init=False, repr=False)
-    _signature: str = field(init=False, repr=False)
+    domains: Mapping[str, Domain] = field(compare=False)
+    conditions: Mapping[str, Condition] = field(default_factory=dict, compare=False)
+    constraints: Sequence[Constraint] = field(default=(), compare=False)
+    names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    free: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    dimension: int = field(init=False, repr=False, compare=False)
+    _groups: Groups = field(init=False, repr=False, compare=False)
+    _decoding: Decoding = field(init=False, repr=False, compare=False)
+    _signature: str = field(init=False, repr=False)  # the YAML form, by which spaces are equal
 
     def __post_init__(self) -> None:
         """Raises LocatedError for names, conditions and constraints that make no sense together."""
@@ -97,22 +99,17 @@ class Space:
         )
         check_names(self.domains)
         _set(self, domains={name: self.domains[name] for name in grouped(self.domains)})
-        _set(self, names=tuple(self.domains), _nested=any("/" in n for n in self.domains))
-        _set(self, _paths={n: (tuple(n.split("/")[:-1]), n.split("/")[-1]) for n in self.domains})
-        _set(self, free=tuple(n for n, d in self.domains.items() if not isinstance(d, Fixed)))
-        _set(self, dimension=len(self.free), _order=activation_order(self.domains, self.conditions))
+        free = tuple(n for n, d in self.domains.items() if not isinstance(d, Fixed))
+        _set(self, names=tuple(self.domains), free=free, dimension=len(free))
+        order = activation_order(self.domains, self.conditions)
+        _set(self, _groups=Groups.of(self.domains))
+        _set(self, _decoding=Decoding(self.domains, free, self.conditions, order))
         _check_constraints(self)
         _set(self, _signature=json.dumps(self.to_dict()))
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Space) and self._signature == other._signature
-
-    def __hash__(self) -> int:
-        return hash(self._signature)
-
     @classmethod
     def from_dict(cls, form: Mapping[str, Any], place: str = "space") -> Space:
-        """The space in its YAML form (see `notation`); domains may stand in it as objects.
+        """The space in its YAML form (see `parsing`); domains may stand in it as objects.
 
         Raises:
             LocatedError: with the dotted path of what is wrong, below `place`.
@@ -140,46 +137,17 @@ class Space:
 
     def decode(self, unit: Units | Sequence[float]) -> dict[str, Any]:
         """The configuration at a point: active names only, fixed values included, groups nested."""
-        values = self._flat_one(unit)
-        return self.nest(values) if self._nested else values
-
-    def _flat_one(self, unit: Units | Sequence[float]) -> dict[str, Any]:
-        point = unit.tolist() if isinstance(unit, np.ndarray) else unit
-        axis = dict(zip(self.free, point, strict=True))
-        values = {name: d.value_at(axis.get(name, 0.5)) for name, d in self.domains.items()}
-        if self.conditions:
-            self._prune(values)
-        return values
+        return self.nest(self._decoding.one(unit))
 
     def decode_many(self, points: Units) -> list[dict[str, Any]]:
         """The configurations at points of shape (n, dimension). Constraints are not looked at."""
-        flat = self._flat(points)
-        return [self.nest(values) for values in flat] if self._nested else flat
-
-    def _flat(self, points: Units) -> list[dict[str, Any]]:
-        points = np.asarray(points, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != self.dimension:
-            raise ValueError(f"points have shape {points.shape}, not (n, {self.dimension})")
-        axis = {name: points[:, j] for j, name in enumerate(self.free)}
-        empty = np.empty(len(points))
-        columns = [d.column(axis.get(name, empty)) for name, d in self.domains.items()]
-        rows = [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
-        rows = rows if self.names else [{} for _ in range(len(points))]
-        if self.conditions:
-            for row in rows:
-                self._prune(row)
-        return rows
-
-    def _prune(self, values: dict[str, Any]) -> None:
-        """Takes the inactive names out, conditions of conditions in their order."""
-        for name in self._order:
-            if not self.conditions[name].holds(values, self.domains):
-                values.pop(name, None)
+        flat = self._decoding.many(points)
+        return [self.nest(values) for values in flat] if self._groups.nested else flat
 
     def prune(self, config: Config) -> dict[str, Any]:
         """A configuration without the names that are inactive in it; for values from elsewhere."""
         values = self.flatten(config)
-        self._prune(values)
+        self._decoding.prune(values)
         return self.nest(values)
 
     def encode(self, config: Config) -> Units:
@@ -188,9 +156,9 @@ class Space:
         Raises:
             SpecError: saying which value does not fit. Constraints are not looked at.
         """
-        values = self._checked(config)
-        if isinstance(values, str):
-            raise SpecError(values)
+        values = self.flatten(config)
+        if (why := misfit(values, self.domains, self.conditions)) is not None:
+            raise SpecError(why)
         return np.array([self.domains[n].to_unit(values[n]) if n in values else 0.5 for n in self.free])
 
     def encode_many(self, configs: Iterable[Config]) -> Units:
@@ -201,9 +169,9 @@ class Space:
 
     def why_not(self, config: Config) -> str | None:
         """Why a configuration is not in the space: `lr = 2.0 is outside [1e-4, 1.0]`; None if it is."""
-        values = self._checked(config)
-        if isinstance(values, str):
-            return values
+        values = self.flatten(config)
+        if (why := misfit(values, self.domains, self.conditions)) is not None:
+            return why
         broken = next((c for c in self.constraints if not c.holds(values)), None)
         if broken is None:
             return None
@@ -216,48 +184,16 @@ class Space:
 
     def satisfies(self, config: Config) -> bool:
         """Whether the constraints hold, for a configuration whose values are known to fit."""
-        return not self.constraints or self._meets(self.flatten(config) if self._nested else config)
-
-    def _meets(self, values: Mapping[str, Any]) -> bool:
-        return all(c.holds(values) for c in self.constraints)
+        values = self.flatten(config) if self.constraints and self._groups.nested else config
+        return meets(self.constraints, values)
 
     def flatten(self, config: Config) -> dict[str, Any]:
         """Values by flat name. Entries that the space does not know keep their path as a name."""
-        if _PLAIN.issuperset(map(type, config.values())):
-            return dict(config)
-        return dict(_walk(config, "", self.domains))
+        return self._groups.flatten(config)
 
     def nest(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration, groups nested, for values by flat name."""
-        if not self._nested:
-            return dict(values)
-        config: dict[str, Any] = {}
-        for name, value in values.items():
-            groups, last = self._paths.get(name, ((), name))
-            into = config
-            for group in groups:
-                into = into.setdefault(group, {})
-            into[last] = value
-        return config
-
-    def _checked(self, config: Config) -> dict[str, Any] | str:
-        """Values by flat name, or what is wrong with them."""
-        domains, values = self.domains, self.flatten(config)
-        for name in values:
-            if name not in domains:
-                return unknown("hyper-parameter", dotted(name), map(dotted, self.names))
-        for name, value in values.items():
-            if (why := domains[name].why_not(value)) is not None:
-                return f"{dotted(name)} = {show(value)} {why}"
-        inactive = [n for n, c in self.conditions.items() if not c.holds(values, domains)]
-        if len(values) + len(inactive) == len(domains) and not any(name in values for name in inactive):
-            return values
-        for name, domain in domains.items():
-            if name in inactive and name in values:
-                return f"{dotted(name)} = {show(values[name])} is given though its condition is not met"
-            if name not in inactive and name not in values:
-                return f"{dotted(name)} is missing; it is {domain.describe()}"
-        return values
+        return self._groups.nest(values)
 
     # Samples.
 
@@ -267,24 +203,27 @@ class Space:
         Raises:
             SpecError: if 1000 attempts all break a constraint.
         """
-        values = self._flat_one(unit_cube.random_rows(seed, i, 1, self.dimension)[0])
-        return self.nest(values) if self._meets(values) else self.redraw(seed, i)
+        values = self._decoding.one(unit_cube.random_rows(seed, i, 1, self.dimension)[0])
+        return self.nest(values) if meets(self.constraints, values) else self._redrawn(seed, i)
 
     def sample_many(self, seed: int, i: int, n: int) -> list[dict[str, Any]]:
         """The random configurations i .. i+n-1, as `sample` gives them."""
-        flat = self._flat(self.random_units(seed, i, n))
-        return [self.nest(v) if self._meets(v) else self.redraw(seed, i + k) for k, v in enumerate(flat)]
+        flat = self._decoding.many(self.random_units(seed, i, n))
+        return [
+            self.nest(values) if meets(self.constraints, values) else self._redrawn(seed, i + k)
+            for k, values in enumerate(flat)
+        ]
 
-    def redraw(self, seed: int, i: int) -> dict[str, Any]:
-        """What takes the place of sample i when the point drawn first breaks a constraint."""
+    def _redrawn(self, seed: int, i: int) -> dict[str, Any]:
+        """Sample i when the point drawn first breaks a constraint."""
         first = 1
         while first < ATTEMPTS:
             count = min(4 * first, ATTEMPTS - first)
             points = np.concatenate(
                 [unit_cube.random_rows(seed, i, 1, self.dimension, first + a) for a in range(count)]
             )
-            for values in self._flat(points):
-                if self._meets(values):
+            for values in self._decoding.many(points):
+                if meets(self.constraints, values):
                     return self.nest(values)
             first += count
         texts = "; ".join(c.text for c in self.constraints)
@@ -293,39 +232,21 @@ class Space:
             "loosen them, or narrow the domains to where they hold"
         )
 
-    # What models ask about the axes.
+    # The axes, for models.
 
     @property
     def is_categorical(self) -> NDArray[np.bool_]:
         """Which axes have values without an order, shape (dimension,)."""
         return np.array([self.domains[n].is_categorical for n in self.free], dtype=bool)
 
-    @property
-    def cardinalities(self) -> list[int | None]:
-        """How many values each axis has; None for a continuum."""
-        return [self.domains[n].cardinality for n in self.free]
-
     def describe(self) -> list[tuple[str, str]]:
         """(name, domain in words) of every hyper-parameter, for tables."""
         return [(dotted(n), d.describe()) for n, d in self.domains.items()]
 
 
-_PLAIN = frozenset([float, int, str, bool, type(None)])  # of these no value is a group
-
-
 def _set(space: Space, **values: Any) -> None:
     for name, value in values.items():
         object.__setattr__(space, name, value)
-
-
-def _walk(config: Config, prefix: str, domains: Mapping[str, Domain]) -> Iterable[tuple[str, Any]]:
-    """(flat name, value) pairs; a mapping that is itself a value of a domain is not entered."""
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value and name not in domains:
-            yield from _walk(value, name + "/", domains)
-        else:
-            yield name, value
 
 
 def _check_constraints(space: Space) -> None:
@@ -335,5 +256,5 @@ def _check_constraints(space: Space) -> None:
     with located(parsing.RESERVED):
         for constraint in space.constraints:
             constraint.check_names(space.domains)
-            for values in space._flat(probes):
+            for values in space._decoding.many(probes):
                 constraint.holds(values)
