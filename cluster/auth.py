@@ -6,11 +6,11 @@ has to ask for it. We ask once the cluster has refused us without.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from typing import TypeVar
 
+from raysearch import ray_private
 from raysearch.errors import ClusterError
 
 T = TypeVar("T")
@@ -27,28 +27,18 @@ def with_token(connect: Callable[[], T], where: str) -> T:
     Raises:
         ClusterError: it is refused all the same.
     """
-    from ray.exceptions import AuthenticationError
-
+    refused = ray_private.refusals()
     try:
         return connect()
-    except AuthenticationError as error:
+    except refused as error:
         if not use_own_token():
             raise ClusterError(f"{where}: {WHAT_TO_DO}") from error
     try:
         return connect()
-    except AuthenticationError as error:
+    except refused as error:
         raise ClusterError(f"{where}: {WHAT_TO_DO}") from error
 
 
 def use_own_token() -> bool:
     """Turns authentication on for this process, if nobody chose otherwise and there is a token here."""
-    from ray._private.authentication import authentication_token_setup as setup
-
-    if os.environ.get("RAY_AUTH_MODE") is not None:
-        return False
-    logger = logging.getLogger(setup.__name__)
-    before, logger.disabled = logger.disabled, True  # its advice is for who starts a cluster
-    try:
-        return bool(setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False))
-    finally:
-        logger.disabled = before
+    return os.environ.get("RAY_AUTH_MODE") is None and ray_private.use_own_token()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 import yaml
 
+from raysearch import ray_private
 from raysearch.errors import ClusterError
 from raysearch.spec.workers import Workers, resource_name
 
@@ -107,8 +108,7 @@ def alive() -> dict[str, dict[str, float]]:
 
 def draining() -> set[str]:
     """Ids of nodes that are about to go: preempted, or scaled down. Empty where Ray does not say."""
-    ask = getattr(ray._private.state.state, "get_draining_nodes", None)
-    return set(ask()) if ask is not None else set()
+    return ray_private.draining_nodes()
 
 
 def brought() -> list[dict[str, float]]:
@@ -117,8 +117,7 @@ def brought() -> list[dict[str, float]]:
     It is known from what the autoscaler told Ray, or from the file that Ray's cluster launcher leaves on the
     head. KubeRay's says nothing that could be read here.
     """
-    ask = getattr(ray._private.state.state, "get_cluster_config", None)
-    config: Any = ask() if ask is not None else None
+    config: Any = ray_private.cluster_config()
     if config is not None:
         groups = [dict(group.resources) for group in config.node_group_configs if group.max_count != 0]
         return [_floats(resources) for resources in groups]

@@ -12,6 +12,7 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
+from raysearch import ray_private
 from raysearch.cluster.auth import use_own_token, with_token
 from raysearch.errors import ClusterError
 
@@ -70,11 +71,9 @@ def check_cluster(place: str) -> None:
 
 
 def _gcs(place: str) -> Any:
-    """A client of the cluster's own store."""
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]
-
+    """A client of the cluster's own store; None where the installed Ray gives none."""
     try:
-        return with_token(lambda: GcsClient(address=place), place)
+        return with_token(lambda: ray_private.store_client(place), place)
     except ClusterError:
         raise
     except Exception as error:  # Ray raises other kinds from release to release
@@ -83,12 +82,10 @@ def _gcs(place: str) -> Any:
 
 def _asked(address: str) -> str:
     """The dashboard's address, as the cluster at HOST:PORT, or the one found here, knows it."""
-    from ray._private.services import canonicalize_bootstrap_address
-
     if address == "auto":
         use_own_token()  # as ray.init() does for a cluster that it finds by itself
     try:
-        place = canonicalize_bootstrap_address(address)
+        place = ray_private.own_address(address)
     except ValueError as error:
         raise ClusterError(f"--address {address}: {error}; write HOST:PORT, or {HINT}") from error
     except ConnectionError:  # Ray's answer to "auto" where it finds none
@@ -96,7 +93,10 @@ def _asked(address: str) -> str:
     if place is None:
         raise ClusterError(f"no Ray cluster runs on this machine; start one (ray start --head), or {HINT}")
     check_port(place)
-    found = _gcs(place).internal_kv_get(b"dashboard", b"dashboard", timeout=TIMEOUT_S)
+    store = _gcs(place)
+    if store is None:
+        return f"http://{place.rpartition(':')[0]}:{PORT}"
+    found = store.internal_kv_get(b"dashboard", b"dashboard", timeout=TIMEOUT_S)
     if not found:
         raise ClusterError(
             f"the cluster at {place} has no dashboard, which takes jobs: start its head with ray[default] "

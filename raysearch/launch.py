@@ -117,7 +117,11 @@ def launch(
         RunError: a run of that name exists, its folder cannot be written, or it ended with an error.
         KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly; at once at a second one.
     """
+    from raysearch.cluster.versions import installed, untried_note
+
     how = how or How()
+    if untried := untried_note(installed()):
+        how.say(f"note: {untried}")
     ready = ready_to_start(spec, how)
     shipped = ship(ready.trainable)
     adoption = _adoption(ready.spec, from_checkpoint, at_iteration)

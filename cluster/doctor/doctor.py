@@ -18,6 +18,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from raysearch import ray_private
 from raysearch.cluster.doctor import node_probe
 from raysearch.cluster.doctor.facts import ClusterFacts, NodeFacts, node_facts
 from raysearch.cluster.doctor.findings import Finding, Level, is_fatal, judge, problems
@@ -77,7 +78,7 @@ def gather(
     place = _Place(storage, token) if storage else None
     asked = {
         "trainable": trainable,
-        "folder": _session_folder(),
+        "folder": ray_private.session_folder(),
         "expected": hashlib.sha256(DATA).hexdigest(),
     }
     unwritable = place.write() if place is not None else ""
@@ -182,10 +183,6 @@ def _names(nodes: Mapping[str, dict[str, Any]]) -> dict[str, str]:
         for node_id, node in nodes.items()
         if (host := node["NodeManagerHostname"])
     }
-
-
-def _session_folder() -> str:
-    return str(ray.get_runtime_context().get_temp_dir() or "/tmp")
 
 
 # ---- the storage

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray.train._internal.session import get_session
 from threadpoolctl import threadpool_limits
 
+from raysearch import ray_private
 from raysearch.engine.messages import Going, Reply, Turn
 from raysearch.engine.search import Search
 from raysearch.errors import RunError
@@ -56,7 +56,7 @@ def check_by_itself(trainable: Any) -> None:
     """Raises RunError where a search in this process would get in the way of another one, or of Ray's."""
     if _GOING_ON.locked():
         raise RunError(ONE_AT_A_TIME)
-    if not is_class(trainable) and get_session() is not None:
+    if not is_class(trainable) and ray_private.function_session() is not None:
         raise RunError(
             "executor: inline trains a function in this process, in which a function trainable of Ray Tune "
             "is at work already; begin this search in a process of its own, or give a class"

@@ -20,11 +20,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ray.train._internal.session import get_session
 from ray.tune.result import DONE, RESULT_DUPLICATE, SHOULD_CHECKPOINT
 from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_function
 
+from raysearch import ray_private
 from raysearch.core.segment import Segment, Status
 from raysearch.core.values import fresh
 from raysearch.engine.messages import NO_CHECKPOINT, Going, Lease
@@ -150,7 +150,7 @@ class Host:
         trainable, self._trainable, self._live = self._trainable, None, None
         if trainable is None:
             return
-        session = get_session() if isinstance(trainable, FunctionTrainable) else None
+        session = ray_private.function_session() if isinstance(trainable, FunctionTrainable) else None
         try:
             trainable.stop()
         except Exception:  # noqa: BLE001  (its own clean-up may fail; the trial is over either way)
@@ -218,7 +218,7 @@ class Host:
         assert self._trainable is not None
         try:
             meta = json.loads((folder / CHECKPOINT_META).read_text())
-            self._trainable.restore(self._storage.as_result(folder, meta["iteration"]))
+            ray_private.restore(self._trainable, folder, meta["iteration"])
         except Exception as error:
             print_traceback()
             self.drop()
@@ -289,15 +289,10 @@ class Host:
             self._reported = (self._at, Path(saved.path))
 
     def _save_class(self, trainable: Trainable, folder: Path) -> bool:
-        # With a storage set, Trainable.save writes a temporary folder and copies it; without, it
-        # writes where we ask.
-        storage, trainable._storage = trainable._storage, None
         try:
-            trainable.save(str(folder))
+            ray_private.save_into(trainable, folder)
         except NotImplementedError:
             return False
-        finally:
-            trainable._storage = storage
         return True
 
 

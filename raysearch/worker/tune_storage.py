@@ -5,12 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from ray.train._internal.checkpoint_manager import _TrainingResult
-from ray.train._internal.storage import StorageContext
-from ray.tune import Checkpoint
 from ray.tune.result import TRIAL_INFO
+
+from raysearch.ray_private import storage_context
 
 __all__ = ["TRIAL_INFO", "LocalStorage", "TrialName"]
 
@@ -26,7 +24,7 @@ class TrialName:
         self.trial_name = f"trial_{trial}"
 
 
-class LocalStorage(StorageContext):  # type: ignore[misc]
+class LocalStorage(storage_context()):  # type: ignore[misc]
     """Ray's storage context over one scratch folder, one trial at a time, with or without a cluster."""
 
     def __init__(self, scratch: Path) -> None:
@@ -42,10 +40,6 @@ class LocalStorage(StorageContext):  # type: ignore[misc]
     def trial_working_directory(self) -> str:
         """One folder for all trials of the worker; made up anew by Ray at every reset, so kept here."""
         return self._working_directory
-
-    def as_result(self, folder: Path, iteration: int) -> Any:
-        """A checkpoint folder as `Trainable.restore` takes it, standing at `iteration`."""
-        return _TrainingResult(Checkpoint(str(folder)), {"training_iteration": iteration})
 
     def discard(self, folder: Path) -> None:
         """Deletes a checkpoint that a function reported, or that was made here; leaves others."""

@@ -19,6 +19,7 @@ from raysearch.engine.memory_retry import MEMORY_KILL, Growth
 from raysearch.engine.messages import WITH_ITS_NODE, Death
 from raysearch.errors import SpecError
 from raysearch.executors.tune.scaling import Bounds, Fleet, Member, Orders
+from raysearch.ray_private import on_task_failure
 from raysearch.spec.workers import Workers, resource_name
 
 
@@ -205,15 +206,7 @@ def teach_memory_kills(tune_controller: Any) -> None:
     Ray raises an error of another kind there, for which Tune has no answer: it would end, and all workers
     with it. Where a later Ray has other insides nothing is changed, and Tune is begun again (see `_Fit`).
     """
-    manager = getattr(tune_controller, "_actor_manager", None)
-    fail = getattr(manager, "_actor_task_failed", None)
-    if manager is None or fail is None:
-        return
-
-    def failed(tracked_actor_task: Any, exception: Exception) -> None:
-        fail(tracked_actor_task=tracked_actor_task, exception=as_death(exception))
-
-    manager._actor_task_failed = failed
+    on_task_failure(tune_controller, as_death)
 
 
 def as_death(error: Exception) -> Exception:
