@@ -74,9 +74,9 @@ def search(
 
     >>> results = raysearch.search(
     ...     train, space={"lr": {"uniform": [0.0, 1.0]}}, metric="loss", mode="min", executor="inline",
-    ...     strategy=raysearch.Caviar(samples=9, max_iterations=9), storage=folder)
-    >>> print(results.best.config)
-    {'lr': 0.3...}
+    ...     strategy=raysearch.Caviar(samples=8, max_iterations=9, sampler="sobol"))
+    >>> f"lr {results.best.config['lr']:.2f} gives {results.best.mean:.2f}"
+    'lr 0.30 gives 0.39'
 
     Args:
         trainable: a Ray Tune class or function, a `raysearch.torch.Learner`, or text "module:attribute".
@@ -105,6 +105,14 @@ def launch(
     at_iteration: int | None = None,
 ) -> Results:
     """Starts a new run from its spec and follows it to its end; returns its results.
+
+    >>> from raysearch.launch import launch, more_samples
+    >>> spec = raysearch.SearchSpec(
+    ...     name="two", trainable=train, metric="loss", mode="min", seed=2,
+    ...     space=raysearch.Space.from_dict({"lr": {"uniform": [0.0, 1.0]}}),
+    ...     strategy=raysearch.Caviar(samples=2, max_iterations=3, finish=None))
+    >>> launch(spec, raysearch.How("inline")).trials()["iterations"].tolist()
+    [3, 1]
 
     Args:
         from_checkpoint: folder of a trained model to go on with, which raysearch kept or the trainable's own
@@ -144,6 +152,12 @@ def resume(
 
     Every acknowledged outcome counts; lost segments are trained again. A complete run that `edits` does not
     make larger trains nothing more.
+
+    >>> from raysearch.launch import more_samples
+    >>> results = raysearch.resume("runs/small", raysearch.How("inline"), trainable=train,
+    ...                            edits=lambda spec: more_samples(spec, "+2"))
+    >>> len(results.trials())  # there were 3
+    5
 
     Args:
         run: its folder, or its address at a store.

@@ -50,6 +50,11 @@ class Schedule:
     Attributes:
         steps: one behind the other, the first from iteration 0; each has a whole configuration.
         about: where it is from: run, trial, metric, mode, value.
+
+    >>> from raysearch.schedule import Schedule, Step
+    >>> schedule = Schedule((Step(0, 50, {"lr": 0.1, "decay": 0}), Step(50, 100, {"lr": 0.01, "decay": 0})))
+    >>> schedule.iterations, schedule.names, schedule.constants
+    (100, ('lr',), {'decay': 0})
     """
 
     steps: tuple[Step, ...]
@@ -70,23 +75,38 @@ class Schedule:
 
     @property
     def iterations(self) -> int:
-        """Of the whole training."""
+        """Of the whole training.
+
+        >>> raysearch.schedule.of(results).iterations
+        9
+        """
         return self.steps[-1].stop
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The hyper-parameters that change."""
+        """The hyper-parameters that change.
+
+        >>> raysearch.schedule.of(results).names  # caviar changes none
+        ()
+        """
         first = self.steps[0].config
         keys = dict.fromkeys(name for step in self.steps for name in step.config)
         return tuple(name for name in keys if any(s.config.get(name) != first.get(name) for s in self.steps))
 
     @property
     def constants(self) -> dict[str, Any]:
-        """The hyper-parameters that do not change."""
+        """The hyper-parameters that do not change.
+
+        >>> raysearch.schedule.of(results, trial=0).constants
+        {'lr': 0.5}
+        """
         return {name: value for name, value in self.steps[0].config.items() if name not in self.names}
 
     def at(self, iteration: float) -> dict[str, Any]:
         """The configuration at an iteration, counted from 0; after the end the last one's.
+
+        >>> raysearch.schedule.of(results, trial=0).at(4)
+        {'lr': 0.5}
 
         Raises:
             ValueError: the iteration is negative or NaN.
@@ -97,6 +117,9 @@ class Schedule:
 
     def stretched(self, iterations: int) -> Schedule:
         """The same schedule over a longer or shorter training; steps that become too short are left out.
+
+        >>> raysearch.schedule.of(results).stretched(900).iterations
+        900
 
         Raises:
             SpecError: iterations is below 1.
@@ -117,6 +140,10 @@ class Schedule:
         """The constant configuration nearest to it: means over the iterations, in log space where positive.
 
         Of what is no number, the value that held longest.
+
+        >>> from raysearch.schedule import Schedule, Step
+        >>> round(Schedule((Step(0, 1, {"lr": 0.1}), Step(1, 2, {"lr": 0.001}))).mean()["lr"], 6)
+        0.01
         """
         return {name: self._mean(name) for name in self.steps[0].config}
 
@@ -125,13 +152,22 @@ class Schedule:
 
         Args:
             steps_per_iteration: optimizer steps in an iteration of the search.
+
+        >>> optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1.0)
+        >>> scheduler = raysearch.schedule.of(results, trial=0).scheduler(optimizer, steps_per_iteration=5)
+        >>> optimizer.param_groups[0]["lr"]
+        0.5
         """
         from raysearch.torch.schedules import TorchSchedule
 
         return TorchSchedule(optimizer, self, steps_per_iteration)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in the file: what never changes stands once."""
+        """Plain values, as in the file: what never changes stands once.
+
+        >>> raysearch.schedule.of(results, trial=0).to_dict()["constants"]
+        {'lr': 0.5}
+        """
         return {
             "format": FORMAT,
             **self.about,
@@ -148,7 +184,13 @@ class Schedule:
         }
 
     def to_text(self, as_json: bool = False) -> str:
-        """The file's text, YAML or JSON."""
+        """The file's text, YAML or JSON.
+
+        >>> print(raysearch.schedule.of(results, trial=0).to_text())
+        format: raysearch-schedule/1
+        run: digits
+        ...
+        """
         if as_json:
             return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
         from raysearch.core.yaml_io import write_yaml
@@ -178,6 +220,11 @@ class Schedule:
 def load(path: str | os.PathLike[str]) -> Schedule:
     """The schedule in a file, YAML or JSON.
 
+    >>> from pathlib import Path
+    >>> written = Path("schedule.yaml").write_text(raysearch.schedule.of(results, trial=0).to_text())
+    >>> raysearch.schedule.load("schedule.yaml").at(0)
+    {'lr': 0.5}
+
     Raises:
         SpecError: it cannot be read, or is no schedule; says where.
     """
@@ -202,7 +249,12 @@ def load(path: str | os.PathLike[str]) -> Schedule:
 
 
 def from_dict(written: Mapping[str, Any]) -> Schedule:
-    """The schedule that `Schedule.to_dict` wrote. Raises SpecError for anything else."""
+    """The schedule that `Schedule.to_dict` wrote. Raises SpecError for anything else.
+
+    >>> schedule = raysearch.schedule.of(results)
+    >>> raysearch.schedule.from_dict(schedule.to_dict()) == schedule
+    True
+    """
     constants, steps = written.get("constants") or {}, written.get("steps")
     if not isinstance(constants, Mapping) or not isinstance(steps, Sequence) or isinstance(steps, str):
         raise SpecError("constants must be a mapping and steps a list")
@@ -212,6 +264,10 @@ def from_dict(written: Mapping[str, Any]) -> Schedule:
 
 def of(results: Results, trial: int | None = None) -> Schedule:
     """The schedule on the way to the end of the best trial, or of another one.
+
+    >>> schedule = raysearch.schedule.of(results)
+    >>> schedule.at(0) == results.best.config
+    True
 
     Raises:
         RunError: there is no such trial, or none ended well.

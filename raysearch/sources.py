@@ -42,6 +42,10 @@ def from_ray_searcher(searcher: Any) -> Source:
 
     For a search that can be repeated give it a seed (`OptunaSearch(seed=1)`): it does not get the search's.
 
+    >>> from ray.tune.search.optuna import OptunaSearch
+    >>> sampler = raysearch.sources.from_ray_searcher(OptunaSearch(seed=1))
+    >>> strategy = raysearch.Caviar(samples=100, max_iterations=81, sampler=sampler)
+
     Raises:
         SpecError: if it is a class, or has no `suggest`; a search raises it where it has a space already.
     """
@@ -57,6 +61,10 @@ def from_optuna(sampler: Any) -> Source:
     For a search that can be repeated give it a seed (`TPESampler(seed=1)`): it does not get the search's.
     One that comes to an end, such as a `GridSampler`, ends the search with the trials that it had; in a
     search that is resumed it begins again.
+
+    >>> import optuna
+    >>> sampler = raysearch.sources.from_optuna(optuna.samplers.TPESampler(seed=1))
+    >>> strategy = raysearch.Caviar(samples=100, max_iterations=81, sampler=sampler)
 
     Raises:
         SpecError: if it is a class, or no sampler.

@@ -26,6 +26,10 @@ class Finish:
     Attributes:
         top: how many configurations are trained again.
         seeds: how often each, and the baseline.
+
+    >>> caviar = raysearch.Caviar(samples=100, max_iterations=81, finish=raysearch.Finish(top=5, seeds=4))
+    >>> caviar.finish.top * caviar.finish.seeds  # trainings, beside those of the baseline
+    20
     """
 
     top: int = 3

@@ -20,6 +20,10 @@ def more_samples(
 ) -> SearchSpec:
     """The spec with a larger strategy: `samples` in all, or "+1000" for so many more.
 
+    >>> spec = raysearch.load_spec("runs/digits/spec.yaml")
+    >>> raysearch.launch.more_samples(spec, "+4").strategy.samples
+    12
+
     Raises:
         SpecError: the strategy cannot be made larger, or would become smaller.
     """
@@ -41,7 +45,12 @@ def more_samples(
 
 
 def unfit(run: str | os.PathLike[str], space: Space) -> list[tuple[int, str]]:
-    """(trial, why) for each trial of the run whose configuration does not lie in `space`."""
+    """(trial, why) for each trial of the run whose configuration does not lie in `space`.
+
+    >>> narrower = raysearch.Space.from_dict({"lr": {"uniform": [0.0, 0.9]}})
+    >>> raysearch.launch.unfit("runs/digits", narrower)
+    [(4, 'lr = 0.903... is outside [0.0, 0.9]')]
+    """
     found: dict[int, str] = {}
     for outcome in read_outcomes(RunPaths(existing_run(run)).journal):
         segment = outcome.segment

@@ -15,7 +15,8 @@ OnStatus = Callable[[dict[str, Any]], None]
 class How:
     """Where and how a search runs; its spec holds what it searches.
 
-        raysearch.resume("runs/digits", raysearch.How("inline"))
+    >>> how = raysearch.How("inline", say=lambda line: None)
+    >>> results = raysearch.resume("runs/digits", how, trainable=train)
 
     Attributes:
         executor: "tune" trains on Ray workers; "inline" trains in this process, without a Ray cluster.

@@ -78,6 +78,13 @@ class SearchSpec:
         known_good: configurations that are tried first.
         priors: where good values are believed to lie: a domain for each hyper-parameter, and `confidence`.
         notes: what was understood differently from what was written; to be shown once.
+
+    >>> spec = raysearch.load_spec("runs/digits/spec.yaml")
+    >>> spec.name, spec.metric, spec.mode, spec.baseline
+    ('digits', 'loss', 'min', {'lr': 0.5})
+    >>> print(spec.to_yaml())
+    name: digits
+    ...
     """
 
     name: str
@@ -198,6 +205,10 @@ def make_spec(**settings: Any) -> SearchSpec:
 
 def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[str, Any] = ()) -> SearchSpec:
     """The spec in a YAML file, which may be a W&B sweep file.
+
+    >>> spec = raysearch.load_spec("runs/digits/spec.yaml", ["strategy.samples=50", "name=larger"])
+    >>> spec.name, spec.strategy.samples
+    ('larger', 50)
 
     Args:
         overrides: take the place of what the file says: `strategy.samples=50`,

@@ -76,6 +76,21 @@ class Learner(tune.Trainable):  # type: ignore[misc]
         compile: True has steps of packs compiled to machine code, on a CPU with a C++ compiler; "auto" those
             that have taken as long as compiling takes; False none. See README.md for when it pays.
         device: "auto" is the GPU if this process has one.
+
+    >>> class Line(raysearch.torch.Learner):
+    ...     def data(self):
+    ...         x = torch.linspace(-1, 1, 64).reshape(-1, 1)
+    ...         return raysearch.torch.Data(train=(x, 2 * x), validation=(x, 2 * x))
+    ...     def model(self, config):
+    ...         return torch.nn.Linear(1, 1)
+    ...     def loss(self, model, batch, config):
+    ...         return ((model(batch[0]) - batch[1]) ** 2).mean()
+    ...     def metrics(self, model, batch):
+    ...         return {"val_loss": (model(batch[0]) - batch[1]) ** 2}
+    >>> line = Line({"lr": 0.3, "optimizer": "sgd"})  # as a search trains it; alone here
+    >>> reports = [line.train() for _ in range(20)]
+    >>> reports[-1]["val_loss"] < 0.01 < reports[0]["val_loss"]
+    True
     """
 
     is_learner: ClassVar[bool] = True

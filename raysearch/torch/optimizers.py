@@ -20,6 +20,12 @@ def apply(optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> tuple[
     hold under the same name; entries that no group knows are passed over. Groups whose learning rates
     differ keep their ratios to the first one's. A learning rate that is a tensor stays one.
 
+    >>> optimizer = torch.optim.AdamW(torch.nn.Linear(1, 1).parameters(), lr=0.1)
+    >>> raysearch.torch.apply(optimizer, {"lr": 0.01, "beta2": 0.95, "layers": 3})
+    ('lr', 'beta2')
+    >>> optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["betas"]
+    (0.01, (0.9, 0.95))
+
     Raises:
         ValueError: a value is not a number where the optimizer has one.
     """

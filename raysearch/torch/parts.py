@@ -17,6 +17,9 @@ def parts(losses: Tensor, n: int = 16) -> dict[int, float]:
 
     Raises:
         ValueError: there are no losses, or n is below 1.
+
+    >>> raysearch.torch.parts(torch.tensor([1.0, 3.0, 5.0, 7.0]), n=2)
+    {0: 2.0, 1: 6.0}
     """
     flat = losses.detach().flatten().float()
     if n < 1 or not len(flat):

@@ -16,6 +16,12 @@ class TorchSchedule(torch.optim.lr_scheduler.LRScheduler):
     """Sets an optimizer's learning rate, and its other settings, by a schedule; one `step` an optimizer step.
 
     Groups whose learning rates differ keep their ratios to the first one's.
+
+    >>> optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1.0)
+    >>> scheduler = raysearch.torch.TorchSchedule(optimizer, raysearch.schedule.of(results, trial=0))
+    >>> optimizer.step(); scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.5]
     """
 
     def __init__(

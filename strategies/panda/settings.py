@@ -68,6 +68,12 @@ class Panda:
         exploit: "commit"; "challenge" for an incumbent and challengers that train whole stretches, of two
             to seven models; or "truncation" for population-based training as published.
         suggest: how members of eight and more explore: "nudge", or "gp" for a Gaussian-process bandit.
+
+    >>> space = raysearch.Space.from_dict({"lr": {"loguniform": [1e-4, 1.0]}})
+    >>> panda = raysearch.Panda(max_iterations=600, base_schedule="cosine")
+    >>> search = panda.start(space, metric="loss", mode="min", baseline={"lr": 0.01})
+    >>> [(segment.start, segment.stop, segment.config) for segment in search.ask(free=1)]
+    [(0, 1, {'lr': 0.0099...})]
     """
 
     name: ClassVar[str] = "panda"
