@@ -13,6 +13,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from raysearch.core.module_names import FACADES, add_to
 from raysearch.errors import RaysearchError
 from raysearch.version import __version__
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from raysearch.strategies.caviar import Caviar
     from raysearch.strategies.finish import Finish
     from raysearch.strategies.panda import Panda
+    from raysearch.workflows import memory as memory
+    from raysearch.workflows import plan as plan
+    from raysearch.workflows import retest as retest
 
 _HOMES = {
     "Caviar": "raysearch.strategies.caviar",
@@ -39,7 +43,8 @@ _HOMES = {
     "resume": "raysearch.launch",
     "search": "raysearch.launch",
 }
-_MODULES = ("schedule", "sources", "torch")
+_MODULES = ("launch", "report", "schedule", "sources", "torch")
+add_to(sys.modules)
 
 __all__ = [
     "Caviar",
@@ -62,6 +67,8 @@ def __getattr__(name: str) -> Any:
     """Loads a public name at its first use."""
     if name == "strategies":  # so that raysearch.strategies.caviar.Caviar needs no import of its own
         return importlib.import_module("raysearch.strategies.caviar") and sys.modules["raysearch.strategies"]
+    if name in FACADES:  # its stand-in lies in sys.modules, and this gives the module itself
+        return importlib.import_module(FACADES[name])
     if name in _MODULES:
         return importlib.import_module(f"raysearch.{name}")
     if name not in _HOMES:
@@ -72,4 +79,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*__all__, *_MODULES, *FACADES, "strategies"})

@@ -13,13 +13,14 @@ import pytest
 from raysearch.cli import main
 from raysearch.errors import SpecError
 from raysearch.results import load
+from raysearch.results.plots.history import history as history_figure
 from raysearch.run.fingerprint import changes, of_files
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
 from raysearch.workflows.retest.calendar import next_interval, plus_months
 from raysearch.workflows.retest.due import due_of
-from raysearch.workflows.retest.history import history_frame, history_svg
+from raysearch.workflows.retest.history import history_frame
 from raysearch.workflows.retest.retest import history, last_fingerprint, retest_spec, unfinished
 
 TRAINABLE = """
@@ -96,9 +97,8 @@ def test_from_fresh_to_stale_over_the_months(run: Path, capsys: pytest.CaptureFi
     frame = history_frame(run)
     assert frame["verdict"].tolist() == ["fresh", "stale"]
     assert frame["mean"][1] > frame["mean"][0] + 1
-    picture = history_svg(run, "loss")
-    assert picture.count("<circle") == 2
-    assert ">stale</text>" in picture
+    picture = history_figure(frame, "loss")
+    assert [(marks.name, len(marks.x)) for marks in picture.data] == [("fresh", 1), ("stale", 1)]
     assert main(["report", "runs/first"]) == 0
     assert "These settings over the months" in (run / "report.html").read_text()
     third = retest_spec(load(run), day=dt.date(2027, 1, 1))

@@ -157,7 +157,7 @@ def _elsewhere(memory: str | None) -> dict[str, float]:
 
 def _run(folder: Path, spec: SearchSpec, how: How, goes_on: bool, as_json: bool) -> Verdict:
     from raysearch.launch import launch, resume
-    from raysearch.workflows.retest.record import judged, record
+    from raysearch.workflows.retest.verdict import judged, record
 
     out = console(stderr=as_json)
     if goes_on:

@@ -1,4 +1,12 @@
-"""A plan for a spec: the trainable measured, the cluster read, and the advice of `strategies.planning`."""
+"""A plan for a spec: the trainable measured, the cluster read, and the advice of `strategies.advice`.
+
+Public as `raysearch.plan`:
+
+    spec = raysearch.load_spec("search.yaml")
+    plan = raysearch.plan.make_plan(spec, raysearch.How(), hours=8)
+    print(plan.advice.strategy, plan.advice.reasons)
+    results = raysearch.launch.launch(plan.spec(spec))
+"""
 
 from __future__ import annotations
 
@@ -18,6 +26,8 @@ from raysearch.strategies.situation import Situation
 if TYPE_CHECKING:
     from raysearch.run.options import How
     from raysearch.worker.measure import Measured
+
+__all__ = ["Advice", "Plan", "Situation", "advise", "make_plan"]
 
 _SCHEDULE = re.compile(r"lr_scheduler|LRScheduler|Annealing|OneCycle|warmup|get_\w*schedule", re.IGNORECASE)
 CONFIGS = 3  # that each worker measures
