@@ -7,15 +7,17 @@ from the first test that needs one; `pytest FILE` is one process.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from waiting import Children
 from wandb_standin import CANARY, StandIn
 
 settings.register_profile("calm", deadline=None)  # a busy machine is slow: only tests of speed time things
@@ -38,10 +40,30 @@ def pytest_sessionfinish() -> None:
         shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--shuffle-files SEED`: no file may need what another one left."""
+    parser.addoption("--shuffle-files", metavar="SEED", help="files of tests in the random order of SEED")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The files with most slow tests first: what takes longest must not be the last that is begun."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    places = {path: -slow[path] for path in dict.fromkeys(item.path for item in items)}
+    if seed := config.getoption("--shuffle-files"):
+        rng = random.Random(seed)
+        places = {path: rng.random() for path in sorted(places)}
+    items.sort(key=lambda item: places[item.path])
+
+
+HAS_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Notes of a test that failed that it did, for fixtures which would hand on what it left."""
+    report = yield
+    item.stash[HAS_FAILED] = item.stash.get(HAS_FAILED, False) or report.failed
+    return report
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -77,28 +99,44 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="session")
-def _session_cluster() -> Iterator[None]:
+def _session_cluster() -> Iterator[Callable[[], None]]:
     import ray
 
-    ray.init(
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=200 * 2**20,
-        configure_logging=False,
-    )
-    yield
+    def begin() -> None:
+        if not ray.is_initialized():
+            ray.init(
+                num_cpus=4,
+                include_dashboard=False,
+                log_to_driver=False,
+                object_store_memory=200 * 2**20,
+                configure_logging=False,
+            )
+
+    yield begin
     ray.shutdown()
 
 
 @pytest.fixture
-def ray_cluster(_session_cluster: None) -> Iterator[None]:
-    """A local cluster of four CPUs, started once for the process and connected to. Not to be shut down."""
+def ray_cluster(_session_cluster: Callable[[], None], request: pytest.FixtureRequest) -> Iterator[None]:
+    """A local cluster of four CPUs, started once for the process and connected to. Not to be shut down.
+
+    After a test that failed the next one gets a new cluster: what was left on this one is not its fault.
+    """
     import ray
 
-    assert ray.is_initialized(), "an earlier test shut the session's cluster down"
+    _session_cluster()
     yield
     assert ray.is_initialized(), "this test shut the session's cluster down: mark it own_cluster"
+    if request.node.stash.get(HAS_FAILED, False):
+        ray.shutdown()
+
+
+@pytest.fixture
+def start_process(tmp_path: Path) -> Iterator[Children]:
+    """Starts a process that is killed when the test has ended, with all that it started."""
+    children = Children(tmp_path / "printed")
+    yield children
+    children.end()
 
 
 @pytest.fixture

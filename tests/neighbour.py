@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -25,17 +26,24 @@ class Uneven(trainables.Walk):
         return super().reset_config(new_config)
 
 
-class Lopsided(trainables.Walk):
-    """The trial of the highest rate of four waits for a file; the others end at once."""
+class Lopsided(Uneven):
+    """The first trial of a high rate waits for a file; there is one among any four."""
 
     def step(self) -> dict[str, Any]:
-        while self.config["marker"] and self.rate > 0.75 and not Path(self.config["marker"]).exists():
+        while self.rate > 0.75 and self._is_first() and not Path(self.config["marker"]).exists():
             time.sleep(0.05)
         return super().step()
 
+    def _is_first(self) -> bool:
+        """Whether this is the trial that a link, which only one can make, speaks of."""
+        first = Path(self.config["marker"]).with_suffix(".first")
+        with contextlib.suppress(FileExistsError):
+            first.symlink_to(str(self.rate))
+        return str(first.readlink()) == str(self.rate)
+
 
 def main(storage: str, name: str, address: str, fields: str) -> None:
-    """Searches until it is paused or stopped; with a `marker`, four trials until that file is there."""
+    """Searches until it is paused or stopped, or has had its `samples`; see Lopsided of a `marker`."""
     given = json.loads(fields)
     marker = given.pop("marker", "")
     raysearch.search(
@@ -46,7 +54,11 @@ def main(storage: str, name: str, address: str, fields: str) -> None:
         metric="loss",
         mode="min",
         strategy=raysearch.Caviar(
-            samples=4 if marker else 100_000, max_iterations=2, min_iterations=2, sampler="sobol", finish=None
+            samples=given.pop("samples", 100_000),
+            max_iterations=2,
+            min_iterations=2,
+            sampler="sobol",
+            finish=None,
         ),
         storage=storage,
         name=name,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S
 
 import raysearch
 from raysearch.core.segment import Outcome, Status
@@ -35,7 +36,7 @@ Story = Callable[[Coordinator], Coroutine[Any, Any, None]]
 
 @pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], Coordinator]:
-    """Runs a story with a coordinator of 20 one-iteration trials; nothing in it may take half a minute."""
+    """Runs a story with a coordinator of 20 one-iteration trials; nothing in it may wait for ever."""
     monkeypatch.setattr(Coordinator, "_restarted", lambda self: False)
     spec = make_spec(
         trainable="tests:unused",
@@ -57,7 +58,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], C
             made.append(
                 Coordinator(Setup(str(tmp_path), spec), Job(str(tmp_path), ship(list), "loss", "min"))
             )
-            await asyncio.wait_for(story(made[0]), 30)
+            await asyncio.wait_for(story(made[0]), PATIENCE_S)
             await made[0].close()
 
         asyncio.run(all_of_it())

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S
 
 from raysearch.engine.messages import Reply, Turn
 from raysearch.executors.tune import socket_link as module
@@ -25,8 +26,6 @@ from raysearch.executors.tune.socket_link import (
     open_door,
     packed,
 )
-
-PATIENCE_S = 30.0
 
 
 class Calls:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import signal
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +30,6 @@ from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
 from raysearch.worker.job import Job
-
-PATIENCE_S = 120.0
 
 
 def test_a_later_process_takes_the_name_over_and_an_earlier_one_never_takes_it_back() -> None:
@@ -76,14 +77,16 @@ def test_of_a_process_that_was_given_up_counts_what_it_finished_and_nothing_that
 
 
 class Case:
-    """A search of twelve trials, and workers as Tune would start them."""
+    """A search of twelve trials, and workers as Tune would start them; each waits in its second trial."""
 
     def __init__(self, run: Path) -> None:
         strategy = raysearch.Caviar(
             samples=12, max_iterations=3, min_iterations=3, sampler="sobol", finish=None
         )
+        self.hold = run.parent / "hold"
+        self.hold.touch()
         spec = make_spec(
-            trainable="trainables:Slow",
+            trainable="trainables:Held",
             space={"rate": {"uniform": [0.0, 1.0]}},
             metric="loss",
             mode="min",
@@ -93,55 +96,92 @@ class Case:
         )
         run.mkdir()
         Journal.create(RunPaths(run).journal).close()
-        self.name = f"epochs-{os.getpid()}"
-        job = Job(str(run), ship(trainables.Slow), "loss", "min")
+        self.name = f"epochs-{uuid.uuid4().hex}"
+        constants = {"hold": str(self.hold), "free": 3}
+        job = Job(str(run), ship(trainables.Held), "loss", "min", constants=constants)
         self.coordinator = start_coordinator(self.name, Setup(str(run), spec), job)
+        self._actors = [self.coordinator]
+        self._frozen: list[int] = []
 
     def worker(self) -> Any:
         config = {"worker": "worker-0", "level": 0, "coordinator": self.name}
-        return ray.remote(Worker).options(num_cpus=1).remote(config=config)
+        self._actors.append(ray.remote(Worker).options(num_cpus=1).remote(config=config))
+        return self._actors[-1]
 
     def state(self) -> dict[str, Any]:
         workers = ray.get(self.coordinator.status.remote())["workers"]
         return dict(workers.get("worker-0", {"segments": 0, "leases": 0, "lives": 0}))
 
+    def freeze(self, pid: int) -> None:
+        self._frozen.append(pid)
+        os.kill(pid, signal.SIGSTOP)
 
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_process_that_outlives_its_replacement_ends_by_itself_and_takes_nothing_back(run_dir: Path) -> None:
-    case = Case(run_dir)
+    def thaw(self) -> None:
+        while self._frozen:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._frozen.pop(), signal.SIGCONT)
+
+    def end(self) -> None:
+        self.thaw()
+        for actor in self._actors:
+            ray.kill(actor)
+
+
+class Training:
+    """Asks a worker again and again to train, as Tune does: a call ends after a few seconds."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self._call = worker.train.remote()
+
+    def goes_on(self) -> bool:
+        """False once the worker has said that the search is over."""
+        if not ray.wait([self._call], timeout=0)[0]:
+            return True
+        if ray.get(self._call)["done"]:
+            return False
+        self._call = self._worker.train.remote()
+        return True
+
+
+@pytest.fixture
+def case(ray_cluster: None, run_dir: Path) -> Iterator[Case]:
+    made = Case(run_dir)
+    yield made
+    made.end()
+
+
+def test_a_process_that_outlives_its_replacement_ends_by_itself_and_takes_nothing_back(
+    case: Case, run_dir: Path
+) -> None:
     old = case.worker()
     pid = ray.get(old.__ray_call__.remote(lambda self: os.getpid()))
-    stepping = old.train.remote()
-    wait_for(lambda: case.state()["segments"], PATIENCE_S)
-    os.kill(pid, signal.SIGSTOP)  # as if it were cut off
+    stepping = Training(old)
+    wait_for(lambda: case.state()["segments"], alive=stepping.goes_on, saw=case.state)
+    case.freeze(pid)  # as if it were cut off
     actor = old._actor_id.hex()
     ray.get(case.coordinator.died.remote("worker-0", Death.ALONE, "its worker died", actor))
-    new = case.worker()
-    working = new.train.remote()
-    wait_for(lambda: case.state()["leases"] and case.state()["lives"] == 2, PATIENCE_S)
+    working = Training(case.worker())
+    wait_for(
+        lambda: case.state()["leases"] and case.state()["lives"] == 2, alive=working.goes_on, saw=case.state
+    )
     ray.get(case.coordinator.died.remote("worker-0", Death.ALONE, "its worker died", actor))  # late
     assert case.state()["leases"]
-    os.kill(pid, signal.SIGCONT)
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), PATIENCE_S)
-    while not ray.get(working)["done"]:
-        working = new.train.remote()
+    case.thaw()
+    case.hold.unlink()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), saw=case.state)
+    wait_for(lambda: not working.goes_on(), saw=case.state)
     ray.get(case.coordinator.close.remote())
     rows = list(read_outcomes(run_dir / "journal"))
     done = collections.Counter(o.segment.id for o in rows if o.status is Status.COMPLETED)
     assert len(done) == 12
     assert {*done.values()} == {1}
     assert [o.error for o in rows if o.status is Status.LOST] == ["its worker died"]
-    for actor in (old, new, case.coordinator):
-        ray.kill(actor)
-    del stepping
 
 
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_process_that_was_given_up_before_it_said_hello_does_not_begin(run_dir: Path) -> None:
-    case = Case(run_dir)
+def test_a_process_that_was_given_up_before_it_said_hello_does_not_begin(case: Case) -> None:
     hello = case.coordinator.hello
     assert ray.get(hello.remote("worker-0", None, "", 0, "the later"))[2] > 0
     ray.get(case.coordinator.died.remote("worker-0", Death.UNCLEAR, "its worker died", "the earlier"))
     assert ray.get(hello.remote("worker-0", None, "", 0, "the earlier"))[2] == 0
     assert case.state()["lives"] == 1
-    ray.kill(case.coordinator)

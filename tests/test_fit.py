@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S
 
 from raysearch.errors import ClusterLostError, RunError
 from raysearch.executors.tune import head as module
@@ -39,7 +40,8 @@ def fitted(*errors: BaseException | None) -> tuple[_Fit, list[Flaky]]:
 
     fit = _Fit(make, threading.Event(), patience_s=0.3)
     fit.start()
-    fit.join(30)
+    fit.join(PATIENCE_S)
+    assert not fit.is_alive()
     return fit, made
 
 
@@ -130,8 +132,8 @@ def test_a_search_that_waits_for_a_head_that_is_gone_says_how_to_go_on(
 
     monkeypatch.setattr(module.os, "_exit", leave)
     with module.last_words("/runs/one", told.put):
-        assert "go on with: raysearch resume /runs/one" in told.get(timeout=30)
-        assert exits.get(timeout=30) == 2
+        assert "go on with: raysearch resume /runs/one" in told.get(timeout=PATIENCE_S)
+        assert exits.get(timeout=PATIENCE_S) == 2
     monkeypatch.setattr(module, "WORD_S", 1e6)
     with module.last_words("/runs/two", told.put):
         pass

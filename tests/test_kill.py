@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import collections
-import os
+import functools
 import random
-import signal
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import Child, Children, wait_for
 
 from raysearch.core.segment import Outcome, Status
 from raysearch.storage.journal.reading import read_outcomes
@@ -21,14 +21,10 @@ DRIVER = Path(__file__).with_name("driver.py")
 KILLS = 6
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(DRIVER), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+@pytest.fixture
+def start(start_process: Children) -> Callable[..., Child]:
+    """Starts the driver with these arguments."""
+    return functools.partial(start_process, sys.executable, DRIVER)
 
 
 def rows(storage: Path) -> list[Outcome]:
@@ -36,23 +32,16 @@ def rows(storage: Path) -> list[Outcome]:
     return list(read_outcomes(run / "journal")) if (run / "spec.yaml").exists() else []
 
 
-def finish(driver: subprocess.Popen[str]) -> None:
-    said, _ = driver.communicate(timeout=240)
-    assert driver.returncode == 0, said
-    assert said.endswith("complete\n")
+def finish(driver: Child) -> None:
+    assert driver.end().endswith("complete\n")
 
 
-def kill_at_random(driver: subprocess.Popen[str], storage: Path, rng: random.Random, more: int) -> None:
+def kill_at_random(driver: Child, storage: Path, rng: random.Random, more: int) -> None:
     """Waits for some more outcomes and a random moment, then kills the whole process group."""
     goal = len(rows(storage)) + rng.randint(0, more)
-    while driver.poll() is None and len(rows(storage)) < goal:
-        time.sleep(rng.uniform(0.0, 0.05))  # a random moment is what this test is about
-    time.sleep(rng.uniform(0.0, 0.2))
-    try:
-        os.killpg(driver.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        assert driver.poll() is not None
-    driver.wait()
+    wait_for(lambda: len(rows(storage)) >= goal or not driver.is_running, saw=lambda: driver.said)
+    time.sleep(rng.uniform(0.0, 0.2))  # a random moment is what this test is about
+    driver.kill()
 
 
 def told(outcome: Outcome) -> tuple[Any, ...]:
@@ -61,7 +50,9 @@ def told(outcome: Outcome) -> tuple[Any, ...]:
 
 
 @pytest.mark.slow
-def test_a_driver_killed_at_any_moment_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_a_driver_killed_at_any_moment_goes_on_and_ends_as_if_it_had_not_been(
+    start: Callable[..., Child], tmp_path: Path
+) -> None:
     rng = random.Random(1)
     calm, rough = tmp_path / "calm", tmp_path / "rough"
     finish(start(calm, "inline"))
@@ -78,7 +69,7 @@ def test_a_driver_killed_at_any_moment_goes_on_and_ends_as_if_it_had_not_been(tm
 
 @pytest.mark.slow
 def test_a_killed_driver_of_a_cluster_goes_on_with_every_acknowledged_outcome(
-    ray_cluster: None, tmp_path: Path
+    ray_cluster: None, start: Callable[..., Child], tmp_path: Path
 ) -> None:
     import ray
 

@@ -14,6 +14,7 @@ import pytest
 import trainables
 from scripted import Scripted, completed, segment
 from test_engine import Log, Store, failed, ids, make
+from waiting import PATIENCE_S
 
 from raysearch.core.segment import Outcome, Segment, Status
 from raysearch.engine.memory_retry import MEMORY_KILL, Growth
@@ -299,7 +300,7 @@ def test_a_function_goes_on_from_its_last_checkpoint_and_the_curve_is_cut_there(
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     loop = Loop(Job("", ship(seldom), "loss", "min"), "w", host(seldom), checkpoints, Once(LONG))
     loop._progress = lambda i: setattr(loop, "leaving", TOLD) or Going.PAUSE if i == 5 else Going.ON  # type: ignore[method-assign,func-returns-value]
-    assert loop.run(time.monotonic() + 3)
+    assert loop.run(time.monotonic() + PATIENCE_S)
     [outcome] = loop._link.turns[-1].outcomes  # type: ignore[attr-defined]
     assert outcome.error == f"its worker {TOLD}; it goes on from iteration 3 of 6"
     assert outcome.curve["steps"] == [1.0, 2.0, 3.0]
@@ -355,7 +356,7 @@ def test_a_loop_told_to_leave_says_so_with_what_it_began_and_takes_nothing_more(
 
     link = Once(LONG)
     loop = Loop(Job("", ship(trainables.Walk), "loss", "min"), "w", host(Told), Checkpoints(tmp_path), link)
-    assert loop.run(time.monotonic() + 3)
+    assert loop.run(time.monotonic() + PATIENCE_S)
     last = link.turns[-1]
     assert (last.leaving, last.want, last.holding) == (TOLD, 0, ())
     assert [o.reached for o in last.outcomes] == [4]
@@ -383,7 +384,7 @@ def test_a_worker_whose_iteration_does_not_end_in_time_goes_without(monkeypatch:
     monkeypatch.setattr(os, "_exit", lambda code: gone.set())
     try:
         Notice(Leaving(), 0.05, said.append).take(TOLD)
-        assert gone.wait(30)
+        assert gone.wait(PATIENCE_S)
         assert said == [f"{TOLD}, and its iteration did not end within 0.05 s"]
     finally:
         signal.signal(signal.SIGTERM, before)

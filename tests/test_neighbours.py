@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from waiting import wait_for
+from waiting import Children
 
 from raysearch.cli import main
 from raysearch.core.segment import Outcome, Status
@@ -19,7 +19,6 @@ from raysearch.executors.tune.neighbours import NAMESPACE, within
 from raysearch.executors.tune.scaling import Member, Orders
 from raysearch.storage.journal.reading import read_outcomes
 
-PATIENCE_S = 150.0
 DRIVER = Path(__file__).with_name("neighbour.py")
 
 
@@ -57,15 +56,10 @@ def test_a_fleet_keeps_to_its_part_and_the_least_busy_go_first(
 class Running:
     """A search in a process of its own, and how many workers its coordinator says it has."""
 
-    def __init__(self, storage: Path, name: str, **fields: Any) -> None:
+    def __init__(self, start_process: Children, storage: Path, name: str, **fields: Any) -> None:
         address = ray.get_runtime_context().gcs_address
         self.run = storage / name
-        self._process = subprocess.Popen(
-            [sys.executable, str(DRIVER), str(storage), name, address, json.dumps(fields)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self._process = start_process(sys.executable, DRIVER, storage, name, address, json.dumps(fields))
 
     @property
     def workers(self) -> int:
@@ -76,24 +70,31 @@ class Running:
                 return sum(1 for worker in status["workers"].values() if worker["node"])
         return 0
 
+    def waits(self, condition: Callable[[], object]) -> None:
+        self._process.wait_for(condition)
+
     def ends(self) -> list[Outcome]:
         """Waits for the end; returns what is in the journal."""
-        said, _ = self._process.communicate(timeout=PATIENCE_S)
-        assert self._process.returncode == 0, said
+        self._process.end()
         return list(read_outcomes(self.run / "journal"))
+
+
+@pytest.fixture
+def running(ray_cluster: None, start_process: Children, storage: Path) -> Callable[..., Running]:
+    return functools.partial(Running, start_process, storage)
 
 
 @pytest.mark.slow
 def test_a_newcomer_gets_its_part_of_a_full_cluster_and_the_first_takes_it_back(
-    ray_cluster: None, storage: Path
+    running: Callable[..., Running],
 ) -> None:
-    first = Running(storage, "first")
-    wait_for(lambda: first.workers == 4, PATIENCE_S)
-    second = Running(storage, "second", priority=3)
-    wait_for(lambda: (first.workers, second.workers) == (1, 3), PATIENCE_S)
+    first = running("first")
+    first.waits(lambda: first.workers == 4)
+    second = running("second", priority=3)
+    second.waits(lambda: (first.workers, second.workers) == (1, 3))
     assert main(["stop", str(second.run)]) == 0
     rows = second.ends()
-    wait_for(lambda: first.workers == 4, PATIENCE_S)
+    first.waits(lambda: first.workers == 4)
     assert main(["pause", str(first.run)]) == 0
     for done in (rows, first.ends()):
         assert done
@@ -103,26 +104,28 @@ def test_a_newcomer_gets_its_part_of_a_full_cluster_and_the_first_takes_it_back(
 
 @pytest.mark.slow
 def test_a_search_keeps_to_its_greatest_share_and_what_left_for_a_pause_comes_back(
-    ray_cluster: None, storage: Path
+    running: Callable[..., Running], tmp_path: Path
 ) -> None:
-    alone = Running(storage, "alone", max_share=0.75, seconds=2.0)
-    wait_for(lambda: alone.workers == 3, PATIENCE_S)
+    marker = tmp_path / "go on"
+    alone = running("alone", max_share=0.75, marker=str(marker))
+    alone.waits(lambda: alone.workers == 3)
     assert main(["pause", str(alone.run)]) == 0
-    wait_for(lambda: 0 < alone.workers < 3, PATIENCE_S)
+    alone.waits(lambda: alone.workers == 1)  # which trains the trial that waits
     assert main(["resume", str(alone.run)]) == 0
-    wait_for(lambda: alone.workers == 3, PATIENCE_S)
+    alone.waits(lambda: alone.workers == 3)
+    marker.touch()
     assert main(["stop", str(alone.run), "--grace", "0"]) == 0
     assert {o.status for o in alone.ends()} == {Status.COMPLETED}
 
 
 def test_workers_without_work_go_to_a_neighbour_while_the_last_trial_is_trained(
-    ray_cluster: None, storage: Path
+    running: Callable[..., Running], tmp_path: Path
 ) -> None:
-    marker = storage / "go on"
-    first = Running(storage, "first", marker=str(marker))
-    wait_for(lambda: first.workers == 4, PATIENCE_S)
-    second = Running(storage, "second")
-    wait_for(lambda: (first.workers, second.workers) == (1, 3), PATIENCE_S)
+    marker = tmp_path / "go on"
+    first = running("first", marker=str(marker), samples=4)
+    first.waits(lambda: first.workers == 4)
+    second = running("second")
+    second.waits(lambda: (first.workers, second.workers) == (1, 3))
     marker.touch()
     rows = first.ends()
     assert sorted(o.segment.trial for o in rows if o.status is Status.COMPLETED) == [0, 1, 2, 3]

@@ -64,7 +64,7 @@ def test_an_isolated_trial_does_not_outlive_its_worker(tmp_path: Path) -> None:
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     worker.stdout.close()
-    wait_for(lambda: not _runs(child), 60)
+    wait_for(lambda: not _runs(child))
 
 
 def _runs(pid: int) -> bool:

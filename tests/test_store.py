@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trainables
 from objectstore import BUCKET, KEYS, ObjectStore, make_bucket
+from waiting import Child, Children
 
 import raysearch
 from raysearch.core.cache_dir import CACHE_VARIABLE
@@ -426,36 +427,27 @@ def test_a_search_at_a_store_is_the_search_in_a_folder_and_goes_on_elsewhere(
 @pytest.mark.slow
 @pytest.mark.own_cluster
 def test_a_killed_driver_s_search_goes_on_from_another_machine(
-    store: ObjectStore, machine: Callable[[str], None], tmp_path: Path
+    store: ObjectStore, machine: Callable[[str], None], tmp_path: Path, start_process: Children
 ) -> None:
-    first = _drive(store, tmp_path / "one")
+    def drive(machine: str) -> Child:
+        environment = {**os.environ, CACHE_VARIABLE: str(tmp_path / machine)}
+        return start_process(sys.executable, DRIVER, store.address("runs"), env=environment)
+
+    first = drive("one")
     machine("watching")
     run = store.address("runs/run")
     place = open_store(run)
-    until = time.monotonic() + 120
-    while not place.has("spec.yaml") or len(trials(existing_run(run) / "journal")) < 15:
-        assert first.poll() is None, first.communicate()[0]
-        assert time.monotonic() < until
+
+    def is_amid() -> bool:
         mirror(store).refresh(now=True)
+        return place.has("spec.yaml") and len(trials(existing_run(run) / "journal")) >= 15
+
+    first.wait_for(is_amid)
     before = told(existing_run(run))
-    os.killpg(first.pid, 9)
-    first.wait()
-    second = _drive(store, tmp_path / "two")
-    said, _ = second.communicate(timeout=240)
-    assert second.returncode == 0, said
+    first.kill()
+    drive("two").end()
     after = told(existing_run(run))
     assert after[: len(before)] == before
     ids = [segment.id for segment, status, _ in after if status is not Status.LOST]
     assert len(ids) == len(set(ids))
     assert sum(segment.start == 0 for segment, status, _ in after if status is Status.COMPLETED) == 60
-
-
-def _drive(store: ObjectStore, cache: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(DRIVER), store.address("runs")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, CACHE_VARIABLE: str(cache)},
-    )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from scripted import segment
+from waiting import PATIENCE_S
 
 from raysearch.core.segment import Segment, Status
 from raysearch.engine.messages import Lease, Reply, Turn
@@ -81,7 +82,7 @@ class Tap:
 
 def run(tap: Tap, host: Played, tmp_path: Path) -> Loop:
     loop = Loop(JOB, "w", host, Checkpoints(tmp_path / "checkpoints"), tap)
-    assert loop.run(time.monotonic() + 60)
+    assert loop.run(time.monotonic() + PATIENCE_S)
     return loop
 
 
@@ -166,7 +167,7 @@ def test_what_was_finished_when_the_search_is_stopped_is_handed_in(tmp_path: Pat
         return Trained(Status.COMPLETED, {"loss": [1.0]})
 
     host.result = interrupted_at_its_end
-    assert loop.run(time.monotonic() + 60)
+    assert loop.run(time.monotonic() + PATIENCE_S)
     assert [o.segment.trial for turn in tap.turns for o in turn.outcomes] == [0]
 
 
@@ -180,7 +181,7 @@ def test_told_to_abort_the_loop_ends_and_hands_in_nothing_half_done(tmp_path: Pa
         return Trained(Status.COMPLETED, {"loss": [1.0]})
 
     host.result = third
-    assert loop.run(time.monotonic() + 60)
+    assert loop.run(time.monotonic() + PATIENCE_S)
     assert len(host.saves) <= 6
 
 
@@ -190,5 +191,5 @@ def test_the_loop_returns_when_its_time_is_up_and_keeps_its_leases(tmp_path: Pat
     loop = Loop(JOB, "w", Played(), Checkpoints(tmp_path / "checkpoints"), tap)
     assert not loop.run(time.monotonic() - seconds)
     assert [lease.segment.trial for lease in loop.held()] == [0]
-    assert loop.run(time.monotonic() + 60)
+    assert loop.run(time.monotonic() + PATIENCE_S)
     assert loop.segments == 10

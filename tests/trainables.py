@@ -228,6 +228,22 @@ class Slow(Walk):
         return super().step()
 
 
+class Held(Slow):
+    """Its process trains so many iterations, and no more as long as the file `hold` is there."""
+
+    trained = 0
+
+    def step(self) -> dict[str, Any]:
+        while Held.trained >= self.config["free"] and Path(self.config["hold"]).exists():
+            time.sleep(0.02)
+        Held.trained += 1
+        return super().step()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.config = new_config
+        return super().reset_config(new_config)
+
+
 class Chatty(Walk):
     """Prints, so that one can look for where it went."""
 
