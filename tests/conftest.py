@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from waiting import Children
+from waiting import PATIENCE_S, Children
 from wandb_standin import CANARY, StandIn
 
 settings.register_profile("calm", deadline=None)  # a busy machine is slow: only tests of speed time things
 settings.load_profile("calm")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")  # who gives way gets nothing on a busy one
 os.environ.setdefault("WANDB_MODE", "offline")
 
 BENCH = Path(__file__).parents[2] / "shared" / "bench"
@@ -81,7 +82,7 @@ def browser() -> Iterator[Any]:
     quiet = "--no-first-run --disable-background-networking --disable-component-update --disable-sync"
     flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", *quiet.split()]
     with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=1000 * PATIENCE_S)
         yield chromium
         chromium.close()
 
@@ -96,6 +97,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     yield standin
     standin.close()
     assert standin.unknown == [], "the client asked for something that the stand-in does not know"
+
+
+@pytest.fixture
+def has_failed(request: pytest.FixtureRequest) -> Callable[[], bool]:
+    """Whether the test has, for a fixture that puts away what it left."""
+    return lambda: request.node.stash.get(HAS_FAILED, False)
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +124,7 @@ def _session_cluster() -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture
-def ray_cluster(_session_cluster: Callable[[], None], request: pytest.FixtureRequest) -> Iterator[None]:
+def ray_cluster(_session_cluster: Callable[[], None], has_failed: Callable[[], bool]) -> Iterator[None]:
     """A local cluster of four CPUs, started once for the process and connected to. Not to be shut down.
 
     After a test that failed the next one gets a new cluster: what was left on this one is not its fault.
@@ -127,14 +134,14 @@ def ray_cluster(_session_cluster: Callable[[], None], request: pytest.FixtureReq
     _session_cluster()
     yield
     assert ray.is_initialized(), "this test shut the session's cluster down: mark it own_cluster"
-    if request.node.stash.get(HAS_FAILED, False):
+    if has_failed():
         ray.shutdown()
 
 
 @pytest.fixture
-def start_process(tmp_path: Path) -> Iterator[Children]:
+def start_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
     """Starts a process that is killed when the test has ended, with all that it started."""
-    children = Children(tmp_path / "printed")
+    children = Children(tmp_path_factory.mktemp("printed"))
     yield children
     children.end()
 
@@ -145,6 +152,13 @@ def storage(tmp_path: Path) -> Path:
     folder = tmp_path / "runs"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose name leaves room for those of Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="rs-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import http.client
 import re
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S, Children
 
 from raysearch.bench.report import outcomes, write_run
 from raysearch.cli import main
@@ -29,24 +28,19 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def port(run: Path) -> Iterator[int]:
+def port(run: Path, start_process: Children) -> int:
     """The board of the run, as the command starts it."""
-    command = [sys.executable, "-m", "raysearch.cli", "board", str(run), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        found = re.match(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
-        assert found is not None
-        yield int(found[1])
-    finally:
-        process.terminate()
-        process.wait()
+    board = start_process(sys.executable, "-m", "raysearch.cli", "board", run, "--port", 0)
+    board.wait_for(lambda: "\n" in board.said)
+    found = re.match(r"http://127\.0\.0\.1:(\d+)/", board.said)
+    assert found is not None, board.said
+    return int(found[1])
 
 
 def ask(
     port: int, path: str, method: str = "GET", **headers: str
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     return answer.status, answer.headers, answer.read()
@@ -73,6 +67,7 @@ def test_the_page_follows_the_journal_and_runs_nothing_that_a_user_typed(
     browser: Any, port: int, run: Path
 ) -> None:
     page, wrong = browser.new_page(), []
+    page.set_default_timeout(1000 * PATIENCE_S)
     page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(f"http://127.0.0.1:{port}/")
@@ -86,7 +81,7 @@ def test_the_page_follows_the_journal_and_runs_nothing_that_a_user_typed(
         journal.append(
             [Outcome(moved, late.status, late.curve, None, 1.0, "worker-0", "", False, 1_700_000_300.0)]
         )
-    page.wait_for_selector("html[data-version='2']", state="attached", timeout=60_000)
+    page.wait_for_selector("html[data-version='2']", state="attached")
     assert "41" in page.locator(".tile", has_text="trials").first.inner_text()
     assert page.evaluate("window.hit === undefined")
     assert wrong == []

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from waiting import PATIENCE_S, Children
 
 import raysearch
 from raysearch.cli import main
@@ -79,7 +80,6 @@ space:
 baseline: {x: 0.9, model: {width: 2, act: relu}}
 strategy: {name: caviar, samples: 30, max_iterations: 9, finish: {top: 2, seeds: 2}}
 """
-PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_needs_less_than_half_a_second_and_loads_nothing_heavy() -> None:
     heavy = "{'numpy', 'pandas', 'pyarrow', 'ray', 'scipy', 'torch', 'wandb'}"
     code = f"import sys; from raysearch.cli import main; main(['--help']); print({heavy} & {{*sys.modules}})"
-    used = []
-    for _ in range(3):
+    used: list[float] = []
+    while len(used) < 20 and min(used, default=1.0) >= 0.5:  # of the processor: on a busy one, more at times
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -731,20 +731,15 @@ def test_a_run_in_which_nothing_ended_yet_can_be_looked_at(shell: Shell, finishe
 # ---- interrupted
 
 
-def test_ctrl_c_in_this_process_prints_the_command_to_go_on(shell: Shell) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "raysearch.cli", "launch", "tiny.yaml", "--executor", "inline",
-         "--set", "config.nap=0.05"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+def test_ctrl_c_in_this_process_prints_the_command_to_go_on(shell: Shell, start_process: Children) -> None:
+    child = start_process(
+        sys.executable, "-m", "raysearch.cli", "launch", "tiny.yaml", "--executor", "inline",
+        "--set", "config.nap=0.2",
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored under nohup
     )  # fmt: skip
-    assert child.stdout is not None
-    printed = ""
-    while not printed.endswith("\n") or not re.search(r"^\[\d+s\] [1-9]", printed, flags=re.MULTILINE):
-        printed += child.stdout.readline()
-    child.send_signal(signal.SIGINT)
-    rest, _ = child.communicate(timeout=PATIENCE_S)
-    assert child.returncode == 130
+    child.wait_for(lambda: re.search(r"^\[\d+s\] [1-9].*\n", child.said, flags=re.MULTILINE))
+    child.process.send_signal(signal.SIGINT)
+    rest = child.end(130)
     assert "Interrupted. Nothing acknowledged is lost: it is in runs/tiny (" in rest
     assert rest.endswith("go on  raysearch resume runs/tiny --executor inline\n")
     assert "Traceback" not in rest
@@ -789,9 +784,14 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE_S
         while self._read():
             assert time.monotonic() < deadline, f"it never ended:\n{self.text[-3000:]}"
-        code = self._child.wait(PATIENCE_S)
+        return self._child.wait(PATIENCE_S)
+
+    def close(self) -> None:
+        """Kills what is left, of a test that failed."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
         os.close(self._master)
-        return code
 
     @property
     def text(self) -> str:
@@ -808,10 +808,26 @@ class Terminal:
         return bool(data)
 
 
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Runs a command behind one, which ends with the test."""
+    started: list[Terminal] = []
+
+    def begin(*arguments: str) -> Terminal:
+        started.append(Terminal(*arguments))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.close()
+
+
 @pytest.mark.slow
 @pytest.mark.own_cluster
-def test_on_ray_the_panel_is_drawn_and_ctrl_c_ends_cleanly_at_first_and_at_once_at_last(shell: Shell) -> None:
-    first = Terminal("launch", "tiny.yaml", "--local", "--workers", "2", "--set", "config.nap=0.2")
+def test_on_ray_the_panel_is_drawn_and_ctrl_c_ends_cleanly_at_first_and_at_once_at_last(
+    shell: Shell, terminal: Callable[..., Terminal], start_process: Children
+) -> None:
+    first = terminal("launch", "tiny.yaml", "--local", "--workers", "2", "--set", "config.nap=1")
     first.until(r"│ trials   [1-9]\d* of 30 .*│")
     first.until(r"│ +1 +\d+ +0 +\d+ +[\d.]+ +│")
     first.until(r"│ workers  \d of 2 training")
@@ -827,7 +843,7 @@ def test_on_ray_the_panel_is_drawn_and_ctrl_c_ends_cleanly_at_first_and_at_once_
     done = {o.segment.id for o in read_outcomes(RunPaths("runs/tiny").journal)}
     assert done
 
-    second = Terminal("resume", "runs/tiny", "--local", "--set", "config.nap=90")
+    second = terminal("resume", "runs/tiny", "--local", "--set", "config.nap=90")
     second.until(r"│ workers  2 of 2 training")
     second.press_ctrl_c()
     second.until("Ctrl-C again ends at once|Ctrl-C again ends")

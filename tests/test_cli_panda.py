@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from test_cli import PATIENCE_S, Shell, working_in
-from waiting import wait_for
+from test_cli import Shell, working_in
+from waiting import Child, Children
 
 import raysearch
 from raysearch.cli import main
 from raysearch.errors import RunError
 
 TRAINABLE = """
-import json, random, time
+import json, os, random, time
 from ray import tune
 
 class Descent(tune.Trainable):
     def setup(self, config):
         self.lr, self.nap, self.weights = config["lr"], config.get("nap", 0), [1.0, 1.0, 1.0]
+        self.slow = config.get("slow", "")
 
     def step(self):
-        time.sleep(self.nap)
+        time.sleep(0.4 if self.iteration >= 20 and os.path.exists(self.slow) else self.nap)
         for i, curvature in enumerate((1.0, 0.3, 0.1)):
             self.weights[i] -= self.lr * (curvature * self.weights[i] + random.gauss(0.0, 0.1))
         return {"loss": 0.05 + sum(w * w for w in self.weights)}
@@ -187,23 +187,17 @@ def test_a_replay_that_cannot_be_is_refused(
 
 
 @contextmanager
-def running(*options: str) -> Iterator[Path]:
-    """A run that another process trains slowly, some segments long; waited for at the end."""
-    arguments = ["launch", "raised.yaml", *INLINE, "--set", "config.nap=0.03", *options]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "raysearch.cli", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        folder = Path("runs/raised")
-        wait_for(lambda: done(folder) >= 6, PATIENCE_S)
-        yield folder
-        _, errors = child.communicate(timeout=PATIENCE_S)
-        assert child.returncode == 0, errors
-    finally:
-        child.kill()
+def running(start_process: Children) -> Iterator[tuple[Path, Child]]:
+    """A run that another process trains, some segments long and then slowly; waited for at the end."""
+    slow = Path("slow").absolute()
+    slow.touch()
+    arguments = ["launch", "raised.yaml", *INLINE, "--set", f"config.slow={slow}"]
+    child = start_process(sys.executable, "-m", "raysearch.cli", *arguments)
+    folder = Path("runs/raised")
+    child.wait_for(lambda: done(folder) >= 6)
+    yield folder, child
+    slow.unlink()
+    child.end()
 
 
 def done(folder: Path) -> int:
@@ -213,14 +207,16 @@ def done(folder: Path) -> int:
         return 0
 
 
-def test_a_nudge_and_a_rollback_are_taken_in_by_a_run_that_goes_on(shell: Shell) -> None:
-    with running() as folder:
+def test_a_nudge_and_a_rollback_are_taken_in_by_a_run_that_goes_on(
+    shell: Shell, start_process: Children
+) -> None:
+    with running(start_process) as (folder, child):
         taken = shell("nudge", str(folder), "lr=3e-1", "--json").json
         assert taken["taken"] is True
         assert taken["words"].endswith("-> 0.3, from the next decision on")
         wrong = shell("nudge", str(folder), "lr=30")
         assert (wrong.code, wrong.err) == (2, "error: lr=30: is outside [1e-4, 1.0]\n")
-        wait_for(lambda: "order" in set(raysearch.load(folder).lineage()["event"]), PATIENCE_S)
+        child.wait_for(lambda: "order" in set(raysearch.load(folder).lineage()["event"]))
         lineage = raysearch.load(folder).lineage()
         target = lineage.loc[lineage["event"] == "order", "segment"].iloc[0]
         back = shell("rollback", str(folder), target)

@@ -6,10 +6,8 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +15,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ports import free_port
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 from ray.autoscaler._private.util import prepare_config, validate_config
-from waiting import wait_for
+from waiting import Children
 
 from raysearch.cli import main
 from raysearch.cluster.render.layout import Layout
@@ -261,7 +260,7 @@ exec "$@"
 
 
 @pytest.fixture
-def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
+def slurm(tmp_path: Path, short_folder: Path) -> Iterator[dict[str, str]]:
     """The environment of a batch job on a machine whose Slurm runs every step right here."""
     folder = tmp_path / "slurm"
     folder.mkdir()
@@ -269,20 +268,18 @@ def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
     (folder / "scontrol").write_text("#!/bin/sh\nprintf 'node1\\nnode2\\n'\n")
     for name in ("srun", "scontrol"):
         (folder / name).chmod(0o755)
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port = probe.getsockname()[1]
-    short = tempfile.mkdtemp(prefix="rs-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))
+    port = str(free_port())
     yield {
         **os.environ,
         "PATH": f"{folder}:{BIN}:{os.environ['PATH']}",
         "SRUN_LOG": str(folder / "log"),
         "SLURM_JOB_ID": "7",
         "SLURM_JOB_NODELIST": "node[1-2]",
-        "RAYSEARCH_PORT": str(port),
-        "TMPDIR": short,
+        "RAYSEARCH_PORT": port,
+        "TMPDIR": str(short_folder),
     }
-    shutil.rmtree(short, ignore_errors=True)
+    for line in _left(port):  # of a test that failed
+        os.kill(int(line.split()[0]), signal.SIGKILL)
 
 
 HELD = """
@@ -331,28 +328,26 @@ def batch(project: Path, hold: Path) -> Path:
 @pytest.mark.own_cluster
 @pytest.mark.slow
 def test_the_batch_script_searches_on_two_nodes_ends_at_a_warning_and_goes_on(
-    project: Path, slurm: dict[str, str]
+    project: Path, slurm: dict[str, str], start_process: Children
 ) -> None:
-    run, hold, log = project / "runs" / "job", project / "hold", project / "job.log"
+    run, hold = project / "runs" / "job", project / "hold"
     hold.touch()
     script = batch(project, hold)
-    with log.open("w") as out:
-        job = subprocess.Popen(["bash", str(script)], env=slurm, stdout=out, stderr=subprocess.STDOUT)
-        wait_for(lambda: (run / "spec.yaml").exists() and _trials(run) > 0, 240)
-        job.send_signal(signal.SIGTERM)  # Slurm's warning before the time limit
-        wait_for(lambda: "stopped by SIGTERM" in log.read_text(), 60)
-        hold.unlink()
-        assert job.wait(120) == 130, log.read_text()
+    job = start_process("bash", script, env=slurm)
+    job.wait_for(lambda: (run / "spec.yaml").exists() and _trials(run) > 0)
+    job.process.send_signal(signal.SIGTERM)  # Slurm's warning before the time limit
+    job.wait_for(lambda: "stopped by SIGTERM" in job.said)
+    hold.unlink()
+    job.end(130)
     before = _trials(run)
-    assert "2 nodes, 2 CPUs" in log.read_text()
+    assert "2 nodes, 2 CPUs" in job.said
     assert 0 < before < SAMPLES
     steps = Path(slurm["SRUN_LOG"]).read_text()
     assert steps.count("ray start --block") == 2
     assert "--nodelist=node2" in steps
     assert _left(slurm["RAYSEARCH_PORT"]) == []
 
-    again = subprocess.run(["bash", str(script)], env=slurm, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stdout + again.stderr
+    start_process("bash", script, env=slurm).end()
     assert _trials(run) == SAMPLES
     assert _left(slurm["RAYSEARCH_PORT"]) == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import trainables
 from test_tune import check_whole, outcomes, search
+from waiting import Children
 
 import raysearch
 from raysearch.core.segment import Status
@@ -94,12 +94,10 @@ def test_a_share_that_no_node_has_fails_the_trial_with_a_sentence_that_says_so(s
 
 @pytest.mark.slow
 @pytest.mark.own_cluster
-def test_nodes_join_leave_and_are_drained_and_nothing_is_an_error(tmp_path: Path) -> None:
-    story = Path(__file__).with_name("elastic_story.py")
-    done = subprocess.run(
-        [sys.executable, str(story), str(tmp_path)], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_nodes_join_leave_and_are_drained_and_nothing_is_an_error(
+    tmp_path: Path, start_process: Children
+) -> None:
+    start_process(sys.executable, Path(__file__).with_name("elastic_story.py"), tmp_path).end()
     told = json.loads((tmp_path / "told.json").read_text())
     assert [text.partition(" ")[2] for text in told] == [
         "left with its node",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import wait_for
+from ports import free_port
+from waiting import PATIENCE_S, SHOWN, wait_for
 
 from raysearch.cli import main
 from raysearch.cluster import dashboard, jobs
@@ -53,20 +54,18 @@ class Cluster:
     def run(self, *words: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
         environment = {**self.environment, **({"HOME": str(home)} if home else {})}
         command = [str(BIN / "raysearch"), *words]
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            return subprocess.run(
+                command,
+                cwd=self.folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=PATIENCE_S,
+            )
+        except subprocess.TimeoutExpired as error:
+            pytest.fail(f"{error}; it printed:\n{error.stdout!r}\n{error.stderr!r}")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "HOME": str(home),
         "XDG_STATE_HOME": str(home / "state"),
-        "RAY_USAGE_STATS_ENABLED": "0",
+        **{name: os.environ[name] for name in ("RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness")},
     }
     port, board = free_port(), free_port()
     start = [str(BIN / "ray"), "start", "--block", "--num-cpus=2", "--object-store-memory=100000000"]
@@ -103,7 +102,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                 [*start, agent, *more], env={**environment, **extra}, stdout=log, stderr=log
             )
             processes.append(node)
-            wait_for(lambda node=node: node.poll() is not None or _started(log_file) == count, 200)
+            wait_for(
+                lambda node=node: node.poll() is not None or _started(log_file) == count,
+                saw=lambda: log_file.read_text()[-SHOWN:],
+            )
             if node.poll() is None:
                 return
         pytest.fail(log_file.read_text()[-3000:])
@@ -116,7 +118,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         for process in reversed(processes):
             process.terminate()
         for process in processes:
-            process.wait(60)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE_S)
+            process.kill()
         log.close()
         shutil.rmtree(short, ignore_errors=True)
 
@@ -155,9 +159,13 @@ def test_a_job_that_is_stopped_ends_cleanly_and_its_run_goes_on(cluster: Cluster
     submitted = cluster.run(
         "launch", "search.yaml", "--submit", "--address", cluster.gcs, "--name", "long", "--no-wait"
     )
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     job = submitted.stdout.strip()
     run = tmp_path / "runs" / "long"
-    wait_for(lambda: (run / "spec.yaml").exists() and len(load(run).trials()) > 0, 120)
+    wait_for(
+        lambda: (run / "spec.yaml").exists() and len(load(run).trials()) > 0,
+        saw=lambda: cluster.run("logs", job, "-n", "0").stdout[-SHOWN:],
+    )
     refused = cluster.run("stop", job, "--grace", "soon")
     assert "--grace" in refused.stderr
     stopped = cluster.run("cluster", "stop", job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import wait_for
+from waiting import Children, wait_for
 
 from raysearch.bench import chaos
 from raysearch.bench.chaos import Chaos, in_peace, spec_of, stage
@@ -22,7 +23,6 @@ from raysearch.bench.support.machines import Machines, why_not
 from raysearch.bench.support.processes import send, thaw
 
 pytestmark = [pytest.mark.own_cluster, pytest.mark.slow]
-PATIENCE_S = 300.0  # for what takes some seconds on a machine that has nothing else to do
 NO_NAMESPACES = why_not()
 needs_namespaces = pytest.mark.skipif(bool(NO_NAMESPACES), reason=NO_NAMESPACES)
 
@@ -62,8 +62,7 @@ class Story:
 
     def wait(self, condition: Callable[[], object]) -> None:
         """Until something is true, while the search goes on."""
-        wait_for(lambda: condition() or self.driver.poll() is not None, PATIENCE_S)
-        assert self.driver.poll() is None, self.said()
+        wait_for(condition, alive=lambda: self.driver.poll() is None, saw=self.said)
 
     def outcomes(self) -> list[dict[str, Any]]:
         if not (self.run / "spec.yaml").exists():
@@ -79,20 +78,39 @@ class Story:
         return sum(row["status"] != "lost" for row in self.outcomes())
 
     def end(self) -> Findings:
-        assert self.driver.wait(PATIENCE_S) == 0, self.said()
+        wait_for(lambda: self.driver.poll() is not None, saw=self.said)
+        assert self.driver.returncode == 0, self.said()
         return audit(self.run / "journal", self.seen, in_peace(self.spec, self.calm) / "journal")
 
 
+Staged = tuple[Path, Machines, Path]
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[tuple[Path, Machines, Path]]:
-    """Three nodes; started once for the tests of this file."""
-    with stage(options()) as staged:
-        yield staged
+def stages() -> Iterator[list[tuple[contextlib.ExitStack, Staged]]]:
+    """The cluster that is there, if one is."""
+    there: list[tuple[contextlib.ExitStack, Staged]] = []
+    yield there
+    for stack, _ in there:
+        stack.close()
+
+
+@pytest.fixture
+def cluster(
+    stages: list[tuple[contextlib.ExitStack, Staged]], has_failed: Callable[[], bool]
+) -> Iterator[Staged]:
+    """Three nodes; started once for the tests of this file, and again after one that failed."""
+    if not stages:
+        stack = contextlib.ExitStack()
+        stages.append((stack, stack.enter_context(stage(options()))))
+    yield stages[0][1]
+    if has_failed():
+        stages.pop()[0].close()
 
 
 @needs_namespaces
 def test_nodes_are_killed_frozen_cut_off_and_added_and_every_outcome_counts_once(
-    cluster: tuple[Path, Machines, Path],
+    cluster: Staged,
 ) -> None:
     folder, machines, disk = cluster
     story = Story(folder, machines, disk, "nodes", 0.3, samples=60)  # which last until the new node is up
@@ -116,7 +134,7 @@ def test_nodes_are_killed_frozen_cut_off_and_added_and_every_outcome_counts_once
 
 @needs_namespaces
 def test_a_search_among_faults_of_every_kind_loses_and_doubles_nothing_and_ends_by_itself(
-    cluster: tuple[Path, Machines, Path],
+    cluster: Staged,
 ) -> None:
     folder, machines, disk = cluster
     kinds = [kind for kind in faults.FAULTS if kind != "kill head"]  # which has a test of its own
@@ -129,14 +147,15 @@ def test_a_search_among_faults_of_every_kind_loses_and_doubles_nothing_and_ends_
 
 @needs_namespaces
 def test_a_search_whose_head_dies_says_how_to_go_on_and_does_on_a_new_cluster(
-    cluster: tuple[Path, Machines, Path],
+    cluster: Staged,
 ) -> None:
     folder, machines, disk = cluster
     story = Story(folder, machines, disk, "head", 0.2)
     story.more_outcomes(3)
     for pid in faults.raylet(machines.head):
         send(pid, signal.SIGKILL)
-    assert story.driver.wait(PATIENCE_S) == 2
+    wait_for(lambda: story.driver.poll() is not None, saw=story.said)
+    assert story.driver.returncode == 2, story.said()
     assert story.said().rstrip().endswith(f"go on with: raysearch resume {story.run}")
     assert "Traceback" not in story.said()
     before = story.outcomes()
@@ -167,22 +186,22 @@ def test_a_search_begins_at_once_beside_a_node_that_hangs_and_uses_it_when_it_go
 
 
 @pytest.mark.skipif(not NO_NAMESPACES, reason="the nodes with addresses of their own say more")
-def test_without_namespaces_nodes_of_one_address_are_killed_and_added(tmp_path: Path) -> None:
+def test_without_namespaces_nodes_of_one_address_are_killed_and_added(
+    tmp_path: Path, start_process: Children
+) -> None:
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    driver = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("driver.py")), str(tmp_path), "tune", cluster.address]
-    )
     try:
+        script = Path(__file__).with_name("driver.py")
+        driver = start_process(sys.executable, script, tmp_path, "tune", cluster.address)
         node = cluster.add_node(num_cpus=2)
         journal = tmp_path / "run" / "journal"
-        wait_for(lambda: (tmp_path / "run" / "spec.yaml").exists() and len(read(journal)) > 10, PATIENCE_S)
+        driver.wait_for(lambda: (tmp_path / "run" / "spec.yaml").exists() and len(read(journal)) > 10)
         cluster.remove_node(node, allow_graceful=False)
         cluster.add_node(num_cpus=2)
-        assert driver.wait(PATIENCE_S) == 0
+        driver.end()
     finally:
-        driver.kill()
         cluster.shutdown()
     finals = [(row["trial"], row["ordinal"]) for row in read(journal) if row["status"] == "completed"]
     assert len(finals) == len(set(finals))

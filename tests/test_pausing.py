@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import trainables
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scripted, completed, segment
-from waiting import wait_for
+from waiting import PATIENCE_S, wait_for
 
 import raysearch
 from raysearch.cli import main
@@ -24,6 +26,7 @@ from raysearch.core.budget import Account, Budget, Spent
 from raysearch.engine.search import Limits, Search
 from raysearch.engine.wind_down import Winding
 from raysearch.errors import JournalBusyError, LocatedError, RunError, SpecError
+from raysearch.executors.tune import driver
 from raysearch.run.driver_lock import driving
 from raysearch.run.liveness import held_by, last_ending
 from raysearch.run.orders import Orders
@@ -34,8 +37,6 @@ from raysearch.storage import file_lock
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_events, read_outcomes
 from raysearch.storage.journal.schema import Event
-
-PATIENCE_S = 120.0
 
 
 def searching(trials: int = 6, **limits: Any) -> Search:
@@ -216,25 +217,64 @@ def test_the_account_goes_over_all_lives_and_takes_what_is_known_of_those_that_w
 # ---- in a real run
 
 
-def start(storage: Path, executor: str, **fields: Any) -> threading.Thread:
-    """A run of slow trials in a thread of its own; fields change its spec."""
-    settings: dict[str, Any] = {
-        "space": {"rate": {"uniform": [0.0, 1.0]}},
-        "config": {"seconds": 0.05},
-        "metric": "loss",
-        "mode": "min",
-        "workers": 2,
-        "storage": str(storage),
-        "name": "run",
-        "strategy": raysearch.Caviar(
-            samples=12, max_iterations=9, min_iterations=3, sampler="sobol", finish=None
-        ),
-    }
-    thread = threading.Thread(
-        target=lambda: raysearch.search(trainables.Slow, executor=executor, **{**settings, **fields})  # type: ignore[arg-type]
-    )
+class Started:
+    """Runs of slow trials, each in a thread of its own; the file `hold` keeps `Held` ones from ending."""
+
+    def __init__(self, storage: Path) -> None:
+        self.hold = storage.with_name("hold")
+        self._storage = storage
+        self._threads: list[threading.Thread] = []
+
+    def __call__(self, executor: str, trainable: Any = trainables.Slow, **fields: Any) -> threading.Thread:
+        """Fields change its spec."""
+        settings: dict[str, Any] = {
+            "space": {"rate": {"uniform": [0.0, 1.0]}},
+            "config": {"seconds": 0.05, "hold": str(self.hold), "free": 3},
+            "metric": "loss",
+            "mode": "min",
+            "workers": 2,
+            "storage": str(self._storage),
+            "name": "run",
+            "strategy": raysearch.Caviar(
+                samples=12, max_iterations=9, min_iterations=3, sampler="sobol", finish=None
+            ),
+        }
+        thread = threading.Thread(
+            target=lambda: raysearch.search(trainable, executor=executor, **{**settings, **fields}),  # type: ignore[arg-type]
+            daemon=True,
+        )
+        thread.start()
+        self._threads.append(thread)
+        return thread
+
+    def end(self) -> None:
+        """Stops what a test that failed has left."""
+        self.hold.unlink(missing_ok=True)
+        for thread in self._threads:
+            if thread.is_alive():
+                Orders(self._storage / "run" / "orders").give(order(STOP, 0.0))
+            thread.join(PATIENCE_S)
+
+
+@pytest.fixture
+def start(storage: Path) -> Iterator[Started]:
+    started = Started(storage)
+    yield started
+    started.end()
+
+
+@contextlib.contextmanager
+def unlinked_when(condition: Callable[[], bool], file: Path) -> Iterator[None]:
+    """Deletes the file as soon as the condition holds, beside what is in the block."""
+
+    def wait() -> None:
+        wait_for(condition)
+        file.unlink()
+
+    thread = threading.Thread(target=wait, daemon=True)
     thread.start()
-    return thread
+    yield
+    thread.join(PATIENCE_S)
 
 
 def count(run: Path) -> int:
@@ -243,11 +283,15 @@ def count(run: Path) -> int:
 
 @pytest.mark.parametrize("executor", ["inline", "tune"])
 def test_a_run_is_paused_and_gone_on_with_to_the_same_end(
-    executor: str, ray_cluster: None, storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
+    executor: str, ray_cluster: None, start: Started, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    thread = start(storage, executor)
-    wait_for(lambda: count(run_dir) >= 2, PATIENCE_S)
-    assert main(["pause", str(run_dir), "--wait"]) == 0
+    start.hold.touch()
+    thread = start(executor, trainables.Held)
+    wait_for(lambda: count(run_dir) >= (2 if executor == "tune" else 1), alive=thread.is_alive)
+    # Inline, an order is taken in between two iterations: the one in training must end for it.
+    given = "*.answer" if executor == "tune" else "*.json"
+    with unlinked_when(lambda: any((run_dir / "orders").glob(given)), start.hold):
+        assert main(["pause", str(run_dir), "--wait"]) == 0
     assert "; go on with: raysearch resume " in capsys.readouterr().out
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
@@ -257,7 +301,7 @@ def test_a_run_is_paused_and_gone_on_with_to_the_same_end(
     main(["status", str(run_dir)])
     assert "paused; go on with: raysearch resume" in " ".join(capsys.readouterr().out.split())
 
-    raysearch.resume(run_dir, raysearch.How(executor=executor), trainable=trainables.Slow)  # type: ignore[arg-type]
+    raysearch.resume(run_dir, raysearch.How(executor=executor), trainable=trainables.Held)  # type: ignore[arg-type]
     rows = list(read_outcomes(run_dir / "journal"))
     assert rows[: len(before)] == before
     assert last_ending(run_dir / "journal") == "complete"
@@ -266,12 +310,14 @@ def test_a_run_is_paused_and_gone_on_with_to_the_same_end(
 
 
 def test_a_long_segment_inline_is_cut_by_a_stop_and_its_results_stand(
-    storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
+    start: Started, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     strategy = raysearch.Caviar(samples=2, max_iterations=100_000, min_iterations=100_000, finish=None)
-    thread = start(storage, "inline", strategy=strategy)
-    wait_for(lambda: (run_dir / "spec.yaml").is_file() and held_by(run_dir / "journal"), PATIENCE_S)
-    wait_for(lambda: any(e.kind == "start" for e in read_events(run_dir / "journal")), PATIENCE_S)
+    thread = start("inline", strategy=strategy)
+    wait_for(
+        lambda: (run_dir / "spec.yaml").is_file() and held_by(run_dir / "journal"), alive=thread.is_alive
+    )
+    wait_for(lambda: any(e.kind == "start" for e in read_events(run_dir / "journal")), alive=thread.is_alive)
     assert main(["stop", str(run_dir), "--grace", "0", "--wait"]) == 0
     thread.join(PATIENCE_S)
     assert last_ending(run_dir / "journal").startswith("stopped")
@@ -280,10 +326,10 @@ def test_a_long_segment_inline_is_cut_by_a_stop_and_its_results_stand(
 
 
 def test_a_run_that_is_starting_says_so_and_no_second_process_goes_on_with_it(
-    storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    start: Started, run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("raysearch.run.driver_lock.PATIENCE_S", 0.0)
-    start(storage, "inline", config={"seconds": 0.0}).join(PATIENCE_S)
+    start("inline", config={"seconds": 0.0}).join(PATIENCE_S)
     with driving(run_dir):
         assert main(["status", str(run_dir)]) == 0
         assert f"starting (process {os.getpid()} on " in " ".join(capsys.readouterr().out.split())
@@ -319,10 +365,22 @@ def test_storage_that_fails_for_a_moment_does_not_keep_a_driver_from_its_run(
 
 @pytest.mark.parametrize("words", [["stop", "--grace", "0"], ["pause"]])
 def test_an_order_given_while_a_launch_starts_up_ends_it(
-    words: list[str], ray_cluster: None, storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    ray_cluster: None,
+    start: Started,
+    run_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    thread = start(storage, "tune", config={"seconds": 0.5})
-    wait_for(lambda: (run_dir / "driver").is_file(), PATIENCE_S)
+    begin = driver.start_coordinator
+
+    def begin_after_the_order(*given: Any) -> Any:
+        wait_for(lambda: any((run_dir / "orders").glob("*.json")))
+        return begin(*given)
+
+    monkeypatch.setattr(driver, "start_coordinator", begin_after_the_order)
+    thread = start("tune", config={"seconds": 0.5})
+    wait_for((run_dir / "driver").is_file, alive=thread.is_alive)
     assert held_by(run_dir / "journal") is None
     assert main([words[0], str(run_dir), *words[1:], "--wait"]) == 0
     assert "go on with: raysearch resume" in capsys.readouterr().out
@@ -332,27 +390,26 @@ def test_an_order_given_while_a_launch_starts_up_ends_it(
 
 
 def test_a_budget_is_kept_over_lives_and_resume_says_what_to_give(
-    storage: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
+    start: Started, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     money = {"money": 0.001, "prices": {"cpu_hour": 3.6}, "grace": 0}
-    start(storage, "inline", budget=money).join(0)
-    wait_for(
-        lambda: last_ending(run_dir / "journal").startswith("the budget") if count(run_dir) else False,
-        PATIENCE_S,
-    )
-    wait_for(lambda: held_by(run_dir / "journal") is None, PATIENCE_S)
+    began = time.time()
+    start("inline", budget=money).join(PATIENCE_S)
+    assert last_ending(run_dir / "journal").startswith("the budget")
+    assert held_by(run_dir / "journal") is None
     spent = spent_on(run_dir)
-    assert 0.001 <= spent.money(money["prices"]) < 0.01  # type: ignore[arg-type]
+    lasted = time.time() - began
+    assert 0.001 <= spent.money(money["prices"]) < 0.001 * lasted  # type: ignore[arg-type]
     assert main(["resume", str(run_dir), "--executor", "inline"]) == 2
     error = capsys.readouterr().err
     assert "the budget of 0.001 in money is used up (spent: " in error
     assert "--money +N" in error
 
 
-def test_an_order_meant_for_an_earlier_life_does_not_end_a_later_one(storage: Path, run_dir: Path) -> None:
+def test_an_order_meant_for_an_earlier_life_does_not_end_a_later_one(start: Started, run_dir: Path) -> None:
     run_dir.mkdir()
     name = Orders(run_dir / "orders").give(order(PAUSE))
-    start(storage, "inline", config={"seconds": 0.0}).join(PATIENCE_S)
+    start("inline", config={"seconds": 0.0}).join(PATIENCE_S)
     assert last_ending(run_dir / "journal") == "complete"
     assert Orders(run_dir / "orders").answered(name) == (
         False,

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 import pytest
+from ports import free_port
 from ray.util.placement_group import placement_group_table, remove_placement_group
 from waiting import PATIENCE_S, wait_for
 
@@ -19,11 +20,6 @@ def mute() -> Iterator[tuple[str, int]]:
     """Where connections are taken, and nothing is ever said."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture

@@ -148,7 +148,9 @@ def test_online_without_a_key_is_an_error_before_anything_starts(
 
 @pytest.mark.slow
 @pytest.mark.own_cluster
-def test_the_key_is_in_no_file_no_listing_and_no_worker(server: StandIn, tmp_path: Path) -> None:
+def test_the_key_is_in_no_file_no_listing_and_no_worker(
+    server: StandIn, tmp_path: Path, short_folder: Path
+) -> None:
     (tmp_path / "spy.py").write_text(
         "import json, os\nfrom ray import tune\n\ndef train(config):\n"
         "    open(config['out'] + '/environment', 'w').write(json.dumps(dict(os.environ)))\n"
@@ -161,9 +163,7 @@ def test_the_key_is_in_no_file_no_listing_and_no_worker(server: StandIn, tmp_pat
     )
     (tmp_path / "spy.yaml").write_text(spec)
     code = "import sys\nfrom raysearch.cli import main\nsys.exit(main(['launch', 'spy.yaml', '--local', '--workers', '1']))\n"  # noqa: E501
-    ray_folder = Path(f"/tmp/rs{os.getpid()}")
-    ray_folder.mkdir(exist_ok=True)
-    environment = {**os.environ, "RAY_TMPDIR": str(ray_folder), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**os.environ, "RAY_TMPDIR": str(short_folder), "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -178,7 +178,7 @@ def test_the_key_is_in_no_file_no_listing_and_no_worker(server: StandIn, tmp_pat
     basic = base64.b64encode(f"api:{CANARY}".encode()).decode()
     assert server.keys == {f"Basic {basic}"}
     wanted = [CANARY.encode(), basic.encode()]
-    places = [file for root in (tmp_path, ray_folder) for file in root.rglob("*") if file.is_file()]
+    places = [file for root in (tmp_path, short_folder) for file in root.rglob("*") if file.is_file()]
     assert len(places) > 20
     assert [str(file) for file in places if any(key in file.read_bytes() for key in wanted)] == []
     assert CANARY not in done.stdout + done.stderr

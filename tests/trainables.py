@@ -11,8 +11,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ray
 from ray import tune
@@ -231,12 +232,13 @@ class Slow(Walk):
 class Held(Slow):
     """Its process trains so many iterations, and no more as long as the file `hold` is there."""
 
-    trained = 0
+    trained: ClassVar = Counter[str]()  # by the name of that file, which is one search's own
 
     def step(self) -> dict[str, Any]:
-        while Held.trained >= self.config["free"] and Path(self.config["hold"]).exists():
+        hold = self.config["hold"]
+        while Held.trained[hold] >= self.config["free"] and Path(hold).exists():
             time.sleep(0.02)
-        Held.trained += 1
+        Held.trained[hold] += 1
         return super().step()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Waiting for what can still come true, rather than for a number of seconds; processes that end with their test."""
+"""Waiting for what can still come true, not for a number of seconds; processes that end with their test."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _name(condition: Callable[[], object]) -> str:
 
 
 class Child:
-    """A process of a test's own and all that it starts; what they print is in a file, so that no pipe fills."""
+    """A process of a test's own, and all that it starts; what they print is in a file: no pipe can fill."""
 
     def __init__(self, command: Sequence[object], log: Path, **options: Any) -> None:
         self.log = log
@@ -100,7 +100,6 @@ class Children:
         self._all: list[Child] = []
 
     def __call__(self, *command: object, **options: Any) -> Child:
-        self._folder.mkdir(exist_ok=True)
         child = Child(command, self._folder / f"{len(self._all)}.log", **options)
         self._all.append(child)
         return child
