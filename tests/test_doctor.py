@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trainables
 from objectstore import KEYS, ObjectStore, make_bucket
+from waiting import PATIENCE_S
 
 from raysearch.cli import main
 from raysearch.cluster.doctor.doctor import check_before_launch, doctor, gather
@@ -39,7 +40,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
 
 def test_the_drivers_node_tells_all_about_itself_and_nothing_is_left_at_the_storage(tmp_path: Path) -> None:
     shipped = pickle.dumps(ship(trainables.Walk))
-    facts = gather(10.0, str(tmp_path / "runs"), shipped, expected=1)
+    facts = gather(PATIENCE_S, str(tmp_path / "runs"), shipped, expected=1)
     (node,) = facts.nodes
     assert node.versions["python"] == versions()["python"]
     assert node.amount("CPU") == 4
@@ -54,17 +55,17 @@ def test_the_drivers_node_tells_all_about_itself_and_nothing_is_left_at_the_stor
 
 def test_what_is_in_the_storage_stays(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").touch()
-    gather(10.0, str(tmp_path))
+    gather(PATIENCE_S, str(tmp_path))
     assert [file.name for file in tmp_path.iterdir()] == ["spec.yaml"]
 
 
 def test_a_store_is_written_and_read_and_no_file_is_left_there(store: ObjectStore) -> None:
-    facts = gather(10.0, store.address("runs"))
+    facts = gather(PATIENCE_S, store.address("runs"))
     (node,) = facts.nodes
     assert node.storage is not None
     assert (node.storage.error, node.storage.reads, node.storage.is_read) == (None, True, True)
     assert open_store(store.address("runs")).listing() == {}
-    found = problems(judge(gather(10.0, store.address("runs").replace("bucket", "no-such-bucket"))))
+    found = problems(judge(gather(PATIENCE_S, store.address("runs").replace("bucket", "no-such-bucket"))))
     assert [f.level for f in found if f.about == "storage"] == [Level.fatal]
     assert "there is no such bucket" in found[0].text
 
@@ -88,7 +89,7 @@ def test_before_a_launch_problems_are_notes_and_what_is_good_is_not_said(
 
 
 def test_a_trainable_that_cannot_be_loaded_is_named_with_its_error(tmp_path: Path) -> None:
-    facts = gather(10.0, trainable=b"not a pickle")
+    facts = gather(PATIENCE_S, trainable=b"not a pickle")
     (found,) = [f for f in judge(facts) if f.about == "trainable"]
     assert found.level is Level.fatal
     assert "UnpicklingError" in found.text

@@ -29,7 +29,7 @@ def test_their_outputs_are_stripped() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_what_it_is_about(path: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(path, 4)
-    client = nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}})
+    client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     shown = [
         data
