@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Config, Mode
-from raysearch.engine.wind_down import BY_SIGNAL
+from raysearch.engine.snapshot import Snapshot
+from raysearch.engine.wind_down import Ending
 from raysearch.errors import RunError, SpecError
 from raysearch.launch_checks import Ready, ready_to_go_on, ready_to_start, strategy_form
 from raysearch.results.results import Results
@@ -267,10 +268,11 @@ def _go_on(
         tracked(root.absolute(), spec.wandb, how.say),
     ):
         last = run(setup, job, spec, how)
-        if last["ending"].startswith(BY_SIGNAL) and not how.returns_when_stopped:
-            raise KeyboardInterrupt(last["ending"])
-    if last["failed"]:
-        raise RunError(last["failed"])
+        ended = last.live.end
+        if ended is not None and ended.kind is Ending.SIGNAL and not how.returns_when_stopped:
+            raise KeyboardInterrupt(ended.words)
+    if last.live.failed:
+        raise RunError(last.live.failed)
     moved = root.absolute() != Path(setup.run)  # the trainable changed the working directory
     return _results(setup.run if moved else root, spec.storage_timeout_s)
 
@@ -322,7 +324,7 @@ def _samples(spec: SearchSpec) -> tuple[Config, ...]:
     return tuple({**spec.config, **config, **seed} for config in drawn)
 
 
-def _run_inline(setup: Setup, job: Job, spec: SearchSpec, how: How) -> dict[str, Any]:
+def _run_inline(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
     from raysearch.executors.inline import by_itself, limited_threads, run_inline
 
     setup = dataclasses.replace(setup, notes=(*_sharing(spec, 1), *setup.notes))
@@ -338,7 +340,7 @@ def _run_inline(setup: Setup, job: Job, spec: SearchSpec, how: How) -> dict[str,
     return session.search.status(time.time())
 
 
-def _run_tune(setup: Setup, job: Job, spec: SearchSpec, how: How) -> dict[str, Any]:
+def _run_tune(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
     from raysearch.cluster.connect import connected, gpu_kinds
     from raysearch.cluster.doctor.doctor import check_before_launch
     from raysearch.executors.tune.driver import run_tune

@@ -33,9 +33,9 @@ import raysearch
 from raysearch.cli import main
 from raysearch.cli.journal_status import Standing
 from raysearch.cli.trial_table import quoted
-from raysearch.core.budget import more_of
 from raysearch.core.segment import Mode, Outcome, Segment, Status, segment_id
 from raysearch.engine.search import Search
+from raysearch.engine.wind_down import ended_of, more_of
 from raysearch.run.liveness import held_by
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_outcomes
@@ -569,7 +569,7 @@ def test_a_used_up_budget_of_trials_is_told_with_what_gives_more(shell: Shell) -
     ],
 )
 def test_each_budget_has_its_option(ending: str, options: tuple[str, ...]) -> None:
-    assert more_of(ending) == options
+    assert more_of(ended_of({"ending": ending})) == options
 
 
 def test_a_search_in_which_every_trial_failed_is_no_success_and_goes_on_when_mended(shell: Shell) -> None:

@@ -18,10 +18,11 @@ from waiting import PATIENCE_S
 
 import raysearch
 from raysearch.core.segment import Outcome, Status
-from raysearch.engine.leases import Overdue
 from raysearch.engine.messages import Death, Turn
+from raysearch.engine.workers import Overdue
 from raysearch.errors import JournalError
 from raysearch.executors.tune import coordinator as module
+from raysearch.executors.tune import node_watch
 from raysearch.executors.tune.coordinator import Coordinator
 from raysearch.run.session import Session, Setup
 from raysearch.spec import make_spec
@@ -37,7 +38,7 @@ Story = Callable[[Coordinator], Coroutine[Any, Any, None]]
 @pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], Coordinator]:
     """Runs a story with a coordinator of 20 one-iteration trials; nothing in it may wait for ever."""
-    monkeypatch.setattr(Coordinator, "_restarted", lambda self: False)
+    monkeypatch.setattr(module, "was_restarted", lambda: False)
     spec = make_spec(
         trainable="tests:unused",
         space={"x": {"uniform": [0, 1]}},
@@ -110,7 +111,7 @@ def test_a_strategy_that_raises_ends_the_search_with_its_error_and_everyone_is_a
         assert (await c.exchange(Turn("w", [completed(lease)], 1))).stop
         assert (await c.exchange(Turn("v", want=1))).stop
 
-    assert play(story)._search.failed == "the strategy raised ZeroDivisionError: division by zero"
+    assert play(story)._search.lifetime.failed == "the strategy raised ZeroDivisionError: division by zero"
 
 
 def test_outcomes_that_cannot_be_written_are_asked_for_again_and_the_search_ends_with_what_to_do(
@@ -127,7 +128,7 @@ def test_outcomes_that_cannot_be_written_are_asked_for_again_and_the_search_ends
         c._session.journal.append = append  # type: ignore[method-assign]
         assert c._search.standings.trials == 0
 
-    failed = play(story)._search.failed
+    failed = play(story)._search.lifetime.failed
     assert "no space left on device. Every acknowledged outcome is in it" in failed
     assert f"raysearch resume {tmp_path}" in failed
     assert list(read_outcomes(tmp_path / "journal")) == []
@@ -204,14 +205,14 @@ def test_after_the_machine_slept_nobody_is_blamed_for_silence(
         await c.hello("w", None)
         await c.exchange(Turn("w", want=1))
         real, excused = time.time, asyncio.Event()
-        excuse = c._search.leases.excuse
-        c._search.leases.excuse = lambda s: (excuse(s), excused.set())[0]  # type: ignore[method-assign]
+        excuse = c._search.crew.excuse
+        c._search.crew.excuse = lambda s: (excuse(s), excused.set())[0]  # type: ignore[method-assign]
         await asyncio.sleep(0)  # the watch notes the time before the jump
         await c.status()
         monkeypatch.setattr(module.time, "time", lambda: real() + 600.0)
         await excused.wait()
         monkeypatch.setattr(module.time, "time", lambda: real() + 601.0)
-        assert c._search.overdue(real() + 601.0) == []
+        assert c._search.crew.overdue(real() + 601.0) == []
         monkeypatch.setattr(module.time, "time", real)
 
     assert play(story)._search.warnings == {}
@@ -241,7 +242,7 @@ def test_workers_that_start_over_and_over_and_finish_nothing_end_the_search_with
         for _ in range(11):
             await c.hello("w", None)
 
-    failed = play(story)._search.failed
+    failed = play(story)._search.lifetime.failed
     assert failed.startswith("workers were started 11 times and none finished a segment: ")
     assert "no GPU driver on this node" in failed
 
@@ -255,7 +256,7 @@ def test_workers_that_a_trainable_ends_without_a_word_are_said_with_what_they_tr
             await c.exchange(Turn("w", want=1))
             await c.died("w", Death.ALONE, "its worker died")
 
-    failed = play(story)._search.failed
+    failed = play(story)._search.lifetime.failed
     assert re.fullmatch(
         r"workers were started 11 times and none finished a segment: the last, w, ended while it trained "
         r"segment \d\.0 \(its worker died\)\. .* at the end of logs/w.log in the run's folder .*",
@@ -269,8 +270,7 @@ def test_a_duplicate_that_comes_with_another_checkpoint_leaves_the_one_that_coun
     deleted: list[str] = []
 
     async def story(c: Coordinator) -> None:
-        assert c._search.checkpoints is not None
-        c._search.checkpoints.delete = deleted.extend  # type: ignore[method-assign]
+        c._session._deleter.delete = deleted.extend  # type: ignore[method-assign]
         lease = (await c.exchange(Turn("w", want=1))).leases[0]
         first = dataclasses.replace(completed(lease), checkpoint="0.0-aaaa")
         for outcome in (first, first, dataclasses.replace(first, checkpoint="0.0-bbbb")):
@@ -283,10 +283,10 @@ def test_a_duplicate_that_comes_with_another_checkpoint_leaves_the_one_that_coun
 def test_a_worker_that_cannot_be_reached_is_blamed_only_if_its_node_lives(
     play: Callable[[Story], Coordinator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "VERDICT_S", 0.05)
-    monkeypatch.setattr(module, "NODES_S", 0.01)
-    monkeypatch.setattr(module, "alive", lambda: {"living": {}})
-    monkeypatch.setattr(module, "draining", set)
+    monkeypatch.setattr(node_watch, "VERDICT_S", 0.05)
+    monkeypatch.setattr(node_watch, "NODES_S", 0.01)
+    monkeypatch.setattr(node_watch, "alive", lambda: {"living": {}})
+    monkeypatch.setattr(node_watch, "draining", set)
     held: dict[str, int] = {}
 
     async def story(c: Coordinator) -> None:
@@ -297,17 +297,17 @@ def test_a_worker_that_cannot_be_reached_is_blamed_only_if_its_node_lives(
         await c.died("unknown", Death.WITH_NODE, "left with its node")
 
     search = play(story)._search
-    assert search.leases.is_suspect(held["v"])
-    assert not search.leases.is_suspect(held["w"])
+    assert search.states.is_suspect(held["v"])
+    assert not search.states.is_suspect(held["w"])
     assert search.warnings == {"w left with its node": 1}
-    assert [*search.leases.workers] == ["v"]
+    assert [*search.workers] == ["v"]
 
 
 def test_a_worker_on_a_drained_node_is_told_so_and_its_last_word_is_taken_in(
     play: Callable[[Story], Coordinator], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, "alive", dict)
-    monkeypatch.setattr(module, "draining", lambda: {"going"})
+    monkeypatch.setattr(node_watch, "alive", dict)
+    monkeypatch.setattr(node_watch, "draining", lambda: {"going"})
 
     async def story(c: Coordinator) -> None:
         await c.hello("w", None, "going")
@@ -320,7 +320,7 @@ def test_a_worker_on_a_drained_node_is_told_so_and_its_last_word_is_taken_in(
         assert await c.beat("w", None, 0) == (False, c._life, "", module.BEAT_S)
 
     search = play(story)._search
-    assert search.leases.workers == {}
+    assert len(search.workers) == 0
     assert len(search.leases) == 0
     assert {o.error for o in read_outcomes(tmp_path / "journal")} == {f"its worker {module.DRAINED}"}
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import random
@@ -14,7 +15,9 @@ from raysearch.cli.display import EVERY_S, PlainDisplay, Screen, display_for
 from raysearch.cli.pace import SETTLED_S, Pace
 from raysearch.cli.status_text import About, config_line, decision_line, workers_line
 from raysearch.core.formatting import column, duration, number, rate, settings
-from raysearch.core.segment import Outcome, Status
+from raysearch.core.segment import ORDINAL_BITS, Outcome, Status
+from raysearch.engine.snapshot import Best, Live, Rung, Snapshot, WorkerSnapshot
+from raysearch.engine.wind_down import ended_of
 from raysearch.space import Space
 from raysearch.space.domains import Uniform
 from raysearch.strategies.caviar import Caviar
@@ -35,64 +38,76 @@ def about(samples: int = 400, **changes: Any) -> About:
     return About(**{**fields, **changes})
 
 
-def worker(**changes: Any) -> dict[str, Any]:
+def worker(**changes: Any) -> WorkerSnapshot:
     calm = {
         "leases": 1,
         "current": "1.0",
+        "segment": 1 << ORDINAL_BITS,
         "iteration": 1,
         "segments": 9,
         "busy_s": 8.0,
         "silent_s": 0.1,
         "lives": 1,
+        "node": "",
+        "level": 0,
     }
-    return {**calm, **changes}
+    return WorkerSnapshot(**{**calm, **changes})  # type: ignore[arg-type]
 
 
-def snapshot(**changes: Any) -> dict[str, Any]:
+def snapshot(**changes: Any) -> Snapshot:
     """A search of 400 samples after 10 seconds."""
+    of_live = {field.name for field in dataclasses.fields(Live)}
+    live = Live(
+        end=ended_of({"ending": changes.pop("ending", "")}),
+        **{
+            "seconds": 10.0,
+            "life_s": changes.get("seconds", 10.0),
+            "running": 2,
+            "leased": 2,
+            "workers": {"worker-0": worker(), "worker-1": worker()},
+            **{name: value for name, value in changes.items() if name in of_live},
+        },
+    )
     empty = {
-        "ending": "",
-        "failed": "",
-        "seconds": 10.0,
         "trials": 0,
         "finals": 0,
         "segments": {},
-        "running": 2,
-        "queued": 0,
-        "leased": 2,
-        "rungs": [],
+        "stops": 0,
+        "rungs": (),
         "ended": {},
         "iterations": 0,
         "latest": None,
         "best": None,
-        "workers": {"worker-0": worker(), "worker-1": worker()},
         "busy_s": 16.0,
-        "recent": [],
-        "warnings": {},
+        "recent": (),
     }
-    return {"life_s": changes.get("seconds", 10.0), **empty, **changes}
+    return Snapshot(live, **{**empty, **{n: v for n, v in changes.items() if n not in of_live}})
 
 
-def busy_snapshot(times: int = 1) -> dict[str, Any]:
+def rung(iteration: int, best: float | None = None, **counts: int) -> Rung:
+    return Rung(iteration, counts, best)
+
+
+def busy_snapshot(times: int = 1) -> Snapshot:
     """With something to show everywhere."""
     return snapshot(
         trials=312 * times,
         segments={"completed": 449 * times, "diverged": 3 * times, "failed": 1, "lost": 2},
         ended={"completed": 449 * times, "diverged": 3 * times, "failed": 1},
         rungs=[
-            {"iteration": 1, "completed": 309 * times, "diverged": 3 * times, "best": 0.5213},
-            {"iteration": 3, "completed": 100 * times, "best": 0.30112},
-            {"iteration": 9, "completed": 31 * times, "best": 0.2},
-            {"iteration": 27, "completed": 9 * times, "failed": 1, "best": 0.1},
-            {"iteration": 81, "completed": 2 * times, "best": 0.08123456},
+            rung(1, 0.5213, completed=309 * times, diverged=3 * times),
+            rung(3, 0.30112, completed=100 * times),
+            rung(9, 0.2, completed=31 * times),
+            rung(27, 0.1, completed=9 * times, failed=1),
+            rung(81, 0.08123456, completed=2 * times),
         ],
-        best={
-            "trial": 245 * times,
-            "segment": 1,
-            "value": 0.08123456,
-            "iteration": 81,
-            "config": {"optimizer": "adamw", "lr": 0.00316227766, "layers": 2, "model": {"width": 64.0}},
-        },
+        best=Best(
+            trial=245 * times,
+            segment=1,
+            value=0.08123456,
+            iteration=81,
+            config={"optimizer": "adamw", "lr": 0.00316227766, "layers": 2, "model": {"width": 64.0}},
+        ),
         recent=["245.3: rung 27: rank 1 of 9, promoted", "246.2: " + "a long reason " * 20],
         warnings={"checkpoint 12.3-abc could not be read (EOFError); grown again from its parent": 3},
     )
@@ -243,9 +258,7 @@ def test_what_is_left_is_the_plan_minus_what_ended() -> None:
     plan = about().plan
     assert isinstance(plan, Plan)
     assert plan.left(snapshot()) == plan.iterations
-    halfway = snapshot(
-        rungs=[{"iteration": 1, "completed": 190, "failed": 10}, {"iteration": 3, "completed": 20}]
-    )
+    halfway = snapshot(rungs=[rung(1, completed=190, failed=10), rung(3, completed=20)])
     assert plan.left(halfway) == plan.iterations - 200 - 40
     assert plan.done(halfway) == 240
     assert plan.left(snapshot(finals=FINALS)) == plan.iterations - FINALS * 81
@@ -254,7 +267,7 @@ def test_what_is_left_is_the_plan_minus_what_ended() -> None:
 def test_more_promotions_than_planned_count_as_done_and_lead_to_more() -> None:
     plan = about().plan
     assert plan is not None
-    rungs = [{"iteration": 1, "completed": 400}, {"iteration": 3, "completed": 180}]
+    rungs = [rung(1, completed=400), rung(3, completed=180)]
     assert plan.left(snapshot(rungs=rungs)) == 60 * 6 + 20 * 18 + 6 * 54 + FINALS * 81
 
 
@@ -264,8 +277,8 @@ def test_more_promotions_than_planned_count_as_done_and_lead_to_more() -> None:
 def test_the_time_left_is_the_iterations_left_at_the_pace_of_this_life() -> None:
     pace, plan = Pace(about().plan), about().plan
     assert plan is not None
-    pace.note(snapshot(seconds=2.0, rungs=[{"iteration": 1, "completed": 100}]))
-    later = snapshot(seconds=12.0, rungs=[{"iteration": 1, "completed": 300}])
+    pace.note(snapshot(seconds=2.0, rungs=[rung(1, completed=100)]))
+    later = snapshot(seconds=12.0, rungs=[rung(1, completed=300)])
     pace.note(later)
     left = plan.left(later)
     assert left is not None
@@ -276,8 +289,8 @@ def test_no_time_left_is_guessed_early_without_a_plan_or_without_progress() -> N
     early, unplanned, still = Pace(about().plan), Pace(None), Pace(about().plan)
     for pace in (early, unplanned, still):
         pace.note(snapshot(seconds=0.0))
-    early.note(snapshot(seconds=SETTLED_S - 1, rungs=[{"iteration": 1, "completed": 300}]))
-    unplanned.note(snapshot(seconds=100.0, rungs=[{"iteration": 1, "completed": 300}]))
+    early.note(snapshot(seconds=SETTLED_S - 1, rungs=[rung(1, completed=300)]))
+    unplanned.note(snapshot(seconds=100.0, rungs=[rung(1, completed=300)]))
     still.note(snapshot(seconds=100.0))
     assert [early.seconds_left, unplanned.seconds_left, still.seconds_left] == [None, None, None]
 
@@ -323,9 +336,7 @@ def test_the_rung_table_is_aligned() -> None:
 
 def test_of_many_rungs_the_lowest_and_the_highest_are_shown() -> None:
     screen = Screen(about())
-    screen.show(
-        snapshot(rungs=[{"iteration": i, "completed": 1000 - i, "best": 1 / i} for i in range(1, 101)])
-    )
+    screen.show(snapshot(rungs=[rung(i, 1 / i, completed=1000 - i) for i in range(1, 101)]))
     shown = [line.split()[1] for line in drawn(screen) if line.split()[2:3] and line.split()[2][0].isdigit()]
     assert [s for s in shown if s.isdigit()] == ["1", "2", "96", "97", "98", "99", "100"]
 

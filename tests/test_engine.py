@@ -14,11 +14,13 @@ from scripted import Scripted, completed, segment
 
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Outcome, Segment, Status, segment_id
+from raysearch.engine.faults import GIVE_UP_AFTER, LOSS_LIMIT, Loss
 from raysearch.engine.leaderboard import TOP
-from raysearch.engine.leases import SPARE_S, Overdue
+from raysearch.engine.limits import Limits
 from raysearch.engine.messages import Lease
-from raysearch.engine.search import GIVE_UP_AFTER, LOSS_LIMIT, Limits, Search
+from raysearch.engine.search import Search
 from raysearch.engine.segment_set import IdSet
+from raysearch.engine.workers import SPARE_S, Overdue
 from raysearch.errors import JournalError
 
 
@@ -86,7 +88,7 @@ def test_an_outcome_is_in_the_journal_before_the_strategy_hears_of_it() -> None:
     search.exchange("w", [completed(segment(0))], 1, 2.0)
     assert [o.segment.id for o in log.rows] == [segment(0).id]
     assert [o.segment.id for o in strategy.told] == [segment(0).id]
-    assert search.ending == "complete"
+    assert search.lifetime.ending == "complete"
 
 
 def test_an_outcome_counts_once_however_often_and_by_whomever_it_is_handed_in() -> None:
@@ -137,7 +139,7 @@ def test_what_a_dead_worker_held_is_leased_again_the_one_it_was_training_singly(
     search, _strategy, log, _ = make(*(segment(t) for t in range(4)))
     assert ids(search, "a", 3) == [segment(t).id for t in range(3)]
     search.beat("a", segment(1).id, 0, 1.0)
-    search.commit(search.hello("a", 2.0))
+    search.commit(search.crew.hello("a", 2.0))
     assert [(o.segment.trial, o.status) for o in log.rows] == [(1, Status.LOST)]
     taken = [search.lease(worker, 3, 3.0).leases for worker in "bcd"]
     assert [[(lease.segment.trial, lease.alone) for lease in t] for t in taken] == [
@@ -152,7 +154,7 @@ def test_what_was_held_at_two_deaths_is_leased_singly_whoever_was_training() -> 
     for now in (1.0, 2.0):
         assert len(ids(search, "a", 3)) == (3 if now == 1.0 else 2)
         search.beat("a", segment(int(now) - 1).id, 0, now)
-        search.commit(search.hello("a", now))
+        search.commit(search.crew.hello("a", now))
     taken = [search.lease(worker, 3, 3.0).leases for worker in "bcd"]
     assert sorted((lease.segment.trial, lease.alone) for t in taken for lease in t) == [
         (0, True),
@@ -166,7 +168,7 @@ def test_a_promotion_waits_a_little_for_the_worker_in_whose_memory_its_model_res
     first, other = segment(0), segment(1)
     then, fresh = segment(0, 1, first.id, 1, 2), segment(2)
     search, *_ = make(first, other, then, fresh)
-    search.prefers_home = True
+    search.handout.prefers_home = True
     assert ids(search, "a", 1) == [first.id]
     assert ids(search, "b", 1) == [other.id]
     search.exchange("a", [completed(first)], 0, 1.0)
@@ -179,7 +181,7 @@ def test_a_busy_worker_passes_over_what_is_at_home_elsewhere_three_times_and_an_
     first, long, more = segment(0), segment(1), [segment(t) for t in range(2, 7)]
     then = segment(0, 1, first.id, 1, 2)
     search, *_ = make(first, long, then, *more)
-    search.prefers_home = True
+    search.handout.prefers_home = True
     assert ids(search, "a", 1) == [first.id]
     assert ids(search, "b", 1) == [long.id]
     search.exchange("a", [completed(first)], 0, 1.0)
@@ -188,7 +190,7 @@ def test_a_busy_worker_passes_over_what_is_at_home_elsewhere_three_times_and_an_
         held += ids(search, "b", 1, holding=held)
     assert held[1:] == [*(s.id for s in more[:3]), then.id]
     search, *_ = make(first, then)
-    search.prefers_home = True
+    search.handout.prefers_home = True
     assert ids(search, "a", 1) == [first.id]
     search.exchange("a", [completed(first)], 0, 1.0)
     assert ids(search, "b", 1) == [then.id]
@@ -196,9 +198,9 @@ def test_a_busy_worker_passes_over_what_is_at_home_elsewhere_three_times_and_an_
 
 def test_where_there_is_little_work_every_worker_gets_a_share() -> None:
     search, *_ = make(*(segment(t) for t in range(6)))
-    search.prefers_home = True
+    search.handout.prefers_home = True
     for worker in "ab":
-        search.leases.see(worker, 0.0)
+        search.workers.see(worker, 0.0)
     assert [len(ids(search, worker, 16)) for worker in "ab"] == [3, 3]
 
 
@@ -206,12 +208,12 @@ def test_a_segment_that_keeps_killing_its_workers_is_given_up_and_the_others_are
     poison, good = segment(0), segment(1)
     search, _strategy, log, _ = make(poison, good)
     now = 0.0
-    while not search.over:
+    while not search.lifetime.over:
         now += 1.0
         held = [lease.segment for lease in search.lease("w", 2, now).leases]
         if poison in held:
             search.beat("w", poison.id, 0, now)
-            search.commit(search.hello("w", now))
+            search.commit(search.crew.hello("w", now))
         else:
             search.exchange("w", [completed(s) for s in held], 0, now)
     last = {o.segment.trial: o for o in log.rows}
@@ -225,13 +227,13 @@ def test_a_segment_without_progress_is_overdue_and_fails_with_its_story() -> Non
     search.lease("w", 2, 0.0)
     search.beat("w", segment(0).id, 4, 10.0)
     search.beat("w", segment(0).id, 4, 69.0)
-    assert search.overdue(69.0) == []
+    assert search.crew.overdue(69.0) == []
     search.beat("w", segment(0).id, 4, 71.0)
-    [late] = search.overdue(71.0)
+    [late] = search.crew.overdue(71.0)
     assert late.cause == (
         "stalled: segment 0.0 reported nothing for 61 s after iteration 4 (stall_timeout: 60 s)"
     )
-    search.commit(search.lose(late.worker, 71.0, late.cause, late.stalled))
+    search.commit(search.crew.lose(late.worker, 71.0, Loss(late.cause, stalled=late.stalled)))
     assert [(o.status, o.error) for o in log.rows] == [(Status.FAILED, late.cause)]
     assert ids(search, "v", 5, 72.0) == [segment(1).id]
 
@@ -240,7 +242,7 @@ def test_a_silent_worker_is_overdue_but_an_idle_one_is_not() -> None:
     search, *_ = make(segment(0), silence_s=60.0)
     search.lease("busy", 1, 0.0)
     search.lease("idle", 1, 0.0)
-    assert search.overdue(61.0) == [Overdue("busy", "its worker was silent for 61 s", False)]
+    assert search.crew.overdue(61.0) == [Overdue("busy", "its worker was silent for 61 s", False)]
 
 
 def test_leases_that_never_arrived_are_given_out_again() -> None:
@@ -253,7 +255,7 @@ def test_after_a_restart_a_worker_keeps_what_it_says_it_holds() -> None:
     first, *_ = make(segment(0), segment(1))
     held = first.lease("w", 1, 0.0).leases
     second, *_ = make(segment(0), segment(1))
-    second.adopt("w", held, 10.0)
+    second.crew.adopt("w", held, 10.0)
     assert ids(second, "v", 2, 11.0) == [segment(1).id]
     second.exchange("w", [completed(segment(0))], 0, 12.0)
     assert len(second.leases) == 1
@@ -269,7 +271,7 @@ def test_a_lease_without_a_parent_checkpoint_brings_the_ancestors_to_grow_again(
     [lease] = search.exchange("w", [completed(middle, checkpoint=None)], 1, 2.0).leases
     assert (lease.checkpoint, lease.origin, lease.chain) == ("c0", root.id, (middle,))
     search.checkpoint_lost("c0", root.id, "EOFError")
-    search.commit(search.lose("w", 3.0, "its worker died"))
+    search.commit(search.crew.lose("w", 3.0, Loss("its worker died")))
     [again] = search.lease("w", 1, 4.0).leases
     assert (again.checkpoint, again.origin, again.chain) == (None, None, (root, middle))
 
@@ -340,7 +342,7 @@ def test_a_budget_ends_the_search_with_its_reason(limits: dict[str, Any], ending
     done = dataclasses.replace(completed(segment(0)), seconds=3600.0)
     reply = search.exchange("w", [done], 1, 3600.0)
     assert reply.stop
-    assert search.ending == ending
+    assert search.lifetime.ending == ending
 
 
 def test_a_search_whose_first_segments_all_fail_is_ended_with_the_first_error() -> None:
@@ -348,7 +350,7 @@ def test_a_search_whose_first_segments_all_fail_is_ended_with_the_first_error() 
     search, *_ = make(*trials, retries=0)
     search.lease("w", 99, 0.0)
     search.exchange("w", [failed(s, f"ValueError: {s.trial}") for s in trials], 1, 1.0)
-    assert search.failed == (
+    assert search.lifetime.failed == (
         "the first 10 segments all failed, so the search was ended. The first error was: ValueError: 0"
     )
 
@@ -359,7 +361,7 @@ def test_a_strategy_that_asks_for_nothing_and_waits_for_nothing_is_said_to_be_de
 
     search = Search(Stuck([]), metric="loss", mode="min")
     search.lease("w", 1, 0.0)
-    assert search.failed.startswith(
+    assert search.lifetime.failed.startswith(
         "the strategy Stuck is not finished, waits for nothing and asks for nothing"
     )
 
@@ -368,21 +370,21 @@ def test_whoever_resumes_after_ten_failures_gets_ten_more_tries() -> None:
     trials = [segment(t) for t in range(GIVE_UP_AFTER + 15)]
     search, *_ = make(*trials, retries=0)
     search.replay([failed(s, "ImportError: no cv2") for s in trials[:GIVE_UP_AFTER]])
-    assert search.ending == ""
+    assert search.lifetime.ending == ""
     search.lease("w", 99, 0.0)
     search.exchange("w", [failed(s, "still broken") for s in trials[10:19]], 0, 1.0, [s.id for s in trials])
-    assert search.ending == ""
+    assert search.lifetime.ending == ""
     search.exchange("w", [failed(trials[19], "still broken")], 0, 1.0, [s.id for s in trials])
-    assert search.failed.endswith("The first error was: still broken")
+    assert search.lifetime.failed.endswith("The first error was: still broken")
 
 
 def test_a_segment_that_was_only_in_hand_when_workers_died_is_not_blamed() -> None:
     trains, waits = [segment(t) for t in range(5)], segment(9)
     search, _, log, _ = make(*trains, waits)
     for n in range(LOSS_LIMIT + 1):
-        search.adopt(f"w{n}", [Lease(trains[n]), Lease(waits)], 0.0)
+        search.crew.adopt(f"w{n}", [Lease(trains[n]), Lease(waits)], 0.0)
         search.beat(f"w{n}", trains[n].id, 0, 0.0)
-        search.commit(search.lose(f"w{n}", 1.0, "its worker died"))
+        search.commit(search.crew.lose(f"w{n}", 1.0, Loss("its worker died")))
     assert {o.status for o in log.rows} == {Status.LOST}
     assert waits.id not in {o.segment.id for o in log.rows}
 
@@ -392,15 +394,15 @@ def test_where_machines_go_away_all_the_time_no_segment_is_blamed_for_it() -> No
     search, _, log, _ = make(long, *short)
     for n in range(LOSS_LIMIT):  # the long one is in training at every death, beside one that does no harm
         for worker, held in (("v", long), ("w", short[n])):
-            search.adopt(worker, [Lease(held)], 0.0)
+            search.crew.adopt(worker, [Lease(held)], 0.0)
             search.beat(worker, held.id, 0, 0.0)
-            search.commit(search.lose(worker, 1.0, "its worker died"))
+            search.commit(search.crew.lose(worker, 1.0, Loss("its worker died")))
         search.exchange("w", [completed(short[n])], 0, 2.0, ())
     assert {o.status for o in log.rows if o.segment.id == long.id} == {Status.LOST}
     for _ in range(LOSS_LIMIT):  # and now it alone
-        search.adopt("v", [Lease(long)], 3.0)
+        search.crew.adopt("v", [Lease(long)], 3.0)
         search.beat("v", long.id, 0, 3.0)
-        search.commit(search.lose("v", 4.0, "its worker died"))
+        search.commit(search.crew.lose("v", 4.0, Loss("its worker died")))
     assert log.rows[-1].status is Status.FAILED
     assert log.rows[-1].error == f"its worker died, {2 * LOSS_LIMIT} times: this segment kills its worker"
 
@@ -466,34 +468,40 @@ def test_a_set_of_ids_holds_what_was_put_in_and_nothing_else(pairs: list[tuple[i
 # ---- how many workers there is work for
 
 
+def need(search: Search, now: float) -> int | None:
+    """As the coordinator's watch has it: notes whether work is scant, and says how many there is work for."""
+    search.crew.note_need(now)
+    return search.crew.need(now)
+
+
 def test_workers_that_find_nothing_to_do_for_a_while_are_too_many() -> None:
     search, _, _, _ = make(segment(0), segment(1))
     assert [ids(search, worker, 1) for worker in "abcd"] == [[0], [segment(1).id], [], []]
-    assert search.leases.need(SPARE_S - 0.1) is None
-    assert search.leases.need(SPARE_S) == 2
-    search.retire(["c", "d"])
-    assert search.leases.need(SPARE_S) == 2
-    search.leases.excuse(100.0)
-    assert search.leases.need(200.0) == 2
+    assert need(search, SPARE_S - 0.1) is None
+    assert need(search, SPARE_S) == 2
+    search.crew.retire(["c", "d"])
+    assert need(search, SPARE_S) == 2
+    search.crew.excuse(100.0)
+    assert need(search, 200.0) == 2
 
 
 def test_a_search_never_needs_less_than_one_worker() -> None:
     search, _, _, _ = make(segment(0, stop=3), segment(1))
     ids(search, "a", 2)
     assert ids(search, "b", 1) == []
-    search.retire(["a"])
-    assert search.leases.need(SPARE_S) == 1
+    search.crew.retire(["a"])
+    assert need(search, SPARE_S) == 1
 
 
 def test_a_search_with_work_for_more_again_says_so_as_soon_as_somebody_asks() -> None:
     first, *later = segment(0), *(segment(0, i, 0, 1, 2) for i in range(1, 6))
     search, _, _, _ = make(first, *later)
     assert [ids(search, worker, 1) for worker in "ab"] == [[0], []]
-    assert search.leases.need(SPARE_S) == 1
+    assert need(search, SPARE_S) == 1
     search.commit(search.accept("a", [completed(first)], 6.0))
     assert ids(search, "a", 1, 6.0) == [later[0].id]
-    assert search.leases.need(6.0) == 3  # two that wait were asked for to see that
+    assert need(search, 6.0) == 3  # two that wait were asked for to see that
     assert ids(search, "b", 1, 6.0) == [later[1].id]
-    assert search.leases.need(6.0) is None
+    assert need(search, 6.0) is None
     assert ids(search, "c", 1, 6.0) == [later[2].id]
-    assert search.leases.waiting == 1  # nobody asks ahead any more
+    assert len(search.queue) == 1  # nobody asks ahead any more

@@ -20,6 +20,7 @@ from waiting import wait_for
 
 import raysearch
 from raysearch.core.segment import Outcome, Status
+from raysearch.engine.faults import Loss
 from raysearch.engine.messages import Death
 from raysearch.executors.tune.coordinator import start_coordinator
 from raysearch.executors.tune.trial import Worker
@@ -34,46 +35,46 @@ from raysearch.worker.job import Job
 
 def test_a_later_process_takes_the_name_over_and_an_earlier_one_never_takes_it_back() -> None:
     search, _, _, _ = make(segment(0), segment(1))
-    leases = search.leases
-    search.hello("w", 0.0)
-    assert leases.recognise("w", 10)
+    crew = search.crew
+    search.crew.hello("w", 0.0)
+    assert crew.recognise("w", 10)
     assert sorted(ids(search, "w")) == [0, segment(1).id]
-    assert leases.recognise("w", 10)
-    assert leases.waiting == 0
-    assert leases.recognise("w", 20)  # after a restart of the coordinator both say what they hold
-    assert leases.waiting == 2
-    assert not leases.recognise("w", 10)
-    assert leases.recognise("w", 20)
-    assert leases.recognise("another", 5)
-    assert leases.recognise("w", 0)  # of an executor without processes
+    assert crew.recognise("w", 10)
+    assert len(search.queue) == 0
+    assert crew.recognise("w", 20)  # after a restart of the coordinator both say what they hold
+    assert len(search.queue) == 2
+    assert not crew.recognise("w", 10)
+    assert crew.recognise("w", 20)
+    assert crew.recognise("another", 5)
+    assert crew.recognise("w", 0)  # of an executor without processes
 
 
 def test_a_process_that_was_given_up_is_not_recognised_though_nobody_has_its_name() -> None:
     search, _, _, _ = make(segment(0))
-    search.hello("w", 0.0)
-    assert search.leases.recognise("w", 10)
-    search.commit(search.leave("w", 1.0, "left with its node"))
-    assert not search.leases.recognise("w", 10)
-    search.hello("w", 2.0)
-    assert search.leases.recognise("w", 11)
+    search.crew.hello("w", 0.0)
+    assert search.crew.recognise("w", 10)
+    search.commit(search.crew.leave("w", 1.0, "left with its node"))
+    assert not search.crew.recognise("w", 10)
+    search.crew.hello("w", 2.0)
+    assert search.crew.recognise("w", 11)
 
 
 def test_of_a_process_that_was_given_up_counts_what_it_finished_and_nothing_that_it_lost() -> None:
     search, _, log, store = make(segment(0), segment(1))
-    search.hello("w", 0.0)
+    search.crew.hello("w", 0.0)
     first, second = search.lease("w", 2, 0.0).leases
-    search.commit(search.lose("w", 1.0, "its worker was silent for 61 s"))
+    search.commit(search.crew.lose("w", 1.0, Loss("its worker was silent for 61 s")))
     assert ids(search, "v") == [segment(1).id]
     before = len(log.rows)
     lost = Outcome(second.segment, Status.LOST, checkpoint="1.0-late")
     search.commit(search.accept("w", [completed(first.segment), lost], 2.0, is_over=True))
     assert [(o.segment.id, o.status) for o in log.rows[before:]] == [(0, Status.COMPLETED)]
     assert store.deleted == {"1.0-late"}
-    assert [*search.leases.workers["v"].leases] == [segment(1).id]
-    assert "w" in search.leases.workers
-    search.leases.forget("w")
+    assert [*search.leases.of("v")] == [segment(1).id]
+    assert "w" in search.workers
+    search.workers.forget("w")
     search.accept("w", [], 3.0, is_over=True)
-    assert "w" not in search.leases.workers
+    assert "w" not in search.workers
 
 
 class Case:

@@ -13,8 +13,9 @@ import pytest
 from scripted import Scripted
 
 from raysearch.core.segment import Outcome, Segment, Status, segment_id
+from raysearch.engine.limits import Limits
 from raysearch.engine.messages import Lease, Reply, Turn
-from raysearch.engine.search import Limits, Search
+from raysearch.engine.search import Search
 from raysearch.fused import checkpoint_files
 from raysearch.fused.pack import Pack
 from raysearch.space import Space

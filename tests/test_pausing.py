@@ -23,8 +23,10 @@ from waiting import PATIENCE_S, wait_for
 import raysearch
 from raysearch.cli import main
 from raysearch.core.budget import Account, Budget, Spent
-from raysearch.engine.search import Limits, Search
-from raysearch.engine.wind_down import Winding
+from raysearch.engine.faults import Loss
+from raysearch.engine.limits import Limits
+from raysearch.engine.search import Search
+from raysearch.engine.wind_down import PAUSED, STOPPED, Ended, Ending, WindDown
 from raysearch.errors import JournalBusyError, LocatedError, RunError, SpecError
 from raysearch.executors.tune import driver
 from raysearch.run.driver_lock import driving
@@ -50,7 +52,7 @@ def searching(trials: int = 6, **limits: Any) -> Search:
 
 
 def held(search: Search, worker: str) -> Any:
-    [found] = search.leases.workers[worker].leases.values()
+    [found] = search.leases.of(worker).values()
     return found
 
 
@@ -65,9 +67,9 @@ def test_a_pause_hands_out_nothing_new_and_ends_when_the_last_segment_in_trainin
     )
     assert not search.beat("v", None, 0, 1e6)
     first = search.exchange("v", [completed(held(search, "v"))], 1, 2.0)
-    assert (first.leases, first.stop, search.over) == ((), True, False)
+    assert (first.leases, first.stop, search.lifetime.over) == ((), True, False)
     assert search.exchange("w", [completed(held(search, "w"))], 1, 3.0).stop
-    assert search.ending == "paused"
+    assert search.lifetime.ending == "paused"
     assert search.standings.trials == 2
 
 
@@ -79,7 +81,7 @@ def test_a_stop_cuts_what_has_not_ended_within_its_grace() -> None:
     search.exchange("v", [completed(held(search, "v"))], 1, 129.0)
     assert not search.beat("w", None, 0, 129.9)
     assert search.beat("w", None, 0, 130.0)
-    assert search.ending == "stopped; what 1 worker had in training was cut"
+    assert search.lifetime.ending == "stopped; what 1 worker had in training was cut"
 
 
 def test_a_pause_is_taken_back_as_long_as_something_is_in_training() -> None:
@@ -91,23 +93,23 @@ def test_a_pause_is_taken_back_as_long_as_something_is_in_training() -> None:
     assert begin(search, RESUME, order(RESUME), 4.0) == (False, "it is going on already")
     begin(search, PAUSE, order(PAUSE, 0.0), 5.0)
     assert begin(search, RESUME, order(RESUME), 6.0)[0] is False
-    assert search.ending.startswith("paused")
+    assert search.lifetime.ending.startswith("paused")
 
 
 def test_of_two_orders_the_last_word_and_the_sooner_cut_count() -> None:
-    patient, hasty = Winding("paused", ordered=True), Winding("stopped", 9.0, ordered=True)
+    patient, hasty = WindDown(PAUSED, ordered=True), WindDown(STOPPED, 9.0, ordered=True)
     assert hasty.after(patient) == hasty
-    assert patient.after(hasty) == Winding("paused", 9.0, ordered=True)
-    assert not hasty.after(Winding("the budget is used up", 20.0)).ordered
+    assert patient.after(hasty) == WindDown(PAUSED, 9.0, ordered=True)
+    assert not hasty.after(WindDown(Ended(Ending.BUDGET, "the budget is used up"), 20.0)).ordered
 
 
 def test_a_worker_that_dies_while_a_search_pauses_holds_it_up_no_longer() -> None:
     search = searching()
     begin(search, PAUSE, order(PAUSE), 1.0)
     search.exchange("v", [completed(held(search, "v"))], 1, 2.0)
-    search.commit(search.lose("w", 3.0, "its node is gone"))
-    search.check(3.0)
-    assert search.ending == "paused"
+    search.commit(search.crew.lose("w", 3.0, Loss("its node is gone")))
+    search.lifetime.check(3.0)
+    assert search.lifetime.ending == "paused"
 
 
 # ---- budgets
@@ -116,13 +118,13 @@ def test_a_worker_that_dies_while_a_search_pauses_holds_it_up_no_longer() -> Non
 def test_a_used_up_budget_lets_what_is_in_training_end_within_its_grace() -> None:
     search = searching(budget=Budget(hours=1.0, grace=120.0))
     reply = search.exchange("v", [completed(held(search, "v"))], 1, 3600.0)
-    assert (reply.stop, search.over) == (True, False)
+    assert (reply.stop, search.lifetime.over) == (True, False)
     search.exchange("w", [completed(held(search, "w"))], 1, 3700.0)
-    assert search.ending == "the budget of 1 hours is used up"
+    assert search.lifetime.ending == "the budget of 1 hours is used up"
     late = searching(budget=Budget(hours=1.0, grace=120.0))
     assert not late.beat("v", None, 0, 3600.0)
     assert late.beat("v", None, 0, 3720.0)
-    assert late.ending == "the budget of 1 hours is used up; what 2 workers had in training was cut"
+    assert late.lifetime.ending == "the budget of 1 hours is used up; what 2 workers had in training was cut"
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(1, 5))
@@ -138,18 +140,21 @@ def test_a_budget_of_trials_is_never_passed(trials: int, want: int, workers: int
         for worker, mine in hands.items():
             done = [completed(s) for s in mine]
             mine[:] = [lease.segment for lease in search.exchange(worker, done, want, 0.0).leases]
-        if search.over:
+        if search.lifetime.over:
             break
-    assert (search.standings.trials, search.ending) == (trials, f"the budget of {trials} trials is used up")
+    assert (search.standings.trials, search.lifetime.ending) == (
+        trials,
+        f"the budget of {trials} trials is used up",
+    )
 
 
 def test_workers_that_wait_cost_what_they_hold() -> None:
     search = searching(held=((2.0, 0.5),), budget=Budget(prices={"gpu_hour": 3.6}))
-    search.hello("idle", 0.0)
+    search.crew.hello("idle", 0.0)
     for now in range(0, 101, 2):
         search.beat("v", None, 0, float(now))
         search.beat("idle", None, 0, float(now))
-    spent = search.spent(100.0)
+    spent = search.lifetime.spent(100.0)
     assert spent == Spent(100.0, 200.0, 400.0, 100.0)
     assert (
         search.status(100.0)["spent"] == "0.0278 hours · 0.0278 GPU-hours · 0.111 CPU-hours · 0.10 in money"
@@ -158,9 +163,9 @@ def test_workers_that_wait_cost_what_they_hold() -> None:
 
 def test_a_worker_that_held_nothing_and_was_away_for_hours_costs_little_of_them() -> None:
     search = searching()
-    search.hello("idle", 0.0)
+    search.crew.hello("idle", 0.0)
     search.beat("idle", None, 0, 7200.0)
-    assert search.spent(7200.0).worker_s == 30.0
+    assert search.lifetime.spent(7200.0).worker_s == 30.0
 
 
 @pytest.mark.parametrize(
@@ -434,12 +439,12 @@ def test_a_coordinator_that_starts_again_while_a_run_pauses_goes_on_pausing(stor
     first.journal.close()  # as if killed
     again = Session.open(Setup(str(root), spec, began=began), began + 2)
     again.look(began + 3)
-    assert again.search.winding == Winding("paused", ordered=True)
-    assert not again.search.over
+    assert again.search.lifetime.winding == WindDown(PAUSED, ordered=True)
+    assert not again.search.lifetime.over
     assert again.search.lease("w", 1, began + 3).leases == ()
     again.look(began + 60)
-    assert again.search.ending == "paused"
+    assert again.search.lifetime.ending == "paused"
     again.close(began + 60)
     later = Session.open(Setup(str(root), spec, began=began + 100), began + 100)
-    assert later.search.winding is None
+    assert later.search.lifetime.winding is None
     later.close(began + 100)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
 
-from raysearch.engine.memory_retry import MEMORY_KILL
+from raysearch.core.cause import MEMORY_KILL
 from raysearch.engine.messages import WITH_ITS_NODE, Death
 from raysearch.executors.tune.scaling import Orders
 from raysearch.executors.tune.tune_plugins import Asking, Roster, as_death, cause_of
@@ -33,7 +33,7 @@ def test_a_tune_that_is_begun_again_is_asked_for_everyone_who_was_not_let_go() -
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (OutOfMemoryError(KILLED), (Death.ALONE, MEMORY_KILL)),
+        (OutOfMemoryError(KILLED), (Death.OUT_OF_MEMORY, MEMORY_KILL)),
         (
             RayActorError(error_msg="The actor died because its node has died."),
             (Death.WITH_NODE, WITH_ITS_NODE),

@@ -19,6 +19,7 @@ from raysearch.bench.support import audit
 from raysearch.bench.support.contest import cluster, contend, serve, show
 from raysearch.bench.support.faults import WORKER
 from raysearch.bench.support.processes import descendants
+from raysearch.engine.snapshot import Snapshot
 
 ITERATIONS = 20
 ALLOWED = 0.10  # more wall time, at one kill a minute
@@ -86,9 +87,9 @@ class Killer(threading.Thread):
         self._over = over
         self._trains = threading.Event()
 
-    def look(self, status: dict[str, Any]) -> None:
+    def look(self, status: Snapshot) -> None:
         """The driver's snapshots: the clock starts when all workers train."""
-        if status["running"] == len(status["workers"]) > 0:
+        if status.live.running == len(status.live.workers) > 0:
             self._trains.set()
 
     def run(self) -> None:

@@ -131,7 +131,7 @@ def first_lease(run: str, began: float) -> None:
     opened = time.perf_counter() - opening
     reply = session.search.exchange("worker-0", [], 1, time.time())
     seconds = time.perf_counter() - began
-    assert reply.leases, session.search.ending
+    assert reply.leases, session.search.lifetime.ending
     session.journal.close()
     print(seconds, opened, peak_mb())
 

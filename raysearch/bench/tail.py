@@ -21,6 +21,7 @@ from typing import Any
 from raysearch.bench.support.contest import BenchError, cluster, contend, serve, show
 from raysearch.bench.support.processes import wait_until
 from raysearch.bench.support.witnessed import Witnessed
+from raysearch.engine.snapshot import Snapshot
 
 CPUS = 4
 LONG = 0.68  # of four rates drawn evenly from 0.01 to 0.9 one is above
@@ -74,8 +75,8 @@ def run_search(folder: str, address: str, name: str, seconds: float) -> dict[str
     """One search; notes when it first has so many workers. Without `seconds` it has no end."""
     import raysearch
 
-    def look(status: dict[str, Any]) -> None:
-        count = sum(bool(worker["node"]) for worker in status["workers"].values())
+    def look(status: Snapshot) -> None:
+        count = sum(bool(worker.node) for worker in status.live.workers.values())
         for reached in range(1, count + 1):
             stamp = Path(folder, name + STAMPS.format(reached))
             if not stamp.exists():

@@ -7,10 +7,10 @@ ones. A `Course` is for strategies that raise models with a budget of `iteration
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from raysearch.engine.snapshot import Rung, Snapshot
 from raysearch.strategies.base import Recipe
 
 
@@ -55,25 +55,25 @@ class Plan:
         """Of what it takes to train every sample to the end."""
         return self.full_trainings / self.samples
 
-    def done(self, status: Mapping[str, Any]) -> int:
-        """Iterations behind a snapshot (see `Search.status`)."""
+    def done(self, status: Snapshot) -> int:
+        """Iterations behind a snapshot."""
         below, total = 0, 0
-        for rung in status["rungs"]:
-            total += _ended(rung) * (rung["iteration"] - below)
-            below = rung["iteration"]
-        return total + int(status["finals"]) * self.horizon
+        for rung in status.rungs:
+            total += _ended(rung) * (rung.iteration - below)
+            below = rung.iteration
+        return total + status.finals * self.horizon
 
-    def left(self, status: Mapping[str, Any]) -> int | None:
+    def left(self, status: Snapshot) -> int | None:
         """Iterations still to be trained after a snapshot; None with brackets, whose rungs mix."""
         if self.brackets > 1:
             return None
-        ended = {rung["iteration"]: _ended(rung) for rung in status["rungs"]}
+        ended = {rung.iteration: _ended(rung) for rung in status.rungs}
         coming, below, total = self.samples, 0, 0
         for step in self.steps:
             trials = max(coming, ended.get(step.iteration, 0))
             total += (trials - ended.get(step.iteration, 0)) * (step.iteration - below)
             coming, below = trials // self.eta, step.iteration
-        return total + max(0, self.finals - int(status["finals"])) * self.horizon
+        return total + max(0, self.finals - status.finals) * self.horizon
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,11 @@ class Course:
         """How many trainings of one model would take as many iterations."""
         return self.iterations / self.horizon
 
-    def done(self, status: Mapping[str, Any]) -> int:
-        """Iterations behind a snapshot (see `Search.status`)."""
-        return int(status["iterations"])
+    def done(self, status: Snapshot) -> int:
+        """Iterations behind a snapshot."""
+        return status.iterations
 
-    def left(self, status: Mapping[str, Any]) -> int | None:
+    def left(self, status: Snapshot) -> int | None:
         """Iterations still to be trained after a snapshot, at most."""
         return max(0, self.iterations - self.done(status))
 
@@ -139,5 +139,5 @@ def _steps(levels: tuple[int, ...], samples: int, eta: int, brackets: int) -> tu
     return tuple(Step(level, trials[level], iterations[level]) for level in levels)
 
 
-def _ended(rung: Mapping[str, Any]) -> int:
-    return sum(int(rung.get(status, 0)) for status in ("completed", "diverged", "failed"))
+def _ended(rung: Rung) -> int:
+    return sum(rung.counts.get(status, 0) for status in ("completed", "diverged", "failed"))

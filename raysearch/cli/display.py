@@ -1,12 +1,12 @@
 """How a search looks while it runs: a live panel on a terminal, a line now and then without one.
 
-Both take snapshots (`Search.status`): as `on_status` of `launch.How`, or read from the journal.
+Both take snapshots: as `on_status` of `launch.How`, or read from the journal.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raysearch.cli.cost import Course
-from raysearch.cli.pace import Pace, Snapshot
+from raysearch.cli.pace import Pace
 from raysearch.cli.status_text import (
     About,
     best_line,
@@ -30,6 +30,7 @@ from raysearch.cli.status_text import (
     workers_line,
 )
 from raysearch.core.formatting import column, duration, rate
+from raysearch.engine.snapshot import Rung, Snapshot
 
 EVERY_S = 5.0  # between two plain lines
 RUNGS_SHOWN = 8
@@ -85,46 +86,46 @@ class Screen:
         if status is None:
             return Text(f"starting the workers, {duration(self._now() - self._seen)} so far")
         parts: list[RenderableType] = [self._head(status), Text("")]
-        if status["rungs"] and not isinstance(self._about.plan, Course):
-            parts += [rung_table(status["rungs"], self._about.metric), Text("")]
+        if status.rungs and not isinstance(self._about.plan, Course):
+            parts += [rung_table(status.rungs, self._about.metric), Text("")]
         parts.append(self._body(status, 4 if height >= 30 else 2))
         return Group(*parts)
 
     def _head(self, status: Snapshot) -> Table:
         grid = _grid()
         grid.add_row("trials" if self._pace.unit == "trials" else "model", progress_line(status, self._about))
-        if status["workers"] or self._hints:
+        if status.live.workers or self._hints:
             grid.add_row("workers", workers_line(status))
         grid.add_row("time", self._time_line(status))
-        if spent := status.get("spent"):
+        if spent := status.live.spent:
             grid.add_row("spent", spent)
         return grid
 
     def _time_line(self, status: Snapshot) -> Text:
-        ticking = 0.0 if status["ending"] else self._now() - self._seen
-        parts = [duration(status["seconds"] + ticking)]
-        if status["seconds"] - status["life_s"] >= LIFE_SHOWN_S:
-            parts.append(f"{duration(status['life_s'] + ticking)} of it in this life")
+        ticking = 0.0 if status.ending else self._now() - self._seen
+        parts = [duration(status.live.seconds + ticking)]
+        if status.live.seconds - status.live.life_s >= LIFE_SHOWN_S:
+            parts.append(f"{duration(status.live.life_s + ticking)} of it in this life")
         if (pace := self._pace.per_s) is not None:
             parts.append(rate(pace, self._pace.unit))
-        if (left := self._pace.seconds_left) is not None and not status["ending"]:
+        if (left := self._pace.seconds_left) is not None and not status.ending:
             parts.append(f"about {duration(left)} left, by iterations")
         return Text(" · ".join(parts))
 
     def _body(self, status: Snapshot, lines: int) -> Table:
         grid = _grid()
-        if status["latest"] and isinstance(self._about.plan, Course):
-            grid.add_row("now", Text(latest_line(status["latest"], self._about.metric)))
-        if status["best"]:
-            grid.add_row("best", best_line(status["best"], self._about.metric))
-            grid.add_row("", Text(config_line(status["best"]["config"])))
-        if status["recent"]:
-            decisions = map(decision_line, status["recent"][-lines:])
+        if status.latest is not None and isinstance(self._about.plan, Course):
+            grid.add_row("now", Text(latest_line(status.latest, self._about.metric)))
+        if status.best is not None:
+            grid.add_row("best", best_line(status.best, self._about.metric))
+            grid.add_row("", Text(config_line(status.best.config)))
+        if status.recent:
+            decisions = map(decision_line, status.recent[-lines:])
             recent = Text("\n".join(decisions), no_wrap=True, overflow="ellipsis")
             grid.add_row("decided", recent)
-        for text, count in list(status["warnings"].items())[-2:]:
+        for text, count in list(status.live.warnings.items())[-2:]:
             grid.add_row(Text("warning", "yellow"), _warning(text, count))
-        if (status["ending"] or status.get("winding")) and self._hints:
+        if (status.ending or status.live.winding) and self._hints:
             grid.add_row(Text("ending", "bold"), Text(ending_line(status)))
         if self._note:
             grid.add_row("state", Text(self._note))
@@ -191,18 +192,18 @@ class PlainDisplay:
 
     def __call__(self, status: Snapshot, note: str = "") -> None:
         """Prints what is new."""
-        ended_now = bool(status["ending"]) and not (self.last and self.last["ending"])
+        ended_now = bool(status.ending) and not (self.last is not None and self.last.ending)
         self.last = status
         self._pace.note(status)
-        for text in [text for text in status["warnings"] if text not in self._warned]:
+        for text in [text for text in status.live.warnings if text not in self._warned]:
             self._warned.add(text)
             self._print(f"warning: {text}")
-        state = (status["trials"], status["finals"], status["segments"], status["best"])
+        state = (status.trials, status.finals, status.segments, status.best)
         if state != self._printed and (ended_now or self._now() >= self._next):
             self._printed, self._next = state, self._now() + self._every_s
             self._print(plain_line(status, self._about, self._pace))
-        winds_down = bool(status.get("winding")) and not status["ending"]
-        if (ended_now and status["ending"] != "complete") or (winds_down and not self._winding):
+        winds_down = bool(status.live.winding) and not status.ending
+        if (ended_now and not status.is_complete) or (winds_down and not self._winding):
             self._print(ending_line(status))
         self._winding = winds_down
 
@@ -230,14 +231,14 @@ def display_for(console: Console, about: About, shared: bool = False) -> Display
     return LiveDisplay(console, about) if is_live else PlainDisplay(console, about)
 
 
-def rung_table(rungs: list[Mapping[str, Any]], metric: str) -> Table:
+def rung_table(rungs: Sequence[Rung], metric: str) -> Table:
     """The rungs, numbers aligned; of many the lowest two and the highest."""
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
     for name in ("iteration", "completed", "diverged", "failed", f"best {metric}"):
         table.add_column(name, justify="right", no_wrap=True)
-    bests = column([rung["best"] for rung in rungs])
+    bests = column([rung.best for rung in rungs])
     rows = [
-        (f"{r['iteration']:,}", *(f"{r.get(s, 0):,}" for s in ("completed", "diverged", "failed")), best)
+        (f"{r.iteration:,}", *(f"{r.counts.get(s, 0):,}" for s in ("completed", "diverged", "failed")), best)
         for r, best in zip(rungs, bests, strict=True)
     ]
     if len(rows) > RUNGS_SHOWN:

@@ -1,12 +1,11 @@
-"""How a run stands, folded from its journal: the snapshot that Search.status gives, without the Search.
+"""How a run stands, folded from its journal: a `Snapshot` as a live search gives it, without the search.
 
 Works on columns, a batch of the journal at a time, so that a million trials take seconds.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter, deque
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysearch.core.segment import Mode, score
-from raysearch.engine.leaderboard import ADOPTED, FINALS, Best, told_rungs
+from raysearch.core.segment import Mode, score, segment_id
+from raysearch.engine.leaderboard import ADOPTED, FINALS
+from raysearch.engine.notices import WARNINGS_KEPT
+from raysearch.engine.snapshot import DECISIONS_KEPT, Best, Latest, Live, Snapshot, Tally
 from raysearch.errors import JournalError
 from raysearch.results.columns import Integers, Segments
 from raysearch.run.pause import PAUSE, RESUME, STOP
@@ -28,7 +29,6 @@ COLUMNS = (
     "event",
 )
 PHASES = {PAUSE: "pausing", STOP: "stopping", RESUME: "", "start": "", "end": ""}
-WARNINGS_KEPT = 100
 
 
 class Standing:
@@ -40,17 +40,9 @@ class Standing:
         self._metric = metric
         self._mode = mode
         self._position = parts.START
-        self._counts: Counter[str] = Counter()
-        self._ended: Counter[str] = Counter()
-        self._iterations = 0
-        self._latest: dict[str, Any] | None = None
-        self._rungs: dict[int, Counter[str]] = {}
-        self._best: dict[int, Best] = {}
-        self._trials = 0
-        self._finals = 0
-        self._busy_s = 0.0
+        self._tally = Tally()
+        self._latest: Latest | None = None
         self._phase = ""
-        self._recent: deque[str] = deque(maxlen=8)
         self._warnings: Counter[str] = Counter()
 
     def read(self) -> None:
@@ -68,40 +60,10 @@ class Standing:
             self._position = parts.Position(self._position.row)
             self._read()
 
-    def snapshot(self) -> dict[str, Any]:
-        """What is known; nothing of the workers, and neither times nor an ending."""
-        best = self._best[max(self._best)] if self._best else None
-        return {
-            "ending": "",
-            "failed": "",
-            "winding": self._phase,
-            "spent": "",
-            "seconds": 0.0,
-            "life_s": 0.0,
-            "trials": self._trials,
-            "finals": self._finals,
-            "segments": dict(self._counts),
-            "running": 0,
-            "queued": 0,
-            "leased": 0,
-            "stops": len(self._rungs),
-            "rungs": [
-                {
-                    "iteration": stop,
-                    **self._rungs[stop],
-                    "best": self._best[stop].value if stop in self._best else None,
-                }
-                for stop in told_rungs(self._rungs)
-            ],
-            "ended": dict(self._ended),
-            "iterations": self._iterations,
-            "latest": self._latest,
-            "best": dataclasses.asdict(best) if best else None,
-            "workers": {},
-            "busy_s": self._busy_s,
-            "recent": [*self._recent],
-            "warnings": dict(self._warnings),
-        }
+    def snapshot(self) -> Snapshot:
+        """How the run stands, without its workers, its times and its ending, which outcomes do not tell."""
+        live = Live(winding=self._phase, warnings=dict(self._warnings))
+        return self._tally.snapshot(live, self._latest)
 
     def _read(self) -> None:
         for batch in parts.read_batches(self._journal, COLUMNS, self._position):
@@ -113,26 +75,27 @@ class Standing:
             self._position = batch.behind
 
     def _add(self, rows: pa.RecordBatch) -> None:
+        tally = self._tally
         segments = Segments(parts.dictionaries(rows), self._metric, self._mode)
         is_final, is_lost = segments.having("role", *FINALS), segments.having("status", "lost")
         codes, texts = segments.texts("status")
         starts, stops = segments.integers("start"), segments.integers("stop")
         for text, count in zip(texts, np.bincount(codes, minlength=len(texts)), strict=True):
-            self._counts[text] += int(count)
+            tally.counts[text] += int(count)
         searched = np.flatnonzero(~is_final & ~is_lost)
         for stop in np.unique(stops[searched]):
             here = searched[stops[searched] == stop]
             found = np.bincount(codes[here], minlength=len(texts))
-            rung = self._rungs.setdefault(int(stop), Counter())
+            rung = tally.reached.setdefault(int(stop), Counter())
             rung.update({text: int(n) for text, n in zip(texts, found, strict=True) if n})
             self._take_best(rows, segments, here[segments.having("status", "completed")[here]])
-            self._ended.update({text: int(n) for text, n in zip(texts, found, strict=True) if n})
+            tally.ended.update({text: int(n) for text, n in zip(texts, found, strict=True) if n})
         trained = np.flatnonzero(~segments.having("role", ADOPTED) & ~is_lost)
-        self._iterations += int((segments.reached[trained] - starts[trained]).sum())
+        tally.iterations += int((segments.reached[trained] - starts[trained]).sum())
         self._note_latest(rows, segments, np.flatnonzero(segments.having("status", "completed")))
-        self._trials += int((starts[searched] == 0).sum())
-        self._finals += int((is_final & ~is_lost).sum())
-        self._busy_s += float(segments.floats("seconds").sum())
+        tally.trials += int((starts[searched] == 0).sum())
+        tally.finals += int((is_final & ~is_lost).sum())
+        tally.busy_s += float(segments.floats("seconds").sum())
         self.last_at = max(self.last_at, float(segments.floats("finished_at").max()))
         self._note_decisions(rows, is_lost, is_final)
         self._note_warnings(segments)
@@ -149,11 +112,11 @@ class Standing:
         scores = np.where(np.isfinite(values), values if self._mode == "min" else -values, np.inf)
         at = int(here[int(scores.argmin())])
         stop, value = int(segments.integers("stop")[at]), float(segments.last[at])
-        old = self._best.get(stop)
+        old = self._tally.best.get(stop)
         if old is None or score(value, self._mode) < score(old.value, self._mode):
             (outcome,) = Decoder().outcomes(rows.slice(at, 1))
             segment = outcome.segment
-            self._best[stop] = Best(segment.trial, segment.id, value, outcome.reached, segment.config)
+            self._tally.best[stop] = Best(segment.trial, segment.id, value, outcome.reached, segment.config)
 
     def _note_latest(self, rows: pa.RecordBatch, segments: Segments, ended_well: Integers) -> None:
         """The last of some segments that ended well, if it ended with a finite value."""
@@ -162,18 +125,14 @@ class Standing:
             return
         at = int(sound[-1])
         (outcome,) = Decoder().outcomes(rows.slice(at, 1))
-        self._latest = {
-            "trial": outcome.segment.trial,
-            "iteration": outcome.reached,
-            "value": float(segments.last[at]),
-            "config": outcome.segment.config,
-        }
+        segment, value = outcome.segment, float(segments.last[at])
+        self._latest = Latest(segment.trial, outcome.reached, value, segment.config)
 
     def _note_decisions(self, rows: pa.RecordBatch, is_lost: Any, is_final: Any) -> None:
         follows = ~np.asarray(rows["back"].is_null().to_numpy(zero_copy_only=False))
-        for at in np.flatnonzero((follows | is_final) & ~is_lost)[-8:]:
+        for at in np.flatnonzero((follows | is_final) & ~is_lost)[-DECISIONS_KEPT:]:
             row = rows.slice(int(at), 1).select(["trial", "ordinal", "reason"]).to_pylist()[0]
-            self._recent.append(f"{row['trial']}.{row['ordinal']}: {row['reason']}")
+            self._tally.recent.append((segment_id(row["trial"], row["ordinal"]), row["reason"]))
 
     def _note_warnings(self, segments: Segments) -> None:
         codes, texts = segments.texts("error")

@@ -15,6 +15,7 @@ from raysearch.cli.job_options import Travel, with_travel
 from raysearch.cli.output import command, console, print_json, say
 from raysearch.cli.submit import check_submit_options, goes_to_cluster, submit_launch
 from raysearch.cluster.versions import submitted_note
+from raysearch.engine.wind_down import COMPLETE, Ended, Ending
 from raysearch.errors import SpecError, unknown
 from raysearch.storage.mirror import shown
 
@@ -241,17 +242,16 @@ def _with_budget(spec: SearchSpec, spent: Spent, amounts: dict[str, str | None])
 
 def _check_budget(root: Path, spec: SearchSpec, spent: Spent) -> None:
     """Raises SpecError if there is nothing left to go on with; says how to give it more."""
-    from raysearch.core.budget import more_of
+    from raysearch.core.budget import Amount
 
-    trials = spec.budget.trials
-    if why := spec.budget.used_up(spent):
-        said = f"spent: {spec.budget.in_words(spent)}"
-    elif trials is not None and (begun := _trials_of(root, spec)) >= trials:
-        why, said = f"the budget of {trials} trials is used up", f"begun: {begun}"
-    else:
+    budget = spec.budget
+    used_up, words = budget.exhausted(spent), f"spent: {budget.in_words(spent)}"
+    if used_up is None and budget.trials is not None and (begun := _trials_of(root, spec)) >= budget.trials:
+        used_up, words = Amount.TRIALS, f"begun: {begun}"
+    if used_up is None:
         return
-    more = command("resume", shown(root), *more_of(why))
-    raise SpecError(f"{shown(root)}: {why} ({said}); give it more with: {more}")
+    more = command("resume", shown(root), *used_up.more)
+    raise SpecError(f"{shown(root)}: {budget.used_up(used_up)} ({words}); give it more with: {more}")
 
 
 def _trials_of(root: Path, spec: SearchSpec) -> int:
@@ -260,7 +260,7 @@ def _trials_of(root: Path, spec: SearchSpec) -> int:
 
     standing = Standing(RunPaths(root).journal, spec.metric, spec.mode)
     standing.read()
-    return int(standing.snapshot()["trials"])
+    return standing.snapshot().trials
 
 
 def _with_space(root: Path, spec: SearchSpec, file: Path) -> SearchSpec:
@@ -290,11 +290,11 @@ def _say_complete(root: Path, how: How, as_json: bool) -> None:
 
     results = load(root)
     if as_json:
-        print_json(summary(results, "complete"))
+        print_json(summary(results, COMPLETE.words))
     else:
         out = console()
         out.print("The run is complete: there is nothing left to do. Make it larger to go on.\n")
-        show_end(out, results, "complete", _flags(how))
+        show_end(out, results, COMPLETE, _flags(how))
     if not has_winner(results):
         raise typer.Exit(NOTHING_FOUND)
 
@@ -318,7 +318,8 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
     """Runs the search; says at its end what came of it and what can be done next."""
     from raysearch.cli.results import has_winner, show_end, summary
 
-    results, ending = follow(root, spec, how, start, as_json)
+    results, ended = follow(root, spec, how, start, as_json)
+    ending = ended.words if ended is not None else ""
     from raysearch.run.session import spent_on
 
     spent = spent_on(results.path)
@@ -326,18 +327,19 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
         print_json({**summary(results, ending), "spent": dataclasses.asdict(spent)})
     else:
         words = spec.budget.in_words(spent) if spec.budget.is_set else ""
-        show_end(console(), results, ending, _flags(how), words)
-    if ending.startswith("paused"):
+        show_end(console(), results, ended, _flags(how), words)
+    kind = ended.kind if ended is not None else None
+    if kind is Ending.PAUSED:
         raise typer.Exit(PAUSED)
-    if ending.startswith("stopped"):
+    if kind in (Ending.STOPPED, Ending.SIGNAL):
         raise typer.Exit(INTERRUPTED)
-    if ending == "complete" and not has_winner(results):
+    if kind is Ending.COMPLETE and not has_winner(results):
         raise typer.Exit(NOTHING_FOUND)
 
 
 def follow(
     root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool
-) -> tuple[Results, str]:
+) -> tuple[Results, Ended | None]:
     """Runs a search under a display; its results, and why it ended."""
     from raysearch.cli.display import display_for
     from raysearch.cli.status_text import about
@@ -349,13 +351,13 @@ def follow(
         with display:
             results = start(dataclasses.replace(how, on_status=display, returns_when_stopped=True))
     except KeyboardInterrupt:
-        count = f" ({display.last['trials']:,} trials)" if display.last else ""
+        count = f" ({display.last.trials:,} trials)" if display.last else ""
         out.print(
             f"\nInterrupted. Nothing acknowledged is lost: it is in {shown(root)}{count}.", soft_wrap=True
         )
         out.print(f"go on  {command('resume', shown(root), *flags)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
-    return results, str(display.last["ending"]) if display.last else ""
+    return results, display.last.live.end if display.last is not None else None
 
 
 def _flags(how: Any) -> list[str]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
 
 from raysearch.cli.cost import Course, Plan
-
-Snapshot = Mapping[str, Any]  # see Search.status
+from raysearch.engine.snapshot import Snapshot
 
 WINDOW_S = 20.0  # over which the current rate is taken
 SETTLED_S = 5.0  # before a time left is given
@@ -31,7 +28,7 @@ class Pace:
 
     def note(self, status: Snapshot) -> None:
         """Takes in a snapshot."""
-        now = status["seconds"]
+        now = status.live.seconds
         self._recent.append((now, self._count(status)))
         while len(self._recent) > 2 and now - self._recent[1][0] >= WINDOW_S:
             self._recent.popleft()
@@ -53,7 +50,7 @@ class Pace:
     def _count(self, status: Snapshot) -> int:
         if isinstance(self._plan, Course):
             return self._plan.done(status)
-        return int(status["trials"] + status["finals"])
+        return status.trials + status.finals
 
     def _estimate(self, status: Snapshot, now: float) -> float | None:
         left = self._plan.left(status) if self._plan else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from raysearch.cli import options
 from raysearch.cli.output import command, print_json
+from raysearch.engine.wind_down import Ending, more_of
 from raysearch.errors import RunError, SpecError
 from raysearch.storage.mirror import shown
 
@@ -118,13 +119,14 @@ def _answer(root: Path, order: dict[str, object]) -> tuple[bool, str]:
 
 
 def _check_run(root: Path) -> None:
-    from raysearch.core.budget import more_of
-    from raysearch.run.liveness import last_ending, run_by
+    from raysearch.run.liveness import last_ended, run_by
     from raysearch.storage.paths import RunPaths
 
     if run_by(root) is None:
-        why = last_ending(RunPaths(root).journal) or "its process was ended from outside"
-        hint = "" if why == "complete" else f"; go on with: {command('resume', shown(root), *more_of(why))}"
+        ended = last_ended(RunPaths(root).journal)
+        why = ended.words if ended is not None else "its process was ended from outside"
+        more = f"; go on with: {command('resume', shown(root), *more_of(ended))}"
+        hint = "" if ended is not None and ended.kind is Ending.COMPLETE else more
         raise RunError(f"no process is running {shown(root)} ({why}), so there is nothing to end{hint}")
 
 

@@ -13,6 +13,7 @@ from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json, writing
 from raysearch.core.formatting import column, number, settings
 from raysearch.core.segment import trial_name
+from raysearch.engine.wind_down import Ended, Ending, more_of
 from raysearch.errors import CheckpointError, RunError, SpecError
 from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.paths import RunPaths
@@ -133,10 +134,11 @@ def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
     return {**said, "verdict": _verdict_values(results.verdict())}
 
 
-def show_end(out: Console, results: Results, ending: str, flags: Sequence[str], spent: str = "") -> None:
+def show_end(
+    out: Console, results: Results, ended: Ended | None, flags: Sequence[str], spent: str = ""
+) -> None:
     """What a search came to, where it lies, and what can be done next."""
-    from raysearch.core.budget import more_of
-
+    is_complete = ended is not None and ended.kind is Ending.COMPLETE
     try:
         winner: Best | None = results.best
     except RunError as error:
@@ -144,7 +146,7 @@ def show_end(out: Console, results: Results, ending: str, flags: Sequence[str], 
         winner = None
     if winner is not None:
         show_best(out, results, winner)
-        if ending == "complete":
+        if is_complete:
             out.print()
             out.print(str(results.verdict()))
         failed, first_error = results.failures()
@@ -152,16 +154,16 @@ def show_end(out: Console, results: Results, ending: str, flags: Sequence[str], 
             trials = "1 trial" if failed == 1 else f"{failed:,} trials"
             out.print(f"\n{trials} failed; the first: {first_error}", soft_wrap=True, markup=False)
     run = shown(results.path)
-    rows = {"run": f"{run} ({ending})" if ending else run}
+    rows = {"run": f"{run} ({ended.words})" if ended is not None else run}
     if spent:
         rows["spent"] = spent
-    if ending == "complete" and winner is None:
+    if is_complete and winner is None:
         rows["next"] = _after_failure(results, run, flags)
-    elif ending == "complete":
+    elif is_complete:
         rows["next"] = command("best", run)
         rows[""] = _larger(results, run, flags)
     else:
-        rows["go on"] = command("resume", run, *more_of(ending), *flags)
+        rows["go on"] = command("resume", run, *more_of(ended), *flags)
     out.print()
     out.print(_facts(rows), soft_wrap=True)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json
+from raysearch.engine.snapshot import Snapshot
+from raysearch.engine.wind_down import Ended, Ending, ended_of, more_of
 from raysearch.errors import RaysearchError
 from raysearch.storage.mirror import shown
 
@@ -36,17 +38,27 @@ def status(
     if watch:
         _watch(root, follower)
         return
-    snapshot, holder = follower.look(time.time())
-    snapshot["spent"] = _spent(root)
+    look = follower.look(time.time())
+    snapshot = look.snapshot.but(spent=_spent(root))
     if as_json:
-        print_json({"run": shown(root), "held_by": holder, **snapshot})
+        print_json(
+            {"run": shown(root), "held_by": look.holder, **snapshot.as_dict(), "started_by": look.starter}
+        )
         return
     from raysearch.cli.display import Screen
 
     out = console()
     screen = Screen(about_run(root), hints=False, framed=out.is_terminal)
-    screen.show(snapshot, state(root, snapshot, holder))
+    screen.show(snapshot, state(root, look))
     out.print(screen)
+
+
+class Look(NamedTuple):
+    """What a look at a run finds: how it stands, which process holds it, and which one is starting it."""
+
+    snapshot: Snapshot
+    holder: str | None
+    starter: str | None
 
 
 class Follower:
@@ -62,10 +74,11 @@ class Follower:
         self._journal = RunPaths(root).journal
         self._standing = Standing(self._journal, results.metric, results.mode)
         self._holder: str | None = None
-        self._began, self._ended, self._before_s, self._ending = 0.0, 0.0, 0.0, ""
+        self._began, self._ended_at, self._before_s = 0.0, 0.0, 0.0
+        self._ended: Ended | None = None
 
-    def look(self, now: float) -> tuple[dict[str, Any], str | None]:
-        """(snapshot as of Search.status and `started_by`, who holds the run or None).
+    def look(self, now: float) -> Look:
+        """How the run stands now.
 
         Raises:
             JournalError: the journal is broken.
@@ -76,14 +89,14 @@ class Follower:
         starter = None if holder else started_by(self._root)
         self._standing.read()
         self._read_events(holder)
-        snapshot = self._standing.snapshot()
-        until = now if holder else max(self._standing.last_at, self._ended)
+        until = now if holder else max(self._standing.last_at, self._ended_at)
         life_s = max(0.0, until - self._began) if self._began else 0.0
-        snapshot["life_s"] = 0.0 if starter else life_s
-        snapshot["seconds"] = self._before_s + life_s
-        snapshot["ending"] = "" if holder or starter else self._ending
-        snapshot["started_by"] = starter
-        return snapshot, holder
+        snapshot = self._standing.snapshot().but(
+            life_s=0.0 if starter else life_s,
+            seconds=self._before_s + life_s,
+            end=None if holder or starter else self._ended,
+        )
+        return Look(snapshot, holder, starter)
 
     def _read_events(self, holder: str | None) -> None:
         """Reads when the run began and why it ended, again only when its holder changes or it has none."""
@@ -95,9 +108,9 @@ class Follower:
         self._holder, known = holder, self._began
         for event in read_events(self._journal):
             if event.kind == "start":
-                self._began, self._ended, self._ending = event.at, 0.0, ""
+                self._began, self._ended_at, self._ended = event.at, 0.0, None
             elif event.kind == "end":
-                self._ended, self._ending = event.at, str(event.detail.get("ending", ""))
+                self._ended_at, self._ended = event.at, ended_of(event.detail)
         if self._began != known:  # a life that is new; those before it are over
             self._before_s = account_of(self._root).before.seconds
 
@@ -114,22 +127,20 @@ def _spent(root: Path) -> str:
     return budget.in_words(spent_on(root)) if budget.is_set else ""
 
 
-def state(root: Path, snapshot: dict[str, Any], holder: str | None) -> str:
-    """Who runs or starts it; or why nobody does, and how to go on."""
-    from raysearch.core.budget import more_of
-
-    if holder is not None:
-        phase = snapshot["winding"]
-        return f"{phase}, held by {holder}" if phase else f"held by {holder}"
-    if (starter := snapshot["started_by"]) is not None:
-        return f"starting ({starter})"
-    ending = snapshot["ending"]
-    if ending == "complete":
+def state(root: Path, look: Look) -> str:
+    """Which process runs or starts it; or why none does, and how to go on."""
+    live = look.snapshot.live
+    if look.holder is not None:
+        return f"{live.winding}, held by {look.holder}" if live.winding else f"held by {look.holder}"
+    if look.starter is not None:
+        return f"starting ({look.starter})"
+    ended = live.end
+    if ended is not None and ended.kind is Ending.COMPLETE:
         return f"complete; {command('best', shown(root))}"
-    if ending.startswith(("paused", "stopped")):
-        return f"{ending}; go on with: {command('resume', shown(root))}"
-    why = ending or "its process was ended from outside"
-    return f"no process is running it ({why}); go on: {command('resume', shown(root), *more_of(why))}"
+    if ended is not None and ended.kind in (Ending.PAUSED, Ending.STOPPED, Ending.SIGNAL):
+        return f"{ended.words}; go on with: {command('resume', shown(root))}"
+    why = ended.words if ended is not None else "its process was ended from outside"
+    return f"no process is running it ({why}); go on: {command('resume', shown(root), *more_of(ended))}"
 
 
 def about_run(root: Path) -> About:
@@ -157,9 +168,9 @@ def _watch(root: Path, follower: Follower) -> None:
     with display:
         while True:
             now = time.time()
-            snapshot, holder = follower.look(now)
-            display(snapshot, state(root, snapshot, holder))
-            held_at = now if holder or snapshot["started_by"] else held_at
-            if not holder and (snapshot["ending"] or now - held_at > GONE_S):
+            look = follower.look(now)
+            display(look.snapshot, state(root, look))
+            held_at = now if look.holder or look.starter else held_at
+            if not look.holder and (look.snapshot.ending or now - held_at > GONE_S):
                 break
             time.sleep(POLL_S)

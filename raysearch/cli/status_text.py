@@ -1,4 +1,4 @@
-"""What a snapshot of a search (`Search.status`) says, in words."""
+"""What a snapshot of a search says, in words."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from raysearch.cli.cost import Course, Plan, plan_of
-from raysearch.cli.pace import Pace, Snapshot
+from raysearch.cli.pace import Pace
 from raysearch.core.formatting import duration, number, rate, settings
 from raysearch.core.segment import trial_name
+from raysearch.engine.snapshot import Best, Latest, Snapshot
 from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
@@ -56,15 +57,15 @@ def progress_line(status: Snapshot, about: About) -> str:
     """`iteration 490 of 600 · 512 of at most 750 trained · 71 segments · 0 failed`, or of trials."""
     if not isinstance(about.plan, Course):
         return trials_line(status, about, about.plan)
-    latest, ended = status["latest"], {k: n for k, n in status["segments"].items() if k != "lost"}
-    at = latest["iteration"] if latest else 0
+    latest, ended = status.latest, {k: n for k, n in status.segments.items() if k != "lost"}
+    at = latest.iteration if latest is not None else 0
     parts = [
         f"iteration {at:,} of {about.plan.horizon:,}",
-        f"{status['iterations']:,} of at most {about.plan.iterations:,} trained",
+        f"{status.iterations:,} of at most {about.plan.iterations:,} trained",
         f"{sum(ended.values()):,} segments",
         *(f"{ended.get(s, 0):,} {s}" for s in ("diverged", "failed")),
     ]
-    if lost := status["segments"].get("lost", 0):
+    if lost := status.segments.get("lost", 0):
         parts.append(f"{lost:,} tried again")
     return " · ".join(parts)
 
@@ -72,15 +73,15 @@ def progress_line(status: Snapshot, about: About) -> str:
 def trials_line(status: Snapshot, about: About, plan: Plan | None) -> str:
     """`312 of 400 · 9 at full length · 3 diverged · 0 failed · finish 3 of 12`."""
     of = f" of {about.samples:,}" if about.samples else ""
-    ended = {s: status["ended"].get(s, 0) for s in ("diverged", "failed")}
-    parts = [f"{status['trials']:,}{of}"]
+    ended = {s: status.ended.get(s, 0) for s in ("diverged", "failed")}
+    parts = [f"{status.trials:,}{of}"]
     if plan is not None:
-        full = [r.get("completed", 0) for r in status["rungs"] if r["iteration"] >= plan.horizon]
+        full = [r.counts.get("completed", 0) for r in status.rungs if r.iteration >= plan.horizon]
         parts.append(f"{sum(full):,} at full length")
     parts += [f"{ended['diverged']:,} diverged", f"{ended['failed']:,} failed"]
-    if lost := status["segments"].get("lost", 0):
+    if lost := status.segments.get("lost", 0):
         parts.append(f"{lost:,} tried again")
-    if done := status["finals"]:
+    if done := status.finals:
         planned = plan.finals if plan else 0
         parts.append(f"finish {done:,} of {planned:,}" if done <= planned else f"finish {done:,}")
     return " · ".join(parts)
@@ -88,16 +89,16 @@ def trials_line(status: Snapshot, about: About, plan: Plan | None) -> str:
 
 def workers_line(status: Snapshot) -> str:
     """`2 of 2 training · 97% busy · worker-1 silent for 22s`."""
-    workers: Mapping[str, Any] = status["workers"]
+    workers = status.live.workers
     if not workers:
         return "none has started yet"
-    parts = [f"{status['running']} of {len(workers)} training"]
+    parts = [f"{status.live.running} of {len(workers)} training"]
     if (busy := _busy_share(status)) is not None:
         parts.append(f"{busy:.0%} busy")
-    restarts = sum(max(0, w["lives"] - 1) for w in workers.values())
+    restarts = sum(max(0, w.lives - 1) for w in workers.values())
     if restarts:
         parts.append(f"{restarts} restarted")
-    silent = {name: w["silent_s"] for name, w in workers.items() if w["silent_s"] > SILENT_S and w["leases"]}
+    silent = {name: w.silent_s for name, w in workers.items() if w.silent_s > SILENT_S and w.leases}
     if silent:
         name = max(silent, key=lambda name: silent[name])
         more = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
@@ -105,20 +106,20 @@ def workers_line(status: Snapshot) -> str:
     return " · ".join(parts)
 
 
-def best_line(best: Mapping[str, Any], metric: str) -> Text:
+def best_line(best: Best, metric: str) -> Text:
     """`val_loss 0.08123 at iteration 81, trial 245`."""
     return Text.assemble(
         f"{metric} ",
-        (number(best["value"]), "bold green"),
-        f" at iteration {best['iteration']:,}, trial {trial_name(best['trial'], ',')}",
+        (number(best.value), "bold green"),
+        f" at iteration {best.iteration:,}, trial {trial_name(best.trial, ',')}",
     )
 
 
-def latest_line(latest: Mapping[str, Any], metric: str) -> str:
+def latest_line(latest: Latest, metric: str) -> str:
     """`val_loss 0.3308 at iteration 229, trial 23: lr 0.003162`."""
-    value, config = number(latest["value"]), config_line(latest["config"])
-    trial = trial_name(latest["trial"], ",")
-    return f"{metric} {value} at iteration {latest['iteration']:,}, trial {trial}: {config}"
+    value, config = number(latest.value), config_line(latest.config)
+    trial = trial_name(latest.trial, ",")
+    return f"{metric} {value} at iteration {latest.iteration:,}, trial {trial}: {config}"
 
 
 def config_line(config: Mapping[str, Any]) -> str:
@@ -134,34 +135,33 @@ def decision_line(text: str) -> str:
 
 def ending_line(status: Snapshot) -> str:
     """Why the search ends, and what happens now."""
-    ending = str(status["ending"])
+    live, ending = status.live, status.ending
     if not ending:
-        return f"{status['winding']}: what is in training ends first"
-    if status["failed"] or ending == "complete" or not status["running"]:
+        return f"{live.winding}: what is in training ends first"
+    if live.failed or status.is_complete or not live.running:
         return ending
     return f"{ending}: finishing the iterations that are running. Ctrl-C again ends at once"
 
 
 def plain_line(status: Snapshot, about: About, pace: Pace) -> str:
     """A snapshot in one line."""
-    parts = [f"[{duration(status['seconds'])}] {progress_line(status, about)}"]
+    parts = [f"[{duration(status.live.seconds)}] {progress_line(status, about)}"]
     if (per_s := pace.per_s) is not None:
         parts.append(rate(per_s, pace.unit))
-    if status["best"]:
-        best = status["best"]
-        trial = trial_name(best["trial"])
-        parts.append(f"best {number(best['value'])} (trial {trial}, iteration {best['iteration']})")
-    if status["workers"]:
-        parts.append(f"{status['running']} of {len(status['workers'])} workers training")
-    if (left := pace.seconds_left) is not None and not status["ending"]:
+    if (best := status.best) is not None:
+        trial = trial_name(best.trial)
+        parts.append(f"best {number(best.value)} (trial {trial}, iteration {best.iteration})")
+    if status.live.workers:
+        parts.append(f"{status.live.running} of {len(status.live.workers)} workers training")
+    if (left := pace.seconds_left) is not None and not status.ending:
         parts.append(f"about {duration(left)} left, by iterations")
     return " · ".join(parts)
 
 
 def _busy_share(status: Snapshot) -> float | None:
     """How much of their time workers trained; None while their segments are too long to tell."""
-    workers = status["workers"].values()
-    if not workers or status["life_s"] <= 0 or any(w["segments"] < BUSY_FROM for w in workers):
+    workers, life_s = status.live.workers.values(), status.live.life_s
+    if not workers or life_s <= 0 or any(w.segments < BUSY_FROM for w in workers):
         return None
-    share = sum(w["busy_s"] for w in workers) / (len(workers) * status["life_s"])
+    share = sum(w.busy_s for w in workers) / (len(workers) * life_s)
     return float(min(1.0, share))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import enum
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -20,14 +21,44 @@ from raysearch.core.formatting import number
 from raysearch.errors import LocatedError, SpecError
 
 GRACE_S = 60.0  # what is in training when a budget is used up may end within so long
-_OPTIONS = {
-    "hours": "--hours",
-    "GPU-hours": "--gpu-hours",
-    "CPU-hours": "--cpu-hours",
-    "in money": "--money",
-}
-_USED_UP = re.compile(rf"the budget of \S+ (trials|{'|'.join(_OPTIONS)}) is used up")
 PRICES = ("hour", "worker_hour", "cpu_hour", "gpu_hour")
+
+
+class Amount(enum.Enum):
+    """What a budget limits; the values are the names of its fields."""
+
+    HOURS = "hours"
+    GPU_HOURS = "gpu_hours"
+    CPU_HOURS = "cpu_hours"
+    MONEY = "money"
+    TRIALS = "trials"
+
+    @property
+    def unit(self) -> str:
+        """As it stands behind a number."""
+        return _UNITS[self]
+
+    @property
+    def more(self) -> tuple[str, ...]:
+        """The options of `raysearch resume` that give more of it."""
+        return _OPTIONS[self]
+
+
+_UNITS = {
+    Amount.HOURS: "hours",
+    Amount.GPU_HOURS: "GPU-hours",
+    Amount.CPU_HOURS: "CPU-hours",
+    Amount.MONEY: "in money",
+    Amount.TRIALS: "trials",
+}
+_OPTIONS = {
+    Amount.HOURS: ("--hours", "+N"),
+    Amount.GPU_HOURS: ("--gpu-hours", "+N"),
+    Amount.CPU_HOURS: ("--cpu-hours", "+N"),
+    Amount.MONEY: ("--money", "+N"),
+    Amount.TRIALS: ("--set", "budget.trials=N"),
+}
+_USED_UP = re.compile(rf"the budget of \S+ ({'|'.join(_UNITS.values())}) is used up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,41 +102,43 @@ class Budget:
     @property
     def is_set(self) -> bool:
         """Whether there is any limit or price, so that people want to know where they stand."""
-        return bool(self.prices) or any(getattr(self, name) is not None for name in self.amounts(Spent()))
+        return bool(self.prices) or self.has_limit
 
-    def exhausted(self, spent: Spent) -> str | None:
-        """The name of the part that is used up; None while none is. Trials are not looked at."""
-        for name, (amount, _) in self.amounts(spent).items():
-            if (limit := getattr(self, name)) is not None and amount >= limit:
-                return name
+    @property
+    def has_limit(self) -> bool:
+        """Whether anything that can be spent is limited; trials are not looked at."""
+        return any(getattr(self, amount.value) is not None for amount in self.amounts(Spent()))
+
+    def exhausted(self, spent: Spent) -> Amount | None:
+        """What is used up; None while nothing is. Trials are not looked at."""
+        for amount, so_far in self.amounts(spent).items():
+            if (limit := getattr(self, amount.value)) is not None and so_far >= limit:
+                return amount
         return None
 
-    def used_up(self, spent: Spent) -> str:
-        """The same in words; empty while nothing is used up."""
-        name = self.exhausted(spent)
-        if name is None:
-            return ""
-        return f"the budget of {getattr(self, name):g} {self.amounts(spent)[name][1]} is used up"
+    def used_up(self, amount: Amount) -> str:
+        """That the limit of this is reached, in words."""
+        return f"the budget of {getattr(self, amount.value):g} {amount.unit} is used up"
 
-    def amounts(self, spent: Spent) -> dict[str, tuple[float, str]]:
-        """What was spent, by the budget's own names, with its unit."""
+    def amounts(self, spent: Spent) -> dict[Amount, float]:
+        """What was spent; trials, which do not tell from this, are absent."""
         return {
-            "hours": (spent.seconds / 3600, "hours"),
-            "gpu_hours": (spent.gpu_s / 3600, "GPU-hours"),
-            "cpu_hours": (spent.cpu_s / 3600, "CPU-hours"),
-            "money": (spent.money(self.prices), "in money"),
+            Amount.HOURS: spent.seconds / 3600,
+            Amount.GPU_HOURS: spent.gpu_s / 3600,
+            Amount.CPU_HOURS: spent.cpu_s / 3600,
+            Amount.MONEY: spent.money(self.prices),
         }
 
     def in_words(self, spent: Spent) -> str:
         """`2.01 of 2 hours · 15.2 GPU-hours · 38.10 of 250 in money`; without what is nothing."""
         parts = []
-        for name, (amount, unit) in self.amounts(spent).items():
-            limit = getattr(self, name)
-            shown = f"{amount:.2f}" if name == "money" else number(amount, 3)
+        for amount, so_far in self.amounts(spent).items():
+            limit = getattr(self, amount.value)
+            shown = f"{so_far:.2f}" if amount is Amount.MONEY else number(so_far, 3)
             if limit is not None:
-                parts.append(f"{shown} of {limit:g} {unit}")
-            elif amount > 0:
-                parts.append(f"{shown} {unit}")
+                parts.append(f"{shown} of {limit:g} {amount.unit}")
+            elif so_far > 0:
+                parts.append(f"{shown} {amount.unit}")
         return " · ".join(parts)
 
     def check(self, cpu: float, gpu: float) -> None:
@@ -130,7 +163,7 @@ class Budget:
         Raises:
             SpecError: no such amount, or less than is spent already.
         """
-        amount, _ = self.amounts(spent)[name]
+        amount = self.amounts(spent)[Amount(name)]
         try:
             given = float(text)
         except ValueError:
@@ -145,12 +178,10 @@ class Budget:
         return dataclasses.replace(self, **changed)
 
 
-def more_of(ending: str) -> tuple[str, ...]:
-    """The options of `resume` that give more of what this ending says is used up; none for another ending."""
+def amount_in(ending: str) -> Amount | None:
+    """What an ending of a journal of version 0.x says is used up; None for another ending."""
     found = _USED_UP.match(ending)
-    if found is None:
-        return ()
-    return ("--set", "budget.trials=N") if found[1] == "trials" else (_OPTIONS[found[1]], "+N")
+    return next(amount for amount in Amount if amount.unit == found[1]) if found is not None else None
 
 
 class Account:

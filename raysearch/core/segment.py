@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from raysearch.core.cause import Cause
+
 Config = Mapping[str, Any]
 Mode = Literal["min", "max"]
 
@@ -85,7 +87,7 @@ class Outcome:
         checkpoint: name of the checkpoint at the end, in the run's register; None if none was kept.
         seconds: wall time on the worker, restore and save included.
         worker: which worker trained it.
-        error: what went wrong, for failed and lost.
+        error: what went wrong, for failed and lost; `cause` is what decisions read of it.
         done: the trainable said that the trial is over; there is nothing to train on.
         finished_at: Unix time on the coordinator's clock.
     """
@@ -99,6 +101,7 @@ class Outcome:
     error: str = ""
     done: bool = False
     finished_at: float = 0.0
+    cause: Cause = Cause.OTHER
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by position, as Segment is."""
@@ -112,6 +115,7 @@ class Outcome:
             self.error,
             self.done,
             self.finished_at,
+            self.cause,
         )
 
     def stamped(self, worker: str, at: float) -> Outcome:
@@ -128,6 +132,7 @@ class Outcome:
             self.error,
             self.done,
             self.finished_at or at,
+            self.cause,
         )
 
     @property

@@ -1,20 +1,14 @@
-"""Bigger shares for trials whose memory ran out (`on_oom`)."""
+"""A larger share of a node for trials whose memory ran out (`on_oom`)."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass, field
 
+from raysearch.core.cause import RAN_OUT, Cause
 from raysearch.core.segment import ORDINAL_BITS, Outcome, Segment, Status
 
-RAN_OUT = "out of memory with"  # how the reason begins in the journal, which is read when a run goes on
-MEMORY_KILL = "its worker was ended by Ray because its node ran low on memory"
-_MEMORY = re.compile(
-    r"OutOfMemoryError|\bMemoryError\b|CUDA(?: error:)? out of memory|"
-    r"not enough memory: you tried to allocate|"
-    r"CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED|" + re.escape(MEMORY_KILL)
-)
+_MEMORY = frozenset({Cause.OUT_OF_MEMORY, Cause.MEMORY_KILL})
 
 
 @dataclass(slots=True)
@@ -41,7 +35,7 @@ class Growth:
 
     def fold(self, outcome: Outcome) -> None:
         """Notes that the outcome's trial needs more than it had."""
-        if outcome.status is Status.LOST and outcome.error.startswith(RAN_OUT):
+        if outcome.status is Status.LOST and outcome.cause is Cause.SHARE_TOO_SMALL:
             self.levels[outcome.segment.trial] = self.level_of(outcome.segment) + 1
 
     def tried_again(self, outcome: Outcome) -> Outcome | None:
@@ -49,12 +43,14 @@ class Growth:
 
         Lost, to be tried again with the next share; or failed, where no node has more.
         """
-        if not self.beyond or not _MEMORY.search(outcome.error):
+        if not self.beyond or outcome.cause not in _MEMORY:
             return None
         level = self.level_of(outcome.segment)
         had = self.words[level]
         if level + 1 < len(self.words):
             text = f"{RAN_OUT} {had}, tried again with {self.words[level + 1]}: {outcome.error}"
-            return dataclasses.replace(outcome, status=Status.LOST, curve={}, error=text)
+            return dataclasses.replace(
+                outcome, status=Status.LOST, curve={}, error=text, cause=Cause.SHARE_TOO_SMALL
+            )
         text = f"{RAN_OUT} {had}, and {self.beyond}: {outcome.error}"
-        return dataclasses.replace(outcome, status=Status.FAILED, error=text)
+        return dataclasses.replace(outcome, status=Status.FAILED, error=text, cause=Cause.SHARE_TOO_SMALL)

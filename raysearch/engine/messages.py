@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from raysearch.core.segment import Outcome, Segment
 
-NO_CHECKPOINT = "the trainable writes no checkpoint"  # in the error of a segment that cannot do without
 WITH_ITS_NODE = "left with its node"
 SUPERSEDED = "was given up, and another one has its name"
 
@@ -84,6 +83,7 @@ class Death(enum.Enum):
     """How a worker's process ended, as far as the driver can tell."""
 
     ALONE = "alone"  # its node lives
+    OUT_OF_MEMORY = "out of memory"  # Ray ended it because its node ran low; the node lives
     WITH_NODE = "with its node"
     UNCLEAR = "unclear"  # it cannot be reached: its node may turn out to be dead
 

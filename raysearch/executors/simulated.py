@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raysearch.core.segment import Config, Mode, Outcome, Segment, Status
+from raysearch.engine.faults import Loss
 from raysearch.engine.search import Search
 from raysearch.space.space import Space
 from raysearch.strategies.base import Strategy
@@ -204,7 +205,7 @@ class Simulator:
             self._exchanges += 1
             self.search.exchange(worker, [outcome], 0, now)
             return True
-        self.search.commit(self.search.lose(worker, now, outcome.error))
+        self.search.commit(self.search.crew.lose(worker, now, Loss(outcome.error)))
         if outcome.error == TAKEN and self._faults.back_after_s:
             self._count += 1
             heapq.heappush(self._events, (now + self._faults.back_after_s, self._count, worker, None))

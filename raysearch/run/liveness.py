@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from raysearch.engine.wind_down import Ended, Ending, ended_of
 from raysearch.storage import file_lock
 from raysearch.storage.journal.reading import read_events
 from raysearch.storage.mirror import mirror_at
@@ -51,20 +52,26 @@ def starter_of(root: Path) -> file_lock.Owner | None:
 
 
 def last_ending(journal: Path) -> str:
-    """Why the last process to run it ended; empty while one runs it, or if it was killed."""
-    last = ""
+    """Why the last process to run it ended, in words; empty while one runs it, or if it was killed."""
+    ended = last_ended(journal)
+    return ended.words if ended is not None else ""
+
+
+def last_ended(journal: Path) -> Ended | None:
+    """Why the last process to run it ended; None while one runs it, or if it was killed."""
+    last = None
     for event in read_events(journal):
         if event.kind in ("start", "end"):
-            last = str(event.detail.get("ending", ""))
+            last = ended_of(event.detail)
     return last
 
 
 def is_complete(root: Path) -> bool:
     """Whether the run ended because nothing was left to do, and no one has made it larger since."""
-    last = ""
+    last = None
     for event in read_events(RunPaths(root).journal):
-        last = str(event.detail.get("ending")) if event.kind == "end" else ""
-    return last == "complete"
+        last = ended_of(event.detail) if event.kind == "end" else None
+    return last is not None and last.kind is Ending.COMPLETE
 
 
 def _far_away(root: Path) -> file_lock.Owner | None:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from raysearch.engine.snapshot import Snapshot
+
 Executor = Literal["tune", "inline"]
-OnStatus = Callable[[dict[str, Any]], None]
+OnStatus = Callable[[Snapshot], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class How:
         local: start a Ray cluster for this search alone, even if another one runs on this machine.
         checks: check the cluster for a few seconds before the search starts (`raysearch doctor` checks more).
         callbacks: Ray Tune callbacks; Tune calls them for each worker, which is one Tune trial.
-        on_status: receives a snapshot of the search (`Search.status`) about twice a second. If None, each
+        on_status: receives a `Snapshot` of the search about twice a second. If None, each
             new warning goes to `say`.
         say: receives lines of text for the user, such as the address of the run at W&B.
         returns_when_stopped: after Ctrl-C or SIGTERM, return the results so far. If False, the call raises
@@ -46,8 +48,8 @@ class How:
             return self.on_status
         shown: set[str] = set()
 
-        def say_new(status: dict[str, Any]) -> None:
-            for text in status.get("warnings", ()):
+        def say_new(status: Snapshot) -> None:
+            for text in status.live.warnings:
                 if text not in shown:
                     shown.add(text)
                     self.say(f"warning: {text}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from raysearch.core.formatting import duration
 from raysearch.engine.search import Search
-from raysearch.engine.wind_down import PAUSED, STOPPED, Winding
+from raysearch.engine.wind_down import PAUSED, STOPPED, WindDown
 
 PAUSE, STOP, RESUME = "pause", "stop", "resume"
 RUN_ORDERS = (PAUSE, STOP, RESUME)
@@ -26,23 +26,24 @@ def order(kind: str, grace_s: float | None = None) -> dict[str, Any]:
 
 def begin(search: Search, kind: str, said: Mapping[str, Any], now: float) -> tuple[bool, str]:
     """Carries an order out: (was it accepted, in words)."""
+    lifetime = search.lifetime
     if kind == RESUME:
-        if search.go_on():
+        if lifetime.go_on():
             return True, "the order to end is taken back: the search goes on"
-        return False, f"it is ending: {search.ending or 'now'}" if search.over else "it is going on already"
-    if search.over:
-        return False, f"it is ending already: {search.ending}"
+        ending = lifetime.ending or "now"
+        return False, f"it is ending: {ending}" if lifetime.over else "it is going on already"
+    if lifetime.over:
+        return False, f"it is ending already: {lifetime.ending}"
     grace = said.get("grace_s")
     cut_at = math.inf if grace is None else now + float(grace)
-    words = _in_words(search, kind, grace)
-    search.wind_down(Winding(PAUSED if kind == PAUSE else STOPPED, cut_at, ordered=True))
-    search.check(now)
+    words = _in_words(search.leases.busy, kind, grace)
+    lifetime.wind_down(WindDown(PAUSED if kind == PAUSE else STOPPED, cut_at, ordered=True))
+    lifetime.check(now)
     return True, words
 
 
-def _in_words(search: Search, kind: str, grace: float | None) -> str:
+def _in_words(busy: int, kind: str, grace: float | None) -> str:
     word = "pausing" if kind == PAUSE else "stopping"
-    busy = sum(1 for state in search.leases.workers.values() if state.leases)
     if not busy:
         return f"{word}: nothing is in training"
     who = "what 1 worker trains" if busy == 1 else f"what {busy} workers train"

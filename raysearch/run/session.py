@@ -16,8 +16,10 @@ from typing import Any
 from raysearch.core.budget import Account, Spent
 from raysearch.core.segment import Outcome
 from raysearch.engine.fair_share import Claim
+from raysearch.engine.limits import Limits
 from raysearch.engine.memory_retry import Growth
-from raysearch.engine.search import Limits, Search
+from raysearch.engine.search import Search
+from raysearch.engine.wind_down import INTERRUPTED
 from raysearch.errors import JournalBusyError, JournalError, SpecError
 from raysearch.run.orders import Orders, given_at
 from raysearch.run.pause import RUN_ORDERS, begin
@@ -44,8 +46,8 @@ class Setup:
         run: where it is.
         spec: resolved, without the trainable.
         notes: what the user should be told.
-        prefers_home, growth: see `engine.Search`.
-        least_workers: see `engine.Limits`.
+        prefers_home, growth: see `Search`.
+        least_workers: see `Limits`.
         fingerprint: what the run rests on (see `raysearch.run.fingerprint`); noted in the journal.
         held: CPUs and GPUs of a worker of each level, if they grow.
         claim: on the cluster's workers, beside those of other searches.
@@ -72,6 +74,7 @@ class Session:
         search: Search,
         journal: Journal,
         checkpoints: Checkpoints,
+        deleter: Deleter,
         orders: Orders,
         taken: set[str],
         began: float = 0.0,
@@ -79,6 +82,8 @@ class Session:
         self.search = search
         self.journal = journal
         self.checkpoints = checkpoints
+        self._lifetime = search.lifetime
+        self._deleter = deleter
         self._orders = orders
         self._taken = taken
         self._began = began
@@ -91,53 +96,30 @@ class Session:
         Raises:
             JournalError: the journal is damaged, or another process holds it.
         """
-        paths, spec = RunPaths(setup.run), setup.spec
+        paths = RunPaths(setup.run)
         journal = open_journal(paths)
         try:
             checkpoints = checkpoints_of(paths.root)
-            search = Search(
-                spec.strategy.start(
-                    spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
-                ),
-                metric=spec.metric,
-                mode=spec.mode,
-                journal=journal,
-                checkpoints=Deleter(checkpoints),
-                limits=limits_of(spec, setup.least_workers, setup.held),
-                now=now,
-                prefers_home=setup.prefers_home,
-                growth=setup.growth,
-            )
-            account = Account(journal.events())
-            taken = set()
-            for event in journal.events():
-                taken.add(str(event.detail.get("order", "")))
-                if event.kind == "intervention":
-                    search.intervene(event.detail)
-                elif event.kind in RUN_ORDERS and event.at >= setup.began:
-                    search.settled_from = now + SETTLE_S
-                    begin(search, event.kind, event.detail, event.at)
-            with _without_collections():
-                search.replay(_counted(account, journal.outcomes()))
-            search.spent_before = account.total
+            deleter = Deleter(checkpoints)
+            search = _new_search(setup, journal, deleter, now)
+            taken = _replay(search, journal, setup.began, now)
             for note in (*journal.notes, *setup.notes):
-                search.warn(note)
+                search.warnings.add(note)
             checkpoints.sweep(search.register.checkpoints(), STALE_S)
             search.register.keep_existing(set(checkpoints.names()))
-            cpus, gpus = search.limits.held[0]
-            said = {**_versions(), "cpu": cpus, "gpu": gpus, "fingerprint": dict(setup.fingerprint)}
-            journal.append_event("start", said, now)
+            journal.append_event("start", _start_of(setup), now)
         except BaseException:
             journal.close()
             raise
-        session = cls(search, journal, checkpoints, Orders(paths.orders), taken, setup.began)
+        orders = Orders(paths.orders)
+        session = cls(search, journal, checkpoints, deleter, orders, taken, setup.began)
         session.take_orders(now)
         return session
 
     def look(self, now: float) -> bool:
         """What is to be done now and then: orders, budgets, the account. True if anything was ordered."""
         ordered = self.take_orders(now)
-        self.search.check(now)
+        self._lifetime.check(now)
         self.note_spent(now)
         return ordered
 
@@ -179,7 +161,7 @@ class Session:
         Raises:
             JournalError: it cannot be written.
         """
-        spent = self.search.spent_now(now)
+        spent = self._lifetime.spent_now(now)
         if spent.seconds - self._noted_s >= NOTE_S:
             self._noted_s = spent.seconds
             self.journal.append_event("spent", {"spent": dataclasses.asdict(spent)}, now)
@@ -188,16 +170,60 @@ class Session:
         """Deletes what is not needed, notes why the life ended, and lets go of the journal."""
         try:
             self.search.collect()
-            if isinstance(self.search.checkpoints, Deleter):
-                self.search.checkpoints.close()
-            spent = dataclasses.asdict(self.search.spent_now(now))
-            ending = self.search.ending or "interrupted"
-            self.journal.append_event("end", {"ending": ending, "spent": spent}, now)
+            self._deleter.close()
+            spent = dataclasses.asdict(self._lifetime.spent_now(now))
+            ended = self._lifetime.ended or INTERRUPTED
+            self.journal.append_event("end", {**ended.as_detail(), "spent": spent}, now)
         except JournalError as error:
-            self.search.warn(f"the end of the run could not be noted in its journal: {error}")
+            self.search.warnings.add(f"the end of the run could not be noted in its journal: {error}")
         finally:
             self.journal.close()
             self._orders.close()
+
+
+def _new_search(setup: Setup, journal: Journal, deleter: Deleter, now: float) -> Search:
+    spec = setup.spec
+    strategy = spec.strategy.start(
+        spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
+    )
+    return Search(
+        strategy,
+        metric=spec.metric,
+        mode=spec.mode,
+        journal=journal,
+        checkpoints=deleter,
+        limits=limits_of(spec, setup.least_workers, setup.held),
+        now=now,
+        prefers_home=setup.prefers_home,
+        growth=setup.growth,
+    )
+
+
+def _replay(search: Search, journal: Journal, began: float, now: float) -> set[str]:
+    """Folds the events and outcomes of a journal; returns the names of the orders that it holds.
+
+    Orders to pause or stop that came before this life was asked for, at `began`, were meant for another one.
+    """
+    account = Account(journal.events())
+    taken, lifetime = set(), search.lifetime
+    for event in journal.events():
+        taken.add(str(event.detail.get("order", "")))
+        if event.kind == "intervention":
+            search.intervene(event.detail)
+        elif event.kind in RUN_ORDERS and event.at >= began:
+            lifetime.settled_from = now + SETTLE_S
+            begin(search, event.kind, event.detail, event.at)
+    with _without_collections():
+        search.replay(_counted(account, journal.outcomes()))
+    lifetime.spent_before = account.total
+    return taken
+
+
+def _start_of(setup: Setup) -> dict[str, Any]:
+    """What the journal notes of a life that begins."""
+    cpus, gpus = limits_of(setup.spec, setup.least_workers, setup.held).held[0]
+    versions = {"raysearch": __version__, "python": platform.python_version(), "host": platform.node()}
+    return {**versions, "cpu": cpus, "gpu": gpus, "fingerprint": dict(setup.fingerprint)}
 
 
 def open_journal(paths: RunPaths, patience_s: float = PATIENCE_S) -> Journal:
@@ -288,7 +314,3 @@ def _counted(account: Account, outcomes: Iterator[Outcome]) -> Iterator[Outcome]
     for outcome in outcomes:
         account.add(outcome.finished_at, outcome.seconds)
         yield outcome
-
-
-def _versions() -> dict[str, str]:
-    return {"raysearch": __version__, "python": platform.python_version(), "host": platform.node()}

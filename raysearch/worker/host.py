@@ -25,9 +25,10 @@ from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_function
 
 from raysearch import ray_private
+from raysearch.core.cause import NO_CHECKPOINT
 from raysearch.core.segment import Segment, Status
 from raysearch.core.values import fresh
-from raysearch.engine.messages import NO_CHECKPOINT, Going, Lease
+from raysearch.engine.messages import Going, Lease
 from raysearch.errors import CheckpointError, TrainableError
 from raysearch.spec.trainables import is_class
 from raysearch.storage.paths import CHECKPOINT_META

@@ -23,7 +23,8 @@ from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from raysearch.cluster.capacity import alive, brought
 from raysearch.cluster.node_health import SILENT_S, Pulse
-from raysearch.engine.wind_down import BY_SIGNAL
+from raysearch.engine.snapshot import Snapshot
+from raysearch.engine.wind_down import by_signal
 from raysearch.errors import ClusterLostError, RaysearchError, RunError
 from raysearch.executors.tune.coordinator import start_coordinator
 from raysearch.executors.tune.head import Head, answer_of, gone
@@ -71,7 +72,7 @@ class Ended(tune.Stopper):  # type: ignore[misc]
 
 def run_tune(
     setup: Setup, job: Job, fleet: Fleet, head: Head, on_status: OnStatus, callbacks: list[Any]
-) -> dict[str, Any]:
+) -> Snapshot:
     """Runs the search on the connected Ray cluster until it is over; returns the last snapshot.
 
     Args:
@@ -105,7 +106,7 @@ def run_tune(
         with (
             environment(**TUNE_ENVIRONMENT),
             logged_to(RunPaths(setup.run).logs / "tune.log"),
-            _interrupts(lambda why: coordinator.stop.remote(f"{BY_SIGNAL} {why}")),
+            _interrupts(lambda name: coordinator.stop.remote(by_signal(name))),
         ):
             fit.start()
             staff = functools.partial(_staff, coordinator, fleet, roster, neighbours, pulse)
@@ -113,7 +114,7 @@ def run_tune(
             roster.end()
             over.set()
             fit.join()
-            last: dict[str, Any] = answer_of(coordinator.close.remote(), setup.run)
+            last: Snapshot = answer_of(coordinator.close.remote(), setup.run)
     except RayTaskError as error:
         raise _cause(error) from error
     except ActorDiedError as error:
@@ -226,19 +227,20 @@ def _staff(
     roster: Roster,
     neighbours: Neighbours,
     pulse: Pulse,
-    status: dict[str, Any],
+    status: Snapshot,
 ) -> None:
     """Sees that there are as many workers as there should be; none is started while the search winds down."""
-    if status["winding"]:
+    facts = status.coordinator
+    if status.live.winding or facts is None:
         return
-    members, nodes, now = roster.members(status["workers"]), _answering(pulse), time.monotonic()
+    members, nodes, now = roster.members(status.live.workers), _answering(pulse), time.monotonic()
     if outdated := _outdated(pulse, coordinator, members):
         roster.carry_out(Orders(cancel=outdated))
         members = [m for m in members if m.name not in outdated]
     kinds = brought() if fleet.bounds.can_grow else []
-    part = neighbours.part([*nodes.values(), *kinds], now, status["need"])
+    part = neighbours.part([*nodes.values(), *kinds], now, facts.need)
     there = [m for m in members if not m.node or m.node in nodes]
-    orders = within(fleet.orders(members, nodes, status["work"], now), there, part)
+    orders = within(fleet.orders(members, nodes, facts.work, now), there, part)
     roster.carry_out(orders)
     if retiring := [*orders.retire, *(m.name for m in members if m.retiring and m.node)]:
         coordinator.retire.remote(retiring)
@@ -250,9 +252,9 @@ def _follow(coordinator: Any, fit: _Fit, head: Head, run: str, on_status: OnStat
     """Shows snapshots, and keeps up the number of workers, until the search is over."""
     while True:
         has_ended = not fit.is_alive()  # asked before the snapshot: after it both may end
-        status = answer_of(coordinator.status.remote(), run)
+        status: Snapshot = answer_of(coordinator.status.remote(), run)
         on_status(status)
-        if status["ending"]:
+        if status.live.end is not None:
             return
         if has_ended:
             raise RunError(f"Ray Tune ended before the search did: {fit.error or 'no worker is left'}")

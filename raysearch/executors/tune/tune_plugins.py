@@ -15,8 +15,10 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from raysearch.cluster.capacity import alive, amounts, beyond, brought, fitting, resources_of, shares_of
-from raysearch.engine.memory_retry import MEMORY_KILL, Growth
+from raysearch.core.cause import MEMORY_KILL
+from raysearch.engine.memory_retry import Growth
 from raysearch.engine.messages import WITH_ITS_NODE, Death
+from raysearch.engine.snapshot import WorkerSnapshot
 from raysearch.errors import SpecError
 from raysearch.executors.tune.scaling import Bounds, Fleet, Member, Orders
 from raysearch.ray_private import on_task_failure
@@ -86,16 +88,16 @@ class Roster:
         with self._lock:
             self._asked = [*self._levels]
 
-    def members(self, seen: Mapping[str, Mapping[str, Any]]) -> list[Member]:
+    def members(self, seen: Mapping[str, WorkerSnapshot]) -> list[Member]:
         """Those asked for, with what the search knows of them (`workers` of its snapshot)."""
         with self._lock:
-            self._training = {name: worker["segment"] for name, worker in seen.items()}
+            self._training = {name: worker.segment for name, worker in seen.items()}
             return [
                 Member(
                     name,
                     level,
-                    str(seen[name]["node"]) if name in seen else "",
-                    int(seen[name]["leases"]) if name in seen else 0,
+                    seen[name].node if name in seen else "",
+                    seen[name].leases if name in seen else 0,
                     name in self._retiring or name in self._cancelled,
                 )
                 for name, level in self._levels.items()
@@ -244,7 +246,7 @@ def cause_of(error: RayActorError) -> tuple[Death, str]:
     if "its node has died" in text or error.preempted:
         return Death.WITH_NODE, WITH_ITS_NODE
     if "NODE_OUT_OF_MEMORY" in text or "low on memory" in text:
-        return Death.ALONE, MEMORY_KILL
+        return Death.OUT_OF_MEMORY, MEMORY_KILL
     if isinstance(error, ActorUnavailableError):
         return Death.UNCLEAR, "its worker cannot be reached"
     return Death.ALONE, "its worker died"

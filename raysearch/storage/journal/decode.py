@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raysearch.core.cause import cause_of
 from raysearch.core.segment import ORDINAL_BITS, Outcome, Segment, Status
 from raysearch.storage.journal.config_columns import ConfigShape, parse_shape
 from raysearch.storage.journal.plain import memo, restored
@@ -39,6 +40,7 @@ class Decoder:
             _parsed(batch["error"], str),
             _values(batch["done"]),
             _values(batch["finished_at"]),
+            _parsed(batch["error"], cause_of),
         )
 
     def _segments(self, batch: pa.RecordBatch | pa.Table) -> Iterator[Segment]:

@@ -1,0 +1,152 @@
+"""What becomes of segments that fail or lose their worker: tried again, or failed for good.
+
+A segment that raises is tried again `retries` times. A segment that was trained at LOSS_LIMIT deaths fails,
+since it often kills its worker; each segment that outlives a death meanwhile raises that limit by one,
+because then machines are at fault. `Growth` decides where memory ran out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from raysearch.core.cause import Cause
+from raysearch.core.segment import Outcome, Segment, Status, segment_name
+from raysearch.engine.leaderboard import Standings
+from raysearch.engine.memory_retry import Growth
+from raysearch.engine.suspects import Suspects
+
+LOSS_LIMIT = 3  # a segment that was in training when its worker died this often kills its workers
+GIVE_UP_AFTER = 10  # failures with nothing else before them that end a search
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How a worker came to be lost.
+
+    Attributes:
+        words: for the outcome of the segment that it trained.
+        cause: where it is known.
+        stalled: its training made no progress, which fails the segment at once.
+        blame: False for a death that is no segment's fault, such as its node's.
+    """
+
+    words: str
+    cause: Cause = Cause.OTHER
+    stalled: bool = False
+    blame: bool = True
+
+
+class Faults:
+    """Counts failures and deaths of segments, and decides what they cost.
+
+    Attributes:
+        last_death: which worker ended last while it trained what, in words.
+    """
+
+    def __init__(
+        self, retries: int, growth: Growth, standings: Standings, fail: Callable[[str], None]
+    ) -> None:
+        """No faults yet; `fail` ends the search with an error."""
+        self.last_death = ""
+        self._retries = retries
+        self._growth = growth
+        self._standings = standings
+        self._fail = fail
+        self._suspects = Suspects()
+        self._deaths: Counter[int] = Counter()  # of workers that trained this segment
+        self._survivors = 0  # segments that were lost with a worker, and then completed
+        self._survivors_before: dict[int, int] = {}  # how many they were when a segment was lost first
+        self._failures: Counter[int] = Counter()
+        self._give_up_at = GIVE_UP_AFTER
+
+    def judged(self, outcome: Outcome) -> Outcome:
+        """The outcome as it counts: a failed one with retries left is lost, so that it is asked for again."""
+        if outcome.status is not Status.FAILED:
+            return outcome
+        if outcome.cause is Cause.NO_CHECKPOINT:  # and never will
+            self._fail(f"{outcome.error}. The run can be resumed when that is mended")
+        if (again := self._growth.tried_again(outcome)) is not None:
+            return again
+        self._standings.first_error = self._standings.first_error or outcome.error
+        self._failures[outcome.segment.id] += 1
+        attempt = self._failures[outcome.segment.id]
+        if attempt > self._retries:
+            return outcome
+        text = f"attempt {attempt} of {self._retries + 1} failed: {outcome.error}"
+        return dataclasses.replace(outcome, status=Status.LOST, curve={}, error=text)
+
+    def suspected(self, held: Iterable[int], training: int | None) -> list[int]:
+        """The segments to suspect after a death of the worker that held these."""
+        return self._suspects.after_death(held, training)
+
+    def blame(self, segment: int) -> None:
+        """A death that was excused counts after all against the segment that was trained."""
+        self._deaths[segment] += 1
+
+    def death(self, segment: Segment, worker: str, now: float, loss: Loss, trained_s: float) -> Outcome:
+        """The outcome of a segment whose worker was lost while it trained: LOST, or FAILED at its limit.
+
+        `trained_s` is how long a stalled training took.
+        """
+        name = segment_name(segment.id)
+        self.last_death = f"the last, {worker}, ended while it trained segment {name} ({loss.words})"
+        self._deaths[segment.id] += loss.blame
+        before = self._survivors_before.setdefault(segment.id, self._survivors)
+        if loss.cause is Cause.MEMORY_KILL:
+            killed = Outcome(
+                segment, Status.FAILED, worker=worker, error=loss.words, finished_at=now, cause=loss.cause
+            )
+            if (again := self._growth.tried_again(killed)) is not None:
+                return again
+        count = self._deaths[segment.id]
+        fails = loss.stalled or count >= LOSS_LIMIT + self._survivors - before
+        text = loss.words
+        if fails and not loss.stalled:
+            text += f", {count} times: this segment kills its worker"
+        status = Status.FAILED if fails else Status.LOST
+        return Outcome(
+            segment,
+            status,
+            seconds=trained_s,
+            worker=worker,
+            error=text,
+            finished_at=now,
+            cause=loss.cause,
+        )
+
+    def fold(self, outcome: Outcome) -> None:
+        """Takes in an outcome that is durable; a search whose first segments all fail is ended."""
+        if outcome.status is Status.LOST:
+            self._growth.fold(outcome)
+            return
+        segment = outcome.segment.id
+        self._suspects.clear(segment)
+        if self._deaths or self._failures:
+            outlived = self._deaths.pop(segment, 0) > 0
+            self._survivors_before.pop(segment, None)
+            self._survivors += outlived and outcome.status is Status.COMPLETED
+            self._failures.pop(segment, None)
+        if outcome.status is Status.FAILED:
+            self._give_up_if_hopeless()
+
+    def fold_replayed(self, outcome: Outcome) -> None:
+        """As `fold`, for an outcome of an earlier life: a kill for memory may have ended that life too."""
+        self.fold(outcome)
+        if outcome.status is Status.LOST and outcome.cause is Cause.MEMORY_KILL:
+            self._deaths[outcome.segment.id] += 1
+
+    def begin_life(self) -> None:
+        """After a replay: what failed before is mended, and as many failures are needed again."""
+        self._standings.first_error = ""
+        self._give_up_at = self._standings.counts[Status.FAILED] + GIVE_UP_AFTER
+
+    def _give_up_if_hopeless(self) -> None:
+        standings = self._standings
+        if standings.only_failures and standings.counts[Status.FAILED] >= self._give_up_at:
+            self._fail(
+                f"the first {GIVE_UP_AFTER} segments all failed, so the search was ended. "
+                f"The first error was: {standings.first_error}"
+            )

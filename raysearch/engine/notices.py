@@ -1,0 +1,15 @@
+"""Warnings for the user, each text once."""
+
+from __future__ import annotations
+
+WARNINGS_KEPT = 100
+
+
+class Warnings(dict[str, int]):
+    """Text -> how often it came, the newest last; the oldest go when there are too many."""
+
+    def add(self, text: str) -> None:
+        """Counts a warning."""
+        self[text] = self.pop(text, 0) + 1
+        if len(self) > WARNINGS_KEPT:
+            self.pop(next(iter(self)))
