@@ -38,7 +38,7 @@ from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.object_store import is_address
 from raysearch.storage.paths import RunPaths
 from raysearch.strategies.base import Recipe
-from raysearch.strategies.samplers.base import is_of_object
+from raysearch.strategies.samplers.factory import is_of_object
 
 if TYPE_CHECKING:
     from raysearch.run.adopted_model import Adoption

@@ -10,7 +10,7 @@ from raysearch.errors import SpecError
 from raysearch.space.space import Space
 from raysearch.strategies.advice import advise
 from raysearch.strategies.base import Strategy
-from raysearch.strategies.caviar.search import Caviar
+from raysearch.strategies.caviar.settings import Caviar
 from raysearch.strategies.situation import Situation
 
 

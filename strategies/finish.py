@@ -10,7 +10,7 @@ from bisect import insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from raysearch.core.segment import Config, Outcome, Segment, Status, segment_id
+from raysearch.core.segment import Config, Outcome, Role, Segment, Status, segment_id
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import SpecError, unknown
 
@@ -160,11 +160,13 @@ class Finals:
                     f"finalist: rank {rank} at iteration {leader.level}, seed {k + 1} of {self._finish.seeds}"
                 )
                 number = self._number(FINALS + leader.trial * SEEDS_AT_MOST + k, config)
-                plans.append(self._plan(number, k, config, reason, "finalist", leader.trial))
+                plans.append(self._plan(number, k, config, reason, Role.FINALIST, leader.trial))
             if self._baseline is not None:
                 reason = f"baseline, seed {k + 1} of {self._finish.seeds}"
                 number = self._number(BASELINES + k, self._baseline)
-                plans.append(self._plan(number, k, self._baseline, reason, "baseline", self.baseline_source))
+                plans.append(
+                    self._plan(number, k, self._baseline, reason, Role.BASELINE, self.baseline_source)
+                )
         return [s for s in plans if s.trial not in self._asked and s.trial not in self._told]
 
     def ask(self, best: Sequence[tuple[Leader, Config]], free: int) -> list[Segment]:
@@ -180,7 +182,7 @@ class Finals:
         return number
 
     def _plan(
-        self, trial: int, k: int, config: Config, reason: str, role: str, source: int | None
+        self, trial: int, k: int, config: Config, reason: str, role: Role, source: int | None
     ) -> Segment:
         return Segment(
             id=segment_id(trial, 0),

@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from raysearch.core.segment import Config, Mode, Outcome, Segment, Status, segment_id
+from raysearch.core.segment import Config, Mode, Outcome, Role, Segment, Status, segment_id, value_at
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import LocatedError, SpecError
 from raysearch.space.space import Space
 from raysearch.strategies.base import Strategy
-from raysearch.strategies.caviar.rungs import value_at
 from raysearch.strategies.seeding import fresh_seed
 
 SEEDS_AT_MOST = 64
@@ -145,7 +144,7 @@ class ReplaySearch:
         self._out.discard(segment)
         if outcome.status is not Status.LOST and segment not in self._told:
             values = outcome.curve.get(self._metric, ())
-            is_sound = outcome.status is Status.COMPLETED and math.isfinite(value_at(values, len(values)))
+            is_sound = outcome.status is Status.COMPLETED and math.isfinite(value_at(values))
             self._told[segment] = is_sound and not outcome.done
 
     @property
@@ -171,9 +170,9 @@ class ReplaySearch:
 
 def _chains(recipe: Replay, seed: int) -> Iterator[list[Segment]]:
     whole = {"start": 0, "stop": recipe.max_iterations}
-    plans = [("the schedule", "finalist", list(recipe.steps))]
+    plans = [("the schedule", Role.FINALIST, list(recipe.steps))]
     plans += [
-        (f"constant {n}", "baseline", [{**whole, "config": config}])
+        (f"constant {n}", Role.BASELINE, [{**whole, "config": config}])
         for n, config in enumerate(recipe.constants, 1)
     ]
     for k in range(recipe.seeds):

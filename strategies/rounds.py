@@ -1,12 +1,12 @@
-"""Strategies told as a story: a generator that asks for a round of segments and reads how they ended.
+"""Strategies written as a story: a generator that plans a round of segments and reads how they ended.
 
     def story(self):
         hold, nudge = yield [self.plan(...), self.plan(...)]      # a round; its ends come back in order
         ...
 
-The round's outcomes may be told in any order, before or after they are asked for, and by another life
-of the search: the story goes on when all of a round are there, so what it decides is a function of the
-seed, the outcomes and the orders given by people, and of nothing else.
+The outcomes of a round may arrive in any order, before or after the strategy asks for their segments, and
+from an earlier life of the search. `tell` carries the story on as soon as all of a round are there, so
+what it decides is a function of the seed, the outcomes and people's orders, and of nothing else.
 """
 
 from __future__ import annotations
@@ -16,10 +16,20 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from raysearch.core.segment import REUSED, Config, Mode, Outcome, Segment, Status, score, segment_id
-from raysearch.strategies.caviar.rungs import value_at
+from raysearch.core.segment import (
+    REUSED,
+    Config,
+    Event,
+    Mode,
+    Outcome,
+    Role,
+    Segment,
+    Status,
+    score,
+    segment_id,
+    value_at,
+)
 
-ADOPTED = "adopted"  # role of the segment that stands for a model trained before this search
 PARTS = "_parts/"  # `val_loss_parts/3`: the metric's mean over one fixed part of the validation examples
 
 Story = Generator[list[Segment], list["End"], None]
@@ -49,6 +59,17 @@ class End:
     def is_sound(self) -> bool:
         """Whether the model can be trained on from here."""
         return math.isfinite(self.loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What was decided, and in words why; written into a segment as `event: words`."""
+
+    event: Event
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.event}: {self.words}"
 
 
 class StorySearch:
@@ -83,7 +104,7 @@ class StorySearch:
 
     def ask(self, free: int) -> list[Segment]:
         """At most `free` segments of the round in hand, lost ones first."""
-        self.go_on()
+        self._go_on()
         segments: list[Segment] = []
         while self._lost and len(segments) < free:
             segments.append(self._lost.pop(next(iter(self._lost))))
@@ -95,9 +116,9 @@ class StorySearch:
         return segments
 
     def tell(self, outcome: Outcome) -> None:
-        """Notes an outcome; one whose segment was told before changes nothing."""
+        """Notes an outcome and carries the story on; one whose segment was told before changes nothing."""
         segment = outcome.segment
-        self._out.pop(segment.id, None)
+        asked = self._out.pop(segment.id, None)
         if segment.id in self._told:
             return
         if outcome.status is Status.LOST:
@@ -105,11 +126,13 @@ class StorySearch:
             return
         self._lost.pop(segment.id, None)
         self._told[segment.id] = outcome
+        if asked is None:
+            self._make_way(segment)
+        self._go_on()
 
     @property
     def finished(self) -> bool:
         """True when the story has ended and nothing asked for is outstanding."""
-        self.go_on()
         return self._is_over and not self._out and not self._lost
 
     @property
@@ -119,7 +142,6 @@ class StorySearch:
 
     def kept(self) -> Set[int]:
         """What the story may grow on, and the parents and ends of the round in hand."""
-        self.go_on()
         held = (*self._round, *self._out.values(), *self._lost.values())
         kept = {s.parent for s in held if s.parent is not None}
         kept.update(s.id for s in self._round)
@@ -134,13 +156,12 @@ class StorySearch:
         return self.offset + (self._trials - 1) * self._step
 
     def plan(
-        self, trial: int, parent: End | None, config: Config, stop: int, seed: int, reason: str
+        self, trial: int, parent: End | None, config: Config, stop: int, seed: int, reason: str, event: Event
     ) -> Segment:
         """The next segment of a trial; another trial's if an earlier life used that number for other work."""
-        while True:
-            ordinal = self._ordinals.get(trial, 0)
-            segment = Segment(
-                id=segment_id(trial, ordinal),
+        return self._numbered(
+            Segment(
+                id=segment_id(trial, 0),
                 trial=trial,
                 parent=None if parent is None else parent.segment.id,
                 config=config,
@@ -148,17 +169,14 @@ class StorySearch:
                 stop=stop,
                 seed=seed,
                 reason=reason,
+                event=event,
             )
-            known = self._told.get(segment.id)
-            if known is None or _same_work(known.segment, segment):
-                self._ordinals[trial] = ordinal + 1
-                return segment
-            trial += REUSED * self._step
+        )
 
     def adopted(self) -> End | None:
         """Where a model ended that was trained before this search; None if there is none."""
         outcome = self._told.get(segment_id(0, 0))
-        if outcome is None or outcome.segment.role != ADOPTED:
+        if outcome is None or outcome.segment.role is not Role.ADOPTED:
             return None
         if not self.offset:  # trial 0 is its own
             self._trials, self._ordinals[0] = max(1, self._trials), 1
@@ -166,8 +184,8 @@ class StorySearch:
 
     # ---- inside
 
-    def go_on(self) -> None:
-        """Lets the story read every round that is complete, and queues what it asks for next."""
+    def _go_on(self) -> None:
+        """Begins the story if need be, lets it read every round that is complete, and queues the next."""
         if self._story is None:
             self._story = self.story()
             self._read(None)
@@ -180,7 +198,31 @@ class StorySearch:
             self._round = self._story.send(ends) if ends is not None else next(self._story)
         except StopIteration:
             self._is_over, self._round = True, []
+        self._round = list(self._round)
         self._queue = deque(s for s in self._round if s.id not in self._told)
+
+    def _numbered(self, planned: Segment) -> Segment:
+        """The segment under the next free number of its trial, or of a trial in its place."""
+        trial = planned.trial
+        while True:
+            ordinal = self._ordinals.get(trial, 0)
+            segment = replace(planned, id=segment_id(trial, ordinal), trial=trial)
+            known = self._told.get(segment.id)
+            if known is None or _same_work(known.segment, segment):
+                self._ordinals[trial] = ordinal + 1
+                return segment
+            trial += REUSED * self._step
+
+    def _make_way(self, known: Segment) -> None:
+        """Gives a planned segment another number if an earlier life used its own for other work.
+
+        An outcome of that life may arrive when the story has planned the round already.
+        """
+        for place, planned in enumerate(self._round):
+            if planned.id == known.id and not _same_work(known, planned):
+                self._ordinals[planned.trial] -= 1
+                self._round[place] = self._numbered(planned)
+                self._queue = deque(s for s in self._round if s.id not in self._told)
 
     def _end_of(self, planned: Segment) -> End:
         outcome = self._told[planned.id]
@@ -194,7 +236,7 @@ class StorySearch:
 def end_of(outcome: Outcome, metric: str, mode: Mode) -> End:
     """An outcome as a story reads it; failed, diverged, or nothing finite reported is an infinite loss."""
     values = outcome.curve.get(metric, ())
-    value = value_at(values, len(values))
+    value = value_at(values)
     loss = score(value, mode)
     why = outcome.error or ("" if math.isfinite(loss) else f"{metric} was never finite")
     losses = tuple(score(v, mode) if v == v else math.nan for v in values)

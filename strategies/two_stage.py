@@ -13,11 +13,12 @@ from typing import ClassVar
 from raysearch.core.segment import Config, Mode, Outcome, Segment
 from raysearch.core.values import with_plain_numbers
 from raysearch.space.space import Space
-from raysearch.strategies.caviar.search import Caviar, CaviarSearch
+from raysearch.strategies.caviar.search import CaviarSearch
+from raysearch.strategies.caviar.settings import Caviar
 from raysearch.strategies.panda.perturb import nudged_names
 from raysearch.strategies.panda.settings import Panda
 from raysearch.strategies.panda.single import LineSearch
-from raysearch.strategies.samplers.transfer import Transfer
+from raysearch.strategies.samplers.transfer_settings import Transfer
 from raysearch.strategies.seeding import fresh_seed
 
 PANDA = 1 << 34  # number of the first trial of the second stage
@@ -112,8 +113,9 @@ class TwoStageSearch:
             space, metric=metric, mode=mode, seed=seed, baseline=baseline
         )
         self._line: LineSearch | None = None
-        self._raised: Config | None = None
-        self._early: list[Outcome] = []  # of the second stage, told before the first had ended
+        self._leader: Config | None = None  # whom the line was begun from
+        self._is_asked = False  # for the second stage; from then on it stands
+        self._early: list[Outcome] = []  # of the second stage, told before it was asked for
 
     @property
     def notes(self) -> Sequence[str]:
@@ -123,44 +125,49 @@ class TwoStageSearch:
     def ask(self, free: int) -> list[Segment]:
         """At most `free` segments: of the first stage, and when that is over of the second."""
         segments = self._caviar.ask(free)
-        line = self._second()
-        if line is not None and len(segments) < free:
-            segments += line.ask(free - len(segments))
+        self._begin_second()
+        if self._line is not None and len(segments) < free:
+            segments += self._line.ask(free - len(segments))
+            self._is_asked, self._early = True, []
         return segments
 
     def tell(self, outcome: Outcome) -> None:
-        """Passes an outcome to its stage."""
+        """Passes an outcome to its stage, and begins the second when the first has ended."""
         if outcome.segment.trial < PANDA:
             self._caviar.tell(outcome)
+            self._begin_second()
             return
-        line = self._second()
-        if line is None:
+        if not self._is_asked:
             self._early.append(outcome)
-        else:
-            line.tell(outcome)
+        if self._line is not None:
+            self._line.tell(outcome)
 
     @property
     def finished(self) -> bool:
         """True when both stages are over, or the first ended without a leader."""
-        if not self._caviar.finished:
-            return False
-        line = self._second()
-        return line is None or line.finished
+        return self._caviar.finished and (self._line is None or self._line.finished)
 
     def kept(self) -> Set[int]:
         """What either stage may still need."""
-        line = self._second()
-        return set(self._caviar.kept()) | set(line.kept() if line is not None else ())
+        return set(self._caviar.kept()) | set(self._line.kept() if self._line is not None else ())
 
-    def _second(self) -> LineSearch | None:
-        """The second stage, begun when the first has ended; None before, and without a leader."""
-        if self._line is None and self._caviar.finished and (leader := self._caviar.leader) is not None:
-            seed = fresh_seed(self._seed, SALT)
-            self._line = LineSearch(
-                self._recipe.second, self._space, self._metric, self._mode, seed, leader, (PANDA, 1)
-            )
-            self._line.why = "start: the leader of the first stage"
-            for outcome in self._early:
-                self._line.tell(outcome)
-            self._early = []
-        return self._line
+    def _begin_second(self) -> None:
+        """Begins the second stage when the first has ended, from its leader if there is one.
+
+        While a journal is replayed the first stage can seem to have ended before its last outcomes are told:
+        until the second was asked for, it is begun anew from another leader.
+        """
+        if self._is_asked or not self._caviar.finished:
+            return
+        leader = self._caviar.leader
+        if leader is None or (self._line is not None and leader == self._leader):
+            return
+        self._leader = leader
+        self._line = LineSearch(
+            *(self._recipe.second, self._space, self._metric, self._mode),
+            *(fresh_seed(self._seed, SALT), leader),
+            numbers=(PANDA, 1),
+            why="the leader of the first stage",
+        )
+        for outcome in self._early:
+            self._line.tell(outcome)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from raysearch.errors import SpecError
 from raysearch.strategies.caviar import rungs
-from raysearch.strategies.caviar.rungs import Rung, Standings, rung_levels
+from raysearch.strategies.caviar.rungs import Rung, SortedScores, rung_levels
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_levels_rise_strictly(first: float, last: int, eta: int) -> None:
 def test_standings_agree_with_a_sorted_list(monkeypatch: pytest.MonkeyPatch, block: int, seed: int) -> None:
     monkeypatch.setattr(rungs, "BLOCK", block)
     draw = random.Random(seed)
-    standings, oracle = Standings(), []
+    standings, oracle = SortedScores(), []
     for trial in range(300):
         score = draw.choice([draw.random(), float(draw.randrange(5)), math.inf])
         standings.add(score, trial)
@@ -72,7 +72,7 @@ def test_standings_agree_with_a_sorted_list(monkeypatch: pytest.MonkeyPatch, blo
 
 
 def test_empty_standings_have_no_first_and_no_last() -> None:
-    standings = Standings()
+    standings = SortedScores()
     standings.discard(1.0, 1)
     assert (len(standings), standings.first(), standings.last(), standings.rank(1.0, 1)) == (0, None, None, 0)
 

@@ -79,7 +79,7 @@ def write_run(run: Path, trials: int, workers: int = WORKERS) -> None:
 
 def outcomes(trials: int, workers: int = WORKERS) -> Iterator[Any]:
     """Outcomes of a halving by thirds over random configurations, some failed or diverged, and a finish."""
-    from raysearch.core.segment import Outcome, Segment, Status, segment_id
+    from raysearch.core.segment import Outcome, Role, Segment, Status, segment_id
 
     rng = np.random.default_rng(0)
     clock = np.zeros(min(workers, max(1, trials)))
@@ -124,10 +124,10 @@ def outcomes(trials: int, workers: int = WORKERS) -> Iterator[Any]:
                 best = (curve[-1], trial, config)
     baseline = {"lr": 1.0e-3, "width": 128, "dropout": 0.1, "optimizer": "adamw"}
     for k in range(8):
-        for role, config, source in (("finalist", best[2], best[1]), ("baseline", baseline, None)):
-            level = (best[0] if role == "finalist" else best[0] + 0.05) + float(rng.normal(0, 0.01))
+        for role, config, source in ((Role.FINALIST, best[2], best[1]), (Role.BASELINE, baseline, None)):
+            level = (best[0] if role is Role.FINALIST else best[0] + 0.05) + float(rng.normal(0, 0.01))
             curve = [level + 2.0 / (i + 1) - 2.0 / 81 for i in range(81)]
-            trial = (1 << 42) + 2 * k + (role == "baseline")
+            trial = (1 << 42) + 2 * k + (role is Role.BASELINE)
             segment = Segment(
                 segment_id(trial, 0), trial, None, config, 0, 81, k, "the finish", role=role, source=source
             )

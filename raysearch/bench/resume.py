@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
 
 def _spec(run: Path) -> Any:
     from raysearch.spec.search_spec import make_spec
-    from raysearch.strategies.caviar.search import Caviar
+    from raysearch.strategies.caviar.settings import Caviar
 
     return make_spec(
         trainable="raysearch.bench.support.trivial:Trivial",

@@ -20,8 +20,8 @@ from raysearch.bench.support.curves import Columns, read_tables
 from raysearch.bench.support.rivals import FullTrainings, OneEpoch, RayAsha, shuffled
 from raysearch.executors.simulated import Faults, Floats, RowsOf, Simulator, Table
 from raysearch.strategies.base import Strategy
-from raysearch.strategies.caviar.search import Caviar
-from raysearch.strategies.samplers.base import make_sampler
+from raysearch.strategies.caviar.settings import Caviar
+from raysearch.strategies.samplers.factory import make_sampler
 
 Contender = Callable[[Table, int], Strategy]
 

@@ -20,9 +20,9 @@ from raysearch.bench.support.curves import Columns, read_tables
 from raysearch.core.segment import Outcome
 from raysearch.engine.search import Search
 from raysearch.executors.simulated import Floats, RowsOf, Simulator, Table, Trace
-from raysearch.strategies.caviar.search import Caviar
-from raysearch.strategies.samplers.base import make_sampler
-from raysearch.strategies.samplers.transfer import Transfer
+from raysearch.strategies.caviar.settings import Caviar
+from raysearch.strategies.samplers.factory import make_sampler
+from raysearch.strategies.samplers.transfer_settings import Transfer
 from raysearch.workflows.memory.recall import Record, recall
 
 PASTS = ("good", "random", "misleading")

@@ -125,7 +125,7 @@ def plan_of(recipe: Recipe, has_baseline: bool) -> Plan | Course | None:
 
 
 def _steps(levels: tuple[int, ...], samples: int, eta: int, brackets: int) -> tuple[Step, ...]:
-    from raysearch.strategies.caviar.search import bracket_shares
+    from raysearch.strategies.caviar.brackets import bracket_shares
 
     ends = [*bracket_shares(len(levels), brackets, eta), 1.0]
     trials = dict.fromkeys(levels, 0)

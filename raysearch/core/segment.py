@@ -33,6 +33,59 @@ class Status(str, enum.Enum):
     __hash__ = str.__hash__  # Enum's own is a call of Python, and outcomes are counted by the million
 
 
+class Role(str, enum.Enum):
+    """The part that a segment plays in a search."""
+
+    SEARCH = "search"
+    FINALIST = "finalist"  # a configuration trained again from scratch, to say what it is worth
+    BASELINE = "baseline"  # the user's own configuration, trained beside the finalists
+    ADOPTED = "adopted"  # stands for a model trained before this search; nobody can train it again
+
+    __hash__ = str.__hash__
+    __str__ = str.__str__
+    __format__ = str.__format__  # type: ignore[assignment]
+
+    @classmethod
+    def _missing_(cls, value: object) -> Role:
+        """A role that this version does not know counts as search, as it always has."""
+        return cls.SEARCH
+
+
+FROM_BASELINE = "baseline"  # origin of the trial that has the user's own configuration
+FINALS = frozenset({Role.FINALIST, Role.BASELINE})  # not part of the search's own standings
+
+
+class Event(str, enum.Enum):
+    """What a strategy decided when it planned a segment; `Segment.reason` has the words."""
+
+    NONE = ""  # nothing beyond what the reason says, such as the first segment of a sampled trial
+    PROMOTION = "promotion"  # the trial is trained on from a rung
+    START = "start"  # the first segment of a raised model
+    ADOPT = "adopt"  # the model was trained before this search
+    HOLD = "hold"  # the arm of a fork that keeps its values
+    NUDGE = "nudge"  # the arm of a fork, or a challenger, that tries another value
+    ACCEPT = "accept"  # the line goes on from a nudge that gained enough
+    REJECT = "reject"  # the line goes on from the arm that kept its values
+    KEEP = "keep"  # the line or member goes on as it is
+    ROLLBACK = "rollback"  # the line goes back to an earlier segment
+    DECAY = "decay"  # the last stretch, in which the learning rate falls
+    STEADY = "steady"  # the member that keeps its values
+    CLONE = "clone"  # a member takes over another one's weights
+    ORDER = "order"  # a person asked for it
+    PAIR = "pair"  # one of the paired trainings of a retest
+    CONTROL = "control"  # the incumbent of a retest, trained to the end again
+    CONFIRMATION = "confirmation"  # a challenger that was found better, on seeds of its own
+
+    __hash__ = str.__hash__
+    __str__ = str.__str__
+    __format__ = str.__format__  # type: ignore[assignment]
+
+    @classmethod
+    def _missing_(cls, value: object) -> Event:
+        """An event that this version does not know, as a newer one may write."""
+        return cls.NONE
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """One unit of work, planned by a strategy.
@@ -45,9 +98,12 @@ class Segment:
         config: values of the hyper-parameters, as the trainable receives them.
         start, stop: training iterations (calls of `Trainable.train`), `start < stop`.
         seed: seeds the random generators of a worker before the segment.
-        reason: why the strategy asked for it, in words.
-        role: what part it plays: "search", or "finalist" and "baseline" in the finish.
+        reason: why the strategy asked for it, in words; nothing is decided by them.
+        role: the part it plays.
         source: the trial whose configuration this trial repeats, where there is one.
+        event: what the strategy decided.
+        origin: where a trial's configuration is from if no sampler proposed it: FROM_BASELINE, or what
+            memory, known_good and priors say of it. Only first segments have one.
     """
 
     id: int
@@ -58,8 +114,10 @@ class Segment:
     stop: int
     seed: int
     reason: str
-    role: str = "search"
+    role: Role = Role.SEARCH
     source: int | None = None
+    event: Event = Event.NONE
+    origin: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by position: five times faster than the way of slotted dataclasses."""
@@ -74,7 +132,14 @@ class Segment:
             self.reason,
             self.role,
             self.source,
+            self.event,
+            self.origin,
         )
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it belongs to a finish, whose trainings are no part of the search's own standings."""
+        return self.role in FINALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +250,17 @@ def score(value: float, mode: Mode) -> float:
     if not math.isfinite(value):
         return math.inf
     return value if mode == "min" else -value
+
+
+def value_at(values: Sequence[float], count: int | None = None) -> float:
+    """The last finite one of the first `count` values, of all if None; NaN if there is none.
+
+    A metric that is reported every few iterations only is NaN between.
+
+    >>> value_at([3.0, math.nan, 2.0], 2)
+    3.0
+    """
+    for value in reversed(values if count is None else values[:count]):
+        if math.isfinite(value):
+            return value
+    return math.nan

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raysearch.core.segment import Config, Outcome, Segment, Status, segment_id
-from raysearch.engine.leaderboard import ADOPTED
+from raysearch.core.segment import Config, Event, Outcome, Role, Segment, Status, segment_id
 from raysearch.errors import CheckpointError, SpecError
 from raysearch.spec.search_spec import SearchSpec
 from raysearch.storage.checkpoints.remote import checkpoints_of
@@ -78,9 +77,10 @@ def adopt(paths: RunPaths, journal: Journal, adoption: Adoption, metric: str) ->
         stop=adoption.iteration,
         seed=0,
         reason=f"adopt: trained for {adoption.iteration} iterations before this search",
-        role=ADOPTED,
+        role=Role.ADOPTED,
+        event=Event.ADOPT,
     )
-    tmp = checkpoints.path_for_new(segment.id, ADOPTED)
+    tmp = checkpoints.path_for_new(segment.id, Role.ADOPTED.value)
     meta = {**_meta(adoption.folder), "iteration": adoption.iteration}
     try:
         shutil.copytree(adoption.folder, tmp, dirs_exist_ok=True)

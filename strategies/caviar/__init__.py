@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from raysearch.strategies.caviar.rungs import value_at
-from raysearch.strategies.caviar.search import Caviar, CaviarSearch, bracket_shares
+from raysearch.core.segment import value_at
+from raysearch.strategies.caviar.brackets import bracket_shares
+from raysearch.strategies.caviar.search import CaviarSearch
+from raysearch.strategies.caviar.settings import Caviar
 
 __all__ = ["Caviar", "CaviarSearch", "bracket_shares", "value_at"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from raysearch.errors import SpecError
 
@@ -37,18 +37,7 @@ def rung_levels(first: float, last: int, eta: int) -> tuple[int, ...]:
     return (*levels, last)
 
 
-def value_at(values: Sequence[float], count: int) -> float:
-    """The last finite one of the first `count` values; NaN if there is none.
-
-    A metric that is reported every few iterations only is NaN between.
-    """
-    for value in reversed(values[:count]):
-        if math.isfinite(value):
-            return value
-    return math.nan
-
-
-class Standings:
+class SortedScores:
     """Pairs (score, trial) in order, the lowest score first, ties to the lower trial number.
 
     Blocks of plain arrays: 16 bytes a pair, insertion and rank in O(log n + n/BLOCK). Scores may be
@@ -162,10 +151,10 @@ class Rung:
     def __init__(self, level: int, eta: int) -> None:
         self.level = level
         self.eta = eta
-        self.entries = Standings()
-        self.waiting = Standings()
+        self.entries = SortedScores()
+        self.waiting = SortedScores()
         self._next_sweep = 0
-        self._settled = True  # nobody became promotable since promotable() found none
+        self._settled = True  # nobody became promotable since `settle` found none
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -188,8 +177,11 @@ class Rung:
         best = None if self._settled else self.waiting.first()
         if best is not None and (rank := self.entries.rank(*best)) < self.places:
             return best[1], rank
-        self._settled = True
         return None
+
+    def settle(self) -> None:
+        """Remembers that nobody here may go on, until a score or a waiting trial comes in."""
+        self._settled = self._settled or self.promotable() is None
 
     def goes_on(self, rank: int) -> bool:
         """Whether a trial of this rank is trained on at once (the stopping rule).

@@ -8,29 +8,39 @@ among the best 1/eta there; in stopping it is trained on at once or never.
     while not strategy.finished:
         for segment in strategy.ask(free=4):
             strategy.tell(train(segment))
+
+The settings are in `settings`, the rungs of each bracket in `brackets`, where trials wait in `rungs`.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Set
-from dataclasses import dataclass, replace
-from itertools import takewhile
-from typing import ClassVar, Literal
+from collections.abc import Set
+from typing import TYPE_CHECKING
 
-from raysearch.core.segment import Config, Mode, Outcome, Segment, Status, ordinal_of, score, segment_id
-from raysearch.core.values import with_plain_numbers
-from raysearch.errors import SpecError, unknown
+from raysearch.core.segment import (
+    Config,
+    Event,
+    Mode,
+    Outcome,
+    Segment,
+    Status,
+    ordinal_of,
+    score,
+    segment_id,
+    value_at,
+)
 from raysearch.space.space import Space
-from raysearch.strategies.caviar.rungs import Rung, rung_levels, value_at
+from raysearch.strategies.caviar.brackets import Ladder
+from raysearch.strategies.caviar.in_hand import InHand
+from raysearch.strategies.caviar.proposals import Proposal, Proposals
+from raysearch.strategies.caviar.rungs import Rung
 from raysearch.strategies.caviar.trial_ledger import Ledger
-from raysearch.strategies.finish import DEFAULT_FINISH, FINALS, Finals, Finish, Podium, finish_setting
-from raysearch.strategies.samplers.base import Sampler, Source, check_name, make_sampler
-from raysearch.strategies.samplers.transfer import Transfer, TransferSampler, transfer_setting
+from raysearch.strategies.finish import FINALS, Finals, Podium
 from raysearch.strategies.seeding import fresh_seed
 
+<<<<<<< HEAD
 GOLDEN = 0.6180339887498949
 VARIANTS = ("auto", "promotion", "stopping")
 
@@ -112,6 +122,10 @@ class Caviar:
     ) -> CaviarSearch:
         """The search at its beginning; trial 0 is the baseline if there is one."""
         return CaviarSearch(self, space, metric, mode, seed, baseline)
+=======
+if TYPE_CHECKING:
+    from raysearch.strategies.caviar.settings import Caviar
+>>>>>>> c5c7fcb (Strategies decide as before, in rooms of their own; roles and events are enums)
 
 
 class CaviarSearch:
@@ -127,25 +141,12 @@ class CaviarSearch:
         self._seed = seed
         self._baseline = baseline
         self._stopping = recipe.variant == "stopping"
-        self._brackets = [
-            [Rung(level, recipe.eta) for level in recipe.levels[s:]] for s in range(recipe.brackets)
-        ]
-        ladder = [rung for rungs in self._brackets for rung in rungs[:-1]]
-        self._ladder = sorted(ladder, key=lambda rung: -rung.level)  # where trials wait, from the top down
-        self._shares = bracket_shares(len(recipe.levels), recipe.brackets, recipe.eta)
-        self._sampler = make_sampler(recipe.sampler, space, seed, recipe.max_iterations)
-        self._past: TransferSampler | None = None
-        if recipe.transfer is not None and not recipe.transfer.is_empty:
-            first = int(baseline is not None)
-            self._past = TransferSampler(recipe.transfer, self._sampler, space, seed, first)
-            self._sampler = self._past
+        self._ladder = Ladder(recipe.levels, recipe.brackets, recipe.eta)
+        self._proposals = Proposals(recipe, space, seed, baseline)
         self._ledger = Ledger()
         self._configs: dict[int, Config] = {}  # of trials that wait or are to go on
         self._going: deque[tuple[int, str]] = deque()  # trials to train on at once, and why
-        self._out: dict[int, Segment] = {}  # asked for and not told
-        self._lost: dict[int, Segment] = {}
-        self._next = 0
-        self._searching = 0  # how many of those out are not of the finish
+        self._in_hand = InHand()
         self._exhausted = False
         self._podium = Podium(recipe.finish.top if recipe.finish else 3)
         self._finals = _finals(recipe, seed, baseline)
@@ -154,16 +155,13 @@ class CaviarSearch:
 
     def ask(self, free: int) -> list[Segment]:
         """At most `free` segments: lost ones, then promotions from the top down, then new trials."""
-        segments: list[Segment] = []
-        self._ask_lost(free, segments)
+        segments = self._in_hand.take_lost(free)
         self._ask_going(free, segments)
         self._ask_promotions(free, segments)
         self._ask_new(free, segments)
         if len(segments) < free and not segments and self._search_is_over() and self._finals:
             segments = self._finals.ask(self._podium.best(), free)
-        for segment in segments:
-            self._out[segment.id] = segment
-            self._searching += not Finals.owns(segment.trial)
+        self._in_hand.ask(segments)
         return segments
 
     @property
@@ -175,32 +173,24 @@ class CaviarSearch:
     @property
     def finished(self) -> bool:
         """True when every trial has gone as far as it goes, and the finish is done."""
-        if self._out or not self._search_is_over():
+        if self._in_hand.is_out or not self._search_is_over():
             return False
         return self._finals is None or not self._finals.missing(self._podium.best())
 
     def _search_is_over(self) -> bool:
-        if self._searching or self._lost or self._going:
+        if self._in_hand.is_searching or any(trial in self._configs for trial, _ in self._going):
             return False
-        return self._all_began() and all(
-            self._promotable(r) is None for rungs in self._brackets for r in rungs[:-1]
-        )
+        return self._all_began() and all(self._promotable(rung) is None for rung in self._ladder.waiting)
 
     def _promotable(self, rung: Rung) -> tuple[int, int] | None:
         """The next trial to promote from a rung: among the best 1/eta, and over the hurdle."""
         found = rung.promotable()
-        if found is None or self._past is None:
+        if found is None or self._proposals.clears_hurdle(rung.level, self._ledger.score(found[0])):
             return found
-        return found if self._ledger.score(found[0]) <= self._past.hurdle(rung.level) else None
+        return None
 
     def _all_began(self) -> bool:
-        while self._next < self._recipe.samples and self._ledger.has_begun(self._next):
-            self._next += 1
-        return self._exhausted or self._next >= self._recipe.samples
-
-    def _ask_lost(self, free: int, segments: list[Segment]) -> None:
-        while self._lost and len(segments) < free:
-            segments.append(self._lost.pop(next(iter(self._lost))))
+        return self._exhausted or self._ledger.next_new >= self._recipe.samples
 
     def _ask_going(self, free: int, segments: list[Segment]) -> None:
         while self._going and len(segments) < free:
@@ -209,36 +199,35 @@ class CaviarSearch:
                 segments.append(self._onward(trial, reason))
 
     def _ask_promotions(self, free: int, segments: list[Segment]) -> None:
-        for rung in self._ladder:
+        for rung in self._ladder.waiting:
             while len(segments) < free and (found := self._promotable(rung)):
                 trial, rank = found
                 rung.leave(self._ledger.score(trial), trial)
                 reason = f"rung {rung.level}: rank {rank + 1} of {len(rung)}, promoted"
                 segments.append(self._onward(trial, reason))
+            rung.settle()
 
     def _ask_new(self, free: int, segments: list[Segment]) -> None:
         while len(segments) < free and not self._all_began():
-            config, reason = self._propose(self._next)
-            if config is None:
-                self._exhausted = not segments and not self._out
+            trial = self._ledger.next_new
+            proposal = self._proposals.propose(trial)
+            if proposal is None:
+                self._exhausted = not segments and not self._in_hand.is_out
                 return
-            segments.append(self._first(self._next, config, reason))
+            segments.append(self._first(trial, proposal))
 
-    def _propose(self, trial: int) -> tuple[Config | None, str]:
-        if trial == 0 and self._baseline is not None:
-            return self._baseline, "the baseline"
-        name = self._recipe.sampler
-        what = name if isinstance(name, str) else type(name).__name__
-        config = self._sampler.propose(trial)
-        if self._past is not None and (origin := self._past.origin(trial)):
-            return config, f"memory: {origin}"
-        return config, f"new trial from sampler {what}"
-
-    def _first(self, trial: int, config: Config, reason: str) -> Segment:
+    def _first(self, trial: int, proposal: Proposal) -> Segment:
         self._ledger.begin(trial)
-        level = self._rungs(trial)[0].level
         return Segment(
-            segment_id(trial, 0), trial, None, config, 0, level, fresh_seed(self._seed, trial), reason
+            id=segment_id(trial, 0),
+            trial=trial,
+            parent=None,
+            config=proposal.config,
+            start=0,
+            stop=self._ladder.of(trial)[0].level,
+            seed=fresh_seed(self._seed, trial),
+            reason=proposal.reason,
+            origin=proposal.origin,
         )
 
     def _onward(self, trial: int, reason: str) -> Segment:
@@ -251,9 +240,10 @@ class CaviarSearch:
             parent=self._ledger.last_segment(trial),
             config=self._configs.pop(trial),
             start=reached,
-            stop=next(r.level for r in self._rungs(trial) if r.level > reached),
+            stop=next(r.level for r in self._ladder.of(trial) if r.level > reached),
             seed=fresh_seed(self._seed, trial),
             reason=reason,
+            event=Event.NONE if self._ladder.at(trial, reached) is None else Event.PROMOTION,
         )
 
     # ---- being told
@@ -261,17 +251,12 @@ class CaviarSearch:
     def tell(self, outcome: Outcome) -> None:
         """Folds an outcome in; one whose segment was told before changes nothing."""
         segment = outcome.segment
-        asked = self._out.pop(segment.id, None) is not None
-        self._searching -= asked and not Finals.owns(segment.trial)
-        self._lost.pop(segment.id, None)
+        asked = self._in_hand.end(segment)
         if Finals.owns(segment.trial):
-            self._tell_final(outcome)
+            if self._finals and self._finals.tell(outcome) and outcome.status is Status.LOST:
+                self._in_hand.lose(segment)
         elif not self._ledger.was_told(segment.trial, ordinal := ordinal_of(segment.id)):
             self._tell_trial(outcome, ordinal, asked)
-
-    def _tell_final(self, outcome: Outcome) -> None:
-        if self._finals and self._finals.tell(outcome) and outcome.status is Status.LOST:
-            self._lost[outcome.segment.id] = outcome.segment
 
     def _tell_trial(self, outcome: Outcome, ordinal: int, asked: bool) -> None:
         segment, reached = outcome.segment, outcome.reached
@@ -280,27 +265,23 @@ class CaviarSearch:
         furthest = segment.id >= self._ledger.next_segment(trial)
         waited = self._stop_waiting(trial) if furthest else None
         if outcome.status is Status.LOST:
-            self._lost[segment.id] = segment
+            self._in_hand.lose(segment)
             return
         self._ledger.tell(trial, ordinal, reached)
-        if not asked and waited != segment.config and not self._fits(segment):
-            return
+        if not asked and waited != segment.config:  # of another life, in which the spec may have been another
+            if trial == 0 and self._finals and segment.config != self._baseline:
+                self._finals.baseline_source = None
+            if segment.config != self._baseline and not self._space.allows(segment.config):
+                return  # the space was edited since
         failed = outcome.status is not Status.COMPLETED or reached <= segment.start
         rank = self._enter(outcome, reached, failed, furthest)
         if furthest and not failed:
             self._place(outcome, reached, rank)
 
-    def _fits(self, segment: Segment) -> bool:
-        """Whether the configuration is one of this search; the space may have been edited since."""
-        is_baseline = segment.config == self._baseline
-        if segment.trial == 0 and self._finals and not is_baseline:
-            self._finals.baseline_source = None
-        return is_baseline or self._space.allows(segment.config)
-
     def _stop_waiting(self, trial: int) -> Config | None:
         """The configuration of a trial that waited to go on, and waits no longer."""
         config = self._configs.pop(trial, None)
-        rung = self._rung_at(trial, self._ledger.reached(trial)) if config is not None else None
+        rung = self._ladder.at(trial, self._ledger.reached(trial)) if config is not None else None
         if rung is not None:
             rung.leave(self._ledger.score(trial), trial)
         return config
@@ -314,7 +295,7 @@ class CaviarSearch:
         start, trial = outcome.segment.start, outcome.segment.trial
         values = outcome.curve.get(self._metric, ())
         rank = -1
-        for rung in self._rungs(trial):
+        for rung in self._ladder.of(trial):
             level = rung.level
             if level <= start:
                 continue
@@ -326,7 +307,7 @@ class CaviarSearch:
             if furthest:
                 self._ledger.set_score(trial, value)
             iteration = level if failed else min(level, reached)
-            self._sampler.observe(trial, outcome.segment.config, iteration, value)
+            self._proposals.observe(trial, outcome.segment.config, iteration, value)
             if is_end:
                 break
         return rank
@@ -334,8 +315,8 @@ class CaviarSearch:
     def _place(self, outcome: Outcome, reached: int, rank: int) -> None:
         """Decides whether the trial is complete, waits, goes on, or is given up."""
         segment = outcome.segment
-        trial, rungs = segment.trial, self._rungs(segment.trial)
-        rung = self._rung_at(trial, reached)
+        trial, rungs = segment.trial, self._ladder.of(segment.trial)
+        rung = self._ladder.at(trial, reached)
         value = self._ledger.score(trial)
         if rung is None and not outcome.done:
             reason = f"from iteration {reached} to the first rung, {rungs[0].level}"
@@ -357,59 +338,24 @@ class CaviarSearch:
                 self._configs[trial] = segment.config
             for given_up in rung.hopeless():
                 self._configs.pop(given_up, None)
-        elif rung.level <= segment.start or (rung.goes_on(rank) and self._is_over_hurdle(rung, value)):
+        elif rung.level <= segment.start or (
+            rung.goes_on(rank) and self._proposals.clears_hurdle(rung.level, value)
+        ):
             self._configs[trial] = segment.config
             self._going.append((trial, f"rung {rung.level}: rank {rank + 1} of {len(rung)}, goes on"))
-
-    def _is_over_hurdle(self, rung: Rung, value: float) -> bool:
-        return self._past is None or value <= self._past.hurdle(rung.level)
 
     # ---- where things are
 
     def kept(self) -> Set[int]:
         """Segments whose checkpoints may still be needed: of trials that can go on, and of the best."""
-        kept = {s.parent for s in (*self._out.values(), *self._lost.values()) if s.parent is not None}
+        kept = {s.parent for s in self._in_hand if s.parent is not None}
         kept.update(self._podium.segments())
         kept.update(self._finals.kept() if self._finals else ())
-        trials = (*self._hopeful(), *(trial for trial, _ in self._going))
+        flying = [s for s in self._in_hand if not Finals.owns(s.trial)]
+        coming = max(0, self._recipe.samples - self._ledger.began) + len(self._going)
+        trials = (*self._ladder.hopeful(flying, coming), *(trial for trial, _ in self._going))
         kept.update(s for s in map(self._ledger.last_segment, trials) if s is not None)
         return kept
-
-    def _hopeful(self) -> Iterator[int]:
-        """Waiting trials that would be promoted if all that can still come to their rung were worse."""
-        flying = [s for s in (*self._out.values(), *self._lost.values()) if not Finals.owns(s.trial)]
-        for rungs in self._brackets:
-            arrivals = max(0, self._recipe.samples - self._ledger.began) + len(self._going)
-            below = -1
-            for rung in rungs[:-1]:
-                arrivals += sum(below <= s.start < rung.level for s in flying)
-                border = rung.entries.nth(-(-(len(rung) + arrivals) // rung.eta))
-                hopeful = [t for s, t in takewhile(border.__gt__, rung.waiting)]
-                yield from hopeful
-                arrivals, below = arrivals + len(hopeful), rung.level
-
-    def _rungs(self, trial: int) -> list[Rung]:
-        if len(self._brackets) == 1:
-            return self._brackets[0]
-        return self._brackets[bisect_right(self._shares, (trial + 0.5) * GOLDEN % 1.0)]
-
-    def _rung_at(self, trial: int, reached: int) -> Rung | None:
-        """The highest rung that the trial has reached."""
-        found = None
-        for rung in self._rungs(trial):
-            if rung.level > reached:
-                break
-            found = rung
-        return found
-
-
-def bracket_shares(rungs: int, brackets: int, eta: int) -> list[float]:
-    """Where, on [0, 1), one bracket's share of the trials ends and the next one's begins.
-
-    As in Hyperband (Li et al. 2018, JMLR 18, algorithm 1): each bracket costs about the same.
-    """
-    sizes = [eta ** (rungs - 1 - s) / (rungs - s) for s in range(brackets)]
-    return [sum(sizes[: s + 1]) / sum(sizes) for s in range(brackets - 1)]
 
 
 def _finals(recipe: Caviar, seed: int, baseline: Config | None) -> Finals | None:
@@ -417,8 +363,3 @@ def _finals(recipe: Caviar, seed: int, baseline: Config | None) -> Finals | None
         return None
     seeds = [fresh_seed(seed, FINALS, k) for k in range(recipe.finish.seeds)]
     return Finals(recipe.finish, recipe.max_iterations, seeds, baseline)
-
-
-def _whole(field: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SpecError(f"{field} = {value!r} must be a whole number of at least {least}")

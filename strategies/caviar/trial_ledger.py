@@ -13,12 +13,16 @@ class Ledger:
 
     Seventeen bytes a trial, so that a million trials are nothing. Trials may be told in any order;
     numbers far ahead of the others cost memory for those between.
+
+    Attributes:
+        began: how many trials began; next_new: the lowest number that none has.
     """
 
-    __slots__ = ("_began", "_gaps", "_ordinal", "_reached", "_score", "began")
+    __slots__ = ("_began", "_gaps", "_ordinal", "_reached", "_score", "began", "next_new")
 
     def __init__(self) -> None:
         self.began = 0
+        self.next_new = 0
         self._began = array("b")
         self._ordinal = array("i")
         self._reached = array("i")
@@ -40,6 +44,8 @@ class Ledger:
         if not self._began[trial]:
             self._began[trial] = 1
             self.began += 1
+            while self.has_begun(self.next_new):
+                self.next_new += 1
 
     def was_told(self, trial: int, ordinal: int) -> bool:
         """Whether the outcome of this segment was told."""

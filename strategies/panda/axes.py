@@ -20,6 +20,16 @@ IGNORED_AFTER = 3  # probes in a row that end alike to the last digit
 GIVEN_UP_AFTER = 2  # rejections in a row, after which another one is tried
 
 
+def ignored_note(name: str, metric: str) -> str:
+    """What to do where the trainable does not take a hyper-parameter's values."""
+    return (
+        f"{name} is ignored: {IGNORED_AFTER} probes with another value of it ended with the "
+        f"same {metric} to the last digit, so it is no longer nudged. The trainable must take "
+        "it from its config after a restore: raysearch.torch.apply(optimizer, config) at the end of "
+        "load_checkpoint, or a method apply_config(config)"
+    )
+
+
 @dataclass
 class Axis:
     """What is known of one nudged hyper-parameter.

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from raysearch.core.segment import Config
+from raysearch.core.segment import Config, Event
 from raysearch.strategies.panda import perturb
-from raysearch.strategies.panda.axes import Axis
-from raysearch.strategies.panda.fork_test import gain, needed, noise_of
-from raysearch.strategies.panda.single import Arm, LineSearch, Steps, Undo
-from raysearch.strategies.rounds import End
+from raysearch.strategies.panda.axes import Axis, ignored_note
+from raysearch.strategies.panda.fork_test import gain, needed, noise_of, progress_of
+from raysearch.strategies.panda.rollback import Undo
+from raysearch.strategies.panda.single import Arm, LineSearch, Steps
+from raysearch.strategies.rounds import End, Why
 
 DECAY_FACTOR = 3.0  # between the learning rates that the last stretch decays from
 YOUNG = 3  # a stretch is at most this part of the line's age
@@ -46,6 +47,7 @@ class ChallengeSearch(LineSearch):
     """A running panda of a few models; see `raysearch.strategies.base` for its contract."""
 
     _steady: Steady | None = None
+    _is_decaying = False
 
     @property
     def stretch_length(self) -> int:
@@ -76,11 +78,12 @@ class ChallengeSearch(LineSearch):
         challenges = [] if self.plain else self._challenges(count)
         self.plain = False
         held = self.effective(self.learned, self.at, stop)
-        arms = [Arm(self.trial, self.tip, held, self.why), *(self._arm(c, held, stop) for c in challenges)]
+        why = self.why or Why(Event.KEEP, "as it is")
+        arms = [Arm(self.trial, self.tip, held, why), *(self._arm(c, held, stop) for c in challenges)]
         if self._steady is not None:
             own = self.effective(self._steady.learned, self.at, stop)
-            why = f"steady: keeps its values, cycle {self._steady.cycles + 1} of {self.recipe.steady}"
-            arms.append(Arm(self._steady.trial, self._steady.tip, own, why))
+            words = f"keeps its values, cycle {self._steady.cycles + 1} of {self.recipe.steady}"
+            arms.append(Arm(self._steady.trial, self._steady.tip, own, Why(Event.STEADY, words)))
         ends = yield from self.grow(arms, stop)
         self._choose_incumbent(challenges, held, ends)
         if self._steady is not None:
@@ -88,7 +91,8 @@ class ChallengeSearch(LineSearch):
 
     def _arm(self, challenge: Challenge, held: Config, stop: int) -> Arm:
         config = self.effective(challenge.learned, self.at, stop)
-        return Arm(self.new_trial(), self.tip, config, f"nudge: {perturb.in_words(self.space, held, config)}")
+        why = Why(Event.NUDGE, perturb.in_words(self.space, held, config))
+        return Arm(self.new_trial(), self.tip, config, why)
 
     def _challenges(self, count: int) -> list[Challenge]:
         """What the challengers try: the way that helped, the opposite, the others, the same way further."""
@@ -107,23 +111,25 @@ class ChallengeSearch(LineSearch):
     def _choose_incumbent(self, challenges: list[Challenge], held: Config, ends: list[End]) -> None:
         hold, start = ends[0], self.tip
         noise = noise_of(self.reports)
-        progress = self.progress(hold)
+        progress = progress_of(self.tip, hold, self.rollback.previous())
         best: tuple[float, Challenge, End, str] | None = None
         words = []
         for challenge, end in zip(challenges, ends[1:], strict=False):
             found = gain(hold, end, noise)
-            need = self.need(challenge.axis.name, challenge.direction, found, progress)
+            axis, direction = challenge.axis, challenge.direction
+            need = self.threshold.need(axis.name, direction, found, progress, self.moment)
             change = perturb.in_words(self.space, self.learned, challenge.learned)
             words.append(f"{change}: gain {found}, needs {need:.2g}")
-            self.check_ignored(challenge.axis, hold, end)
+            if axis.compare(hold, end):
+                self.notes.append(ignored_note(axis.name, self.metric))
             if found.mean > need and (best is None or found.mean - need > best[0]):
                 best = (found.mean - need, challenge, end, words[-1])
         if best is None:
             self._all_rejected(challenges, hold, words)
             return
         _, challenge, end, change = best
-        self.undo = Undo(self.moment, start, self.learned, challenge.axis)
-        self.learned, self.why = challenge.learned, f"accept: {change}"
+        self.rollback.undo = Undo(self.moment, start, self.learned, challenge.axis)
+        self.learned, self.why = challenge.learned, Why(Event.ACCEPT, change)
         challenge.axis.direction, challenge.axis.rejections = challenge.direction, 0
         self.judge(end)
 
@@ -132,7 +138,7 @@ class ChallengeSearch(LineSearch):
             axis.rejections += 1
             axis.shrink()
         if words:
-            self.why = f"reject: {'; '.join(words)}"
+            self.why = Why(Event.REJECT, "; ".join(words))
         self.judge(hold)
 
     # ---- the steady member
@@ -149,10 +155,11 @@ class ChallengeSearch(LineSearch):
         need = needed(found, 0.0, False, self.recipe.z, self.recipe.rho)
         if found.mean > need:
             words = perturb.in_words(self.space, self.learned, steady.learned)
-            self.why = (
-                f"steady: its line is restored: gain {found} > {need:.2g} in {steady.cycles} cycles; {words}"
+            self.why = Why(
+                Event.STEADY,
+                f"its line is restored: gain {found} > {need:.2g} in {steady.cycles} cycles; {words}",
             )
-            self.undo, self.learned = None, steady.learned
+            self.rollback.undo, self.learned = None, steady.learned
             self.come(end)
         self._steady = None
 
@@ -166,8 +173,6 @@ class ChallengeSearch(LineSearch):
             return
         self._is_decaying = True
         yield from self._decays()
-
-    _is_decaying = False
 
     def _decays(self) -> Steps:
         held, whole = self.learned, self.recipe.max_iterations
@@ -218,7 +223,8 @@ class ChallengeSearch(LineSearch):
         config = self.effective(strand.learned, start, stop)
         words = perturb.in_words(self.space, self.learned, strand.learned)
         origin = words if strand.learned != self.learned else "what was learnt"
-        why = f"decay: {self.rate} falls to zero from {origin}"
-        if is_first and strand.learned == self.learned and not self.why.startswith("decay"):
-            why = f"decay: after {self.why}"
+        why = Why(Event.DECAY, f"{self.rate} falls to zero from {origin}")
+        is_told = self.why is None or self.why.event is Event.DECAY
+        if is_first and strand.learned == self.learned and not is_told:
+            why = Why(Event.DECAY, f"after {self.why}")
         return Arm(strand.trial, strand.tip, config, why)

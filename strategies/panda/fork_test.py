@@ -10,10 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from raysearch.strategies.panda import perturb
 from raysearch.strategies.rounds import End
 
+if TYPE_CHECKING:
+    from raysearch.strategies.panda.settings import Panda
+
 LEAST_REPORTS = 6
+CALMING_WITHIN = 10  # moments in which each calming nudge that was accepted makes the next one dearer
+CALMING_COST = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,51 @@ def needed(found: Gain, progress: float, is_calming: bool, z: float, rho: float)
     more than `progress`, what the other arm gained on the fork.
     """
     return z * found.error + (rho * max(0.0, progress) if is_calming else 0.0)
+
+
+def progress_of(tip: End | None, hold: End, previous: End | None) -> float:
+    """What an arm gained since the fork, or would have at the pace of the last two cycles: the greater.
+
+    The gain of one probe is noisy, and where it happens to be small nothing could be raised.
+
+    Args:
+        tip: where the fork began; None is a fresh model.
+        previous: where the line stood a cycle before.
+    """
+    if tip is None or not tip.is_sound:
+        first = next((loss for loss in hold.losses if math.isfinite(loss)), hold.loss)
+        return first - hold.loss if hold.is_sound else 0.0
+    mean = 0.0
+    if previous is not None and previous.is_sound:
+        mean = (previous.loss - hold.loss) / (hold.at - previous.at) * (hold.at - tip.at)
+    return max(tip.loss - hold.loss, mean)
+
+
+class Threshold:
+    """What a nudge must gain; accepted nudges that make steps less noisy make the next one dearer."""
+
+    def __init__(self, recipe: Panda, rate: str | None) -> None:
+        self._recipe, self._rate = recipe, rate
+        self._calmings: list[int] = []  # moments at which a calming nudge was accepted
+
+    def need(self, name: str, direction: int, found: Gain, progress: float, moment: int) -> float:
+        """What the gain of such a nudge must exceed; progress is the other arm's since the fork.
+
+        Raising the learning rate may even cost a part of the progress: it pays later.
+        """
+        if name == self._rate and direction > 0:
+            return -self._recipe.lenience * max(0.0, progress)
+        is_calming = perturb.lowers_noise(name, direction)
+        dearer = 1.0 + CALMING_COST * len(self._recent(moment))
+        return needed(found, progress, is_calming, dearer * self._recipe.z, dearer * self._recipe.rho)
+
+    def accepted(self, name: str, direction: int, moment: int) -> None:
+        """Notes that such a nudge was accepted."""
+        if perturb.lowers_noise(name, direction):
+            self._calmings = [*self._recent(moment), moment]
+
+    def _recent(self, moment: int) -> list[int]:
+        return [m for m in self._calmings if m > moment - CALMING_WITHIN]
 
 
 def noise_of(losses: Sequence[float]) -> float:

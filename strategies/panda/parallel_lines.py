@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from raysearch.core.segment import Config, Mode, Outcome, Segment, segment_name
+from raysearch.core.segment import Config, Mode, Outcome, Role, Segment, segment_name
 from raysearch.errors import SpecError
 from raysearch.space.space import Space
 from raysearch.strategies.panda.single import LineSearch
-from raysearch.strategies.rounds import ADOPTED
 from raysearch.strategies.seeding import fresh_seed
 
 if TYPE_CHECKING:
@@ -53,18 +52,17 @@ class FamilySearch:
         self._gate = shares.gate if count > 1 else 0
         one = replace(recipe, population=1, budget=LINE_BUDGET)
         self.lines = [
-            LineSearch(one, space, metric, mode, fresh_seed(seed, i) if i else seed, baseline, (i, count))
+            LineSearch(
+                *(one, space, metric, mode, fresh_seed(seed, i) if i else seed, baseline),
+                numbers=(i, count),
+                gate=self._gate,
+            )
             for i in range(count)
         ]
-        for line in self.lines:
-            line.watch(self._gate)
-        self._turn = 0
 
     def ask(self, free: int) -> list[Segment]:
         """At most `free` segments: lost ones, then of the line that is least far."""
         segments: list[Segment] = []
-        for line in self.lines:
-            line.go_on()
         for line in sorted(self._raised(), key=lambda line: (not line.has_lost, line.at, line.offset)):
             if len(segments) < free and not self._waits(line):
                 segments += line.ask(free - len(segments))
@@ -72,7 +70,7 @@ class FamilySearch:
 
     def tell(self, outcome: Outcome) -> None:
         """Notes an outcome; a model trained before this search is every line's."""
-        if outcome.segment.role == ADOPTED:
+        if outcome.segment.role is Role.ADOPTED:
             for line in self.lines:
                 line.tell(outcome)
         else:
@@ -134,9 +132,7 @@ class FamilySearch:
         """The worst at the gate, once every line has come there or has ended."""
         if not self._gate:
             return None
-        for line in self.lines:
-            line.go_on()
-            if line.gate_loss is None and not line.finished:
-                return None
+        if any(line.gate_loss is None and not line.finished for line in self.lines):
+            return None
         losses = [math.inf if line.gate_loss is None else line.gate_loss for line in self.lines]
         return self.lines[max(range(len(losses)), key=lambda i: (losses[i], i))]

@@ -28,6 +28,7 @@ from raysearch.space.space import Space
 from raysearch.strategies.base import Strategy
 from raysearch.strategies.panda.base_schedule import Shape, shape_setting
 from raysearch.strategies.panda.challengers import ChallengeSearch
+from raysearch.strategies.panda.interventions import RaisingSearch
 from raysearch.strategies.panda.parallel_lines import FamilySearch
 from raysearch.strategies.panda.perturb import nudged_names
 from raysearch.strategies.panda.single import LineSearch
@@ -189,7 +190,7 @@ class Panda:
             "truncation": cls(max_iterations=24, population=4, interval=3, exploit="truncation"),
         }
 
-    def _search_class(self) -> type[LineSearch] | type[FamilySearch]:
+    def _search_class(self) -> type[RaisingSearch] | type[FamilySearch]:
         if self.exploit == "truncation":
             return TruncationSearch
         if self.population >= MANY:

@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from raysearch.core.segment import Config, Mode, segment_name
+from raysearch.core.segment import Config, Event, Mode, Segment, segment_name
 from raysearch.space.space import Space
 from raysearch.strategies.panda import perturb
 from raysearch.strategies.panda.fork_test import gain, noise_of
 from raysearch.strategies.panda.gp_bandit import Suggestions
-from raysearch.strategies.panda.single import BACK_MOST, REPORTS, Arm, LineSearch
-from raysearch.strategies.rounds import End, Story
+from raysearch.strategies.panda.interventions import NUDGE, ROLLBACK, RaisingSearch, ordered
+from raysearch.strategies.panda.rollback import BACK_MOST
+from raysearch.strategies.rounds import End, Story, Why
 from raysearch.strategies.seeding import fresh_seed
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 GROUP = 4
 FREQUENCIES = (1, 4, 10)  # rounds from one comparison of a group to the next
 FACTOR = 1.25
+REPORTS = 60  # of a member, from which noise is estimated
 QUIET_ROUNDS = 6  # without a change, after which rounds get longer
 LONGEST = 4  # times the interval
 
@@ -39,7 +41,7 @@ class Member:
     number: int
     trial: int
     learned: Config
-    why: str
+    why: Why
     seed: int
     tip: End | None = None
     before: float = float("nan")
@@ -51,7 +53,7 @@ class Member:
         return "a fresh model" if self.tip is None else segment_name(self.tip.segment.id)
 
 
-class PopulationSearch(LineSearch):
+class PopulationSearch(RaisingSearch):
     """A running panda of many models; see `raysearch.strategies.base` for its contract."""
 
     def __init__(
@@ -79,15 +81,9 @@ class PopulationSearch(LineSearch):
         whole = self.recipe.max_iterations
         while self._now < whole and self.members and not self.ended:
             self.next_moment()
-            self.plain = False
             in_decay = self._now >= self.decay_from
             stop = min(self._now + self._length(in_decay), whole if in_decay else self.decay_from)
-            arms = [self._arm(m, stop) for m in self.members]
-            segments = [
-                self.plan(a.trial, a.parent, a.config, stop, m.seed, a.why)
-                for a, m in zip(arms, self.members, strict=True)
-            ]
-            ends = yield segments
+            ends = yield [self._planned(member, stop) for member in self.members]
             if self._take(ends, stop) and self._now < whole and not in_decay:
                 self._rounds += 1
                 self.compare()
@@ -118,12 +114,12 @@ class PopulationSearch(LineSearch):
     # ---- rounds
 
     def _newborn(self, number: int, adopted: End | None) -> Member:
-        learned, why = self.learned, self.why
+        learned, why = self.learned, self.why or Why(Event.START, "as it is")
         if adopted is not None:
             learned = adopted.segment.config
         if number:
             learned = self._spread(learned, number)
-            why = f"start: member {number}: {perturb.in_words(self.space, self.learned, learned)}"
+            why = Why(Event.START, f"member {number}: {perturb.in_words(self.space, self.learned, learned)}")
         seed = fresh_seed(self.seed, 0, number)
         trial = self.new_trial() if adopted is None or number else 0
         return Member(number, trial, learned, why, seed, adopted)
@@ -142,9 +138,10 @@ class PopulationSearch(LineSearch):
             return max(1, -(-(self.recipe.max_iterations - self.decay_from) // self.recipe.decay_steps))
         return self.recipe.interval_iterations * self._stretched
 
-    def _arm(self, member: Member, stop: int) -> Arm:
-        config = self.effective(member.learned, self._now, stop)
-        return Arm(member.trial, member.tip, config, member.why)
+    def _planned(self, member: Member, stop: int) -> Segment:
+        config = self.pacing.effective(member.learned, self._now, stop)
+        why = member.why
+        return self.plan(member.trial, member.tip, config, stop, member.seed, str(why), why.event)
 
     def _take(self, ends: list[End], stop: int) -> bool:
         """Moves the members to their ends; False if all failed, which are then calmed and tried again."""
@@ -158,7 +155,8 @@ class PopulationSearch(LineSearch):
             previous = member.tip
             member.tip, member.trial = end, end.segment.trial
             member.reports = (*member.reports, *end.losses)[-REPORTS:]
-            member.why = f"keep: goes on, rank {1 + sum(e.loss < end.loss for e in ends)} of {len(ends)}"
+            rank = 1 + sum(e.loss < end.loss for e in ends)
+            member.why = Why(Event.KEEP, f"goes on, rank {rank} of {len(ends)}")
             if previous is not None and previous.is_sound and end.is_sound:
                 gained = (previous.loss - end.loss) / max(1, end.at - previous.at)
                 self._suggestions.observe(member.learned, stop / self.recipe.max_iterations, gained)
@@ -174,7 +172,7 @@ class PopulationSearch(LineSearch):
         best = min(self.members, key=_loss)
         for member, end in zip(self.members, ends, strict=True):
             if not end.is_sound:
-                self._copy(member, best, f"clone: of {best.name}, since {end.why}")
+                self._copy(member, best, f"of {best.name}, since {end.why}")
 
     def _calm_all(self, fault: str) -> None:
         self._failed_rounds += 1
@@ -185,7 +183,7 @@ class PopulationSearch(LineSearch):
         for member in self.members:
             member.learned = perturb.scaled(self.space, member.learned, self.rate, 0.5)
             member.trial = self.new_trial()
-            member.why = f"rollback: every member failed: {fault}; {self.rate} at half"
+            member.why = Why(Event.ROLLBACK, f"every member failed: {fault}; {self.rate} at half")
 
     # ---- who follows whom
 
@@ -194,7 +192,7 @@ class PopulationSearch(LineSearch):
         words = self._better(donor, loser)
         if not words:
             return False
-        self._copy(loser, donor, f"clone: of {donor.name}: {words}")
+        self._copy(loser, donor, f"of {donor.name}: {words}")
         return True
 
     def _migrate(self, loser: Member, migrant: Member) -> bool:
@@ -203,7 +201,7 @@ class PopulationSearch(LineSearch):
         if not words:
             return False
         loser.trial, loser.tip = self.new_trial(), migrant.tip
-        loser.why = f"clone: weights of {migrant.name}, own values kept: {words}"
+        loser.why = Why(Event.CLONE, f"weights of {migrant.name}, own values kept: {words}")
         return True
 
     def _better(self, better: Member, worse: Member) -> str:
@@ -212,10 +210,11 @@ class PopulationSearch(LineSearch):
         found = gain(worse.tip, better.tip, max(noise_of(better.reports), noise_of(worse.reports)))
         return f"gain {found}" if found.mean > 2.0 * self.recipe.z * found.error else ""
 
-    def _copy(self, member: Member, donor: Member, why: str) -> None:
+    def _copy(self, member: Member, donor: Member, words: str) -> None:
         member.trial, member.tip, member.reports = self.new_trial(), donor.tip, donor.reports
         member.learned = self.explored(donor.learned, member.number)
-        member.why = f"{why}; {perturb.in_words(self.space, donor.learned, member.learned)}"
+        changes = perturb.in_words(self.space, donor.learned, member.learned)
+        member.why = Why(Event.CLONE, f"{words}; {changes}")
 
     def explored(self, config: Config, number: int) -> Config:
         """The donor's values, each nudged up or down by the factor; or what the bandit suggests."""
@@ -238,14 +237,14 @@ class PopulationSearch(LineSearch):
 
     def obey(self, order: Mapping[str, Any]) -> None:
         """A nudge is every member's; after a rollback all go on from that segment."""
-        if order["kind"] == "rollback":
+        if order["kind"] == ROLLBACK:
             self._now = self.ends[order["segment"]].at
         else:
-            self.learned = self.ordered(self.learned, order["values"])
+            self.learned = ordered(self.space, self.learned, order["values"])
         for member in self.members:
-            member.why = f"order: {order['words']}"
-            if order["kind"] == "nudge":
-                member.learned = self.ordered(member.learned, order["values"])
+            member.why = Why(Event.ORDER, order["words"])
+            if order["kind"] == NUDGE:
+                member.learned = ordered(self.space, member.learned, order["values"])
             else:
                 member.tip, member.trial = self.ends[order["segment"]], self.new_trial()
 

@@ -20,10 +20,7 @@ FACTOR = 1.25  # published: 1.2 and 0.8, whose product drifts down
 class TruncationSearch(PopulationSearch):
     """A running PBT; see `raysearch.strategies.base` for its contract."""
 
-    @property
-    def decay_from(self) -> int:
-        """There is no decay."""
-        return self.recipe.max_iterations
+    decays = False
 
     def compare(self) -> None:
         """Every one of the bottom quarter takes the weights and values of one of the top quarter."""
@@ -49,5 +46,5 @@ class TruncationSearch(PopulationSearch):
         return config
 
     def _exploit(self, loser: Member, donor: Member, rank: int) -> None:
-        words = f"clone: rank {rank} of {len(self.members)} copies {donor.name}"
+        words = f"rank {rank} of {len(self.members)} copies {donor.name}"
         self._copy(loser, donor, words)

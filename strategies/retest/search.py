@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from raysearch.core.segment import Config, Mode, Segment, Status
+from raysearch.core.segment import Config, Event, Mode, Role, Segment, Status
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import SpecError
 from raysearch.space.space import Space
@@ -162,7 +162,7 @@ class RetestSearch(StorySearch):
         for number, (pairs, share) in enumerate(self._recipe.rules.looks):
             plans = [self._training(arm, k, trained) for k in range(trained, pairs) for arm in arms]
             if not number and self._recipe.test_iterations < self._recipe.max_iterations:
-                plans.insert(0, self._whole(INCUMBENT, 0, "control: the incumbent, trained to the end again"))
+                plans.insert(0, self._control())
             self._note((yield plans))
             trained = pairs
             if self._is_pointless():
@@ -178,7 +178,9 @@ class RetestSearch(StorySearch):
         """Whole trainings of the winner and the incumbent on seeds of their own."""
         seeds = range(CONFIRMATION, CONFIRMATION + self._recipe.confirm)
         plans = [
-            self._whole(arm, k, f"confirmation, seed {k - CONFIRMATION + 1} of {len(seeds)}")
+            self._whole(
+                arm, k, f"confirmation, seed {k - CONFIRMATION + 1} of {len(seeds)}", Event.CONFIRMATION
+            )
             for k in seeds
             for arm in (INCUMBENT, winner)
         ]
@@ -201,15 +203,18 @@ class RetestSearch(StorySearch):
         why = f"seed {k + 1}"
         if before and arm in self._standings:
             why += f", open at {before} pairs: gain {self._standings[arm].mean:+.3g}"
-        return self._planned(arm, k, self._recipe.test_iterations, f"pair: {who}, {why}")
+        return self._planned(arm, k, self._recipe.test_iterations, f"pair: {who}, {why}", Event.PAIR)
 
-    def _whole(self, arm: int, k: int, reason: str) -> Segment:
-        return self._planned(arm, k, self._recipe.max_iterations, reason)
+    def _control(self) -> Segment:
+        return self._whole(INCUMBENT, 0, "control: the incumbent, trained to the end again", Event.CONTROL)
 
-    def _planned(self, arm: int, k: int, stop: int, reason: str) -> Segment:
+    def _whole(self, arm: int, k: int, reason: str, event: Event) -> Segment:
+        return self._planned(arm, k, self._recipe.max_iterations, reason, event)
+
+    def _planned(self, arm: int, k: int, stop: int, reason: str, event: Event) -> Segment:
         seed = fresh_seed(self._seed, SALT, k)
-        segment = self.plan(self.new_trial(), None, self._configs[arm], stop, seed, reason)
-        return replace(segment, role="finalist" if arm else "baseline", source=arm)
+        segment = self.plan(self.new_trial(), None, self._configs[arm], stop, seed, reason, event)
+        return replace(segment, role=Role.FINALIST if arm else Role.BASELINE, source=arm)
 
     # ---- what came of it
 
@@ -217,7 +222,7 @@ class RetestSearch(StorySearch):
         for end in ends:
             arm = end.segment.source or INCUMBENT
             self._keep(end, arm)
-            if end.segment.reason.startswith("control"):
+            if end.segment.event is Event.CONTROL:
                 self._controls.append(end)
                 continue
             self._losses[arm][end.segment.seed] = end

@@ -22,8 +22,8 @@ from threadpoolctl import ThreadpoolController
 
 from raysearch.core.segment import Config
 from raysearch.space.space import Space
-from raysearch.strategies.samplers.base import Sequence, sobol
 from raysearch.strategies.samplers.gaussian_process import GaussianProcess, Posterior, normal_scores
+from raysearch.strategies.samplers.quasi_random import Sequence, sobol
 from raysearch.strategies.seeding import fresh_seed
 
 Floats = npt.NDArray[np.float64]

@@ -12,19 +12,17 @@ only what is no worse than the best of the portfolio at its rung is promoted.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from raysearch.core.segment import Config
-from raysearch.core.values import show
-from raysearch.errors import LocatedError, SpecError, located, prefixed, unknown
-from raysearch.space.domains import Choice, Domain, Fixed
 from raysearch.space.space import Space
-from raysearch.strategies.samplers.base import Sampler
-from raysearch.strategies.samplers.importance import normal_ranks
+from raysearch.strategies.samplers.base import Expects, Sampler, behind
+from raysearch.strategies.samplers.portfolio import neighbours
+from raysearch.strategies.samplers.priors import confidence_of, prior_names, prior_space
+from raysearch.strategies.samplers.transfer_settings import Transfer
 from raysearch.strategies.seeding import fresh_seed
 
 FREE_ONE_IN = 3
@@ -32,145 +30,6 @@ TEST = 8  # results of either kind, after which they are compared
 NOT_BETTER, WORSE = 0.5, 0.9
 HURDLE_TASKS = 3
 SALT = 0x9A57
-PROBES = 1000  # values of a prior that are looked at
-LEAST_SHARE = 0.01  # of them must lie in the space for a prior to say anything
-SHAPES: tuple[tuple[str, type | tuple[type, ...], str], ...] = (
-    ("portfolio", (list, tuple), "list of {config: ..., why: ...}"),
-    ("box", Mapping, "mapping of hyper-parameters to [low, high] on the unit axis"),
-    ("tasks", int, "whole number"),
-    ("hurdle", bool, "true or false"),
-    ("expected", (list, tuple), "list of rows of numbers"),
-    ("priors", Mapping, "mapping of hyper-parameters to domains"),
-)
-CONFIDENCES = {"low": 0.25, "medium": 0.5, "high": 1.0}
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """What a search begins from.
-
-    Attributes:
-        portfolio: mappings of config, and where it is from (`why`).
-        box: name -> [low, high] on the hyper-parameter's unit axis, or the list of choices.
-        tasks: how many past tasks stand behind it; the hurdle needs three.
-        hurdle: promote only what is no worse than the best of the portfolio at its rung. Off: on recorded
-            curves it made good pasts worth less and misleading ones harmful (`raysearch bench transfer`).
-        expected: rows of what past tasks say of a point: its mean normal score (lower is better), then the
-        point. priors: name -> domain in its YAML form, and `confidence`: low, medium, high, or a share up to
-        1.
-    """
-
-    portfolio: Sequence[Mapping[str, Any]] = ()
-    box: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    tasks: int = 0
-    hurdle: bool = False
-    expected: Sequence[Sequence[float]] = ()
-    priors: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, kind, words in SHAPES:
-            if not isinstance(value := getattr(self, name), kind):
-                raise LocatedError(f"transfer.{name}", f"{value!r} is no {words}")
-        for number, one in enumerate(self.portfolio):
-            if not isinstance(one, Mapping) or not isinstance(one.get("config"), Mapping):
-                place = f"transfer.portfolio[{number}]"
-                raise LocatedError(place, f"{one!r} needs config, and may say why")
-        for axis, bounds in self.box.items():
-            if not isinstance(bounds, (list, tuple)):
-                raise LocatedError(f"transfer.box.{axis}", f"{bounds!r} is no list, such as [0.2, 0.7]")
-        for number, row in enumerate(self.expected):
-            if not isinstance(row, (list, tuple)) or not all(isinstance(x, (int, float)) for x in row):
-                raise LocatedError(f"transfer.expected[{number}]", f"{row!r} is no row of numbers")
-        with prefixed("transfer"):
-            confidence_of(self.priors)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to begin from."""
-        return not (self.portfolio or self.box or prior_names(self.priors))
-
-    @property
-    def known(self) -> int:
-        """Portfolio entries that a person gave."""
-        return sum(1 for one in self.portfolio if str(one.get("why", "")).startswith("known good"))
-
-
-def transfer_setting(value: object) -> Transfer | None:
-    """What stands under `transfer:`, read: a Transfer, its fields as a mapping, or None.
-
-    Raises:
-        SpecError: for anything else.
-    """
-    if value is None or isinstance(value, Transfer):
-        return value
-    if isinstance(value, Mapping):
-        names = ("portfolio", "box", "tasks", "hurdle", "expected", "priors")
-        for name in value:
-            if name not in names:
-                raise SpecError(unknown("field of transfer", name, names))
-        return Transfer(**value)
-    raise SpecError(f"transfer = {value!r} is no mapping of portfolio, box, tasks, priors")
-
-
-def confidence_of(priors: Mapping[str, Any]) -> float:
-    """The share, of the trials that may be transferred, that comes from the prior rather than the box.
-
-    Raises:
-        SpecError: it is neither low, medium, high nor a number above 0 and at most 1.
-    """
-    said = priors.get("confidence", "medium")
-    if isinstance(said, str) and said in CONFIDENCES:
-        return CONFIDENCES[said]
-    if isinstance(said, (int, float)) and not isinstance(said, bool) and 0 < said <= 1:
-        return float(said)
-    raise LocatedError("priors.confidence", f"{said!r} is neither low, medium, high nor a number in (0, 1]")
-
-
-def prior_names(priors: Mapping[str, Any]) -> list[str]:
-    """The hyper-parameters that a prior is given for."""
-    return [name for name in priors if name != "confidence"]
-
-
-def prior_space(space: Space, priors: Mapping[str, Any]) -> Space:
-    """The space with the domains of the priors in place of its own.
-
-    Raises:
-        SpecError: a name is not in the space, or its domain is not valid.
-    """
-    for name in prior_names(priors):
-        if name.replace(".", "/") not in space.domains:
-            raise LocatedError(f"priors.{name}", unknown("hyper-parameter", name, space.free))
-    named = {n.replace(".", "/"): priors[n] for n in prior_names(priors)}
-    parsed = Space.from_dict({n.replace("/", "_"): form for n, form in named.items()}, "priors")
-    domains = {n: parsed.domains[n.replace("/", "_")] if n in named else d for n, d in space.domains.items()}
-    return Space(domains, space.conditions, space.constraints)
-
-
-def check_priors(space: Space, priors: Mapping[str, Any]) -> None:
-    """Looks whether the priors can say anything of a search in this space.
-
-    Raises:
-        LocatedError: a name is not in the space, its domain is not valid, or next to none of its values lie
-            in the space's own domain; the confidence is none.
-    """
-    confidence_of(priors)
-    believed = prior_space(space, priors)
-    for name in prior_names(priors):
-        flat = name.replace(".", "/")
-        with located(f"priors.{name}"):
-            _check_prior(name, believed.domains[flat], space.domains[flat])
-
-
-def _check_prior(name: str, believed: Domain, domain: Domain) -> None:
-    values = [*getattr(believed, "values", ())] or believed.column((np.arange(PROBES) + 0.5) / PROBES)
-    wrong = [value for value in values if not domain.contains(value)]
-    if wrong and isinstance(believed, (Choice, Fixed)):
-        raise SpecError(f"{show(wrong[0])} {domain.why_not(wrong[0])}; {name} is {domain.describe()}")
-    if len(wrong) > (1 - LEAST_SHARE) * len(values):
-        raise SpecError(
-            f"{believed.describe()} gives next to no value of {name}, which is {domain.describe()}: "
-            f"{show(wrong[len(wrong) // 2])} {domain.why_not(wrong[len(wrong) // 2])}"
-        )
 
 
 class TransferSampler:
@@ -180,10 +39,9 @@ class TransferSampler:
         """`first` is the number of the first trial that is proposed."""
         self._transfer, self._inner, self._space, self._seed = transfer, inner, space, seed
         self._first = first
-        self._model: Any = getattr(
-            inner, "sampler", inner
-        )  # behind one that moves proposals to recorded ones
-        if transfer.expected and hasattr(self._model, "expect"):
+        model = behind(inner)  # of one that moves proposals to recorded ones
+        self._model = model if isinstance(model, Expects) else None
+        if transfer.expected and self._model is not None:
             table = np.array(transfer.expected, float)
             known, z, kinds = table[:, 1:], table[:, 0], space.is_categorical
             self._model.expect = lambda x: neighbours(known, z, x, kinds)
@@ -291,7 +149,7 @@ class TransferSampler:
         p = worse_probability(self._scores[True], self._scores[False])
         if p > WORSE:
             self.share, self.is_dropped = 0.0, True
-            if hasattr(self._model, "expect"):
+            if self._model is not None:
                 self._model.expect = None
         elif p > NOT_BETTER:
             self.share /= 2
@@ -315,78 +173,6 @@ def worse_probability(a: Sequence[float], b: Sequence[float]) -> float:
         return 0.5
     u = float(ranks[:n].sum()) - n * (n + 1) / 2
     return float(ndtr((u - n * m / 2.0) / math.sqrt(spread)))
-
-
-def portfolio(
-    points: Sequence[np.ndarray[Any, Any]],
-    scores: Sequence[np.ndarray[Any, Any]],
-    weights: Sequence[float],
-    is_categorical: np.ndarray[Any, Any],
-    size: int,
-    each: int = 15,
-) -> list[tuple[int, int]]:
-    """(task, row) of up to `size` configurations that together do well on every task, greedily.
-
-    argmin_c sum_t w_t min(m_t, z_tc), m the best so far (Salinas et al. 2020; Wistuba et al. 2015). z are
-    normal scores of ranks; where a task never tried a configuration, its neighbours' say what it would have
-    given.
-    """
-    z = [normal_ranks(s) for s in scores]
-    rows = [(t, int(r)) for t, zs in enumerate(z) for r in np.argsort(zs, kind="stable")[:each]]
-    if not rows:
-        return []
-    x = np.array([points[t][r] for t, r in rows])
-    table = np.array([neighbours(p, zs, x, is_categorical) for p, zs in zip(points, z, strict=True)])
-    for column, (t, r) in enumerate(rows):
-        table[t, column] = z[t][r]
-    best = np.full(len(points), np.inf)
-    weight = np.asarray(weights, float)[:, None]
-    chosen: list[int] = []
-    for _ in range(min(size, len(rows))):
-        worst = np.where(np.isfinite(best), best, table.max(axis=1))
-        costs = (weight * np.minimum(worst[:, None], table)).sum(axis=0)
-        costs[chosen] = np.inf
-        found = int(np.argmin(costs))
-        if chosen and costs[found] >= (weight[:, 0] * worst).sum() - 1e-12:
-            break
-        chosen.append(found)
-        best = np.minimum(worst, table[:, found])
-    return [rows[c] for c in chosen]
-
-
-def box(
-    points: Sequence[np.ndarray[Any, Any]],
-    scores: Sequence[np.ndarray[Any, Any]],
-    space: Space,
-    top: int = 3,
-    margin: float = 0.2,
-) -> dict[str, list[Any]]:
-    """The range of each hyper-parameter over every task's best `top`, wider by a share on each side."""
-    if len(points) < HURDLE_TASKS:
-        return {}
-    best = np.concatenate(
-        [p[np.argsort(normal_ranks(s), kind="stable")[:top]] for p, s in zip(points, scores, strict=True)]
-    )
-    found: dict[str, list[Any]] = {}
-    for axis, name in enumerate(space.free):
-        domain = space.domains[name]
-        if domain.is_categorical:
-            found[name] = list(dict.fromkeys(domain.value_at(u) for u in best[:, axis].tolist()))
-            continue
-        low, high = float(best[:, axis].min()), float(best[:, axis].max())
-        wider = margin * (high - low)
-        found[name] = [round(max(0.0, low - wider), 4), round(min(1.0, high + wider), 4)]
-    return found
-
-
-def neighbours(points: Any, z: Any, x: Any, is_categorical: Any, k: int = 5) -> Any:
-    """What a task's trials say of other points: the mean of the k nearest, weighted by 1/distance^2."""
-    apart = np.abs(x[:, None, :] - points[None])
-    apart[:, :, is_categorical] = apart[:, :, is_categorical] > 1e-9
-    square = (apart**2).sum(axis=2)
-    nearest = np.argsort(square, axis=1, kind="stable")[:, :k]
-    weight = 1.0 / (np.take_along_axis(square, nearest, axis=1) + 1e-6)
-    return (weight * z[nearest]).sum(axis=1) / weight.sum(axis=1)
 
 
 def _key(space: Space, config: Config) -> bytes:

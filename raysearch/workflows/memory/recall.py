@@ -13,7 +13,9 @@ from raysearch.core.segment import Config, Mode
 from raysearch.errors import SpecError
 from raysearch.space.space import Space
 from raysearch.strategies.samplers.importance import normal_ranks
-from raysearch.strategies.samplers.transfer import HURDLE_TASKS, Transfer, box, neighbours, portfolio
+from raysearch.strategies.samplers.portfolio import box, neighbours, portfolio
+from raysearch.strategies.samplers.transfer import HURDLE_TASKS
+from raysearch.strategies.samplers.transfer_settings import Transfer
 
 Floats = npt.NDArray[np.float64]
 ROWS = 200  # of what past tasks say together

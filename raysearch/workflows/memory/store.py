@@ -29,7 +29,7 @@ from raysearch.workflows.retest.retest import history, last_fingerprint
 
 if TYPE_CHECKING:
     from raysearch.results.results import Results
-    from raysearch.strategies.samplers.transfer import Transfer
+    from raysearch.strategies.samplers.transfer_settings import Transfer
 
 VERSION = 1
 META = b"raysearch.memory"
@@ -203,7 +203,8 @@ def begin_from(spec: Any) -> tuple[Any, tuple[str, ...]]:
     Raises:
         SpecError: the strategy begins from nothing known, or a prior is wrong.
     """
-    from raysearch.strategies.samplers.transfer import Transfer, check_priors
+    from raysearch.strategies.samplers.priors import check_priors
+    from raysearch.strategies.samplers.transfer_settings import Transfer
 
     if not (spec.memory or spec.known_good or spec.priors):
         return spec.strategy, ()
@@ -223,7 +224,7 @@ def begin_from(spec: Any) -> tuple[Any, tuple[str, ...]]:
 
 def _remembered(spec: Any) -> tuple[Transfer, tuple[str, ...]]:
     """(what the spec's memory holds for its search, remarks on it)."""
-    from raysearch.strategies.samplers.transfer import Transfer
+    from raysearch.strategies.samplers.transfer_settings import Transfer
     from raysearch.workflows.memory.recall import recall
 
     memory = Memory(spec.memory)

@@ -1,0 +1,95 @@
+"""The settings of caviar, and what they cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from raysearch.core.segment import Config, Mode
+from raysearch.core.values import with_plain_numbers
+from raysearch.errors import SpecError, unknown
+from raysearch.space.space import Space
+from raysearch.strategies.caviar.rungs import rung_levels
+from raysearch.strategies.caviar.search import CaviarSearch
+from raysearch.strategies.finish import DEFAULT_FINISH, Finish, finish_setting
+from raysearch.strategies.samplers.base import Sampler, Source
+from raysearch.strategies.samplers.factory import check_name
+from raysearch.strategies.samplers.transfer_settings import Transfer, transfer_setting
+
+VARIANTS = ("auto", "promotion", "stopping")
+
+
+@dataclass(frozen=True)
+class Caviar:
+    """The settings of a caviar search.
+
+    Attributes:
+        samples: how many configurations are tried, the baseline included.
+        max_iterations: how long a trial is trained at most, R.
+        eta: of the trials at a rung the best 1/eta go on, each to eta times the iterations.
+        min_iterations: the first rung; max(1, R/eta^4) if None.
+        brackets: how many halvings run side by side; number s starts at rung s. More than one helps only
+            where early scores say little of late ones.
+        variant: promotion needs checkpoints, stopping does not; with auto a launcher chooses, and
+            `start` takes promotion.
+        sampler: "model", "sobol", "random", or an object with `propose` and `observe`.
+        transfer: what is known already: `portfolio`, `box`, `tasks`, `priors`; a launcher makes it of memory,
+            known_good and priors.
+        finish: how the best are trained again on fresh seeds beside the baseline; None for not at all.
+    """
+
+    name: ClassVar[str] = "caviar"
+
+    samples: int
+    max_iterations: int
+    eta: int = 3
+    min_iterations: int | None = None
+    brackets: int = 1
+    variant: Literal["auto", "promotion", "stopping"] = "auto"
+    sampler: str | Sampler | Source = "model"
+    finish: Finish | None = DEFAULT_FINISH
+    transfer: Transfer | None = None
+
+    def __post_init__(self) -> None:
+        with_plain_numbers(self)
+        for field in ("samples", "max_iterations", "eta", "brackets"):
+            _whole(field, getattr(self, field), 2 if field == "eta" else 1)
+        if self.min_iterations is not None:
+            _whole("min_iterations", self.min_iterations, 1)
+        if self.variant not in VARIANTS:
+            raise SpecError(unknown("variant", self.variant, VARIANTS))
+        if isinstance(self.sampler, str):
+            check_name(self.sampler)
+        if self.brackets > len(self.levels):
+            raise SpecError(
+                f"brackets = {self.brackets} but there are only {len(self.levels)} rungs: {self.levels}"
+            )
+        object.__setattr__(self, "finish", finish_setting(self.finish))
+        object.__setattr__(self, "transfer", transfer_setting(self.transfer))
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The rungs, in iterations; the last is max_iterations."""
+        first = self.min_iterations
+        lowest = max(1.0, self.max_iterations / self.eta**4) if first is None else float(first)
+        return rung_levels(lowest, self.max_iterations, self.eta)
+
+    def extended(self, samples: int | None = None, max_iterations: int | None = None) -> Caviar:
+        """The same search made larger, with the first rung where it was, so that old scores count."""
+        return replace(
+            self,
+            samples=samples or self.samples,
+            max_iterations=max_iterations or self.max_iterations,
+            min_iterations=self.levels[0],
+        )
+
+    def start(
+        self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None
+    ) -> CaviarSearch:
+        """The search at its beginning; trial 0 is the baseline if there is one."""
+        return CaviarSearch(self, space, metric, mode, seed, baseline)
+
+
+def _whole(field: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SpecError(f"{field} = {value!r} must be a whole number of at least {least}")

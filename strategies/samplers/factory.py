@@ -1,0 +1,98 @@
+"""The sampler that a recipe names, or wraps; errors of samplers that are not ours name them."""
+
+from __future__ import annotations
+
+from raysearch.core.segment import Config
+from raysearch.errors import LocatedError, RaysearchError, RunError, SpecError, unknown
+from raysearch.space.space import Space
+from raysearch.strategies.samplers.base import Sampler, Source, name_of
+from raysearch.strategies.samplers.quasi_random import sobol, uniform
+
+NAMES = ("model", "random", "sobol")
+
+
+class Guarded:
+    """A sampler that is not ours: what it raises becomes a RunError that names it."""
+
+    def __init__(self, sampler: Sampler, name: str) -> None:
+        self._sampler = sampler
+        self._name = name
+
+    def propose(self, trial: int) -> Config | None:
+        """What the sampler proposes."""
+        try:
+            return self._sampler.propose(trial)
+        except RaysearchError:
+            raise
+        except Exception as error:
+            raise RunError(f"sampler {self._name} failed, asked for trial {trial}: {_said(error)}") from error
+
+    def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
+        """Passes it on."""
+        try:
+            self._sampler.observe(trial, config, iteration, score)
+        except RaysearchError:
+            raise
+        except Exception as error:
+            raise RunError(
+                f"sampler {self._name} failed, told of trial {trial} at iteration {iteration}: {_said(error)}"
+            ) from error
+
+
+def check_name(sampler: str) -> None:
+    """Raises SpecError for a text that names no sampler, nor the class of an object that was one."""
+    if sampler not in NAMES and not is_of_object(sampler):
+        raise SpecError(unknown("sampler", sampler, NAMES))
+
+
+def is_of_object(name: str) -> bool:
+    """Whether a name in a spec is the class of an object, `module:Class`, which must be given again."""
+    return ":" in name
+
+
+def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> Sampler:
+    """The sampler that a recipe names, or the object itself if it is one.
+
+    An object with a method `bind(space, seed, iterations)` is a source of samplers: each search binds
+    one of its own.
+
+    Raises:
+        SpecError: for an unknown name, an object without `propose` and `observe`, and one that fails to be
+            bound to the space.
+    """
+    if isinstance(sampler, type):
+        raise SpecError(f"sampler = {sampler.__name__} is a class; give an object: {sampler.__name__}(...)")
+    if isinstance(sampler, str):
+        check_name(sampler)
+        if is_of_object(sampler):
+            raise LocatedError(
+                "sampler",
+                f"{sampler!r} was an object, and its name is all that spec.yaml holds of it; give it again: "
+                "raysearch.resume(run, strategy=Caviar(..., sampler=...))",
+            )
+        if sampler == "model":
+            from raysearch.strategies.samplers.gp_sampler import ModelSampler  # scipy takes 0.3 s to import
+
+            return ModelSampler(space, seed, iterations)
+        return sobol(space, seed) if sampler == "sobol" else uniform(space, seed)
+    bound = _bound(sampler, space, seed, iterations) if isinstance(sampler, Source) else sampler
+    if isinstance(bound, Sampler):
+        return Guarded(bound, name_of(sampler))
+    raise LocatedError(
+        "sampler",
+        f"{sampler!r} is neither {', '.join(NAMES)} nor an object with propose and observe; wrap an Optuna "
+        "sampler in raysearch.sources.from_optuna, a Ray Tune Searcher in from_ray_searcher",
+    )
+
+
+def _bound(source: Source, space: Space, seed: int, iterations: int) -> Sampler:
+    try:
+        return source.bind(space, seed, iterations)
+    except RaysearchError:
+        raise
+    except Exception as error:
+        raise SpecError(f"sampler {name_of(source)} cannot be used for this space: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
