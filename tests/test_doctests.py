@@ -13,6 +13,7 @@ from ray import tune
 
 import raysearch
 from raysearch import launch, schedule, sources
+from raysearch.results import Best
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -30,8 +31,9 @@ CALLED = {
     **{
         name: getattr(raysearch, name)
         for name in raysearch.__all__
-        if name not in ("RaysearchError", "Results", "Space", "__version__", "load")
+        if name not in ("RaysearchError", "__version__")
     },
+    "Best": Best,
     "launch.launch": launch.launch,
     "launch.more_samples": launch.more_samples,
     "launch.unfit": launch.unfit,
@@ -45,6 +47,7 @@ CALLED = {
     "torch.TorchSchedule": raysearch.torch.TorchSchedule,
     "torch.apply": raysearch.torch.apply,
     "torch.parts": raysearch.torch.parts,
+    **members(raysearch.Results),
     **members(schedule.Schedule),
 }
 

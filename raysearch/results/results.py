@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 class Results:
     """The results of the run in a folder, as they are at the first look; `load` again for newer ones.
 
+    >>> results = raysearch.load("runs/digits")
+    >>> results.metric, results.mode, len(results.trials())
+    ('loss', 'min', 8)
+
     Raises:
         RunError: there is no run in the folder, or it does not say its metric.
     """
@@ -74,6 +78,9 @@ class Results:
     def best(self) -> Best:
         """The winner.
 
+        >>> results.best.config
+        {'lr': 0.2...}
+
         Raises:
             RunError: no trial ended well with a finite value; says how many failed, and of what first.
         """
@@ -81,7 +88,11 @@ class Results:
 
     @cached_property
     def unfit(self) -> frozenset[int]:
-        """Trials whose configuration does not lie in the space, which has been edited since; none is best."""
+        """Trials whose configuration does not lie in the space, which has been edited since; none is best.
+
+        >>> results.unfit
+        frozenset()
+        """
         if not any(event.kind == "edit" for event in self.events()):
             return frozenset()
         space, baseline = Space.from_dict(self.spec["space"]), self.spec.get("baseline")
@@ -92,17 +103,33 @@ class Results:
         )
 
     def verdict(self) -> Verdict:
-        """What the finish says of the winner and its gain over the baseline."""
+        """What the finish says of the winner and its gain over the baseline.
+
+        >>> print(results.verdict())
+        Trial 5: loss 0.39567 on 3 fresh seeds.
+        It is better than the baseline by 0.19175 on every seed alike.
+        ...
+        >>> results.verdict().gain.mean  # positive is better, whatever the mode
+        0.1917...
+        """
         return judge(contenders(self._rows, self.unfit), self.metric, self.mode, self.raised)
 
     @property
     def raised(self) -> int | None:
-        """How many models the strategy raised side by side; None for one that picks from many trials."""
+        """How many models the strategy raised side by side; None for one that picks from many trials.
+
+        >>> results.raised is None  # caviar picks the best of many
+        True
+        """
         strategy = self.spec.get("strategy", {})
         return {"panda": int(strategy.get("population") or 1), "two_stage": 1}.get(strategy.get("name"))
 
     def failures(self) -> tuple[int, str]:
-        """(how many of the search's trials failed, the error of the first of them or nothing)."""
+        """(how many of the search's trials failed, the error of the first of them or nothing).
+
+        >>> results.failures()
+        (0, '')
+        """
         return failures(self._rows)
 
     # ------------------------------------------------------------------ tables
@@ -113,6 +140,12 @@ class Results:
         Columns: trial, status, value, best_value, iterations, segments, seconds, role, source, config.*
         (of its last segment), reason, checkpoint and error (of its last segment). Where the space was
         edited, also `fits`: whether the configuration lies in it now.
+
+        >>> results.trials()[["trial", "iterations", "value", "config.lr"]].head(3).round(3)
+           trial  iterations  value  config.lr
+        0      0           9  0.587      0.500
+        1      1           9  0.528      0.160
+        2      2           3  0.897      0.468
         """
         rows = self._rows
         trials = Trials.group(rows.segments, rows.every) if finals else rows.trials
@@ -124,6 +157,12 @@ class Results:
 
         Columns: segment (as `12.3`), id, trial, parent, role, status, source, start, stop, reached, value,
         best_value, seconds, finished_at, seed, done, config.*, reason, worker, checkpoint, error.
+
+        >>> results.segments()[["segment", "start", "stop", "reason"]].head(3)
+          segment  start  stop                         reason
+        0     0.0      0     1                   the baseline
+        1     0.1      1     3  rung 1: rank 1 of 1, promoted
+        2     0.2      3     9  rung 3: rank 1 of 1, promoted
         """
         return segment_frame(self._rows.segments, self._rows.every)
 
@@ -134,13 +173,28 @@ class Results:
         A metric called trial, segment or iteration is the column `metric.iteration` and so on. What Ray Tune
         itself writes into every report (pid, timestamp, time_total_s, training_iteration, ...) is not kept,
         also where a trainable reports something of its own under such a name.
+
+        >>> results.curves().head(3).round(3)
+           trial  segment  iteration   loss
+        0      0        0          1  1.100
+        1      0        1          2  1.010
+        2      0        1          3  0.929
         """
         segments, rows = self._rows.segments, self._rows.every if finals else self._rows.searched
         trials, starts = segments.integers("trial")[rows], segments.integers("start")[rows]
         return curve_frame(segments, rows[np.lexsort((starts, trials))])
 
     def finals(self) -> pd.DataFrame:
-        """One row a training of the finish: the columns of `segments()`, by role, source and seed."""
+        """One row a training of the finish: the columns of `segments()`, by role, source and seed.
+
+        >>> results.finals().groupby(["role", "source"], sort=False)["value"].mean().round(3)
+        role      source
+        finalist  0         0.587
+                  1         0.528
+                  5         0.396
+        baseline  0         0.587
+        Name: value, dtype: float64
+        """
         frame = segment_frame(self._rows.segments, self._rows.finals)
         order = ["role", "source", "seed"]
         return frame.sort_values(order, ascending=[False, True, True], ignore_index=True)
@@ -155,6 +209,12 @@ class Results:
 
         Raises:
             RunError: there is no such trial.
+
+        >>> results.lineage(results.best.trial)[["segment", "start", "stop", "words"]]
+          segment  start  stop                          words
+        0     5.0      0     1   new trial from sampler sobol
+        1     5.1      1     3  rung 1: rank 1 of 6, promoted
+        2     5.2      3     9  rung 3: rank 1 of 4, promoted
         """
         segments, rows = self._rows.segments, self._rows.searched
         if trial is not None:
@@ -169,13 +229,20 @@ class Results:
     def configs(self, trial: int) -> list[Config]:
         """The whole configuration of each segment from a fresh model to the end of this trial.
 
+        >>> results.configs(0)
+        [{'lr': 0.5}, {'lr': 0.5}, {'lr': 0.5}]
+
         Raises:
             RunError: there is no such trial.
         """
         return [dict(config) for config in self._rows.segments.configs(self._rows.path_to(trial))]
 
     def configs_by_trial(self) -> dict[int, Config]:
-        """The configuration of each trial of the search, that of its last segment."""
+        """The configuration of each trial of the search, that of its last segment.
+
+        >>> results.configs_by_trial()[0]
+        {'lr': 0.5}
+        """
         trials = self._rows.trials
         configs = self._rows.segments.configs(trials.leaves)
         return dict(zip(trials.numbers.tolist(), map(dict, configs), strict=True))
@@ -185,6 +252,10 @@ class Results:
 
         Columns: start, stop, trial, config.*, reason. Segments that follow each other with one
         configuration are one row. Raises RunError if there is no such trial.
+
+        >>> results.schedule(0)
+           start  stop  trial  config.lr        reason
+        0      0     9      0        0.5  the baseline
         """
         lineage = self.lineage(trial)
         configs = self.configs(trial)
@@ -196,14 +267,22 @@ class Results:
         return schedule
 
     def events(self) -> Iterator[Event]:
-        """What happened to the run besides outcomes: started, resumed, edited."""
+        """What happened to the run besides outcomes: started, resumed, edited.
+
+        >>> [event.kind for event in results.events()][:2]
+        ['start', 'end']
+        """
         return read_events(RunPaths(self._root).journal)
 
     # ------------------------------------------------------------------ figures
 
     @cached_property
     def digest(self) -> Digest:
-        """The run as the figures see it: its columns, its ranking, the way to its best trial."""
+        """The run as the figures see it: its columns, its ranking, the way to its best trial.
+
+        >>> results.digest.name, results.digest.metric
+        ('digits', 'loss')
+        """
         best, path, segments = None, [], self._rows.segments
         try:
             number = self.best.trial
@@ -229,7 +308,12 @@ class Results:
 
     @cached_property
     def plot(self) -> Gallery:
-        """The figures, for a notebook: `results.plot.progress()`, `.curves()`, `.parallel()`, ..."""
+        """The figures, for a notebook: `results.plot.progress()`, `.curves()`, `.parallel()`, ...
+
+        >>> figure = results.plot.progress()  # a plotly figure
+        >>> figure.layout.yaxis.title.text
+        'loss (lower is better)'
+        """
         return Gallery(self.digest)
 
     @cached_property
@@ -240,6 +324,9 @@ class Results:
 
 def load(path: str | os.PathLike[str]) -> Results:
     """The results of the run in this folder, whether it is finished, interrupted or still going on.
+
+    >>> raysearch.load("runs/digits").best.trial
+    5
 
     Raises:
         RunError: there is no run in the folder.

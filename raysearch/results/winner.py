@@ -28,6 +28,10 @@ class Best:
             not kept, or the trainable writes none.
         mean: over fresh seeds, `seeds` of them; None without a finish.
         interval: of the mean, 95%; None with fewer than two seeds.
+
+    >>> best = results.best
+    >>> print(f"trial {best.trial}: loss {best.mean:.3f} on {best.seeds} seeds")
+    trial 5: loss 0.396 on 3 seeds
     """
 
     trial: int

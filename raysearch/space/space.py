@@ -78,6 +78,18 @@ class Space:
         names: all names, in order.
         free: names of the axes of the unit cube: all that are not fixed.
         dimension: how many axes there are.
+
+    >>> space = raysearch.Space.from_dict({
+    ...     "lr": {"loguniform": [1e-4, 1.0]},
+    ...     "optimizer": {"choice": ["sgd", "adamw"]},
+    ...     "beta2": {"uniform": [0.9, 0.999], "when": {"optimizer": "adamw"}},
+    ... })
+    >>> space.decode([0.5, 0.0, 0.0])
+    {'lr': 0.0100..., 'optimizer': 'sgd'}
+    >>> space.why_not({"lr": 2.0, "optimizer": "sgd"})
+    'lr = 2.0 is outside [1e-4, 1.0]'
+    >>> space.sample(seed=1, i=0) == space.sample(seed=1, i=0)  # a function of seed and i alone
+    True
     """
 
     domains: Mapping[str, Domain] = field(compare=False)
