@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from raysearch.cli import options
 from raysearch.cli import submit as submitting
-from raysearch.cli.job_options import Travel, with_travel
+from raysearch.cli.job_options import Travel
+from raysearch.cli.option_groups import grouped, load
 from raysearch.cli.output import say, writing
 from raysearch.errors import SpecError
+
+if TYPE_CHECKING:
+    from raysearch.cluster.render.layout import Layout
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,81 +26,98 @@ app = typer.Typer(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a cluster is to look like; None where its kind has a default, or does not need it."""
+
+    nodes: options.Nodes = 1
+    max_nodes: options.MaxNodes = None
+    gpus: options.Gpus = 0
+    cpus: options.Cpus = None
+    memory: options.NodeMemory = None
+    name: options.ClusterName = None
+    storage: options.ClusterStorage = None
+    setup: options.Setup = None
+    image: options.Image = None
+    install: options.Install = None
+    spot: options.Spot = False
+    instance_type: options.InstanceType = None
+    accelerator: options.Accelerator = None
+    region: options.Region = None
+    zone: options.Zone = None
+    project: options.Project = None
+    hosts: options.Hosts = None
+    user: options.User = None
+    key: options.Key = None
+    claim: options.Claim = None
+    secret: options.Secret = None
+    node_label: options.NodeLabel = None
+    time: options.TimeLimit = None
+    partition: options.Partition = None
+    account: options.Account = None
+
+    def layout(self, spec: str, folder: Path, working_dir: Path) -> Layout:
+        """The same for `raysearch.cluster`, for a search whose `spec` lies in `folder`.
+
+        Args:
+            working_dir: the folder as the file names it.
+        """
+        from raysearch.cluster.render.layout import Layout
+
+        return Layout(
+            name=self.name or _name_of(spec),
+            spec=spec,
+            nodes=self.nodes,
+            max_nodes=self.max_nodes,
+            gpus=self.gpus,
+            cpus=self.cpus,
+            memory=self.memory,
+            instance=self.instance_type,
+            accelerator=self.accelerator,
+            image=self.image,
+            install=tuple(self.install or ()),
+            spot=self.spot,
+            region=self.region,
+            zone=self.zone,
+            project=self.project,
+            working_dir=working_dir,
+            storage=self.storage or _storage_of(folder, spec),
+            time=self.time,
+            partition=self.partition,
+            account=self.account,
+            hosts=tuple(host.strip() for host in (self.hosts or "").split(",") if host.strip()),
+            user=self.user,
+            key=self.key,
+            claim=self.claim,
+            secret=self.secret,
+            labels=tuple(self.node_label or ()),
+            setup=tuple(self.setup or ()),
+        )
+
+
 @app.command()
+@grouped
 def render(
     kind: options.Kind,
+    shape: Shape,
     spec: options.SpecToLaunch = "search.yaml",
-    nodes: options.Nodes = 1,
-    max_nodes: options.MaxNodes = None,
-    gpus: options.Gpus = 0,
-    cpus: options.Cpus = None,
-    memory: options.NodeMemory = None,
-    name: options.ClusterName = None,
-    storage: options.ClusterStorage = None,
     working_dir: options.WorkingDir = None,
-    setup: options.Setup = None,
-    image: options.Image = None,
-    install: options.Install = None,
-    spot: options.Spot = False,
-    instance_type: options.InstanceType = None,
-    accelerator: options.Accelerator = None,
-    region: options.Region = None,
-    zone: options.Zone = None,
-    project: options.Project = None,
-    hosts: options.Hosts = None,
-    user: options.User = None,
-    key: options.Key = None,
-    claim: options.Claim = None,
-    secret: options.Secret = None,
-    node_label: options.NodeLabel = None,
-    time: options.TimeLimit = None,
-    partition: options.Partition = None,
-    account: options.Account = None,
     output: options.ClusterFile = None,
 ) -> None:
     """Write a file that starts a cluster for a search; its first lines hold the one command to run it."""
     from raysearch.cluster.job_package import folder_and_spec
-    from raysearch.cluster.render.layout import Layout
     from raysearch.cluster.render.render import file_name
     from raysearch.cluster.render.render import render as text_of
 
     folder, path = working_dir or Path(), spec
     if spec != "search.yaml" or Path(folder, spec).is_file() or kind == "kuberay-job":
         folder, path = folder_and_spec(spec, working_dir)
-    layout = Layout(
-        name=name or _name_of(path),
-        spec=path,
-        nodes=nodes,
-        max_nodes=max_nodes,
-        gpus=gpus,
-        cpus=cpus,
-        memory=memory,
-        instance=instance_type,
-        accelerator=accelerator,
-        image=image,
-        install=tuple(install or ()),
-        spot=spot,
-        region=region,
-        zone=zone,
-        project=project,
-        working_dir=folder if working_dir is None else folder.resolve(),
-        storage=storage or _storage_of(folder, path),
-        time=time,
-        partition=partition,
-        account=account,
-        hosts=tuple(host.strip() for host in (hosts or "").split(",") if host.strip()),
-        user=user,
-        key=key,
-        claim=claim,
-        secret=secret,
-        labels=tuple(node_label or ()),
-        setup=tuple(setup or ()),
-    )
+    layout = shape.layout(path, folder, folder if working_dir is None else folder.resolve())
     _write(text_of(kind, layout, str(output) if output else None), output or Path(file_name(kind, layout)))
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
-@with_travel
+@grouped
 def submit(
     words: options.JobCommand,
     travel: Travel,
@@ -129,19 +152,16 @@ def stop(job: options.Job, address: options.Dashboard = None) -> None:
 
 
 def _name_of(spec: str) -> str:
-    """A cluster's name out of a spec's: `my_search.yaml` -> my-search."""
+    """A cluster's name made of a spec's: `my_search.yaml` -> my-search."""
     letters = [c if c.isascii() and c.isalnum() else "-" for c in Path(spec).stem.lower()]
     return "".join(letters).strip("-").lstrip("0123456789-")[:40].rstrip("-") or "search"
 
 
 def _storage_of(folder: Path, spec: str) -> str:
-    """Where the spec keeps its runs; the default where the spec is still to be written."""
-    from raysearch.cli.launch import spec_file
-    from raysearch.spec.search_spec import load_spec
-
+    """The storage of the spec; the default where no such file is written yet."""
     if not (folder / spec).is_file() and spec.endswith(".yaml"):
         return "runs"
-    return load_spec(folder / spec if (folder / spec).is_file() else spec_file(spec)).storage
+    return load(str(folder / spec) if (folder / spec).is_file() else spec).storage
 
 
 def _write(text: str, file: Path) -> None:

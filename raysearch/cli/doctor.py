@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from raysearch.cli import options
+from raysearch.cli.option_groups import Where, load
 from raysearch.cli.output import console, print_json, say
 from raysearch.errors import ClusterError
 
@@ -40,14 +41,13 @@ def doctor(
     With a spec also whether its trainable loads on every node and how many workers fit. Exit code 0: a
     search can run; 2: it cannot.
     """
-    from raysearch.cli.launch import how_of
     from raysearch.cli.submit import goes_to_cluster
 
-    how_of(options.Executor.tune, local, address)
+    Where(local=local, address=address).how()
     if goes_to_cluster(False, address):
         _on_the_cluster(spec, address, storage, nodes, timeout, as_json)
         return
-    search = _load(spec) if spec else None
+    search = load(spec) if spec else None
     facts = _look(search, address, local, storage, nodes, wait, timeout)
     from raysearch.cluster.doctor.findings import is_fatal, judge
 
@@ -61,13 +61,6 @@ def doctor(
 
 
 # ---- inside
-
-
-def _load(spec: str) -> SearchSpec:
-    from raysearch.cli.launch import spec_file
-    from raysearch.spec.search_spec import load_spec
-
-    return load_spec(spec_file(spec))
 
 
 def _look(
@@ -154,7 +147,7 @@ def _on_the_cluster(
     words = ["raysearch", "doctor"]
     if spec:
         folder, name = folder_and_spec(spec, Path())
-        parcel = Travel().parcel(_load(spec).trainable, folder)
+        parcel = Travel().parcel(load(spec).trainable, folder)
         words.append(name)
     for note in (*jobs.notes, *parcel.notes):
         say(f"note: {note}")

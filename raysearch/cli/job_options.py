@@ -1,11 +1,8 @@
-"""What a job gets of this machine: the options for it, declared once for every command that submits one."""
+"""What a job takes along from this machine: the options of every command that submits one."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Travel:
-    """What travels with a job; each field is an option of the commands."""
+    """What travels with a job."""
 
     working_dir: options.WorkingDir = None
     exclude: options.Exclude = None
@@ -26,31 +23,12 @@ class Travel:
     runtime_env: options.RuntimeEnv = None
 
     def given(self) -> list[str]:
-        """The options that were given, for who did not ask for a job."""
-        return [f"--{name.replace('_', '-')}" for name in FIELDS if getattr(self, name)]
+        """The options that the user gave, such as --pip."""
+        return [f"--{f.name.replace('_', '-')}" for f in fields(self) if getattr(self, f.name)]
 
     def parcel(self, trainable: Any, folder: Path) -> Parcel:
-        """Packed for a search of `trainable` out of `folder`."""
+        """The files and packages of a job that trains `trainable`, from `folder`."""
         from raysearch.cluster.job_package import pack
 
         sent = (self.exclude or (), self.pip or (), self.py_module or ())
         return pack(trainable, folder, *sent, self.runtime_env)
-
-
-FIELDS = inspect.signature(Travel, eval_str=True).parameters
-
-
-def with_travel(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the fields of `Travel` as options, in place of its parameter `travel`."""
-
-    @functools.wraps(command)
-    def with_options(**given: Any) -> None:
-        travel = Travel(**{name: given.pop(name) for name in FIELDS})
-        command(travel=travel, **given)
-
-    own = inspect.signature(command, eval_str=True)
-    asked = [*(p for p in own.parameters.values() if p.name != "travel"), *FIELDS.values()]
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in asked]
-    with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
-    return with_options

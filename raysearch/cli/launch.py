@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from raysearch.cli import options
-from raysearch.cli.job_options import Travel, with_travel
+from raysearch.cli.job_options import Travel
+from raysearch.cli.option_groups import MoreBudget, SpecChanges, Where, grouped, spec_file, with_workers
 from raysearch.cli.output import command, console, print_json, say
 from raysearch.cli.submit import check_submit_options, goes_to_cluster, submit_launch
 from raysearch.cluster.versions import submitted_note
 from raysearch.engine.wind_down import COMPLETE, Ended, Ending
-from raysearch.errors import SpecError, unknown
+from raysearch.errors import SpecError
 from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
@@ -28,25 +29,17 @@ if TYPE_CHECKING:
 NOTHING_FOUND = 2  # complete, and no trial ended well
 INTERRUPTED = 130
 PAUSED = 75
-BUDGETS = ("hours", "gpu_hours", "cpu_hours", "money")
 UNFIT_SHOWN = 5
 
 
-@with_travel
+@grouped
 def launch(
     spec: options.Spec,
+    changes: SpecChanges,
+    where: Where,
     travel: Travel,
-    name: options.Name = None,
-    storage: options.Storage = None,
-    workers: options.Workers = None,
-    samples: options.Samples = None,
-    sets: options.Sets = None,
-    executor: options.By = options.Executor.tune,
-    local: options.Local = False,
-    address: options.Address = None,
     from_checkpoint: options.FromCheckpoint = None,
     at_iteration: options.AtIteration = None,
-    memory: options.Memory = None,
     dry_run: options.DryRun = False,
     seconds_per_iteration: options.Seconds = None,
     skip_checks: options.SkipChecks = False,
@@ -55,37 +48,25 @@ def launch(
     wait: options.FollowJob = True,
 ) -> None:
     """Start a search from its spec and follow it to its end, here or as a job on a cluster."""
-    submit = goes_to_cluster(submit, address)
+    submit = goes_to_cluster(submit, where.address)
     check_submit_options(submit, travel)
-    how = how_of(executor, local, address, checks=not skip_checks)
-    search = _load(spec, name, storage, workers, samples, sets or [], memory)
+    how = where.how(checks=not skip_checks)
+    search = changes.load(spec)
     for note in search.notes:
         say(f"note: {note}")
-    checked = _checked(spec, search) if dry_run or not submit else search
     if dry_run:
-        from raysearch.cli.dry_run import show_estimate
-
-        for note in checked.notes[len(search.notes) :]:
-            say(f"note: {note}")
-        show_estimate(search, seconds_per_iteration, as_json)
+        _estimate(spec, search, seconds_per_iteration, as_json)
         return
+    if not submit:
+        _checked(spec, search)
     if differing := submitted_note():
         say(f"note: {differing}")
     if submit:
-        if local or executor is options.Executor.inline:
+        if where.local or where.executor is options.Executor.inline:
             raise SpecError("--submit sends the search to a cluster: leave out --local and --executor inline")
-        forwarded = {
-            "--name": name,
-            "--storage": storage,
-            "--workers": workers,
-            "--samples": samples,
-            "--set": sets,
-            "--from-checkpoint": from_checkpoint,
-            "--at-iteration": at_iteration,
-            "--memory": memory,
-            "--skip-checks": skip_checks,
-        }
-        submit_launch(spec, search, forwarded, address, travel, wait, as_json)
+        model = {"--from-checkpoint": from_checkpoint, "--at-iteration": at_iteration}
+        forwarded = {**changes.typed(), **model, "--skip-checks": skip_checks}
+        submit_launch(spec, search, forwarded, where.address, travel, wait, as_json)
         return
     from raysearch.launch import launch as start
     from raysearch.run.location import run_folder
@@ -96,25 +77,49 @@ def launch(
     _follow(run_folder(search), search, how, begin, as_json)
 
 
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """What a resume changes in the spec of its run."""
+
+    samples: options.MoreSamples = None
+    max_iterations: options.MaxIterations = None
+    space: options.SpaceFile = None
+    workers: options.Workers = None
+    sets: options.Sets = None
+
+    def made_in(self, root: Path, old: SearchSpec) -> SearchSpec:
+        """The changed spec of the run in `root`, whose spec is `old`.
+
+        Raises:
+            SpecError: a change is wrong, or would move the run.
+        """
+        from raysearch.launch import more_samples
+        from raysearch.spec.search_spec import load_spec
+
+        for text in self.sets or []:
+            if (key := text.partition("=")[0].strip()) in ("name", "storage"):
+                raise SpecError(
+                    f"--set {key}: a run's name and storage are its folder; move the folder {shown(root)}"
+                )
+        new = load_spec(root / "spec.yaml", self.sets) if self.sets else old
+        if self.space is not None:
+            new = _with_space(new, self.space)
+        if self.samples is not None or self.max_iterations is not None:
+            new = more_samples(new, self.samples, self.max_iterations)
+        return with_workers(new, self.workers)
+
+
+@grouped
 def resume(
     run: options.Run,
-    samples: options.MoreSamples = None,
-    max_iterations: options.MaxIterations = None,
-    space: options.SpaceFile = None,
-    hours: options.Hours = None,
-    gpu_hours: options.GpuHours = None,
-    cpu_hours: options.CpuHours = None,
-    money: options.Money = None,
-    workers: options.Workers = None,
-    sets: options.Sets = None,
-    executor: options.By = options.Executor.tune,
-    local: options.Local = False,
-    address: options.Address = None,
+    edits: Edits,
+    more: MoreBudget,
+    where: Where,
     skip_checks: options.SkipChecks = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Go on with a run, whatever ended it, as it was or made larger."""
-    how = how_of(executor, local, address, checks=not skip_checks)
+    how = where.how(checks=not skip_checks)
     from raysearch.cli.pause import taken_back
     from raysearch.launch import resume as go_on
     from raysearch.launch import unfit
@@ -125,9 +130,8 @@ def resume(
 
     root = existing_run(run)
     old = load_spec(root / "spec.yaml")
-    new = _edited(root, old, samples, max_iterations, space, workers, sets or [])
     spent = spent_on(root)
-    new = _with_budget(new, spent, dict(zip(BUDGETS, (hours, gpu_hours, cpu_hours, money), strict=True)))
+    new = more.given_to(edits.made_in(root, old), spent)
     if new.to_yaml() == old.to_yaml() and (words := taken_back(root)) is not None:
         if as_json:
             print_json({"run": shown(root), "words": words})
@@ -146,51 +150,17 @@ def resume(
 # ---- the spec
 
 
-def how_of(executor: options.Executor, local: bool, address: str | None, checks: bool = True) -> How:
-    if local and address:
-        raise SpecError(
-            f"--local starts a cluster, --address {address} uses one that is there: give one of them"
-        )
-    if executor is options.Executor.inline and (local or address):
-        raise SpecError("--executor inline uses no cluster: leave out --local and --address")
-    from raysearch.run.options import How
+def _estimate(spec: str, search: SearchSpec, seconds_per_iteration: float | None, as_json: bool) -> None:
+    """Shows rungs, trials and cost of a spec that passes its checks."""
+    from raysearch.cli.dry_run import show_estimate
 
-    return How(executor=executor.value, local=local, address=address, checks=checks)
-
-
-def spec_file(spec: str) -> Path:
-    """The file that SPEC means: itself, or an example's.
-
-    Raises:
-        SpecError: neither; names the examples.
-    """
-    from raysearch import examples
-
-    if Path(spec).is_file() or spec.endswith((".yaml", ".yml")):
-        return Path(spec)
-    if spec in examples.names():
-        return examples.path(spec)
-    raise SpecError(f"there is no file {spec!r}, and {unknown('example', spec, examples.names())}")
-
-
-def _load(
-    spec: str,
-    name: str | None,
-    storage: str | None,
-    workers: int | None,
-    samples: int | None,
-    sets: Sequence[str],
-    memory: str | None = None,
-) -> SearchSpec:
-    from raysearch.spec.search_spec import load_spec
-
-    given = {"name": name, "storage": storage, "strategy.samples": samples, "memory": memory}
-    given_sets = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
-    return _with_workers(load_spec(spec_file(spec), [*given_sets, *sets]), workers)
+    for note in _checked(spec, search).notes[len(search.notes) :]:
+        say(f"note: {note}")
+    show_estimate(search, seconds_per_iteration, as_json)
 
 
 def _checked(spec: str, search: SearchSpec) -> SearchSpec:
-    """The search as it would be launched. Raises SpecError with the file and field of what is wrong."""
+    """The spec as `launch` would start it. Raises SpecError with the file and the field that is wrong."""
     from raysearch.errors import LocatedError
     from raysearch.launch_checks import check
 
@@ -198,46 +168,6 @@ def _checked(spec: str, search: SearchSpec) -> SearchSpec:
         return check(search)
     except LocatedError as error:
         raise SpecError(f"{spec_file(spec).name} [{error.place}]: {error.text}") from None
-
-
-def _with_workers(spec: SearchSpec, count: int | None) -> SearchSpec:
-    if count is None:
-        return spec
-    return dataclasses.replace(spec, workers=spec.workers.with_count(count))
-
-
-def _edited(
-    root: Path,
-    old: SearchSpec,
-    samples: str | None,
-    max_iterations: int | None,
-    space: Path | None,
-    workers: int | None,
-    sets: Sequence[str],
-) -> SearchSpec:
-    from raysearch.launch import more_samples
-    from raysearch.spec.search_spec import load_spec
-
-    for text in sets:
-        if (key := text.partition("=")[0].strip()) in ("name", "storage"):
-            raise SpecError(
-                f"--set {key}: a run's name and storage are its folder; move the folder {shown(root)}"
-            )
-    new = load_spec(root / "spec.yaml", sets) if sets else old
-    if space is not None:
-        new = _with_space(root, new, space)
-    if samples is not None or max_iterations is not None:
-        new = more_samples(new, samples, max_iterations)
-    return _with_workers(new, workers)
-
-
-def _with_budget(spec: SearchSpec, spent: Spent, amounts: dict[str, str | None]) -> SearchSpec:
-    """`spec` with those limits of its budget that were given, `+N` on top of what there was."""
-    budget = spec.budget
-    for name, text in amounts.items():
-        if text is not None:
-            budget = budget.extended(name, text, spent)
-    return dataclasses.replace(spec, budget=budget)
 
 
 def _check_budget(root: Path, spec: SearchSpec, spent: Spent) -> None:
@@ -263,7 +193,7 @@ def _trials_of(root: Path, spec: SearchSpec) -> int:
     return standing.snapshot().trials
 
 
-def _with_space(root: Path, spec: SearchSpec, file: Path) -> SearchSpec:
+def _with_space(spec: SearchSpec, file: Path) -> SearchSpec:
     """`spec` with the space in a YAML file: under `space:`, or all that is in it."""
     from raysearch.core.yaml_io import read_mapping
     from raysearch.errors import LocatedError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from raysearch.cli import options
-from raysearch.cli.launch import _load, how_of, spec_file
+from raysearch.cli.option_groups import Where, grouped, load, spec_file
 from raysearch.cli.output import command, console, print_json, say
 from raysearch.core.formatting import duration, number
 from raysearch.errors import SpecError
@@ -28,8 +28,10 @@ Moving = Annotated[bool, Option("--moving", help="The best settings change while
 Write = Annotated[bool, Option("--write", help="Put the strategy into the spec.")]
 
 
+@grouped
 def plan(
     spec: options.Spec,
+    where: Where,
     deadline: Deadline = None,
     gpu_hours: GpuHours = None,
     seconds: Seconds = 10.0,
@@ -38,17 +40,14 @@ def plan(
     like: Like = None,
     moving: Moving = False,
     write: Write = False,
-    executor: options.By = options.Executor.tune,
-    local: options.Local = False,
-    address: options.Address = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure the trainable for a short while, and recommend a strategy for the time there is."""
     from raysearch.core.quantities import seconds as seconds_of
     from raysearch.workflows.plan import make_plan
 
-    how = how_of(executor, local, address)
-    search = _load(spec, None, None, workers, None, sets or [])
+    how = where.how()
+    search = load(spec, workers, sets)
     try:
         hours = None if deadline is None else seconds_of(deadline) / 3600
     except SpecError as error:

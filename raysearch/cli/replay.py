@@ -6,7 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
-from raysearch.cli.launch import follow, how_of
+from raysearch.cli.launch import follow
+from raysearch.cli.option_groups import Where, grouped, with_workers
 from raysearch.cli.output import command, console, print_json
 from raysearch.core.formatting import column
 
@@ -16,17 +17,16 @@ if TYPE_CHECKING:
 SHORT = 5
 
 
+@grouped
 def replay(
     run: options.Run,
+    where: Where,
     seeds: options.ReplaySeeds = 3,
     constants: options.Constants = 3,
     schedule: options.ScheduleFile = None,
     trial: options.Trial = None,
     name: options.Name = None,
     workers: options.Workers = None,
-    executor: options.By = options.Executor.tune,
-    local: options.Local = False,
-    address: options.Address = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Train the winner's schedule again on fresh seeds; the gap to the original and to the best constant."""
@@ -38,15 +38,14 @@ def replay(
     from raysearch.storage.mirror import storage_of
     from raysearch.workflows.replay import compare, replay_spec
 
-    how = how_of(executor, local, address)
+    how = where.how()
     root = existing_run(run)
     found = schedules.load(schedule) if schedule is not None else schedules.of(load(root), trial)
     spec = load_spec(root / "spec.yaml")
     spec = dataclasses.replace(replay_spec(spec, found, seeds, constants), storage=storage_of(root))
     if name is not None:
         spec = dataclasses.replace(spec, name=name)
-    if workers is not None:
-        spec = dataclasses.replace(spec, workers=spec.workers.with_count(workers))
+    spec = with_workers(spec, workers)
     folder = run_folder(spec)
     results, _ = follow(folder, spec, how, lambda how: launch(spec, how), as_json)
     comparison = compare(results, found)

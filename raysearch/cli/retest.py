@@ -11,7 +11,8 @@ import typer
 from typer import Argument, Option
 
 from raysearch.cli import options
-from raysearch.cli.launch import follow, how_of
+from raysearch.cli.launch import follow
+from raysearch.cli.option_groups import Where, grouped, with_workers
 from raysearch.cli.output import command, console, print_json, say
 from raysearch.core.yaml_io import read_mapping
 from raysearch.errors import RunError
@@ -44,8 +45,10 @@ Storage = Annotated[
 ]
 
 
+@grouped
 def retest(
     run: options.Run,
+    where: Where,
     challengers: Challengers = 4,
     config: Settings = None,
     screen: Screen = None,
@@ -56,9 +59,6 @@ def retest(
     if_due: IfDue = False,
     memory: options.Memory = None,
     workers: options.Workers = None,
-    executor: options.By = options.Executor.tune,
-    local: options.Local = False,
-    address: options.Address = None,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Show what would be tried, and start nothing.")
     ] = False,
@@ -72,7 +72,7 @@ def retest(
     from raysearch.workflows.retest.due import due_of
     from raysearch.workflows.retest.retest import unfinished
 
-    how, root = how_of(executor, local, address), existing_run(run)
+    how, root = where.how(), existing_run(run)
     going = unfinished(root)
     if if_due and going is None and not (standing := due_of(root, time.time())):
         raise RunError(f"{run}: its search has not ended, so there are no settings to test yet")
@@ -140,8 +140,7 @@ def _spec(
         weights=_elsewhere(memory),
         **rules,
     )
-    if workers is not None:
-        spec = dataclasses.replace(spec, workers=spec.workers.with_count(workers))
+    spec = with_workers(spec, workers)
     return spec, root.parent / spec.name
 
 

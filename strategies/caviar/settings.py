@@ -36,6 +36,14 @@ class Caviar:
         transfer: what is known already: `portfolio`, `box`, `tasks`, `priors`; a launcher makes it of memory,
             known_good and priors.
         finish: how the best are trained again on fresh seeds beside the baseline; None for not at all.
+
+    >>> raysearch.Caviar(samples=100, max_iterations=81).levels  # the rungs
+    (1, 3, 9, 27, 81)
+    >>> space = raysearch.Space.from_dict({"lr": {"uniform": [0.0, 1.0]}})
+    >>> search = raysearch.Caviar(samples=100, max_iterations=81).start(space, metric="loss", mode="min")
+    >>> first, second = search.ask(free=2)
+    >>> first.start, first.stop, first.reason
+    (0, 1, 'new trial from sampler model')
     """
 
     name: ClassVar[str] = "caviar"

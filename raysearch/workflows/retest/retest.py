@@ -105,24 +105,32 @@ def retest_spec(
     if why := spec.space.why_not(tested):
         raise SpecError(f"the settings to be tested do not lie in the run's space: {why}")
     scores = scores_of(results, spec.space)
+    others = challengers_for(scores, tested, challengers, len(past), spec.seed, weights or {})
     horizon = int(getattr(spec.strategy, "max_iterations", 0)) or max(scores.levels)
     level = scores.screening_level() if screen == "auto" else screen
     recipe = Retest(
         max_iterations=horizon,
-        challengers=challengers_for(scores, tested, challengers, len(past), spec.seed, weights or {}),
+        challengers=others,
         screen_iterations=None if level in (None, horizon) else int(level),
         stored=_stored(results, past, tested, horizon),
         of=results.path.name,
         **rules,
     )
+    return _fresh(spec, results.path, recipe, tested, len(past), day, trainable)
+
+
+def _fresh(
+    spec: SearchSpec, run: Path, recipe: Retest, tested: Config, turn: int, day: dt.date, trainable: Any
+) -> SearchSpec:
+    """The spec of a run with the strategy of its retest, without what belongs to its search alone."""
     return dataclasses.replace(
         spec,
         trainable=spec.trainable if trainable is None else trainable,
-        name=_free_name(results.path, day),
+        name=_free_name(run, day),
         strategy=recipe,
         baseline=dict(tested),
-        seed=fresh_seed(spec.seed, len(past)),
-        storage=storage_of(results.path),
+        seed=fresh_seed(spec.seed, turn),
+        storage=storage_of(run),
         budget=Budget(),
         memory=None,
         known_good=(),
