@@ -13,10 +13,11 @@ import torch
 import raysearch.fused.compile_cache as compiled
 from raysearch.errors import TrainableError
 from raysearch.fused import traced_step
-from raysearch.fused.iteration import Moment, make_plan, member
+from raysearch.fused.member import member
 from raysearch.fused.pack import Pack
+from raysearch.fused.plan import Moment, make_plan
 from raysearch.fused.single import Alone, fresh
-from raysearch.fused.step import Block
+from raysearch.fused.step import StepBlock
 from raysearch.fused.structure import Lifting, lifted_values, structure_of
 
 CPU = torch.device("cpu")
@@ -129,7 +130,7 @@ def test_inputs_that_lie_in_memory_in_another_way_are_refused(tmp_path: Path) ->
         library([inputs[0].t().contiguous().t(), *inputs[1:]])
 
 
-def block_of(pack: Pack) -> tuple[Block, Moment]:
+def block_of(pack: Pack) -> tuple[StepBlock, Moment]:
     plan = make_plan(pack._learner, pack.members, pack._data, CPU)
     block = pack._block(plan, 0, len(pack))
     return block, block.moments()[0]

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from raysearch.errors import TrainableError
-from raysearch.fused.compatibility import Verdict, examine
-from raysearch.fused.iteration import member
+from raysearch.fused.compatibility import FusionVerdict, examine
+from raysearch.fused.member import member
 from raysearch.fused.single import fresh
 from raysearch.fused.structure import Lifting, structure_of
 
 
-def verdict_on(learner: type[Any], *configs: dict[str, Any]) -> Verdict:
+def verdict_on(learner: type[Any], *configs: dict[str, Any]) -> FusionVerdict:
     full = [{**learners.CONFIG, **config} for config in configs] or [learners.CONFIG]
     return examine(learner.plain(), learner.prepared()[0], full)
 

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from raysearch.fused import evaluation, op_list, traced_step
 from raysearch.fused.data import Data
-from raysearch.fused.iteration import Member, Report, make_plan, member
+from raysearch.fused.member import PackMember, Report, member
 from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.pack import Pack
 from raysearch.fused.pack_width import FEW, MEASURED, STRETCH, Width
-from raysearch.fused.packed_state import Row
+from raysearch.fused.packed_state import ModelRow
+from raysearch.fused.plan import make_plan
 from raysearch.fused.single import Alone, fresh
 from raysearch.fused.structure import Lifting, lifted_values, structure_of
 
@@ -67,12 +68,12 @@ class Group:
         assert structure_of(model, mine, LIFTED) == self.structure
         self.pack.join(mine, self.pack.layout.row_of(model), lifted_values(model, self.structure))
 
-    def join_again(self, row: Row, old: Member) -> None:
+    def join_again(self, row: ModelRow, old: PackMember) -> None:
         model = fresh(self.learner, old.config, old.seed)
         mine = member(self.learner, old.config, old.seed, old.at)
         self.pack.join(mine, row, lifted_values(model, self.structure))
 
-    def alone(self, config: dict[str, Any], seed: int, iterations: int) -> tuple[Row, Report]:
+    def alone(self, config: dict[str, Any], seed: int, iterations: int) -> tuple[ModelRow, Report]:
         one = Alone(self.learner, self.data, CPU, config, seed)
         reports = [one.iterate() for _ in range(iterations)]
         return one.row(), reports[-1]
@@ -82,7 +83,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return (one - other).norm().item() / max(other.norm().item(), 1e-12)
 
 
-def agree(report: Report, alone: Report, row: Row, expected: Row, tolerance: float = 1e-4) -> None:
+def agree(report: Report, alone: Report, row: ModelRow, expected: ModelRow, tolerance: float = 1e-4) -> None:
     assert distance(row.parameters, expected.parameters) <= tolerance
     for name, value in expected.kept.items():
         assert distance(row.kept[name].float(), value.float()) <= tolerance
@@ -431,7 +432,7 @@ def test_running_out_of_memory_is_told_from_other_errors(error: Exception, is_it
     assert is_out_of_memory(error) == is_it
 
 
-def seeds_of(members: Sequence[Member]) -> list[int]:
+def seeds_of(members: Sequence[PackMember]) -> list[int]:
     return [m.seed for m in members]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from raysearch.fused.packed_state import Row
+from raysearch.fused.packed_state import ModelRow
 from raysearch.fused.paused_models import Paused, Rested
 from raysearch.fused.structure import Structure
 
@@ -14,7 +14,7 @@ KILO = 250  # parameters of a model of one kilobyte
 
 
 def model(number: int) -> Rested:
-    row = Row(torch.full((KILO,), float(number)), {}, {})
+    row = ModelRow(torch.full((KILO,), float(number)), {}, {})
     return Rested(row, number, 1, {"lr": 0.1}, Structure(("any",), ()), (), 0.5)
 
 

@@ -11,8 +11,9 @@ import argparse
 import time
 from typing import Any
 
-from raysearch.bench.fused import SPACE, asha_tuner, plain
+from raysearch.bench.fused import SPACE, asha_tuner
 from raysearch.bench.support.contest import cluster, contend, serve, show
+from raysearch.bench.support.fused_models import plain
 
 FIXED = {"optimizer": "sgd", "dropout": 0.0}
 

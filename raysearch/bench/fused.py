@@ -22,16 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.bench.support.contest import cluster, contend, serve, show
+from raysearch.bench.support.fused_models import MODELS, learner, pack_of, plain
 
 SPACE = {
     "lr": {"loguniform": [1e-4, 1.0]},
     "momentum": {"uniform": [0.0, 0.99]},
     "weight_decay": {"loguniform": [1e-6, 1e-1]},
-}
-MODELS: Mapping[str, Mapping[str, Any]] = {
-    "mlp": {"optimizer": "sgd", "dropout": 0.0, "layers": 1, "hidden": 32, "batch_size": 32},
-    "cnn": {"optimizer": "sgd", "dropout": 0.0, "channels": 8, "batch_size": 32},
-    "transformer": {"optimizer": "sgd", "dropout": 0.0, "width": 32, "layers": 1, "batch_size": 16},
 }
 TRIALS = {"mlp": (2000, 81), "cnn": (60, 9), "transformer": (60, 9)}
 CONTENDERS = ("raysearch", "one-at-a-time", "ray-tune")
@@ -256,39 +252,6 @@ def _figures(
     }
 
 
-def learner(kind: str, compiles: bool = False) -> type[Any]:
-    """The example's Learner."""
-    from raysearch.examples.digits import Digits
-    from raysearch.examples.mnist import Mnist
-    from raysearch.examples.transformer import Transformer
-
-    found: Any = {"mlp": Digits, "cnn": Mnist, "transformer": Transformer}[kind]
-    if not compiles:
-        return found  # type: ignore[no-any-return]
-
-    class Compiled(found):  # type: ignore[misc]
-        compile = "auto"
-
-    return Compiled
-
-
-def problem_of(kind: str) -> Any:
-    """What makes the example's data and model."""
-    from raysearch.examples import digits, mnist, transformer
-
-    return {"mlp": digits.problem, "cnn": mnist.problem, "transformer": transformer.problem}[kind]
-
-
-def plain(kind: str) -> type[Any]:
-    """A trainable of the same model and data in ordinary torch, for one process a trial."""
-    from raysearch.examples.trainable import Example
-
-    class Plain(Example):
-        problem = staticmethod(problem_of(kind))
-
-    return Plain
-
-
 def share_of_gpu(processes: int) -> float:
     """What each of so many processes gets of this machine's GPU; 0 without one."""
     import torch
@@ -327,24 +290,6 @@ def _rate(iterate: Any) -> float:
         iterate()
         best = min(best, time.perf_counter() - began)
     return 1 / best
-
-
-def pack_of(kind: str, config: Mapping[str, Any], width: int) -> Any:
-    """A pack of so many of the example's models."""
-    from raysearch.fused.iteration import member
-    from raysearch.fused.pack import Pack
-    from raysearch.fused.single import form_of, fresh
-    from raysearch.fused.structure import Lifting, lifted_values, structure_of
-
-    made = learner(kind)
-    plain, (data, device) = made.plain(), made.prepared()
-    form, first = form_of(plain, config), member(plain, config, 0)
-    structure = structure_of(form, first, Lifting())
-    pack = Pack(plain, data, device, form, structure, first, Lifting())
-    for seed in range(width):
-        model = fresh(plain, config, seed)
-        pack.join(member(plain, config, seed), pack.layout.row_of(model), lifted_values(model, structure))
-    return pack
 
 
 def run_steps(kind: str, model: Mapping[str, Any], compiles: bool) -> dict[str, Any]:

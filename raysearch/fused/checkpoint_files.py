@@ -24,8 +24,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from raysearch.errors import CheckpointError
-from raysearch.fused.iteration import Config
-from raysearch.fused.packed_state import Layout, Row
+from raysearch.fused.member import Config
+from raysearch.fused.packed_state import ModelRow, RowLayout
 
 ROWS = "rows.safetensors"
 NOTE = "learner.json"
@@ -41,7 +41,7 @@ class Note:
     config: Config
 
 
-def write_rows(file: Path, rows: Sequence[Row], layout: Layout) -> None:
+def write_rows(file: Path, rows: Sequence[ModelRow], layout: RowLayout) -> None:
     """Writes rows of one layout into a file. Raises OSError if it cannot be written."""
     tensors: dict[str, Tensor] = {}
     stacked = torch.stack([row.parameters for row in rows])
@@ -85,7 +85,7 @@ def read_note(folder: Path) -> Note:
         raise CheckpointError(f"{folder / NOTE} cannot be read: {type(error).__name__}: {error}") from error
 
 
-def read_row(folder: Path, layout: Layout) -> Row:
+def read_row(folder: Path, layout: RowLayout) -> ModelRow:
     """The model that a folder holds, as a row of this layout; no other row is read.
 
     Raises:
@@ -110,4 +110,4 @@ def read_row(folder: Path, layout: Layout) -> Row:
                 f"{folder / ROWS}: {part.name} has shape {tuple(value.shape)}; the model's has {part.shape}"
             )
     flat = torch.cat([value.reshape(-1).float() for value in parts])
-    return Row(flat, vectors, kept)
+    return ModelRow(flat, vectors, kept)

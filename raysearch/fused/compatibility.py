@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from raysearch.core.values import is_number
 from raysearch.errors import TrainableError, first_line
 from raysearch.fused.data import Data, mapped, part_of
-from raysearch.fused.iteration import Config, Describes, member
+from raysearch.fused.member import Config, Describes, member
 from raysearch.fused.optimizers import NAMES, SGD, Rule
 from raysearch.fused.pack import Pack
 from raysearch.fused.single import Alone, form_of, fresh
@@ -27,7 +27,7 @@ KINDS = 3  # structures that are tried
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FusionVerdict:
     """Whether models train together, and what may differ between them.
 
     Attributes:
@@ -51,7 +51,7 @@ class _Different(_Failed):
     """Weights are others than those of the same model alone."""
 
 
-def examine(learner: Describes, data: Data, configs: Sequence[Config]) -> Verdict:
+def examine(learner: Describes, data: Data, configs: Sequence[Config]) -> FusionVerdict:
     """Trains two models each of a few structures together and alone, on a few examples on the CPU.
 
     Numbers that differ from model to model are tried as tensors; those that are refused as such become
@@ -78,10 +78,10 @@ def examine(learner: Describes, data: Data, configs: Sequence[Config]) -> Verdic
             first = first or failed
             continue
         if why := _unlike(learner, configs[0], lifting):
-            return Verdict(False, why=f"models are trained one at a time: {why}")
+            return FusionVerdict(False, why=f"models are trained one at a time: {why}")
         lifting = _fewest(learner, small, pairs, lifting)
-        return Verdict(True, lifting, _remark(lifting, tries[0], _parting(learner, pairs)))
-    return Verdict(False, why=f"models are trained one at a time: {first}")
+        return FusionVerdict(True, lifting, _remark(lifting, tries[0], _parting(learner, pairs)))
+    return FusionVerdict(False, why=f"models are trained one at a time: {first}")
 
 
 def _sound(learner: Describes, configs: Sequence[Config]) -> list[Config]:

@@ -26,9 +26,9 @@ from torch.utils._pytree import tree_leaves
 
 from raysearch.core.cache_dir import cache_folder
 from raysearch.fused.graph_capture import written
-from raysearch.fused.iteration import Moment
 from raysearch.fused.packed_state import Rows
-from raysearch.fused.step import Block, Step
+from raysearch.fused.plan import Moment
+from raysearch.fused.step import Step, StepBlock
 
 WORTH_S = 60.0  # spent in steps of one shape: about what compiling costs, so it is twice the best at most
 _VIEWS = ("weights", "gradients")  # of the rows, which are given too
@@ -118,14 +118,14 @@ def missing(device: torch.device) -> str:
     return ""
 
 
-def inputs_of(block: Block, moment: Moment, rows: Rows | None = None) -> list[Tensor]:
+def inputs_of(block: StepBlock, moment: Moment, rows: Rows | None = None) -> list[Tensor]:
     """What a compiled step of a block takes: no two of them share memory. Of other rows where given."""
     given = block.tensors(rows)
     own = tree_leaves({name: value for name, value in given.items() if name not in _VIEWS})
     return [*own, moment.examples.contiguous(), *moment[1:]]
 
 
-def listed(step: Step, block: Block, moment: Moment) -> tuple[GraphModule, list[Tensor]]:
+def listed(step: Step, block: StepBlock, moment: Moment) -> tuple[GraphModule, list[Tensor]]:
     """The step as a list of operations on `inputs_of`, with inputs to try it on.
 
     Weights and gradients are views that the list takes of the rows, as a compiler needs to know it.

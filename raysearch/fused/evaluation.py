@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from raysearch.core.error_text import in_words
 from raysearch.fused.data import Batch, mapped
 from raysearch.fused.graph_capture import written
 from raysearch.fused.memory import is_out_of_memory, let_go
-from raysearch.fused.op_list import DIFFERENT, ROUNDING, agree, in_words, quickest
-from raysearch.fused.traced_step import LATER, Shape, Shapes
+from raysearch.fused.op_list import DIFFERENT, ROUNDING, agree, quickest
+from raysearch.fused.traced_step import LATER, Shapes, TracedShape
 from raysearch.fused.vmap_engine import Engine, Inputs
 
 PATIENCE = 6  # batches as written before a shape is worth it
@@ -40,7 +41,7 @@ class Judge:
         mapped(given.append, batch)
         return given
 
-    def _listed(self, shape: Shape, given: list[Tensor], batch: Batch) -> dict[str, Tensor]:
+    def _listed(self, shape: TracedShape, given: list[Tensor], batch: Batch) -> dict[str, Tensor]:
         assert shape.run is not None
         try:
             with torch.no_grad():
@@ -51,7 +52,9 @@ class Judge:
             self._shapes.refused = in_words(error)
             return self._engine.metrics(self._inputs, batch)
 
-    def _compare(self, shape: Shape, given: list[Tensor], batch: Batch, found: dict[str, Tensor]) -> None:
+    def _compare(
+        self, shape: TracedShape, given: list[Tensor], batch: Batch, found: dict[str, Tensor]
+    ) -> None:
         """Writes the list, and notes whether it gives what was found as written."""
         try:
             if shape.run is None:

@@ -117,11 +117,6 @@ def _gradient_of_weights(
     return found
 
 
-def in_words(error: Exception) -> str:
-    """What stands against a list, or against models in one step."""
-    return f"{type(error).__name__}: {error}"
-
-
 def agree(mine: Sequence[Tensor], theirs: Sequence[Tensor], rounding: float = 0.0) -> bool:
     """True where all values are as good as equal, model by model; what is not finite, in the same places.
 

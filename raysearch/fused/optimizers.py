@@ -19,6 +19,8 @@ from torch import Tensor
 from raysearch.core.values import is_number
 from raysearch.errors import SpecError, unknown
 
+LR = "lr"  # the hyper-parameter of a rule that a schedule multiplies
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -163,7 +165,7 @@ class Lion(Rule):
 
 
 NAMES: Mapping[str, type[Rule]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "lion": Lion}
-_ALIASES = {"learning_rate": "lr"}
+_ALIASES = {"learning_rate": LR}
 
 
 def rule_of(config: Mapping[str, Any]) -> Rule:

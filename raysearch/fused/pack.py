@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from raysearch.core.error_text import in_words
 from raysearch.fused.data import Data
 from raysearch.fused.evaluation import Judge
-from raysearch.fused.iteration import Describes, Member, Plan, Report, judged, make_plan
+from raysearch.fused.member import Describes, PackMember, Report
 from raysearch.fused.memory import Meter, free_bytes, is_out_of_memory, let_go
-from raysearch.fused.op_list import in_words
+from raysearch.fused.metrics import judged
 from raysearch.fused.pack_width import Width
-from raysearch.fused.packed_state import Layout, Row, Rows
-from raysearch.fused.step import Block, step_by
+from raysearch.fused.packed_state import ModelRow, RowLayout, Rows
+from raysearch.fused.plan import IterationPlan, make_plan
+from raysearch.fused.step import StepBlock, step_by
 from raysearch.fused.step_timer import Stopwatch
 from raysearch.fused.structure import Lifting, Structure
 from raysearch.fused.traced_step import Steps, Traces, Unfit, rounded
@@ -40,7 +42,7 @@ class _Iteration:
         failed: what went wrong, by the model's place.
     """
 
-    plan: Plan
+    plan: IterationPlan
     losses: Tensor
     failed: dict[int, Exception] = field(default_factory=dict)
 
@@ -61,7 +63,7 @@ class Pack:
         device: torch.device,
         form: nn.Module,
         structure: Structure,
-        member: Member,
+        member: PackMember,
         lifting: Lifting,
         traces: Traces | None = None,
     ) -> None:
@@ -72,12 +74,12 @@ class Pack:
         """
         self._learner, self._data, self._device = learner, data, device
         self._form = form.to(device)
-        self.layout = Layout(form)
+        self.layout = RowLayout(form)
         self._engine = Engine(learner, form, self.layout, structure, member.config, lifting.refused)
         self._plain_step = step_by(self._engine, member.rule, data.train)
         self._traces = Traces() if traces is None else traces
         self._traces.steps.compile = learner.compile
-        self.members: list[Member] = []
+        self.members: list[PackMember] = []
         self._lifted: list[list[float]] = []
         self._rows = Rows(self.layout, member.vectors, 1, device)
         self._meter = Meter(device)
@@ -112,7 +114,7 @@ class Pack:
 
     # ---- joining and leaving
 
-    def join(self, member: Member, row: Row, lifted: list[float]) -> None:
+    def join(self, member: PackMember, row: ModelRow, lifted: list[float]) -> None:
         """One more model, with its `lifted_values`. Raises what torch raises where memory runs out."""
         at = len(self.members)
         if at == self._rows.capacity:
@@ -123,7 +125,7 @@ class Pack:
         self.members.append(member)
         self._lifted.append(lifted)
 
-    def take(self, places: Sequence[int]) -> list[Row]:
+    def take(self, places: Sequence[int]) -> list[ModelRow]:
         """Copies of the models at these places, on the CPU."""
         return self._rows.take(places)
 
@@ -275,9 +277,11 @@ class Pack:
         judge = Judge(self._traces.metrics, self._engine, inputs)
         return judged(self._learner, self._data, judge)[:models]
 
-    def _block(self, plan: Plan, first: int, stop: int) -> Block:
+    def _block(self, plan: IterationPlan, first: int, stop: int) -> StepBlock:
         names = tuple(self._engine.number_names)
-        return Block(self._rows, first, stop, plan, *self._own_numbers(first, stop), names, self._data.train)
+        return StepBlock(
+            self._rows, first, stop, plan, *self._own_numbers(first, stop), names, self._data.train
+        )
 
     def _own_numbers(self, first: int, stop: int) -> tuple[Tensor, Tensor]:
         """(models, ...) lifted values and numbers of the configurations; rows of nobody have the first's."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RowPart:
     """Where a parameter lies in a row."""
 
     name: str
@@ -24,11 +24,11 @@ class Part:
     size: int
 
 
-class Layout:
+class RowLayout:
     """Where each trained parameter of a module lies; what is frozen is kept with the buffers."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[RowPart] = []
         self.kept: dict[str, Tensor] = {name: b.detach() for name, b in module.named_buffers()}
         self.buffers = tuple(self.kept)  # which a step may change
         at = 0
@@ -36,21 +36,21 @@ class Layout:
             if not parameter.requires_grad:
                 self.kept[name] = parameter.detach()
                 continue
-            self.parts.append(Part(name, tuple(parameter.shape), at, parameter.numel()))
+            self.parts.append(RowPart(name, tuple(parameter.shape), at, parameter.numel()))
             at += parameter.numel()
         self.size = at
 
-    def row_of(self, module: nn.Module) -> Row:
+    def row_of(self, module: nn.Module) -> ModelRow:
         """The module's values, on the CPU."""
         values = dict(module.named_parameters())
         flat = [values[part.name].detach().reshape(-1).float() for part in self.parts]
         others = {**dict(module.named_buffers()), **values}
         kept = {name: others[name].detach().clone().cpu() for name in self.kept}
-        return Row(torch.cat(flat).cpu() if flat else torch.zeros(0), {}, kept)
+        return ModelRow(torch.cat(flat).cpu() if flat else torch.zeros(0), {}, kept)
 
 
 @dataclass(slots=True)
-class Row:
+class ModelRow:
     """One model's state, on the CPU.
 
     Attributes:
@@ -80,7 +80,9 @@ class Rows:
         kept: name -> (capacity, ...), the buffers and frozen parameters.
     """
 
-    def __init__(self, layout: Layout, vectors: Iterable[str], capacity: int, device: torch.device) -> None:
+    def __init__(
+        self, layout: RowLayout, vectors: Iterable[str], capacity: int, device: torch.device
+    ) -> None:
         self.layout = layout
         self.device = device
         self.capacity = capacity
@@ -102,7 +104,7 @@ class Rows:
     def _empty(self, rows: int) -> Tensor:
         return torch.zeros(rows, self.layout.size, device=self.device)
 
-    def put(self, at: int, row: Row) -> None:
+    def put(self, at: int, row: ModelRow) -> None:
         """Makes row `at` this model."""
         self.parameters[at].copy_(row.parameters)
         for name, vector in self.vectors.items():
@@ -115,14 +117,14 @@ class Rows:
         for name, value in self.kept.items():
             value[at].copy_(row.kept[name])
 
-    def take(self, at: Sequence[int]) -> list[Row]:
+    def take(self, at: Sequence[int]) -> list[ModelRow]:
         """Copies of these rows, on the CPU."""
         chosen = torch.tensor(at, device=self.device)
         parameters = self._copied(self.parameters, chosen)
         vectors = {name: self._copied(v, chosen) for name, v in self.vectors.items()}
         kept = {name: self._copied(v, chosen) for name, v in self.kept.items()}
         return [
-            Row(
+            ModelRow(
                 parameters[i].clone(),
                 {name: v[i].clone() for name, v in vectors.items()},
                 {name: v[i].clone() for name, v in kept.items()},
@@ -177,7 +179,7 @@ class Rows:
 
 
 @torch.no_grad()
-def load_into(module: nn.Module, row: Row, layout: Layout, *, averaged: bool) -> None:
+def load_into(module: nn.Module, row: ModelRow, layout: RowLayout, *, averaged: bool) -> None:
     """Gives a module the row's values; those of "ema", if it has them and `averaged` says so."""
     source = row.vectors["ema"] if averaged and "ema" in row.vectors else row.parameters
     values: Mapping[str, Tensor] = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from raysearch.fused.iteration import Config
-from raysearch.fused.packed_state import Row
+from raysearch.fused.member import Config
+from raysearch.fused.packed_state import ModelRow
 from raysearch.fused.structure import Structure
 
 MEMORY_BYTES = 1 << 30
@@ -27,7 +27,7 @@ class Rested:
         grown_s: seconds of training from a fresh model to here.
     """
 
-    row: Row
+    row: ModelRow
     seed: int
     at: int
     config: Config
@@ -72,7 +72,7 @@ class Paused:
         except (OSError, RuntimeError, EOFError):
             self._forget(segment)
             return None
-        return replace(rested, row=Row(**row))
+        return replace(rested, row=ModelRow(**row))
 
     def clear(self) -> None:
         """Forgets all of them."""
@@ -94,7 +94,7 @@ class Paused:
         except (OSError, RuntimeError):  # a full disk: the model is read from its checkpoint or grown again
             self._remove(segment)
             return
-        bare = replace(rested, row=Row(torch.zeros(0), {}, {}))
+        bare = replace(rested, row=ModelRow(torch.zeros(0), {}, {}))
         self._spilled[segment] = (bare, row.nbytes)
         self._spilled_bytes += row.nbytes
         while self._spilled_bytes > self._disk_bytes:

@@ -14,22 +14,13 @@ from torch import nn
 from raysearch.core import values
 from raysearch.errors import TrainableError
 from raysearch.fused.data import Data, chosen, mapped
-from raysearch.fused.iteration import (
-    Config,
-    Describes,
-    Member,
-    Moment,
-    Plan,
-    Report,
-    judged,
-    make_plan,
-    member,
-    metrics_of,
-    update,
-)
-from raysearch.fused.packed_state import Layout, Row, Rows
+from raysearch.fused.member import Config, Describes, PackMember, Report, member
+from raysearch.fused.metrics import judged, metrics_of
+from raysearch.fused.packed_state import ModelRow, RowLayout, Rows
+from raysearch.fused.plan import IterationPlan, Moment, make_plan
 from raysearch.fused.rng import drawing
 from raysearch.fused.torch_overrides import Replacing
+from raysearch.fused.update import update
 
 
 def fresh(learner: Describes, config: Config, seed: int) -> nn.Module:
@@ -75,9 +66,9 @@ class Alone:
     ) -> None:
         """A fresh model, before its first iteration."""
         self._learner, self._data, self._device = learner, data, device
-        self.member: Member = member(learner, config, seed)
+        self.member: PackMember = member(learner, config, seed)
         self.module = fresh(learner, config, seed).to(device)
-        self.layout = Layout(self.module)
+        self.layout = RowLayout(self.module)
         self._rows = Rows(self.layout, self.member.vectors, 1, device)
         self._rows.put(0, self.layout.row_of(self.module))
         self._parameters = dict(self.module.named_parameters())
@@ -96,14 +87,14 @@ class Alone:
         self.member.at += 1
         return {"train_loss": total.item() / plan.steps, **report}
 
-    def row(self) -> Row:
+    def row(self) -> ModelRow:
         """A copy of its state."""
         row = self._rows.take([0])[0]
         row.kept = self.layout.row_of(self.module).kept
         return row
 
     @torch.no_grad()
-    def put(self, row: Row, at: int, seed: int | None = None) -> None:
+    def put(self, row: ModelRow, at: int, seed: int | None = None) -> None:
         """Goes on from this state, `at` iterations old."""
         self._rows.put(0, row)
         for name, value in (*self.module.named_buffers(), *self.module.named_parameters()):
@@ -113,7 +104,7 @@ class Alone:
         if seed is not None:
             self.member.seed = seed
 
-    def _step(self, plan: Plan, moment: Moment) -> torch.Tensor:
+    def _step(self, plan: IterationPlan, moment: Moment) -> torch.Tensor:
         batch = mapped(lambda t: t[0], chosen(self._data.train, moment.examples))
         leaves = [self._parameters[part.name] for part in self.layout.parts]
         with drawing(moment.key[0]), Replacing(), self._half():

@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from raysearch.fused.data import Batch, chosen, mapped
-from raysearch.fused.iteration import LR, Moment, Plan, State, moved
-from raysearch.fused.optimizers import Rule
+from raysearch.fused.optimizers import LR, Rule
 from raysearch.fused.packed_state import Rows
+from raysearch.fused.plan import IterationPlan, Moment
+from raysearch.fused.update import State, moved
 from raysearch.fused.vmap_engine import Engine, Inputs
 
 Step: TypeAlias = Callable[[Mapping[str, Any], Moment], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class StepBlock:
     """Rows `first` to `stop` - 1 for an iteration, and what its steps have in common.
 
     Attributes:
@@ -31,7 +32,7 @@ class Block:
     rows: Rows
     first: int
     stop: int
-    plan: Plan
+    plan: IterationPlan
     lifted: Tensor
     numbers: Tensor
     names: tuple[str, ...]

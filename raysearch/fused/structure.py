@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from raysearch.core.values import is_number
-from raysearch.fused.iteration import Member
+from raysearch.fused.member import PackMember
 
 Attribute = tuple[type, str]  # of a module: its class, and the attribute's name
 _INTERNAL = frozenset(vars(nn.Module())) | {"training"}
@@ -57,7 +57,7 @@ class Lifting:
     refused: frozenset[str] = frozenset()
 
 
-def structure_of(module: nn.Module, member: Member, lifting: Lifting) -> Structure:
+def structure_of(module: nn.Module, member: PackMember, lifting: Lifting) -> Structure:
     """The structure of a model with this configuration."""
     shapes = [(name, tuple(p.shape), p.dtype, p.requires_grad) for name, p in module.named_parameters()]
     shapes += [(name, tuple(b.shape), b.dtype, False) for name, b in module.named_buffers()]
@@ -74,7 +74,7 @@ def structure_of(module: nn.Module, member: Member, lifting: Lifting) -> Structu
     return Structure(key, tuple(lifted))
 
 
-def _kind(member: Member, lifting: Lifting) -> tuple[Hashable, ...]:
+def _kind(member: PackMember, lifting: Lifting) -> tuple[Hashable, ...]:
     """Of numbers only the names: a loss may ask for one that other configurations do not have."""
     config = member.config
     lifted = frozenset(k for k, v in config.items() if is_number(v) and k not in lifting.refused)

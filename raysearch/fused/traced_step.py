@@ -21,13 +21,14 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from raysearch.core.error_text import in_words
 from raysearch.fused.compile_cache import WORTH_S, Library, inputs_of, listed
 from raysearch.fused.graph_capture import written
-from raysearch.fused.iteration import Moment
 from raysearch.fused.memory import is_out_of_memory, let_go
-from raysearch.fused.op_list import DIFFERENT, ROUNDING, Run, agree, in_words, quickest
+from raysearch.fused.op_list import DIFFERENT, ROUNDING, Run, agree, quickest
 from raysearch.fused.packed_state import Rows
-from raysearch.fused.step import Block, Step
+from raysearch.fused.plan import Moment
+from raysearch.fused.step import Step, StepBlock
 
 PATIENCE = 24  # steps as written before a shape is worth it: to write one down takes as long as 100
 CHECKS = 2  # steps compared
@@ -40,7 +41,7 @@ class Unfit(Exception):
 
 
 @dataclass(slots=True)
-class Shape:
+class TracedShape:
     """What runs with tensors of the same shapes: how often as written, how often compared, and the list.
 
     Attributes:
@@ -73,19 +74,19 @@ class Shapes:
     """
 
     refused: str = ""
-    _shapes: dict[Hashable, Shape] = field(default_factory=dict)
+    _shapes: dict[Hashable, TracedShape] = field(default_factory=dict)
 
     @property
     def any(self) -> bool:
         """True if there are lists in use."""
         return not self.refused and any(shape.is_known for shape in self._shapes.values())
 
-    def shape(self, key: Hashable) -> Shape:
+    def shape(self, key: Hashable) -> TracedShape:
         """What there is for what is alike in all that a list fixes."""
         if key not in self._shapes:
             if len(self._shapes) >= MOST:
                 self._shapes.pop(next(iter(self._shapes)))
-            self._shapes[key] = Shape()
+            self._shapes[key] = TracedShape()
         return self._shapes[key]
 
 
@@ -106,7 +107,7 @@ class StepShapes(Shapes):
         """True if compiled steps are in use."""
         return not self.uncompiled and any(shape.proved >= CHECKS for shape in self._shapes.values())
 
-    def wants(self, shape: Shape) -> bool:
+    def wants(self, shape: TracedShape) -> bool:
         """True if the steps of this shape should be compiled now, which are not; one after the other."""
         if not self.compile or self.uncompiled or shape.library is not None:
             return False
@@ -137,7 +138,7 @@ def rounded(models: int) -> int:
 class Steps:
     """The steps of an iteration of some rows, in the quickest way there is."""
 
-    def __init__(self, shapes: StepShapes, block: Block, step: Step) -> None:
+    def __init__(self, shapes: StepShapes, block: StepBlock, step: Step) -> None:
         self._shapes, self._block, self._step = shapes, block, step
         self._given = block.tensors()
         self._moments = block.moments()
@@ -158,7 +159,7 @@ class Steps:
         shape.seen += 1
         return losses
 
-    def _quickly(self, shape: Shape, moment: Moment) -> Tensor:
+    def _quickly(self, shape: TracedShape, moment: Moment) -> Tensor:
         """By the list, or compiled."""
         shapes = self._shapes
         if shapes.wants(shape):
@@ -173,13 +174,13 @@ class Steps:
         shape.spent_s += time.perf_counter() - began
         return losses
 
-    def _compile(self, shape: Shape, moment: Moment) -> None:
+    def _compile(self, shape: TracedShape, moment: Moment) -> None:
         try:
             shape.library = Library(*listed(self._step, self._block, moment))
         except Exception as error:  # noqa: BLE001  (a home that is full or read only, a list that is no file)
             self._shapes.uncompiled = in_words(error)
 
-    def _compiled(self, shape: Shape, library: Library, moment: Moment) -> Tensor:
+    def _compiled(self, shape: TracedShape, library: Library, moment: Moment) -> Tensor:
         try:
             return library(inputs_of(self._block, moment))
         except Exception as error:
@@ -188,7 +189,7 @@ class Steps:
             self._shapes.uncompiled = in_words(error)
             raise Unfit from error
 
-    def _listed(self, shape: Shape, moment: Moment) -> Tensor:
+    def _listed(self, shape: TracedShape, moment: Moment) -> Tensor:
         assert shape.run is not None
         try:
             with torch.no_grad():
@@ -200,7 +201,7 @@ class Steps:
             self._shapes.refused = in_words(error)
             raise Unfit from error
 
-    def _compared(self, shape: Shape, moment: Moment) -> Tensor:
+    def _compared(self, shape: TracedShape, moment: Moment) -> Tensor:
         """Takes a step as written, and the same one by the list on a copy."""
 
         def listed_on(rows: Rows) -> Tensor:
@@ -218,7 +219,7 @@ class Steps:
             shape.checked += 1
         return losses
 
-    def _proved(self, shape: Shape, library: Library, moment: Moment) -> Tensor:
+    def _proved(self, shape: TracedShape, library: Library, moment: Moment) -> Tensor:
         """Takes a step by the list, and the same one compiled on a copy."""
 
         def compiled_on(rows: Rows) -> Tensor:
@@ -252,7 +253,7 @@ class Steps:
             return losses, None if is_out_of_memory(error) else in_words(error)
 
 
-def traced(step: Step, block: Block, moment: Moment) -> Run:
+def traced(step: Step, block: StepBlock, moment: Moment) -> Run:
     """A function of the block's tensors and the moment's that does what the step does to them.
 
     Raises:

@@ -13,8 +13,9 @@ from torch.func import vmap
 
 from raysearch.core.values import is_number
 from raysearch.fused.data import mapped
-from raysearch.fused.iteration import Config, Describes, metrics_of
-from raysearch.fused.packed_state import Layout
+from raysearch.fused.member import Config, Describes
+from raysearch.fused.metrics import metrics_of
+from raysearch.fused.packed_state import RowLayout
 from raysearch.fused.rng import drawing
 from raysearch.fused.single import check_loss
 from raysearch.fused.structure import Structure
@@ -71,7 +72,7 @@ class Engine:
         self,
         learner: Describes,
         form: nn.Module,
-        layout: Layout,
+        layout: RowLayout,
         structure: Structure,
         config: Config,
         refused: frozenset[str],

@@ -48,7 +48,7 @@ from raysearch.fused import checkpoint_files
 from raysearch.fused.data import Batch, Data
 from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.optimizers import Rule, rule_of
-from raysearch.fused.packed_state import Layout, load_into
+from raysearch.fused.packed_state import RowLayout, load_into
 from raysearch.fused.rng import same_draws
 from raysearch.fused.single import Alone, fresh
 
@@ -182,7 +182,7 @@ class Learner(tune.Trainable):  # type: ignore[misc]
         """
         learner, note = cls.plain(), checkpoint_files.read_note(Path(folder))
         model = fresh(learner, note.config, note.seed)
-        layout = Layout(model)
+        layout = RowLayout(model)
         load_into(model, checkpoint_files.read_row(Path(folder), layout), layout, averaged=True)
         return model.eval()
 

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import threading
 import time
 import traceback
@@ -26,11 +25,13 @@ from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_functi
 
 from raysearch import ray_private
 from raysearch.core.cause import NO_CHECKPOINT
+from raysearch.core.error_text import in_words, print_traceback
 from raysearch.core.segment import Segment, Status
 from raysearch.core.values import fresh
 from raysearch.engine.messages import Going, Lease
 from raysearch.errors import CheckpointError, TrainableError
 from raysearch.spec.trainables import is_class
+from raysearch.storage.checkpoints.meta import as_read, read_meta, write_meta
 from raysearch.storage.paths import CHECKPOINT_META
 from raysearch.worker import rng
 from raysearch.worker.applied_config import ignored
@@ -38,8 +39,6 @@ from raysearch.worker.reports import Trained, check_metric, is_only_an_end, reco
 from raysearch.worker.rng import seed_of
 from raysearch.worker.tune_storage import TRIAL_INFO, LocalStorage, TrialName
 
-TEXT_MAX = 2000  # characters of an error's text that are kept
-TRACE_MAX = 20_000
 END_S = 10.0  # how long a function may take to clean up when its trial ends
 Progress = Callable[[int], int]  # what to do after this iteration: see `Going`
 
@@ -188,7 +187,7 @@ class Host:
         What a class does not take of it is noted, once a name. A function reads its config itself.
         """
         trainable = self._trainable
-        now = json.loads(_as_json(self._config))
+        now = as_read(self._config)
         if before == now or trainable is None or isinstance(trainable, FunctionTrainable):
             return
         apply_config = getattr(trainable, "apply_config", None)
@@ -297,35 +296,10 @@ class Host:
         return True
 
 
-def _as_json(config: Mapping[str, Any]) -> str:
-    return json.dumps(config, default=repr)
-
-
-def read_meta(folder: Path) -> dict[str, Any]:
-    """What `write_meta` wrote.
-
-    Raises:
-        CheckpointError: it is gone or torn.
-    """
-    try:
-        meta: dict[str, Any] = json.loads((folder / CHECKPOINT_META).read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(in_words(error)) from error
-    return meta
-
-
 def _config_of(folder: Path) -> dict[str, Any] | None:
     """The configuration that a checkpoint was saved under; None where it does not say."""
     config = read_meta(folder).get("config")
     return config if isinstance(config, dict) else None
-
-
-def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
-    """Says after which iteration and under which configuration a checkpoint was written, and its cost.
-
-    In a file of its own: one that was linked from another checkpoint must not be written into."""
-    (folder / CHECKPOINT_META).unlink(missing_ok=True)
-    (folder / CHECKPOINT_META).write_text(_as_json(meta))
 
 
 def _linked(source: str, target: str) -> None:
@@ -334,35 +308,6 @@ def _linked(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def in_words(error: BaseException) -> str:
-    """`ValueError: its text`, short and without control characters; never raises."""
-    try:
-        text = str(error)
-    except Exception as second:  # noqa: BLE001  (an exception's own __str__ may raise)
-        text = f"(its text cannot be had: {type(second).__name__})"
-    text = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-    if len(text) > TEXT_MAX:
-        text = f"{text[:TEXT_MAX]} ... ({len(text):,} characters)"
-    return f"{type(error).__name__}: {text}{_hint(error)}"
-
-
-def _hint(error: BaseException) -> str:
-    if not isinstance(error, FileNotFoundError) or os.path.isabs(str(error.filename or os.sep)):
-        return ""
-    if os.environ.get("RAY_CHDIR_TO_TRIAL_DIR") == "0":
-        return ""
-    return " (a worker trains in a folder of its own: give an absolute path)"
-
-
-def print_traceback() -> None:
-    """The traceback, to the worker's log, cut where it is absurdly long."""
-    try:
-        text = traceback.format_exc()
-    except Exception:  # noqa: BLE001  (an exception's own __str__ may raise)
-        return
-    print(text if len(text) < TRACE_MAX else f"{text[:TRACE_MAX]} ...", file=sys.stderr)
 
 
 def _wait_for_end(thread: threading.Thread) -> None:

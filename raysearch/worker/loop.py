@@ -1,4 +1,4 @@
-"""A worker's life: take leases, train them, save what is worth saving, hand in outcomes.
+"""The loop of a worker: take leases, train them, save what is worth saving, hand in outcomes.
 
 `Loop` is the same under every executor; what differs is the `Link` to the search. The batch adapts
 to the length of segments, so that short ones are handed over by the hundred and long ones singly,
@@ -10,16 +10,18 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections import deque
 from pathlib import Path
 from typing import Protocol
 
+from raysearch.core.error_text import in_words
 from raysearch.core.segment import Outcome, Segment, Status
-from raysearch.engine.messages import Answer, Going, Lease, Link, Turn
+from raysearch.engine.messages import Going, Lease, Link
 from raysearch.errors import CheckpointError
 from raysearch.storage.checkpoints.local import Checkpoints
-from raysearch.worker.checkpoint_policy import Saving, smoothed
-from raysearch.worker.host import Aborted, Progress, in_words, read_meta
+from raysearch.storage.checkpoints.meta import read_meta
+from raysearch.worker.base import WorkerLoop
+from raysearch.worker.checkpoint_policy import smoothed
+from raysearch.worker.host import Aborted, Progress
 from raysearch.worker.job import Job
 from raysearch.worker.reports import Trained
 
@@ -37,30 +39,12 @@ class Trains(Protocol):
     def drop(self) -> None: ...
 
 
-class Loop:
-    """Runs segments until the search is over.
-
-    Attributes:
-        abort: set by another thread: the search is over.
-        leaving: set by another thread, in words: the worker has to go. What is in training is saved.
-    """
+class Loop(WorkerLoop):
+    """Runs segments one at a time until the search is over."""
 
     def __init__(self, job: Job, name: str, host: Trains, checkpoints: Checkpoints, link: Link) -> None:
-        self.name = name
-        self.current: int | None = None
-        self.iteration = 0
-        self.abort = False
-        self.leaving = ""
-        self.segments = 0
-        self._job = job
+        super().__init__(job, name, checkpoints, link)
         self._host = host
-        self._checkpoints = checkpoints
-        self._link = link
-        self._queue: deque[Lease] = deque()
-        self._outcomes: list[Outcome] = []
-        self._unreadable: list[tuple[str, int, str]] = []
-        self._answer: Answer | None = None
-        self._saving = Saving(job.metric, job.mode)
         self._segment_s: float | None = None
         self._iteration_s = 0.0
         self._training: Lease | None = None
@@ -89,14 +73,8 @@ class Loop:
                 if self._answer is None and self._outcomes and self._expected_s(lease) > BATCH_S:
                     self._send(lease)  # what is done must not wait for a long one
                 self._train(lease)
-        if self._outcomes or self.leaving:  # done before the interrupt was seen
-            self._say_last()
+        self._send_last()
         return True
-
-    def _say_last(self) -> None:
-        turn = Turn(self.name, tuple(self._outcomes), leaving=self.leaving)
-        self._outcomes = []
-        self._link.send(turn).get()
 
     def held(self) -> tuple[Lease, ...]:
         """The leases in hand, the one in training first, for a coordinator that has forgotten them."""
@@ -113,15 +91,7 @@ class Loop:
     def _send(self, in_hand: Lease | None = None) -> None:
         self._wanted = self._room()
         held = self._queue if in_hand is None else (in_hand, *self._queue)
-        turn = Turn(
-            self.name,
-            tuple(self._outcomes),
-            self._wanted,
-            tuple(lease.segment.id for lease in held),
-            tuple(self._unreadable),
-        )
-        self._outcomes, self._unreadable = [], []
-        self._answer = self._link.send(turn)
+        self._send_turn(self._wanted, tuple(lease.segment.id for lease in held))
 
     def _room(self) -> int:
         if self._segment_s is not None:
@@ -142,7 +112,8 @@ class Loop:
         except Aborted:
             return
         except CheckpointError as unreadable:
-            trained, checkpoint, error = self._unreadable_checkpoint(lease, unreadable)
+            trained, checkpoint = Trained(Status.LOST), None
+            error = self._note_unreadable(lease, unreadable)
         seconds = time.perf_counter() - began
         self._segment_s = smoothed(self._segment_s, seconds)
         self._iteration_s = smoothed(self._iteration_s, seconds / _iterations(lease))
@@ -168,7 +139,7 @@ class Loop:
         return Going.STOP if self.abort else Going.ON
 
     def _broken_off(self, segment: Segment, trained: Trained) -> tuple[str | None, str]:
-        """Saves a trial in the midst of its segment; (name of the checkpoint or None, what is to be said)."""
+        """Saves a trial in the midst of its segment; (checkpoint or None, text of the outcome)."""
         name, error = self._save(segment, midway=True)
         if name is None:
             trained.curve = {}
@@ -207,13 +178,6 @@ class Loop:
             raise
         shutil.rmtree(folder, ignore_errors=True)
         return None
-
-    def _unreadable_checkpoint(self, lease: Lease, error: CheckpointError) -> tuple[Trained, None, str]:
-        assert lease.checkpoint is not None
-        assert lease.origin is not None
-        self._unreadable.append((lease.checkpoint, lease.origin, str(error)))
-        text = f"checkpoint {lease.checkpoint} could not be loaded: {error}"
-        return Trained(Status.LOST), None, text
 
 
 def _iterations(lease: Lease) -> int:

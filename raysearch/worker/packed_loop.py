@@ -1,8 +1,8 @@
-"""The life of a worker that trains many models at once: continuous batching.
+"""The loop of a worker that trains many models at once: continuous batching.
 
 Models join a pack and leave it between two iterations. What an iteration will free is asked for while it
-runs, so that its rows are filled at once; what ended is handed in meanwhile. The link to the search is
-that of `worker.Loop`.
+runs, so that its rows are filled at once; what ended is handed in meanwhile. The exchange with the search
+is that of `worker.base`.
 """
 
 from __future__ import annotations
@@ -11,44 +11,32 @@ import secrets
 import shutil
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from raysearch.core.error_text import in_words, print_traceback
 from raysearch.core.segment import Outcome, Status
 from raysearch.engine.leaderboard import FINALS
-from raysearch.engine.messages import Answer, Lease, Link, Turn
+from raysearch.engine.messages import Lease, Link
 from raysearch.errors import CheckpointError, TrainableError
 from raysearch.fused import checkpoint_files as files
-from raysearch.fused.compatibility import Verdict, examine
+from raysearch.fused.compatibility import FusionVerdict, examine
 from raysearch.fused.memory import keep_to, keep_what_is_freed
 from raysearch.storage.checkpoints.local import Checkpoints
-from raysearch.worker.checkpoint_policy import Saving
-from raysearch.worker.host import in_words, print_traceback, write_meta
+from raysearch.storage.checkpoints.meta import write_meta
+from raysearch.worker.base import WorkerLoop
 from raysearch.worker.job import Job
 from raysearch.worker.packs import Crew, Leaver
 
 
-class FusedLoop:
+class FusedLoop(WorkerLoop):
     """Runs segments in packs until the search is over; what `worker.Loop` is to one model at a time."""
 
     def __init__(self, job: Job, name: str, crew: Crew, checkpoints: Checkpoints, link: Link) -> None:
-        self.name = name
-        self.current: int | None = None
-        self.iteration = 0
-        self.abort = False
-        self.leaving = ""
-        self.segments = 0
+        super().__init__(job, name, checkpoints, link)
         self._crew = crew
-        self._checkpoints = checkpoints
-        self._link = link
-        self._saving = Saving(job.metric, job.mode)
-        self._queue: deque[Lease] = deque()
         self._held: dict[int, Lease] = {}
-        self._outcomes: list[Outcome] = []
-        self._unreadable: list[tuple[str, int, str]] = []
-        self._answer: Answer | None = None
 
     def run(self, until: float) -> bool:
         """Works until the search is over, or it has to leave (True), or the time is `until` (False)."""
@@ -66,9 +54,7 @@ class FusedLoop:
                 self._hand_in(self._crew.iterate(team))
         if self.leaving:
             self._break_off(self._crew.pause())
-        if self._outcomes or self.leaving:  # done before the interrupt was seen
-            self._link.send(Turn(self.name, tuple(self._outcomes), leaving=self.leaving)).get()
-            self._outcomes = []
+        self._send_last()
         return True
 
     def held(self) -> tuple[Lease, ...]:
@@ -88,15 +74,7 @@ class FusedLoop:
         return bool(self._outcomes or self._unreadable or wants or not self._crew.live)
 
     def _send(self) -> None:
-        turn = Turn(
-            self.name,
-            tuple(self._outcomes),
-            max(0, self._crew.room() - len(self._queue)),
-            tuple(self._held),
-            tuple(self._unreadable),
-        )
-        self._outcomes, self._unreadable = [], []
-        self._answer = self._link.send(turn)
+        self._send_turn(max(0, self._crew.room() - len(self._queue)), tuple(self._held))
 
     def _is_over(self) -> bool:
         """Takes in an answer that is there; waits for it only where there is nothing else to do."""
@@ -130,19 +108,15 @@ class FusedLoop:
     def _not_begun(self, lease: Lease, error: CheckpointError) -> Outcome:
         if lease.checkpoint is None:
             return Outcome(lease.segment, Status.FAILED, error=in_words(error))
-        assert lease.origin is not None
-        self._unreadable.append((lease.checkpoint, lease.origin, str(error)))
-        return Outcome(
-            lease.segment, Status.LOST, error=f"checkpoint {lease.checkpoint} could not be loaded: {error}"
-        )
+        return Outcome(lease.segment, Status.LOST, error=self._note_unreadable(lease, error))
 
     def _hand_in(self, leavers: list[Leaver]) -> None:
-        names, error = self._saved([leaver for leaver in leavers if self._is_worth_saving(leaver)])
+        names, unsaved = self._saved([leaver for leaver in leavers if self._is_worth_saving(leaver)])
         for leaver in leavers:
             segment, trained = leaver.lease.segment, leaver.trained
             if leaver.model is not None:
                 self._crew.paused.put(segment.id, leaver.model)
-            said = error if segment.id in names else ""
+            error = unsaved if segment.id in names else ""
             self._end(
                 Outcome(
                     segment,
@@ -151,7 +125,7 @@ class FusedLoop:
                     names.get(segment.id),
                     leaver.seconds,
                     self.name,
-                    trained.error or said,
+                    trained.error or error,
                 )
             )
             self.segments += 1
@@ -162,8 +136,8 @@ class FusedLoop:
         for leaver in leavers:
             segment, name = leaver.lease.segment, names.get(leaver.lease.segment.id)
             at = segment.start + max(map(len, leaver.trained.curve.values()), default=0)
-            said = error or f"it goes on from iteration {at} of {segment.stop}"
-            text = f"its worker {self.leaving}; {said}"
+            then = error or f"it goes on from iteration {at} of {segment.stop}"
+            text = f"its worker {self.leaving}; {then}"
             curve = leaver.trained.curve if name is not None else {}
             self._end(Outcome(segment, Status.LOST, curve, name, leaver.seconds, self.name, text))
 
@@ -243,7 +217,8 @@ def fused_loop(
         raise
     except Exception as error:  # noqa: BLE001  (the user's methods may raise anything; alone it fails by itself)
         traceback.print_exc()
-        verdict = Verdict(False, why=f"models are trained one at a time: trying two raised {in_words(error)}")
+        why = f"models are trained one at a time: trying two raised {in_words(error)}"
+        verdict = FusionVerdict(False, why=why)
     if verdict.why:
         remark(verdict.why)
     if not verdict.fuses:

@@ -5,32 +5,31 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from raysearch.core.error_text import in_words, print_traceback
 from raysearch.core.segment import Segment, Status
 from raysearch.engine.messages import Lease
-from raysearch.errors import CheckpointError, first_line
-from raysearch.fused import checkpoint_files
+from raysearch.errors import first_line
 from raysearch.fused.data import Data
-from raysearch.fused.iteration import Describes, Member, member
+from raysearch.fused.member import Describes, PackMember
 from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.pack import Pack
 from raysearch.fused.pack_width import Width
-from raysearch.fused.packed_state import Layout
+from raysearch.fused.packed_state import RowLayout
 from raysearch.fused.paused_models import Paused, Rested
-from raysearch.fused.single import form_of, fresh
-from raysearch.fused.structure import Lifting, Structure, lifted_values, structure_of
+from raysearch.fused.single import form_of
+from raysearch.fused.structure import Lifting, Structure
 from raysearch.fused.traced_step import Traces
 from raysearch.storage.checkpoints.local import Checkpoints
-from raysearch.worker.host import in_words, print_traceback, read_meta
 from raysearch.worker.job import Job
+from raysearch.worker.model_factory import ModelFactory
 from raysearch.worker.reports import Trained, check_metric, record
-from raysearch.worker.rng import seed_of
 
 PACKS = 24  # a worker that has so many packs asks for as many models as it finishes
 
@@ -48,7 +47,7 @@ class Trainee:
     lease: Lease
     todo: deque[Segment]
     model: Rested
-    member: Member
+    member: PackMember
     trained: Trained
     names: set[str] = field(default_factory=set)
     seconds: float = 0.0
@@ -106,12 +105,12 @@ class Crew:
         remark: Callable[[str], object],
     ) -> None:
         self._job, self._learner, self._lifting = job, learner, lifting
+        self._models = ModelFactory(job, learner, lifting)
         self._data, self._device = data, device
         self._checkpoints, self._remark = checkpoints, remark
         self._teams: dict[Structure | int, Team] = {}  # by structure, or by the segment that trains alone
         self._reserved: int | None = None
         self._pays = False  # a pack of another structure was much faster than single models
-        self._layouts: dict[Structure, Layout] = {}
         self._widths: dict[Structure, Width] = {}  # what was found, for packs that empty and fill again
         self._traces: dict[Structure, Traces] = {}
         self._told_refused = self._told_uncompiled = False
@@ -151,9 +150,9 @@ class Crew:
                 groups.setdefault(leaver.model.structure, []).append(leaver)
         return list(groups.values())
 
-    def layout_of(self, model: Rested) -> Layout:
+    def layout_of(self, model: Rested) -> RowLayout:
         """Where the parameters of such a model lie in its row."""
-        return self._layouts[model.structure]
+        return self._models.layout_of(model)
 
     def clear(self) -> None:
         """Ends everything that is in training and forgets who waits."""
@@ -179,26 +178,23 @@ class Crew:
                 self._admit(lease, path[i:], rested)
                 return
         if lease.checkpoint is None:
-            self._admit(lease, path, self._fresh(path[0]))
+            self._admit(lease, path, self._models.fresh(path[0]))
         else:
-            self._admit(lease, path, self._loaded(path[0], self._checkpoints.path(lease.checkpoint)))
+            self._admit(lease, path, self._models.loaded(path[0], self._checkpoints.path(lease.checkpoint)))
 
     def _admit(self, lease: Lease, path: list[Segment], rested: Rested) -> None:
         trained = Trained(grown_s=rested.grown_s)
         if lease.begun is not None:
             trained.begun(lease.begun, rested.at - lease.segment.start)
         names = set(trained.curve)
-        self._place(Trainee(lease, deque(path), rested, self._member(rested), trained, names))
-
-    def _member(self, rested: Rested) -> Member:
-        return member(self._learner, rested.config, rested.seed, rested.at)
+        self._place(Trainee(lease, deque(path), rested, self._models.member(rested), trained, names))
 
     def _place(self, trainee: Trainee) -> None:
         """Puts a trainee in line for the pack that fits its next segment's configuration."""
-        config = self._full_config(trainee.todo[0])
+        config = self._models.config_of(trainee.todo[0])
         if config != trainee.model.config:
-            trainee.model = self._reconfigured(trainee.model, config)
-            trainee.member = self._member(trainee.model)
+            trainee.model = self._models.reconfigured(trainee.model, config)
+            trainee.member = self._models.member(trainee.model)
         structure, segment = trainee.model.structure, trainee.lease.segment.id
         if trainee.lease.alone:
             self._teams[segment] = self._team(trainee)
@@ -226,49 +222,6 @@ class Crew:
     def _width(self) -> Width:
         """Of a structure that has not been here yet."""
         return Width(trusted=self._pays)
-
-    def _full_config(self, segment: Segment) -> dict[str, Any]:
-        seed = {self._job.seed_as: segment.seed} if self._job.seed_as else {}
-        return {**self._job.constants, **segment.config, **seed}
-
-    def _fresh(self, segment: Segment) -> Rested:
-        config = self._full_config(segment)
-        seed = config.get("seed")
-        chosen = int(seed) if seed is not None else seed_of(segment)
-        model = fresh(self._learner, config, chosen)
-        structure, lifted = self._structure(model, config)
-        return Rested(self._layout(structure, model).row_of(model), chosen, 0, config, structure, lifted, 0.0)
-
-    def _structure(
-        self, model: torch.nn.Module, config: Mapping[str, Any]
-    ) -> tuple[Structure, tuple[float, ...]]:
-        structure = structure_of(model, member(self._learner, config, 0), self._lifting)
-        return structure, tuple(lifted_values(model, structure))
-
-    def _layout(self, structure: Structure, model: torch.nn.Module) -> Layout:
-        if structure not in self._layouts:
-            self._layouts[structure] = Layout(model)
-        return self._layouts[structure]
-
-    def _loaded(self, segment: Segment, folder: Path) -> Rested:
-        config = self._full_config(segment)
-        note = checkpoint_files.read_note(folder)
-        seed = int(config["seed"]) if config.get("seed") is not None else note.seed
-        model = fresh(self._learner, config, seed)
-        structure, lifted = self._structure(model, config)
-        row = checkpoint_files.read_row(folder, self._layout(structure, model))
-        return Rested(row, seed, note.iteration, config, structure, lifted, read_meta(folder)["grown_s"])
-
-    def _reconfigured(self, rested: Rested, config: dict[str, Any]) -> Rested:
-        """The model under another configuration, which may not change its shapes."""
-        seed = int(config["seed"]) if config.get("seed") is not None else rested.seed
-        model = fresh(self._learner, config, seed)
-        structure, lifted = self._structure(model, config)
-        layout = self._layout(structure, model)
-        fits = layout.size == len(rested.row.parameters) and layout.kept.keys() == rested.row.kept.keys()
-        if not fits:
-            raise CheckpointError("the model's shapes change with the configuration along the path")
-        return replace(rested, seed=seed, config=config, structure=structure, lifted=lifted)
 
     # ---- training
 

@@ -20,7 +20,7 @@ def steps(kind: str, config: Mapping[str, Any], compiles: bool) -> list[dict[str
     """A row for each number of models in a step: milliseconds a model and step, by way of going."""
     import torch
 
-    from raysearch.bench.fused import problem_of
+    from raysearch.bench.support.fused_models import problem_of
     from raysearch.examples.training import Training
 
     torch.set_num_threads(1)
@@ -70,8 +70,8 @@ def _plain(training: Any) -> Callable[[], Any]:
 
 
 def _block(kind: str, config: Mapping[str, Any], width: int) -> Any:
-    from raysearch.bench.fused import pack_of
-    from raysearch.fused.iteration import make_plan
+    from raysearch.bench.support.fused_models import pack_of
+    from raysearch.fused.plan import make_plan
 
     pack = pack_of(kind, config, width)
     pack._engine.train()

@@ -13,6 +13,7 @@ import ray
 from ray import cloudpickle, tune
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
+from raysearch.core.error_text import in_words
 from raysearch.core.segment import segment_name
 from raysearch.engine.messages import SUPERSEDED, Turn
 from raysearch.errors import TrainableError
@@ -21,7 +22,6 @@ from raysearch.executors.tune.links import RayLink, Signing
 from raysearch.executors.tune.socket_link import DoorLink
 from raysearch.storage.checkpoints.remote import checkpoints_of
 from raysearch.storage.paths import RunPaths
-from raysearch.worker.host import in_words
 from raysearch.worker.host_factory import make_host
 from raysearch.worker.job import Job
 from raysearch.worker.logs import LogCopy, TrialOutput
