@@ -23,6 +23,7 @@ from raysearch.bench.support.contest import peak_mb
 RUNGS = (1, 3, 9, 27, 81)
 WORKERS = 64
 BATCH = 20_000
+EPOCH = 1_700_000_000.0
 SPEC = """name: huge
 trainable: "nowhere:Nothing"
 metric: loss
@@ -66,7 +67,7 @@ def write_run(run: Path, trials: int, workers: int = WORKERS) -> None:
     run.mkdir(parents=True)
     RunPaths(run).spec.write_text(SPEC)
     with Journal.create(RunPaths(run).journal) as journal:
-        journal.append_event("start", {"raysearch": "bench"}, 1_700_000_000.0)
+        journal.append_event("start", {"raysearch": "bench"}, EPOCH)
         batch: list[Any] = []
         for outcome in outcomes(trials, workers):
             batch.append(outcome)
@@ -74,39 +75,34 @@ def write_run(run: Path, trials: int, workers: int = WORKERS) -> None:
                 journal.append(batch)
                 batch = []
         journal.append(batch)
-        journal.append_event("end", {"ending": "complete"}, 1_700_000_000.0 + trials)
+        journal.append_event("end", {"ending": "complete"}, EPOCH + trials)
 
 
 def outcomes(trials: int, workers: int = WORKERS) -> Iterator[Any]:
     """Outcomes of a halving by thirds over random configurations, some failed or diverged, and a finish."""
-    from raysearch.core.segment import Outcome, Role, Segment, Status, segment_id
-
-    rng = np.random.default_rng(0)
-    clock = np.zeros(min(workers, max(1, trials)))
-    best: tuple[float, int, dict[str, Any]] = (np.inf, 0, {})
-
-    def outcome(trial: int, at: int, config: Any, curve: list[float], status: Status, **more: Any) -> Any:
-        worker = int(clock.argmin())
-        seconds = 0.5 * (RUNGS[at] - (RUNGS[at - 1] if at else 0)) * float(rng.uniform(0.7, 1.3))
-        clock[worker] += seconds + 0.05
-        begin = RUNGS[at - 1] if at else 0
-        segment = Segment(
-            segment_id(trial, at),
-            trial,
-            segment_id(trial, at - 1) if at else None,
-            config,
-            begin,
-            RUNGS[at],
-            trial % 2**31,
-            f"rung {RUNGS[at]}: promoted" if at else "a new sample",
-            **more,
-        )
-        error = f"RuntimeError: out of memory at batch {trial}" if status is Status.FAILED else ""
-        now = 1_700_000_000.0 + float(clock[worker])
-        return Outcome(segment, status, {"loss": curve}, None, seconds, f"worker-{worker}", error, False, now)
-
+    halving = _Halving(np.random.default_rng(0), np.zeros(min(workers, max(1, trials))))
     for trial in range(trials):
-        config = _config(rng)
+        yield from halving.trial(trial)
+    yield from halving.finish()
+
+
+class _Halving:
+    """Makes up the outcomes of a search.
+
+    Attributes:
+        clock: when each worker is free, in seconds since EPOCH.
+        best: (loss, trial, configuration) of the best model that was trained to the end.
+    """
+
+    def __init__(self, rng: np.random.Generator, clock: np.ndarray[Any, Any]) -> None:
+        self.rng, self.clock = rng, clock
+        self.best: tuple[float, int, dict[str, Any]] = (np.inf, 0, {})
+
+    def trial(self, trial: int) -> Iterator[Any]:
+        """A trial's outcomes, rung by rung."""
+        from raysearch.core.segment import Status
+
+        rng, config = self.rng, _config(self.rng)
         floor = 0.05 + (np.log10(config["lr"]) + 2.7) ** 2 * 0.1 + config["dropout"] * 0.2
         floor = float(floor + rng.normal(0, 0.03) ** 2)
         depth = int(min(4, rng.geometric(2 / 3) - 1)) if trial else 4
@@ -115,34 +111,57 @@ def outcomes(trials: int, workers: int = WORKERS) -> Iterator[Any]:
             begin = RUNGS[at - 1] if at else 0
             curve = [float(floor + 2.0 / (i + 1) + rng.normal(0, 0.01)) for i in range(begin, RUNGS[at])]
             status = Status.COMPLETED
-            if at == depth and bad < 0.02:
-                status, curve = (
-                    (Status.FAILED, curve[:-1]) if bad < 0.01 else (Status.DIVERGED, [*curve[:-1], np.nan])
+            if at == depth and bad < 0.01:
+                status, curve = Status.FAILED, curve[:-1]
+            elif at == depth and bad < 0.02:
+                status, curve = Status.DIVERGED, [*curve[:-1], np.nan]
+            yield self._outcome(trial, at, config, curve, status)
+            if at == 4 and status is Status.COMPLETED and curve[-1] < self.best[0]:
+                self.best = (curve[-1], trial, config)
+
+    def _outcome(self, trial: int, at: int, config: Any, curve: list[float], status: Any) -> Any:
+        from raysearch.core.segment import Outcome, Segment, Status, segment_id
+
+        begin = RUNGS[at - 1] if at else 0
+        worker = int(self.clock.argmin())
+        seconds = 0.5 * (RUNGS[at] - begin) * float(self.rng.uniform(0.7, 1.3))
+        self.clock[worker] += seconds + 0.05
+        parent = segment_id(trial, at - 1) if at else None
+        reason = f"rung {RUNGS[at]}: promoted" if at else "a new sample"
+        segment = Segment(
+            segment_id(trial, at), trial, parent, config, begin, RUNGS[at], trial % 2**31, reason
+        )
+        error = f"RuntimeError: out of memory at batch {trial}" if status is Status.FAILED else ""
+        now = EPOCH + float(self.clock[worker])
+        return Outcome(segment, status, {"loss": curve}, None, seconds, f"worker-{worker}", error, False, now)
+
+    def finish(self) -> Iterator[Any]:
+        """The winner and the baseline, each trained on eight fresh seeds."""
+        from raysearch.core.segment import Outcome, Role, Segment, Status, segment_id
+
+        loss, winner, config = self.best
+        baseline = {"lr": 1.0e-3, "width": 128, "dropout": 0.1, "optimizer": "adamw"}
+        finals = ((Role.FINALIST, config, winner, loss), (Role.BASELINE, baseline, None, loss + 0.05))
+        end = EPOCH + float(self.clock.max()) + 40.0
+        for k in range(8):
+            for place, (role, chosen, source, mean) in enumerate(finals):
+                level = mean + float(self.rng.normal(0, 0.01))
+                curve = {"loss": [level + 2.0 / (i + 1) - 2.0 / 81 for i in range(81)]}
+                trial = (1 << 42) + 2 * k + place
+                segment = Segment(
+                    segment_id(trial, 0),
+                    trial,
+                    None,
+                    chosen,
+                    0,
+                    81,
+                    k,
+                    "the finish",
+                    role=role,
+                    source=source,
                 )
-            yield outcome(trial, at, config, curve, status)
-            if at == 4 and status is Status.COMPLETED and curve[-1] < best[0]:
-                best = (curve[-1], trial, config)
-    baseline = {"lr": 1.0e-3, "width": 128, "dropout": 0.1, "optimizer": "adamw"}
-    for k in range(8):
-        for role, config, source in ((Role.FINALIST, best[2], best[1]), (Role.BASELINE, baseline, None)):
-            level = (best[0] if role is Role.FINALIST else best[0] + 0.05) + float(rng.normal(0, 0.01))
-            curve = [level + 2.0 / (i + 1) - 2.0 / 81 for i in range(81)]
-            trial = (1 << 42) + 2 * k + (role is Role.BASELINE)
-            segment = Segment(
-                segment_id(trial, 0), trial, None, config, 0, 81, k, "the finish", role=role, source=source
-            )
-            end = 1_700_000_000.0 + float(clock.max()) + 40.0
-            yield Outcome(
-                segment,
-                Status.COMPLETED,
-                {"loss": curve},
-                None,
-                40.0,
-                f"worker-{trial % len(clock)}",
-                "",
-                True,
-                end,
-            )
+                worker = f"worker-{trial % len(self.clock)}"
+                yield Outcome(segment, Status.COMPLETED, curve, None, 40.0, worker, "", True, end)
 
 
 def _config(rng: np.random.Generator) -> dict[str, Any]:

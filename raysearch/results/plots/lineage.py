@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -92,11 +93,9 @@ def tree(digest: Digest) -> go.Figure:
     if not len(rows):
         return empty("No segment has ended yet.")
     parents = _parents(digest)
-    shown = {int(r): i for i, r in enumerate(rows)}
     lanes = _lanes(digest, rows, parents)
-    segments = digest.segments
+    lane_of = dict(zip(rows.tolist(), lanes, strict=True))
     path = {int(r) for r in digest.path}
-    starts, reached = segments.integers("start"), segments.reached
     figure = blank(
         int(min(760, max(260, 120 + 16 * (max(lanes, default=0) + 1)))),
         f"{len(rows):,} of {len(digest.search_rows):,} segments are drawn: those that led to the winner, and the latest others."  # noqa: E501
@@ -104,23 +103,42 @@ def tree(digest: Digest) -> go.Figure:
         else "",
     )
     for on_path in (False, True):
-        x: list[Any] = []
-        y: list[Any] = []
-        for r in rows.tolist():
-            if (r in path) == on_path:
-                mother = shown.get(int(parents[r]))
-                from_lane = lanes[mother] if mother is not None else lanes[shown[r]]
-                x += [int(starts[r]), int(starts[r]), int(reached[r]), None]
-                y += [from_lane, lanes[shown[r]], lanes[shown[r]], None]
+        x, y = _branches(digest, [r for r in rows.tolist() if (r in path) == on_path], parents, lane_of)
         figure.add_scatter(
             x=x, y=y, mode="lines", hoverinfo="skip",
             name="what led to the winner" if on_path else "tried and left",
             line={"color": BEST if on_path else QUIET, "width": 3 if on_path else 1.2, "shape": "linear"},
         )  # fmt: skip
+    _add_ends(figure, digest, rows, lanes)
+    figure.update_yaxes(visible=False, autorange="reversed")
+    figure.update_xaxes(title_text="iteration", rangemode="tozero")
+    return figure
+
+
+# ---- inside
+
+
+def _branches(
+    digest: Digest, rows: Sequence[int], parents: Integers, lane_of: Mapping[int, int]
+) -> tuple[list[int | None], list[int | None]]:
+    """(x, y) of a line for each segment: from its parent's lane along its own; None between."""
+    starts, reached = digest.segments.integers("start"), digest.segments.reached
+    x: list[int | None] = []
+    y: list[int | None] = []
+    for row in rows:
+        lane = lane_of[row]
+        x += [int(starts[row]), int(starts[row]), int(reached[row]), None]
+        y += [lane_of.get(int(parents[row]), lane), lane, lane, None]
+    return x, y
+
+
+def _add_ends(figure: go.Figure, digest: Digest, rows: Integers, lanes: Sequence[int]) -> None:
+    """Adds a point at the end of each segment, with its reason on hover."""
+    path = {int(r) for r in digest.path}
     reasons = digest.texts("reason", rows)
     errors = digest.texts("error", rows)
     figure.add_scatter(
-        x=reached[rows],
+        x=digest.segments.reached[rows],
         y=lanes,
         mode="markers",
         showlegend=False,
@@ -134,12 +152,6 @@ def tree(digest: Digest) -> go.Figure:
         hovertext=_hovers(digest, rows, reasons, errors),
         hoverinfo="text",
     )
-    figure.update_yaxes(visible=False, autorange="reversed")
-    figure.update_xaxes(title_text="iteration", rangemode="tozero")
-    return figure
-
-
-# ---- inside
 
 
 def _parents(digest: Digest) -> Integers:
