@@ -33,10 +33,10 @@ from raysearch.space.space import Space
 from raysearch.spec.search_spec import SearchSpec, default_name, load_spec, make_spec
 from raysearch.spec.trainables import Shipped, ship
 from raysearch.spec.workers import Workers
-from raysearch.storage.atomic import patiently
 from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.object_store import is_address
 from raysearch.storage.paths import RunPaths
+from raysearch.storage.retry import patiently
 from raysearch.strategies.base import Recipe
 from raysearch.strategies.samplers.factory import is_of_object
 

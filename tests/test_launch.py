@@ -24,7 +24,7 @@ from raysearch.launch import more_samples, unfit
 from raysearch.space import Space
 from raysearch.spec import SearchSpec
 from raysearch.spec.trainables import can_pause, load_trainable, ship
-from raysearch.storage import atomic
+from raysearch.storage import retry
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_outcomes
 
@@ -409,6 +409,6 @@ def test_results_are_waited_for_when_the_storage_is_away_just_as_the_search_ends
         yield 0.0
 
     monkeypatch.setattr(launching, "_run_inline", run_and_go_away)
-    monkeypatch.setattr(atomic, "waits", waits)
+    monkeypatch.setattr(retry, "waits", waits)
     assert len(search(tmp_path).trials()) == 9
     assert not away.exists()

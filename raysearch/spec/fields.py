@@ -15,9 +15,10 @@ from raysearch.core import quantities
 from raysearch.core.budget import PRICES, Budget
 from raysearch.core.reserved_names import RAYS_OWN
 from raysearch.core.segment import Mode
-from raysearch.core.values import as_integer, as_number, plain, show
-from raysearch.errors import LocatedError, SpecError, located, prefixed, unknown
-from raysearch.spec.workers import not_negative, read_workers
+from raysearch.core.values import as_number, plain, show
+from raysearch.errors import SpecError, prefixed, unknown
+from raysearch.spec.readers import members, not_negative, positive, whole
+from raysearch.spec.workers import read_workers
 from raysearch.storage.object_store import is_address, parse_address
 from raysearch.strategies.base import Recipe
 
@@ -99,53 +100,22 @@ def _storage(value: Any) -> str:
     return str(parse_address(text)) if is_address(text) else text
 
 
-def _whole(least: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        number = as_integer(value, "the value")
-        if number < least:
-            raise SpecError(f"must be a whole number from {least}, not {number}")
-        return number
-
-    return read
-
-
-def _positive(value: Any) -> float:
-    if (number := as_number(value, "the value")) <= 0:
-        raise SpecError(f"must be above zero, not {show(number)}")
-    return number
-
-
 def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise SpecError(f"must be a mapping, not {value!r}")
     return dict(plain(value))
 
 
-def _members(value: Any, place: str, members: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
-    """The members of a mapping, each read by its reader; None counts as not given."""
-    if not isinstance(value, Mapping):
-        raise SpecError(f"must be a mapping with {', '.join(members)}, not {value!r}")
-    for key in value:
-        if key not in members:
-            raise LocatedError(f"{place}.{key}", unknown("field", key, members))
-    read: dict[str, Any] = {}
-    for key, member in value.items():
-        if member is not None:
-            with located(f"{place}.{key}"):
-                read[key] = members[key](member)
-    return read
-
-
 def _budget(value: Any) -> Budget:
     if isinstance(value, Budget):
         value = dataclasses.asdict(value)
-    amounts = dict.fromkeys(("hours", "gpu_hours", "cpu_hours", "money"), _positive)
-    members = {**amounts, "trials": _whole(1), "prices": _prices, "grace": _grace}
-    return Budget(**_members(value, "budget", members))
+    amounts = dict.fromkeys(("hours", "gpu_hours", "cpu_hours", "money"), positive)
+    readers = {**amounts, "trials": whole(1), "prices": _prices, "grace": _grace}
+    return Budget(**members(value, "budget", readers))
 
 
 def _prices(value: Any) -> dict[str, float]:
-    return _members(value, "budget.prices", dict.fromkeys(PRICES, not_negative))
+    return members(value, "budget.prices", dict.fromkeys(PRICES, not_negative))
 
 
 def _grace(value: Any) -> float:
@@ -160,7 +130,7 @@ def _part(value: Any) -> float:
 
 def _wandb(value: Any) -> dict[str, Any]:
     readers_by_key = dict.fromkeys(WANDB_KEYS, _text) | {"mode": _wandb_mode, "tags": _tags}
-    return _members({"mode": value} if isinstance(value, (str, bool)) else value, "wandb", readers_by_key)
+    return members({"mode": value} if isinstance(value, (str, bool)) else value, "wandb", readers_by_key)
 
 
 def _wandb_mode(value: Any) -> str:
@@ -192,14 +162,14 @@ def _configs(value: Any) -> tuple[dict[str, Any], ...]:
 
 
 def _fingerprint(value: Any) -> dict[str, Any]:
-    said = _mapping(value)
-    files = said.get("files", [])
-    said["files"] = [files] if isinstance(files, str) else files
-    if not isinstance(said["files"], list) or not all(isinstance(f, str) for f in said["files"]):
+    given = _mapping(value)
+    files = given.get("files", [])
+    given["files"] = [files] if isinstance(files, str) else files
+    if not isinstance(given["files"], list) or not all(isinstance(f, str) for f in given["files"]):
         raise SpecError(f"files must be a list of paths, not {files!r}")
-    if "rows" in said:
-        said["rows"] = _whole(0)(said["rows"])
-    return said if said["files"] else {k: v for k, v in said.items() if k != "files"}
+    if "rows" in given:
+        given["rows"] = whole(0)(given["rows"])
+    return given if given["files"] else {k: v for k, v in given.items() if k != "files"}
 
 
 READERS: dict[str, Callable[[Any], Any]] = {
@@ -214,16 +184,16 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "storage": _storage,
     "storage_timeout": quantities.seconds,
     "budget": _budget,
-    "priority": _positive,
+    "priority": positive,
     "max_share": _part,
-    "seed": _whole(0),
+    "seed": whole(0),
     "baseline": _mapping,
     "wandb": _wandb,
     "sinks": _sinks,
     "isolate": _flag,
     "fuse": _flag,
     "stall_timeout": quantities.seconds,
-    "retries": _whole(0),
+    "retries": whole(0),
     "quota": quantities.size,
     "seed_as": _text,
     "config": _mapping,

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from raysearch.core import quantities
-from raysearch.core.values import as_integer, as_number, plain, show
+from raysearch.core.values import as_number, plain, show
 from raysearch.errors import LocatedError, SpecError, located, unknown
+from raysearch.spec.readers import members, not_negative, positive, whole
 
 PLACEMENTS = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 TRAIN_KEYS = ("num_workers", "resources_per_worker")
@@ -99,7 +100,10 @@ def read_workers(value: Any) -> Workers:
         value = value.to_dict()
     if not isinstance(value, Mapping):
         value = {"count": value}
-    workers = Workers(**_members(value, READERS))
+    read = members(value, "workers", READERS)
+    if "grace" in read:
+        read["grace_s"] = read.pop("grace")
+    workers = Workers(**read)
     _check(workers)
     return workers
 
@@ -128,38 +132,12 @@ def _check(workers: Workers) -> None:
             )
 
 
-def _members(value: Mapping[Any, Any], readers: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
-    for key in value:
-        if key not in readers:
-            raise LocatedError(f"workers.{key}", unknown("field", key, readers))
-    read: dict[str, Any] = {}
-    for key, member in value.items():
-        if member is not None:
-            with located(f"workers.{key}"):
-                read["grace_s" if key == "grace" else key] = readers[key](member)
-    return read
-
-
 def _count(value: Any) -> int | str:
     if value == "auto":
         return "auto"
     if isinstance(value, str):
         raise SpecError(f"must be a whole number from 1, or auto, not {value!r}")
-    return _whole(value)
-
-
-def _whole(value: Any) -> int:
-    number = as_integer(value, "the value")
-    if number < 1:
-        raise SpecError(f"must be a whole number from 1, not {number}")
-    return number
-
-
-def not_negative(value: Any) -> float:
-    """The number that a user gave. Raises SpecError unless it is one from 0."""
-    if (number := as_number(value, "the value")) < 0:
-        raise SpecError(f"must not be negative: {show(number)}")
-    return number
+    return whole(1)(value)
 
 
 def _gpu(value: Any) -> float:
@@ -172,11 +150,7 @@ def _gpu(value: Any) -> float:
 def _amounts(value: Any) -> dict[str, float]:
     if not isinstance(value, Mapping):
         raise SpecError(f"must be a mapping, not {value!r}")
-    found = {resource_name(str(name)): as_number(amount, "the value") for name, amount in value.items()}
-    for amount in found.values():
-        if amount <= 0:
-            raise SpecError(f"must be above zero, not {show(amount)}")
-    return found
+    return {resource_name(str(name)): positive(amount) for name, amount in value.items()}
 
 
 def _bundles(value: Any) -> tuple[dict[str, float], ...]:
@@ -206,7 +180,7 @@ def _train(value: Any) -> dict[str, Any]:
         if key not in TRAIN_KEYS:
             raise LocatedError(f"workers.train.{key}", unknown("field", key, TRAIN_KEYS))
     with located("workers.train.num_workers"):
-        number = _whole(value.get("num_workers", 1))
+        number = whole(1)(value.get("num_workers", 1))
     with located("workers.train.resources_per_worker"):
         return {
             "num_workers": number,
@@ -241,8 +215,8 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "cpu": not_negative,
     "gpu": _gpu,
     "resources": _amounts,
-    "min": _whole,
-    "max": _whole,
+    "min": whole(1),
+    "max": whole(1),
     "memory": quantities.size,
     "accelerator_type": _text,
     "bundles": _bundles,

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from raysearch.storage.paths import TMP_SUFFIX
 
 # The size of a grown file is synced with its data either way; macOS has only fsync.
 sync = getattr(os, "fdatasync", os.fsync)
-
-Found = TypeVar("Found")
-
-RETRIES_S = (0.2, 1.0, 3.0, 5.0, 10.0)  # between attempts at storage that fails; then always the last
 
 
 def sync_path(path: str | os.PathLike[str]) -> None:
@@ -67,24 +60,3 @@ def _removed_on_error(path: Path) -> Iterator[None]:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-
-
-def waits(patience_s: float) -> Iterator[float]:
-    """Seconds to wait after each attempt at storage that fails; `patience_s` in all."""
-    for wait in itertools.chain(RETRIES_S, itertools.repeat(RETRIES_S[-1])):
-        if patience_s <= 0:
-            return
-        yield min(wait, patience_s)
-        patience_s -= wait
-
-
-def patiently(action: Callable[[], Found], patience_s: float, passes: Callable[[Exception], bool]) -> Found:
-    """What `action` returns. Tried again for a while after errors that may pass; raises the others."""
-    for wait in waits(patience_s):
-        try:
-            return action()
-        except Exception as error:
-            if not passes(error):
-                raise
-            time.sleep(wait)
-    return action()

@@ -2,25 +2,24 @@
 
 RUN/
   spec.yaml               the resolved spec
-  origin                  only where RUN is the mirror of a run at a store: its address (mirror.py)
+  origin                  only where RUN mirrors a run at a store: its address (storage/mirror.py)
   report.html             what `raysearch report` writes
-  run.json                what the run is doing, rewritten by the coordinator
-  driver                  held by the process of launch or resume; names it (driving.py)
-  journal/                the one source of truth (journal.py)
+  driver                  held by the process of launch or resume; names it (run/driver_lock.py)
+  journal/                the one source of truth (storage/journal)
     lock                  held by the process that appends; names it
     log-FIRST.rsj         rows FIRST.. in the order written, appended to
     rows-FIRST-STOP.parquet   rows FIRST..STOP-1, compacted
-  checkpoints/            (checkpoints.py)
+  checkpoints/            (storage/checkpoints)
     tmp/                  being written or being deleted
     3f/12.3-TOKEN/        256 folders, chosen by the name's hash
   logs/                   what trials print, a file a worker
   tracking/               what goes to W&B (raysearch.tracking)
-    wandb.json            what it has and what not
+    wandb.json            which rows it has
     wandb-report.json     the report as W&B takes it
     tables/               trials.parquet, segments.parquet, lineage.parquet, as they were last sent
     wandb/                the client's own scratch
-    process.log           what the tracking process said
-  orders/                 what people order while the run goes on (orders.py)
+    process.log           output of the tracking process
+  orders/                 what people order while the run goes on (run/orders.py)
     NAME.json             waits; answered by NAME.answer
   tune/                   what Ray Tune itself writes
 """

@@ -9,7 +9,7 @@ from raysearch.core.segment import Outcome
 from raysearch.engine.search import Search
 from raysearch.errors import JournalError, RaysearchError
 from raysearch.run.session import Session
-from raysearch.storage.atomic import waits
+from raysearch.storage.retry import waits
 
 Accept = Callable[[], list[Outcome]]
 

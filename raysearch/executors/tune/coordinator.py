@@ -32,7 +32,7 @@ from raysearch.executors.tune.commit import GroupCommit
 from raysearch.executors.tune.node_watch import NodeWatch
 from raysearch.executors.tune.socket_link import Address, is_allowed, open_door
 from raysearch.run.session import Session, Setup
-from raysearch.storage.atomic import patiently
+from raysearch.storage.retry import patiently
 from raysearch.worker.job import Job
 
 DRAINED = "left its node, which is being drained"

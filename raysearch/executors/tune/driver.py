@@ -35,8 +35,8 @@ from raysearch.executors.tune.tune_log import logged_to
 from raysearch.executors.tune.tune_plugins import Asking, Cancelling, Deaths, Roster, Silent
 from raysearch.run.options import OnStatus
 from raysearch.run.session import Setup
-from raysearch.storage.atomic import waits
 from raysearch.storage.paths import RunPaths
+from raysearch.storage.retry import waits
 from raysearch.worker.env_vars import environment
 from raysearch.worker.job import Job
 

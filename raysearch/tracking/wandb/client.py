@@ -116,10 +116,6 @@ class Runs:
         for finished in done:
             finished.result()
 
-    def is_open(self, run_id: str) -> bool:
-        """Whether rows can be logged to it."""
-        return run_id in self._open
-
     def rows_there(self, run_id: str) -> int:
         """How many rows the server has of a run, as its public Api says; 0 if it has no such run.
 
