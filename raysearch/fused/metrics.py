@@ -97,3 +97,11 @@ class Averages:
                 for report, row in zip(reports, parts, strict=True):
                     report[f"{name}_parts"] = dict(enumerate(row))
         return reports
+
+
+def check_loss(loss: Any) -> None:
+    """Raises TrainableError unless it is one number."""
+    if isinstance(loss, torch.Tensor) and not loss.dim():
+        return
+    got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+    raise TrainableError(f"loss returned {got}: it must be one number, a tensor without dimensions")

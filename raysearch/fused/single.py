@@ -15,12 +15,13 @@ from raysearch.core import values
 from raysearch.errors import TrainableError
 from raysearch.fused.data import Data, chosen, mapped
 from raysearch.fused.member import Config, Describes, PackMember, Report, member
-from raysearch.fused.metrics import judged, metrics_of
+from raysearch.fused.metrics import check_loss, judged, metrics_of
+from raysearch.fused.optimizers import LR
 from raysearch.fused.packed_state import ModelRow, RowLayout, Rows
 from raysearch.fused.plan import IterationPlan, Moment, make_plan
 from raysearch.fused.rng import drawing
 from raysearch.fused.torch_overrides import Replacing
-from raysearch.fused.update import update
+from raysearch.fused.update import State, moved
 
 
 def fresh(learner: Describes, config: Config, seed: int) -> nn.Module:
@@ -112,7 +113,10 @@ class Alone:
             check_loss(loss)
         found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
         self._rows.put_gradients(0, 1, [gradient.unsqueeze(0) for gradient in found])
-        update(self._rows, self.member.rule, plan, moment)
+        rows = self._rows
+        state = State(rows.parameters, rows.gradients, rows.room, rows.vectors)
+        hyper = {**plan.hyper, LR: moment.rate}
+        moved(self.member.rule, state, hyper, moment.taken, plan.clip, plan.ema)
         return loss.detach()
 
     @torch.no_grad()
@@ -139,11 +143,3 @@ class Alone:
     def _bind(self, rows: torch.Tensor) -> None:
         for name, view in self._rows.leaves(0, 1, rows).items():
             self._parameters[name].data = view[0]
-
-
-def check_loss(loss: Any) -> None:
-    """Raises TrainableError unless it is one number."""
-    if isinstance(loss, torch.Tensor) and not loss.dim():
-        return
-    got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-    raise TrainableError(f"loss returned {got}: it must be one number, a tensor without dimensions")

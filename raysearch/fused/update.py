@@ -9,9 +9,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from raysearch.fused.optimizers import LR, Rule
-from raysearch.fused.packed_state import Rows
-from raysearch.fused.plan import IterationPlan, Moment
+from raysearch.fused.optimizers import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +20,6 @@ class State:
     gradients: Tensor
     room: Tensor
     vectors: Mapping[str, Tensor]
-
-
-def update(rows: Rows, rule: Rule, plan: IterationPlan, moment: Moment) -> None:
-    """Moves all rows along their gradients, each by its own hyper-parameters."""
-    state = State(rows.parameters, rows.gradients, rows.room, rows.vectors)
-    moved(rule, state, {**plan.hyper, LR: moment.rate}, moment.taken, plan.clip, plan.ema)
 
 
 @torch.no_grad()

@@ -14,10 +14,9 @@ from torch.func import vmap
 from raysearch.core.values import is_number
 from raysearch.fused.data import mapped
 from raysearch.fused.member import Config, Describes
-from raysearch.fused.metrics import metrics_of
+from raysearch.fused.metrics import check_loss, metrics_of
 from raysearch.fused.packed_state import RowLayout
 from raysearch.fused.rng import drawing
-from raysearch.fused.single import check_loss
 from raysearch.fused.structure import Structure
 from raysearch.fused.torch_overrides import Replacing
 

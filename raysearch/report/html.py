@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from raysearch.report.sections import Content, Picture, Section, TextTable, Tile
+from raysearch.report.sections.values import Content, Picture, Section, TextTable, Tile
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

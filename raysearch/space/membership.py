@@ -9,7 +9,7 @@ from raysearch.core.values import show
 from raysearch.errors import unknown
 from raysearch.space.conditions import Condition
 from raysearch.space.domains import Domain
-from raysearch.space.validation import dotted
+from raysearch.space.names import dotted
 
 
 def misfit(

@@ -41,7 +41,8 @@ from raysearch.space.domains import (
 )
 from raysearch.space.grouping import Groups
 from raysearch.space.membership import misfit
-from raysearch.space.validation import activation_order, check_names, dotted, grouped
+from raysearch.space.names import RESERVED, dotted
+from raysearch.space.validation import activation_order, check_names, grouped
 
 __all__ = [
     "KINDS",
@@ -265,7 +266,7 @@ def _check_constraints(space: Space) -> None:
     """Raises LocatedError for constraints with unknown names, or that cannot be computed."""
     ends = np.array([[0.0], [0.5], [1.0]]).repeat(space.dimension, axis=1)
     probes = np.concatenate([ends, space.random_units(0, 0, PROBES)])
-    with located(parsing.RESERVED):
+    with located(RESERVED):
         for constraint in space.constraints:
             constraint.check_names(space.domains)
             for values in space._decoding.many(probes):

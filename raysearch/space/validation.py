@@ -6,14 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from raysearch.errors import LocatedError, SpecError, located, unknown
-from raysearch.space import parsing
 from raysearch.space.conditions import Condition
 from raysearch.space.domains import KINDS, Domain
-
-
-def dotted(name: str) -> str:
-    """`model.lr` for `model/lr`, as users write it."""
-    return name.replace("/", ".")
+from raysearch.space.names import RESERVED, WHEN, dotted
 
 
 def grouped(names: Iterable[str]) -> list[str]:
@@ -40,7 +35,7 @@ def check_names(domains: Mapping[str, Domain]) -> None:
                 raise SpecError(f"the name {name!r} cannot be used; names are non-empty text")
             if not isinstance(domain, Domain):
                 raise SpecError(f"{domain!r} is not a domain; use {', '.join(sorted(KINDS))}")
-            if parts[0] == parsing.RESERVED or set(parts[1:]) & {*KINDS, parsing.WHEN}:
+            if parts[0] == RESERVED or set(parts[1:]) & {*KINDS, WHEN}:
                 raise SpecError(f"the name {name!r} is a word of the space's own form; choose another")
             for k in range(1, len(parts)):
                 if (group := "/".join(parts[:k])) in domains:

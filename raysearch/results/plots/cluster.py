@@ -9,8 +9,7 @@ import numpy as np
 from raysearch.core.formatting import duration
 from raysearch.core.segment import trial_name
 from raysearch.results.columns import Floats, Integers
-from raysearch.results.plots.digest import Digest
-from raysearch.results.plots.progress import time_scale
+from raysearch.results.plots.digest import Digest, time_scale
 from raysearch.results.plots.style import STATUS_COLOURS, blank, empty, escape, wrapped
 
 if TYPE_CHECKING:

@@ -157,3 +157,11 @@ def as_labels(values: Any) -> list[str]:
 def finite(values: Floats) -> Booleans:
     """Which values are finite."""
     return np.asarray(np.isfinite(values), np.bool_)
+
+
+def time_scale(digest: Digest) -> tuple[float, str]:
+    """(factor from hours, unit) in which the run's length reads well."""
+    hours = digest.took_s / 3600
+    if hours < 0.05:
+        return 3600.0, "seconds"
+    return (60.0, "minutes") if hours < 3 else (1.0, "hours")

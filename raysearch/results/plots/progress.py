@@ -9,7 +9,7 @@ import numpy as np
 from raysearch.core.formatting import number
 from raysearch.core.segment import trial_name
 from raysearch.results.columns import Floats, Integers
-from raysearch.results.plots.digest import Digest
+from raysearch.results.plots.digest import Digest, time_scale
 from raysearch.results.plots.style import (
     ACCENT,
     BEST,
@@ -91,14 +91,6 @@ def progress(digest: Digest) -> go.Figure:
         **metric_axis([*trials.values[positions], *steps], digest.mode),
     )
     return figure
-
-
-def time_scale(digest: Digest) -> tuple[float, str]:
-    """(factor from hours, unit) in which the run's length reads well."""
-    hours = digest.took_s / 3600
-    if hours < 0.05:
-        return 3600.0, "seconds"
-    return (60.0, "minutes") if hours < 3 else (1.0, "hours")
 
 
 def rungs(digest: Digest) -> go.Figure:
