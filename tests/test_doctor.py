@@ -15,7 +15,7 @@ from waiting import PATIENCE_S
 
 from raysearch.cli import main
 from raysearch.cluster.doctor.doctor import check_before_launch, doctor, gather
-from raysearch.cluster.doctor.findings import Level, judge, problems
+from raysearch.cluster.doctor.findings import Severity, judge, problems
 from raysearch.cluster.versions import versions
 from raysearch.errors import ClusterError
 from raysearch.spec.trainables import ship
@@ -49,7 +49,7 @@ def test_the_drivers_node_tells_all_about_itself_and_nothing_is_left_at_the_stor
     assert (node.storage.error, node.storage.reads, node.storage.is_read) == (None, True, True)
     assert node.trainable is None
     assert facts.silent == {}
-    assert not any(f.level is Level.fatal for f in judge(facts))
+    assert not any(f.level is Severity.fatal for f in judge(facts))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -66,7 +66,7 @@ def test_a_store_is_written_and_read_and_no_file_is_left_there(store: ObjectStor
     assert (node.storage.error, node.storage.reads, node.storage.is_read) == (None, True, True)
     assert open_store(store.address("runs")).listing() == {}
     found = problems(judge(gather(PATIENCE_S, store.address("runs").replace("bucket", "no-such-bucket"))))
-    assert [f.level for f in found if f.about == "storage"] == [Level.fatal]
+    assert [f.level for f in found if f.about == "storage"] == [Severity.fatal]
     assert "there is no such bucket" in found[0].text
 
 
@@ -91,7 +91,7 @@ def test_before_a_launch_problems_are_notes_and_what_is_good_is_not_said(
 def test_a_trainable_that_cannot_be_loaded_is_named_with_its_error(tmp_path: Path) -> None:
     facts = gather(PATIENCE_S, trainable=b"not a pickle")
     (found,) = [f for f in judge(facts) if f.about == "trainable"]
-    assert found.level is Level.fatal
+    assert found.level is Severity.fatal
     assert "UnpicklingError" in found.text
 
 

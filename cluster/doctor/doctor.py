@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raysearch import ray_private
 from raysearch.cluster.doctor import node_probe
 from raysearch.cluster.doctor.facts import ClusterFacts, NodeFacts, node_facts
-from raysearch.cluster.doctor.findings import Finding, Level, is_fatal, judge, problems
+from raysearch.cluster.doctor.findings import Finding, Severity, is_fatal, judge, problems
 from raysearch.cluster.versions import versions
 from raysearch.errors import ClusterError, StoreError
 from raysearch.storage.object_store import is_address, open_store
@@ -48,14 +48,14 @@ def check_before_launch(storage: str, say: Callable[[str], None]) -> None:
         time.sleep(AGAIN_S)
         found = look()
     for finding in found:
-        if finding.level is not Level.fatal:
+        if finding.level is not Severity.fatal:
             say(f"note: {finding.about}: {finding.text}" + (f"; {finding.do}" if finding.do else ""))
     if is_fatal(found):
         raise ClusterError(
             "; ".join(
                 f"{finding.about}: {finding.text}" + (f" -> {finding.do}" if finding.do else "")
                 for finding in found
-                if finding.level is Level.fatal
+                if finding.level is Severity.fatal
             )
             + f". Then: raysearch resume {storage} (--skip-checks starts all the same)"
         )

@@ -18,7 +18,7 @@ CLOCK_OFF_S, CLOCK_REFUSED_S = 5.0, 900.0  # object stores refuse requests of a 
 NAMED = 3  # nodes that a sentence names
 
 
-class Level(str, Enum):
+class Severity(str, Enum):
     """How much a finding matters: `fatal` keeps a search from running, `warning` may cost it something."""
 
     good = "good"
@@ -30,7 +30,7 @@ class Level(str, Enum):
 class Finding:
     """Something found: about what, in words, and what to do about it ("" where nothing is)."""
 
-    level: Level
+    level: Severity
     about: str
     text: str
     do: str = ""
@@ -43,13 +43,13 @@ def judge(facts: ClusterFacts) -> list[Finding]:
 
 def problems(findings: Sequence[Finding]) -> list[Finding]:
     """Those that are not good, the fatal ones first."""
-    bad = [finding for finding in findings if finding.level is not Level.good]
-    return sorted(bad, key=lambda finding: finding.level is not Level.fatal)
+    bad = [finding for finding in findings if finding.level is not Severity.good]
+    return sorted(bad, key=lambda finding: finding.level is not Severity.fatal)
 
 
 def is_fatal(findings: Iterable[Finding]) -> bool:
     """Whether a search could not run."""
-    return any(finding.level is Level.fatal for finding in findings)
+    return any(finding.level is Severity.fatal for finding in findings)
 
 
 # ---- the checks
@@ -61,18 +61,18 @@ def _nodes(facts: ClusterFacts) -> Iterator[Finding]:
     of_kind = f" ({', '.join(kinds)})" if kinds else ""
     count = len(facts.nodes)
     text = f"{_count(count, 'node')}, {facts.total('CPU'):g} CPUs, {gpus:g} GPUs{of_kind}"
-    yield Finding(Level.good, "nodes", text)
+    yield Finding(Severity.good, "nodes", text)
     there = count + len(facts.silent)
     if facts.expected is not None and there < facts.expected:
         yield Finding(
-            Level.fatal,
+            Severity.fatal,
             "nodes",
             f"{there} of {facts.expected} nodes have joined",
             "look into the output of the others' `ray start`: can they reach the head's port?",
         )
     for name, why in facts.silent.items():
         yield Finding(
-            Level.warning,
+            Severity.warning,
             "nodes",
             f"{name} has not answered within {facts.waited_s:g} s ({why})",
             "see whether it is overloaded or cut off (ray status); its workers would hang as well",
@@ -81,17 +81,17 @@ def _nodes(facts: ClusterFacts) -> Iterator[Finding]:
 
 def _room(facts: ClusterFacts) -> Iterator[Finding]:
     if facts.no_room:
-        yield Finding(Level.fatal, "room", facts.no_room)
+        yield Finding(Severity.fatal, "room", facts.no_room)
     elif facts.worker:
         text = f"{_count(facts.room, 'worker')} at once, each with {facts.worker}"
-        yield Finding(Level.good, "room", text)
+        yield Finding(Severity.good, "room", text)
 
 
 def _versions(facts: ClusterFacts) -> Iterator[Finding]:
     missing = [node for node in facts.nodes if "raysearch" not in node.versions]
     if missing:
         yield Finding(
-            Level.fatal,
+            Severity.fatal,
             "versions",
             f"raysearch is not installed on {_names(missing)}",
             f"pip install raysearch=={facts.here['raysearch']} there, or use an image that has it",
@@ -101,7 +101,7 @@ def _versions(facts: ClusterFacts) -> Iterator[Finding]:
         for text in differences(node.versions, facts.here):
             groups.setdefault(text, []).append(node)
     for text, nodes in groups.items():
-        level = Level.warning if text.startswith("Python") else Level.fatal
+        level = Severity.warning if text.startswith("Python") else Severity.fatal
         yield Finding(
             level,
             "versions",
@@ -111,7 +111,7 @@ def _versions(facts: ClusterFacts) -> Iterator[Finding]:
     if not missing and not groups:
         said = facts.here
         yield Finding(
-            Level.good,
+            Severity.good,
             "versions",
             f"raysearch {said['raysearch']}, Ray {said['ray']}, Python {said['python']} everywhere",
         )
@@ -126,13 +126,13 @@ def _trainable(facts: ClusterFacts) -> Iterator[Finding]:
             groups.setdefault(node.trainable, []).append(node)
     for error, nodes in groups.items():
         yield Finding(
-            Level.fatal,
+            Severity.fatal,
             "trainable",
             f"it cannot be loaded on {_names(nodes)}: {error}",
             "install what it imports there, or send it along: --submit with --pip or --py-module",
         )
     if not groups:
-        yield Finding(Level.good, "trainable", "it can be loaded on every node")
+        yield Finding(Severity.good, "trainable", "it can be loaded on every node")
 
 
 def _storage(facts: ClusterFacts) -> Iterator[Finding]:
@@ -140,13 +140,13 @@ def _storage(facts: ClusterFacts) -> Iterator[Finding]:
         return
     if facts.storage_error:
         text = f"{facts.storage} cannot be written from here: {facts.storage_error}"
-        yield Finding(Level.fatal, "storage", text, "make it writable, or give another storage")
+        yield Finding(Severity.fatal, "storage", text, "make it writable, or give another storage")
         return
     seen = [(node, node.storage) for node in facts.nodes if node.storage is not None]
     broken = [(node, s) for node, s in seen if s.error is not None]
     for node, storage in broken:
         yield Finding(
-            Level.fatal,
+            Severity.fatal,
             "storage",
             f"{facts.storage} cannot be used on {node.name}: {storage.error}",
             "give that node the rights or the key for it (a role, AWS_* variables), or another storage",
@@ -154,7 +154,7 @@ def _storage(facts: ClusterFacts) -> Iterator[Finding]:
     apart = [node for node, s in seen if s.error is None and not (s.reads and s.is_read)]
     if apart:
         yield Finding(
-            Level.fatal,
+            Severity.fatal,
             "storage",
             f"{facts.storage} on {_names(apart)} is another place than here: files written on one are not "
             "found on the other",
@@ -164,13 +164,13 @@ def _storage(facts: ClusterFacts) -> Iterator[Finding]:
     if few:
         node, free = min(few, key=lambda pair: pair[1])
         yield Finding(
-            Level.warning,
+            Severity.warning,
             "storage",
             f"{facts.storage} has {_bytes(free)} left (seen from {node.name})",
             "make room, or set `quota:` for checkpoints in the spec; where it is full, a search ends",
         )
     if not broken and not apart:
-        yield Finding(Level.good, "storage", f"{facts.storage} is the same place from every node")
+        yield Finding(Severity.good, "storage", f"{facts.storage} is the same place from every node")
 
 
 def _clocks(facts: ClusterFacts) -> Iterator[Finding]:
@@ -179,14 +179,14 @@ def _clocks(facts: ClusterFacts) -> Iterator[Finding]:
     for node, skew in off:
         refused = is_store and abs(skew) > CLOCK_REFUSED_S
         yield Finding(
-            Level.fatal if refused else Level.warning,
+            Severity.fatal if refused else Severity.warning,
             "clock",
             f"{node.name} is at least {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}",
             "set its clock (chronyc makestep, or systemctl restart systemd-timesyncd)"
             + ("; the store refuses requests that are 15 minutes off" if refused else ""),
         )
     if not off and len(facts.nodes) > 1:
-        yield Finding(Level.good, "clock", f"no clock is seen to be off by more than {CLOCK_OFF_S:g} s")
+        yield Finding(Severity.good, "clock", f"no clock is seen to be off by more than {CLOCK_OFF_S:g} s")
 
 
 def _disks(facts: ClusterFacts) -> Iterator[Finding]:
@@ -194,10 +194,10 @@ def _disks(facts: ClusterFacts) -> Iterator[Finding]:
         free, total = node.disk
         if total and free < DISK_FEW:
             text = f"{node.name} has {_bytes(free)} left for Ray's files"
-            yield Finding(Level.warning, "disk", text, "make room, or start Ray with --temp-dir elsewhere")
+            yield Finding(Severity.warning, "disk", text, "make room, or start Ray with --temp-dir elsewhere")
         elif total and 1 - free / total > RAY_FULL:
             yield Finding(
-                Level.warning,
+                Severity.warning,
                 "disk",
                 f"{node.name}: the disk with Ray's files is {1 - free / total:.0%} full "
                 f"({_bytes(free)} left); above 95% Ray puts no objects there",
@@ -210,7 +210,7 @@ def _limits(facts: ClusterFacts) -> Iterator[Finding]:
     if few:
         least = min(node.open_files for node in few)
         yield Finding(
-            Level.fatal if least < FILES_LEAST else Level.warning,
+            Severity.fatal if least < FILES_LEAST else Severity.warning,
             "files",
             f"on {_names(few)} a process may open {least:,} files; {FILES_FEW:,} are wanted",
             "ulimit -n 65536 before `ray start`, or LimitNOFILE in its service",
@@ -218,7 +218,7 @@ def _limits(facts: ClusterFacts) -> Iterator[Finding]:
     short = [node for node in facts.nodes if node.memory_free is not None and node.memory_free < MEMORY_FEW]
     for node in short:
         yield Finding(
-            Level.warning,
+            Severity.warning,
             "memory",
             f"{node.name} has {_bytes(node.memory_free or 0)} of memory left",
             "end what else runs there; Ray kills workers when memory runs out",
@@ -227,7 +227,7 @@ def _limits(facts: ClusterFacts) -> Iterator[Finding]:
         wanted = node.amount("object_store_memory")
         if 0 < node.shm_bytes < wanted * 0.9:
             yield Finding(
-                Level.warning,
+                Severity.warning,
                 "memory",
                 f"{node.name}: /dev/shm has {_bytes(node.shm_bytes)}, the object store may take "
                 f"{_bytes(wanted)}",
@@ -240,20 +240,20 @@ def _objects(facts: ClusterFacts) -> Iterator[Finding]:
     broken = [node for node in facts.nodes if not node.data_ok]
     if broken:
         yield Finding(
-            Level.fatal,
+            Severity.fatal,
             "objects",
             f"an object put here did not arrive whole on {_names(broken)}",
             "open the nodes' ports to each other (object manager and workers, see ray start --help)",
         )
     elif len(facts.nodes) > 1:
-        yield Finding(Level.good, "objects", "the object store carries data to every node")
+        yield Finding(Severity.good, "objects", "the object store carries data to every node")
 
 
 def _wandb(facts: ClusterFacts) -> Iterator[Finding]:
     if facts.wandb is not None:
         text, is_wrong = facts.wandb
         do = "" if not is_wrong else "set WANDB_API_KEY and WANDB_BASE_URL, or wandb: {mode: offline}"
-        yield Finding(Level.warning if is_wrong else Level.good, "W&B", text, do)
+        yield Finding(Severity.warning if is_wrong else Severity.good, "W&B", text, do)
 
 
 _CHECKS: tuple[Callable[[ClusterFacts], Iterator[Finding]], ...] = (

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from raysearch.bench.support.clients import Bare, Clients
+from raysearch.bench.support.clients import Clients, StubCoordinator
 from raysearch.bench.support.contest import cluster, contend, serve, show
 from raysearch.executors.tune.socket_link import Address
 
@@ -126,7 +126,7 @@ def _run(
 def run_bare(workers: int, clients: int, seconds: float, rates: list[float]) -> dict[str, Any]:
     """An async actor that only answers."""
     with cluster(clients + 1):
-        actor = ray.remote(Bare).options(num_cpus=0, max_concurrency=4096).remote()
+        actor = ray.remote(StubCoordinator).options(num_cpus=0, max_concurrency=4096).remote()
         loads = _measure(actor, None, workers, clients, seconds, rates)
         cpu_s, count = ray.get(actor.cost.remote())
         return {"loads": [{**load, "cpu_ms": round(1000 * cpu_s / count, 3)} for load in loads]}

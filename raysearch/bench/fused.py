@@ -171,14 +171,14 @@ def run_ray_tune(**values: Any) -> dict[str, Any]:
     o = Contest(**values)
     seen: list[tuple[float, float]] = []
 
-    class Course(tune.Callback):  # type: ignore[misc]
+    class BestCurve(tune.Callback):  # type: ignore[misc]
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
             seen.append((time.perf_counter() - began, result["val_loss"]))
 
     with cluster(o.workers) as folder:
         resources = {"cpu": o.workers / o.processes, "gpu": share_of_gpu(o.processes)}
         trainable = tune.with_resources(plain(o.kind), resources)
-        tuner = asha_tuner(trainable, o.model, o.trials, o.horizon, o.processes, folder, [Course()])
+        tuner = asha_tuner(trainable, o.model, o.trials, o.horizon, o.processes, folder, [BestCurve()])
         began = time.perf_counter()
         results = tuner.fit()
         seconds = time.perf_counter() - began

@@ -38,7 +38,7 @@ class Stamping(Trivial):
         return super().step()
 
 
-class Bare:
+class BareActor:
     """An actor that does nothing, or imports Ray Tune."""
 
     def __init__(self, folder: str, imports: bool) -> None:
@@ -103,7 +103,7 @@ def _round(found: dict[str, list[float]], cluster: Any, folder: Path) -> None:
     import ray
 
     for imports, what in ((False, "bare actor"), (True, "actor that imports Ray Tune")):
-        actor = ray.remote(Bare).options(num_cpus=0, resources={"bare": 1}).remote(str(folder), imports)
+        actor = ray.remote(BareActor).options(num_cpus=0, resources={"bare": 1}).remote(str(folder), imports)
         found[what].append(_joined(cluster, folder, num_cpus=0, resources={"bare": 1}))
         ray.kill(actor)
     found["first segment"].append(_joined(cluster, folder, num_cpus=1))

@@ -37,7 +37,7 @@ SPACE = Space.from_dict({"arm": {"randint": [0, 16]}})
 
 
 @dataclass(frozen=True)
-class Tally:
+class RetestTally:
     """What many retests came to."""
 
     words: Counter[str]
@@ -88,7 +88,7 @@ def simulated(repeats: int, k: int) -> list[dict[str, Any]]:
     return rows
 
 
-def many(repeats: int, k: int, make: Callable[[np.random.Generator], Draw], how: str) -> Tally:
+def many(repeats: int, k: int, make: Callable[[np.random.Generator], Draw], how: str) -> RetestTally:
     """So many retests, each on draws of its own."""
     words: Counter[str] = Counter()
     runs, replaced = [], []
@@ -98,7 +98,7 @@ def many(repeats: int, k: int, make: Callable[[np.random.Generator], Draw], how:
         words[word] += 1
         runs.append(count)
         replaced.append(winner)
-    return Tally(words, runs, replaced)
+    return RetestTally(words, runs, replaced)
 
 
 def by_retest(draw: Draw, k: int) -> tuple[str, int, int | None]:

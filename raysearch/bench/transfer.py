@@ -62,12 +62,12 @@ def search(
     inner = RowsOf(table, make_sampler("model", table.space, seed, table.epochs))
     recipe = Caviar(len(table.configs), table.epochs, sampler=inner, finish=None, transfer=transfer)
     strategy = recipe.start(table.space, metric=table.metric, mode=table.mode, seed=seed)
-    kept = Watched(strategy)
+    kept = RecordedStrategy(strategy)
     trace = Simulator(table, kept, workers, until * table.full_seconds).run()
     return trace, kept  # type: ignore[return-value]
 
 
-class Watched:
+class RecordedStrategy:
     """A strategy that remembers its outcomes."""
 
     def __init__(self, strategy: Any) -> None:

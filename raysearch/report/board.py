@@ -35,7 +35,7 @@ LEAST_S = 2.0  # between two builds of a run's figures; longer where building ta
 FIGURES = ("progress", "rungs", "curves", "parallel", "importance", "timeline", "schedules", "lineage")
 
 
-class Watched:
+class WatchedRun:
     """A run that is followed: its figures are made again only when its journal has grown."""
 
     def __init__(self, run: Path) -> None:
@@ -97,7 +97,7 @@ def app(runs: Sequence[Path]) -> Starlette:
     from starlette.responses import HTMLResponse, JSONResponse
     from starlette.routing import Route
 
-    watched = [Watched(run) for run in runs]
+    watched = [WatchedRun(run) for run in runs]
 
     async def page(request: Request) -> Response:
         nonce = secrets.token_urlsafe(16)

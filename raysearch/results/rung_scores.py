@@ -22,7 +22,7 @@ LEAST_RANKED = 10
 
 
 @dataclass(frozen=True)
-class Scores:
+class RungScores:
     """One row a trial of the search whose configuration lies in the space.
 
     Attributes:
@@ -86,7 +86,7 @@ class Scores:
         return None
 
 
-def scores_of(results: Results, space: Space) -> Scores:
+def scores_of(results: Results, space: Space) -> RungScores:
     """The scores in a run's journal; segments that were lost do not count."""
     frame = results.segments()
     frame = frame[~frame["role"].isin(FINALS) & (frame["status"] != "lost")]
@@ -103,7 +103,7 @@ def scores_of(results: Results, space: Space) -> Scores:
     configs = {int(t): c for t, c in results.configs_by_trial().items()}
     fits = [i for i, t in enumerate(trials.tolist()) if space.allows(configs[t])]
     kept = [configs[int(trials[i])] for i in fits]
-    return Scores(space, trials[fits], kept, levels, scores[fits], seconds[fits])
+    return RungScores(space, trials[fits], kept, levels, scores[fits], seconds[fits])
 
 
 def spearman(a: Floats, b: Floats) -> float:

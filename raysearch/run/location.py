@@ -13,7 +13,7 @@ from raysearch.errors import RunError
 from raysearch.storage.atomic import replace_text
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.mirror import mirror_at, mirror_of, shown
-from raysearch.storage.object_store import Address, is_address, open_store, parse_address
+from raysearch.storage.object_store import StoreAddress, is_address, open_store, parse_address
 from raysearch.storage.paths import RunPaths
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def write_spec(paths: RunPaths, spec: str) -> None:
         mirror.push(paths.spec)
 
 
-def _fetched_run(address: Address) -> Path:
+def _fetched_run(address: StoreAddress) -> Path:
     store = open_store(address)
     if not store.has("spec.yaml"):
         beside = open_store(address.parent)

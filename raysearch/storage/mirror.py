@@ -20,7 +20,7 @@ from pathlib import Path
 
 from raysearch.core.cache_dir import cache_folder
 from raysearch.storage.atomic import replace_text
-from raysearch.storage.object_store import Address, Store, open_store, parse_address
+from raysearch.storage.object_store import Store, StoreAddress, open_store, parse_address
 from raysearch.storage.paths import JournalPaths, Part, RunPaths
 
 LOOK_S = 1.0  # between two looks of a reader at the store
@@ -116,7 +116,7 @@ class Mirror:
         self.store.delete([f"{JOURNAL}/{name}" for name in covered])
 
 
-def mirror_of(address: Address) -> Mirror:
+def mirror_of(address: StoreAddress) -> Mirror:
     """The mirror of the run at this address, made if need be; nothing is fetched."""
     digest = hashlib.sha256(str(address).encode()).hexdigest()[:12]
     root = cache_folder() / "runs" / f"{address.name}-{digest}"

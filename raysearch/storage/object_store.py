@@ -50,16 +50,16 @@ def is_address(text: str | os.PathLike[str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class StoreAddress:
     """Where a store is: scheme, bucket and path in it, and options that belong to all of it."""
 
     scheme: str
     path: str
     options: tuple[tuple[str, str], ...] = ()
 
-    def under(self, *names: str) -> Address:
+    def under(self, *names: str) -> StoreAddress:
         """The address of something in it."""
-        return Address(self.scheme, "/".join((self.path, *names)), self.options)
+        return StoreAddress(self.scheme, "/".join((self.path, *names)), self.options)
 
     @property
     def name(self) -> str:
@@ -67,16 +67,16 @@ class Address:
         return self.path.rpartition("/")[2]
 
     @property
-    def parent(self) -> Address:
+    def parent(self) -> StoreAddress:
         """The address without its last part."""
-        return Address(self.scheme, self.path.rpartition("/")[0], self.options)
+        return StoreAddress(self.scheme, self.path.rpartition("/")[0], self.options)
 
     def __str__(self) -> str:
         query = f"?{urlencode(self.options)}" if self.options else ""
         return f"{self.scheme}://{quote(self.path)}{query}"
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> StoreAddress:
     """The address that a user wrote.
 
     Raises:
@@ -99,13 +99,13 @@ def parse_address(text: str) -> Address:
         if scheme != "s3" or name not in S3_OPTIONS:
             raise SpecError(f"{text!r}: {unknown('option', name, S3_OPTIONS if scheme == 's3' else ())}")
     path = "/".join(part for part in (split.netloc + split.path).split("/") if part)
-    return Address(scheme, path, options)
+    return StoreAddress(scheme, path, options)
 
 
 class Store:
     """Files below one address. Every error is a StoreError that says the address and what to do."""
 
-    def __init__(self, address: Address, system: FileSystem) -> None:
+    def __init__(self, address: StoreAddress, system: FileSystem) -> None:
         self.address = address
         self._system = system
 
@@ -235,7 +235,7 @@ class Store:
             raise StoreError(f"{self.address}: {failure}: {_said(error)}{_hint(error)}") from error
 
 
-def open_store(address: Address | str) -> Store:
+def open_store(address: StoreAddress | str) -> Store:
     """The store at an address; nothing is asked of it yet.
 
     Raises:

@@ -16,7 +16,7 @@ BEST_ROWS, RANDOM_ROWS = 5_000, 5_000  # of a table that does not hold all
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class Granularity:
     """How fine a search is sent.
 
     Attributes:
@@ -30,10 +30,10 @@ class Level:
     rows: int
 
 
-def level_of(trials: int) -> Level:
+def level_of(trials: int) -> Granularity:
     """The level for a search of so many trials, planned or counted."""
     if trials <= EVERY_UP_TO:
-        return Level(True, 0, TABLE_UP_TO)
+        return Granularity(True, 0, TABLE_UP_TO)
     if trials <= TABLE_UP_TO:
-        return Level(False, FINALISTS, TABLE_UP_TO)
-    return Level(False, FINALISTS, BEST_ROWS + RANDOM_ROWS)
+        return Granularity(False, FINALISTS, TABLE_UP_TO)
+    return Granularity(False, FINALISTS, BEST_ROWS + RANDOM_ROWS)

@@ -15,7 +15,7 @@ from raysearch.engine.messages import Lease, Reply, Turn
 from raysearch.executors.tune.socket_link import LENGTH, Address, knock, packed
 
 
-class Bare:
+class StubCoordinator:
     """Answers every turn with the next segment of the same trial."""
 
     def __init__(self) -> None:

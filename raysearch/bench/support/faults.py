@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from raysearch.bench.support.machines import PREFIX, Machines, Node
+from raysearch.bench.support.machines import PREFIX, Machine, Machines
 from raysearch.bench.support.processes import send, thaw
 
 WORKER, COORDINATOR = "ray::ResourceTrainable", "ray::Coordinator"  # as Ray names their processes
@@ -39,7 +39,7 @@ class Scene:
     head_is_dead: bool = False
 
     @property
-    def others(self) -> list[Node]:
+    def others(self) -> list[Machine]:
         """The nodes beside the head that are up."""
         return [node for node in self.machines.nodes[1:] if node.is_alive and node.is_up]
 
@@ -172,12 +172,12 @@ def fail_writes(scene: Scene) -> Done | None:
     return Done("coordinator", scene.rng.uniform(1.0, 8.0), lambda: _allow_writes(pids[0], hard))
 
 
-def raylet(node: Node) -> list[int]:
+def raylet(node: Machine) -> list[int]:
     """The pid of a node's raylet, if it is up."""
     return _daemon(node, "raylet")
 
 
-def _daemon(node: Node, name: str) -> list[int]:
+def _daemon(node: Machine, name: str) -> list[int]:
     return [process.pid for process in node.processes() if process.title.split(" ")[0].endswith(f"/{name}")]
 
 
@@ -213,7 +213,7 @@ def _freeze(scene: Scene, pids: list[int], seconds: float) -> Done | None:
     return Done(f"pid {pid}", seconds, lambda: thaw([pid])) if send(pid, signal.SIGSTOP) else None
 
 
-def _heal(scene: Scene, node: Node) -> None:
+def _heal(scene: Scene, node: Machine) -> None:
     if node in scene.machines.nodes:  # not taken out of the rack meanwhile
         node.heal()
 

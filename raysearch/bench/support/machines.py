@@ -60,7 +60,7 @@ class Socket:
     name: str
 
 
-class Node:
+class Machine:
     """A machine: made by `Machines.add`."""
 
     def __init__(
@@ -127,7 +127,7 @@ class Machines:
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[Machine] = field(default_factory=list)
     _key: str = ""
     _count: int = 0
 
@@ -146,7 +146,7 @@ class Machines:
                 _ip("netns", "del", name)  # the links in it go with it
 
     @property
-    def head(self) -> Node:
+    def head(self) -> Machine:
         """The first node."""
         return self.nodes[0]
 
@@ -159,14 +159,14 @@ class Machines:
         """The pids of the processes on all nodes whose title begins with `words`."""
         return [pid for node in self.nodes for pid in node.find(words)]
 
-    def start(self, cpus: int) -> Node:
+    def start(self, cpus: int) -> Machine:
         """Starts a node, the first one as the head, and does not wait for Ray on it to come up."""
         number, self._count = self._count, self._count + 1
         node = self._start(number, cpus)
         self.nodes.append(node)
         return node
 
-    def add(self, cpus: int, seconds: float = START_S) -> Node:
+    def add(self, cpus: int, seconds: float = START_S) -> Machine:
         """Starts a node; returns when Ray on it is up.
 
         Raises:
@@ -184,7 +184,7 @@ class Machines:
         with log.open("ab") as file:
             return subprocess.Popen(there, stdout=file, stderr=subprocess.STDOUT, env=self._env())
 
-    def replace_head(self, cpus: int) -> Node:
+    def replace_head(self, cpus: int) -> Machine:
         """A new cluster at the same place, after the death of the head; the other nodes are ended too."""
         for node in self.nodes:
             node.kill()
@@ -195,13 +195,13 @@ class Machines:
         self._count = 0
         return self.add(cpus)
 
-    def remove(self, node: Node) -> None:
+    def remove(self, node: Machine) -> None:
         """Takes a node that was killed out of the rack."""
         node.kill()
         self.nodes.remove(node)
         _ip("netns", "del", node.name)
 
-    def _start(self, number: int, cpus: int) -> Node:
+    def _start(self, number: int, cpus: int) -> Machine:
         name, address = f"{self._key}-{number}", self._address(number)
         self._plug(number, name, address)
         place = self.folder / f"n{number}"
@@ -239,7 +239,7 @@ class Machines:
                 stderr=subprocess.STDOUT,
                 env=self._env(),
             )
-        return Node(name, address, Socket(f"{self._key}-0", f"to-{number}"), first, log)
+        return Machine(name, address, Socket(f"{self._key}-0", f"to-{number}"), first, log)
 
     def _plug(self, number: int, name: str, address: str) -> None:
         switch = f"{self._key}-0"

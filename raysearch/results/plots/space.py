@@ -36,7 +36,7 @@ LABELS = 12  # names of a choice that an axis shows
 
 
 @dataclass(frozen=True)
-class Axis:
+class PlotAxis:
     """A hyper-parameter's values on [0, 1], NaN where it does not occur, and what its ends are."""
 
     name: str
@@ -71,7 +71,7 @@ def parallel(digest: Digest, order: Sequence[str] = ()) -> go.Figure:
     return figure
 
 
-def axes_of(digest: Digest, positions: Integers, order: Sequence[str] = ()) -> list[Axis]:
+def axes_of(digest: Digest, positions: Integers, order: Sequence[str] = ()) -> list[PlotAxis]:
     """An axis for each hyper-parameter that varies, the most important last, beside the metric."""
     columns = digest.columns(digest.trials.leaves[positions])
     names = [n for n in (digest.free or tuple(columns)) if n in columns]
@@ -81,7 +81,7 @@ def axes_of(digest: Digest, positions: Integers, order: Sequence[str] = ()) -> l
     return [axis for axis in found if axis is not None][-10:]
 
 
-def _axis(name: str, values: Any, log: bool) -> Axis | None:
+def _axis(name: str, values: Any, log: bool) -> PlotAxis | None:
     texts, numbers = as_labels(values), as_floats(values)
     if numbers is None:
         known = sorted({t for t in texts if t})
@@ -89,7 +89,7 @@ def _axis(name: str, values: Any, log: bool) -> Axis | None:
             return None
         at = {t: i / (len(known) - 1) for i, t in enumerate(known)}
         ticks = [(at[t], t) for t in (known if len(known) <= LABELS else [known[0], known[-1]])]
-        return Axis(name, np.array([at.get(t, math.nan) for t in texts]), ticks, texts)
+        return PlotAxis(name, np.array([at.get(t, math.nan) for t in texts]), ticks, texts)
     scaled = np.log(np.where(numbers > 0, numbers, np.nan)) if log else numbers
     known_numbers = scaled[np.isfinite(scaled)]
     if not len(known_numbers) or known_numbers.min() == known_numbers.max():
@@ -99,10 +99,10 @@ def _axis(name: str, values: Any, log: bool) -> Axis | None:
     ticks = [(t, setting(back(low + t * (high - low)), 2)) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
     if not log and float(known_numbers[0]).is_integer() and len(set(known_numbers.tolist())) <= LABELS:
         ticks = [((v - low) / (high - low), f"{v:g}") for v in sorted(set(known_numbers.tolist()))]
-    return Axis(name, (scaled - low) / (high - low), ticks, texts)
+    return PlotAxis(name, (scaled - low) / (high - low), ticks, texts)
 
 
-def _metric_axis(digest: Digest, positions: Integers) -> Axis:
+def _metric_axis(digest: Digest, positions: Integers) -> PlotAxis:
     """The metric, the better end up; what lies far off at the poor end is held at the bottom."""
     values = digest.trials.values[positions]
     settings = metric_axis(values.tolist(), digest.mode)
@@ -115,11 +115,17 @@ def _metric_axis(digest: Digest, positions: Integers) -> Axis:
     up = digest.mode == "max"
     ends = [(t, low + (t if up else 1 - t) * span) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
     ticks = [(t, number(10**v if log else v, 3)) for t, v in ends]
-    return Axis(digest.metric, share if up else 1 - share, ticks, [number(v, 5) for v in values.tolist()])
+    return PlotAxis(digest.metric, share if up else 1 - share, ticks, [number(v, 5) for v in values.tolist()])
 
 
 def _line(
-    figure: go.Figure, digest: Digest, axes: Sequence[Axis], at: Integers, i: int, rank: float, is_best: bool
+    figure: go.Figure,
+    digest: Digest,
+    axes: Sequence[PlotAxis],
+    at: Integers,
+    i: int,
+    rank: float,
+    is_best: bool,
 ) -> None:
     heights = [float(axis.heights[i]) for axis in axes]
     x = [k for k, h in enumerate(heights) if h == h]  # where it does not occur, the line goes straight on
@@ -141,7 +147,7 @@ def _line(
     )
 
 
-def _draw_axis(figure: go.Figure, x: int, axis: Axis) -> None:
+def _draw_axis(figure: go.Figure, x: int, axis: PlotAxis) -> None:
     figure.add_shape(type="line", x0=x, x1=x, y0=0, y1=1, line={"color": INK, "width": 1})
     name = axis.name if len(axis.name) <= 18 else f"{axis.name[:17]}…"
     figure.add_annotation(x=x, y=1.05, text=f"<b>{escape(name)}</b>", showarrow=False, yanchor="bottom")

@@ -14,7 +14,7 @@ from raysearch.storage.journal.parts import START, Position
 from raysearch.storage.journal.reading import batches_since, read_events
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking import artifacts
-from raysearch.tracking.granularity import Level, level_of
+from raysearch.tracking.granularity import Granularity, level_of
 from raysearch.tracking.rows import Feed, SearchFeed, TrialFeeds, run_id
 from raysearch.tracking.wandb.client import PATIENCE_S, Runs, Unreachable
 
@@ -41,7 +41,7 @@ class Sender:
         self.began = next((e.at for e in read_events(self.paths.journal) if e.kind == "start"), 0.0)
         self.members = str(spec.get("strategy", {}).get("name", "")) == "panda"
         planned = 0 if self.members else int(spec.get("strategy", {}).get("samples") or 0)
-        self.level: Level = level_of(planned)
+        self.level: Granularity = level_of(planned)
         self.runs = Runs(self.where, self.paths.tracking, patience_s)
         self.search = SearchFeed(self.results.metric, self.results.mode)
         self.trials = TrialFeeds(self.results.metric, self.members)

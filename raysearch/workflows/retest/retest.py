@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Config
 from raysearch.errors import RunError, SpecError
-from raysearch.results.rung_scores import Scores, scores_of
+from raysearch.results.rung_scores import RungScores, scores_of
 from raysearch.spec.search_spec import SearchSpec, load_spec
 from raysearch.storage.journal.reading import read_events
 from raysearch.storage.journal.schema import Event
@@ -140,7 +140,7 @@ def _fresh(
 
 
 def challengers_for(
-    scores: Scores, incumbent: Config, count: int, turn: int, seed: int, weights: Mapping[str, float]
+    scores: RungScores, incumbent: Config, count: int, turn: int, seed: int, weights: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """Up to `count` configurations to try, and why: steps of what mattered most, past leaders, a random one.
 
@@ -253,7 +253,7 @@ def _stored(results: Results, past: Sequence[Verdict], tested: Config, horizon: 
     return []
 
 
-def _ranked(scores: Scores, weights: Mapping[str, float]) -> list[str]:
+def _ranked(scores: RungScores, weights: Mapping[str, float]) -> list[str]:
     """The free hyper-parameters, those first that mattered most, here and in other tasks."""
     here = scores.importances()
     share = {n: here.get(n, 0.0) + weights.get(n, 0.0) for n in scores.space.free}
@@ -261,7 +261,7 @@ def _ranked(scores: Scores, weights: Mapping[str, float]) -> list[str]:
     return sorted(share, key=lambda n: (-share[n], n.rpartition("/")[2] not in rates))
 
 
-def _step(scores: Scores, incumbent: Config, name: str, direction: int) -> dict[str, Any] | None:
+def _step(scores: RungScores, incumbent: Config, name: str, direction: int) -> dict[str, Any] | None:
     for way in (direction, -direction):
         changed = moved(scores.space, incumbent, name, way, STEP)
         if changed is not None:
@@ -269,7 +269,7 @@ def _step(scores: Scores, incumbent: Config, name: str, direction: int) -> dict[
     return None
 
 
-def _leaders(scores: Scores, incumbent: Config) -> list[dict[str, Any]]:
+def _leaders(scores: RungScores, incumbent: Config) -> list[dict[str, Any]]:
     """The best past configurations besides the incumbent: of the longest trainings first."""
     import numpy as np
 
@@ -287,5 +287,5 @@ def _leaders(scores: Scores, incumbent: Config) -> list[dict[str, Any]]:
     return found
 
 
-def _random(scores: Scores, seed: int, turn: int) -> dict[str, Any]:
+def _random(scores: RungScores, seed: int, turn: int) -> dict[str, Any]:
     return {"config": scores.space.sample(fresh_seed(seed, 0x7E57, turn), 0), "why": "a random configuration"}
