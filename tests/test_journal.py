@@ -28,7 +28,7 @@ from raysearch.errors import JournalBusyError, JournalError, SpecError
 from raysearch.storage.journal import journal as journal_module
 from raysearch.storage.journal import parts
 from raysearch.storage.journal.append_log import HEADER_BYTES, LogReader
-from raysearch.storage.journal.config_columns import check_config
+from raysearch.storage.journal.config_columns import encode_config
 from raysearch.storage.journal.decode import Decoder
 from raysearch.storage.journal.encode import encode_outcomes
 from raysearch.storage.journal.journal import Journal
@@ -171,7 +171,7 @@ def test_what_cannot_be_kept_is_refused_by_name_and_nothing_is_written(
     tmp_path: Path, config: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(SpecError) as refused:
-        check_config(config)
+        encode_config(config)
     assert words in str(refused.value)
     with Journal.create(tmp_path) as journal:
         with pytest.raises(SpecError):

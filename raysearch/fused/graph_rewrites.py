@@ -13,8 +13,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch.fx import Graph, GraphModule, Node
@@ -29,7 +28,6 @@ _VIEWS = frozenset(
         *(_aten.unbind.int, operator.getitem),
     }
 )
-Change: TypeAlias = Callable[[Graph, Node], Node | None]
 
 
 def quickened(flat: GraphModule) -> GraphModule:

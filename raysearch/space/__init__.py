@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from raysearch.space.conditions import Condition, Test
+from raysearch.space.constraints import Constraint
 from raysearch.space.domains import (
+    KINDS,
     Choice,
     Domain,
     Fixed,
+    Interval,
     LogNormal,
     LogRandInt,
     LogUniform,
@@ -13,13 +17,18 @@ from raysearch.space.domains import (
     Ordinal,
     RandInt,
     Uniform,
+    Units,
 )
 from raysearch.space.space import Space
 
 __all__ = [
+    "KINDS",
     "Choice",
+    "Condition",
+    "Constraint",
     "Domain",
     "Fixed",
+    "Interval",
     "LogNormal",
     "LogRandInt",
     "LogUniform",
@@ -27,5 +36,7 @@ __all__ = [
     "Ordinal",
     "RandInt",
     "Space",
+    "Test",
     "Uniform",
+    "Units",
 ]

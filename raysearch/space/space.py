@@ -21,48 +21,18 @@ from raysearch.core.segment import Config
 from raysearch.core.values import show
 from raysearch.errors import SpecError, located, prefixed
 from raysearch.space import parsing, unit_cube
-from raysearch.space.conditions import Condition, Test
+from raysearch.space.conditions import Condition
 from raysearch.space.constraints import Constraint, meets
 from raysearch.space.decoding import Decoding
 from raysearch.space.domains import (
-    KINDS,
-    Choice,
     Domain,
     Fixed,
-    Interval,
-    LogNormal,
-    LogRandInt,
-    LogUniform,
-    Normal,
-    Ordinal,
-    RandInt,
-    Uniform,
     Units,
 )
 from raysearch.space.grouping import Groups
 from raysearch.space.membership import misfit
 from raysearch.space.names import RESERVED, dotted
 from raysearch.space.validation import activation_order, check_names, grouped
-
-__all__ = [
-    "KINDS",
-    "Choice",
-    "Condition",
-    "Constraint",
-    "Domain",
-    "Fixed",
-    "Interval",
-    "LogNormal",
-    "LogRandInt",
-    "LogUniform",
-    "Normal",
-    "Ordinal",
-    "RandInt",
-    "Space",
-    "Test",
-    "Uniform",
-    "Units",
-]
 
 ATTEMPTS = 1000  # at a configuration that meets the constraints, before the space counts as empty
 PROBES = 61  # random points at which a constraint is computed to see whether it makes sense

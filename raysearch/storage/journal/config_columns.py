@@ -19,11 +19,6 @@ _EXACT = 2**53  # integers up to here are exact as floats
 _PLAIN = frozenset({float, int, str, bool, type(None)})
 
 
-def check_config(config: Config) -> None:
-    """Raises SpecError, naming the entry, if a journal cannot keep this config."""
-    encode_config(config)
-
-
 def list_column(rows: Sequence[Sequence[float]]) -> pa.ListArray:
     """A column with one list of numbers a row."""
     offsets = np.array([0, *accumulate(map(len, rows))], np.int32)
