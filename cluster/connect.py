@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import ray
 
@@ -14,6 +15,10 @@ from raysearch.cluster.dashboard import check_cluster
 from raysearch.errors import ClusterError
 
 REACH_S = 3.0  # for a connection to the cluster's head
+STARTS = (
+    4  # of a cluster on this machine: Ray waits 30 s for its processes, which a busy machine may not keep
+)
+TOO_SLOW = "timed out during startup"  # in what Ray says then
 
 
 @contextlib.contextmanager
@@ -52,6 +57,24 @@ def is_reachable(address: str) -> bool:
     return True
 
 
+def begin(**options: Any) -> None:
+    """`ray.init`; once more, a few times, where the machine is too busy to start Ray in the time it allows.
+
+    Raises:
+        RuntimeError: it was too busy each time.
+    """
+    for _ in range(STARTS):
+        try:
+            ray.init(**options)
+        except Exception as error:  # Ray raises no narrower one
+            if TOO_SLOW not in str(error):
+                raise
+            slow = error
+        else:
+            return
+    raise RuntimeError(f"Ray was started {STARTS} times and was not up within 30 s: {slow}") from slow
+
+
 def gpu_kinds() -> str | None:
     """The kinds of accelerator that the cluster's nodes have; None if they say none."""
     names = {name for node in ray.nodes() if node["Alive"] for name in node["Resources"]}
@@ -64,13 +87,13 @@ def _connect(address: str | None, local: bool, cpus: float | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if local:
-            ray.init(address="local", **new, **quiet)
+            begin(address="local", **new, **quiet)
         elif address is not None:
             if ":" in address and "://" not in address:
                 check_cluster(address)  # Ray itself would go on trying for minutes
             ray.init(address=address, **quiet)
         else:  # RAY_ADDRESS, or a cluster made with `ray start`, or a new one
-            ray.init(include_dashboard=False, **quiet)
+            begin(include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = address or "this machine"
         if "ersion mismatch" in str(error):

@@ -24,6 +24,7 @@ settings.register_profile("calm", deadline=None)  # a busy machine is slow: only
 settings.load_profile("calm")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")  # who gives way gets nothing on a busy one
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "300")
 os.environ.setdefault("WANDB_MODE", "offline")
 
 BENCH = Path(__file__).parents[2] / "shared" / "bench"
@@ -109,9 +110,11 @@ def has_failed(request: pytest.FixtureRequest) -> Callable[[], bool]:
 def _session_cluster() -> Iterator[Callable[[], None]]:
     import ray
 
-    def begin() -> None:
+    from raysearch.cluster.connect import begin
+
+    def begin_if_gone() -> None:
         if not ray.is_initialized():
-            ray.init(
+            begin(
                 num_cpus=4,
                 include_dashboard=False,
                 log_to_driver=False,
@@ -119,7 +122,7 @@ def _session_cluster() -> Iterator[Callable[[], None]]:
                 configure_logging=False,
             )
 
-    yield begin
+    yield begin_if_gone
     ray.shutdown()
 
 

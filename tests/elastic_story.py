@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,19 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
 import raysearch
+from raysearch.cluster.connect import TOO_SLOW
 from raysearch.core.segment import Status
 from raysearch.storage.journal.reading import read_outcomes
+
+
+def patiently(start: Callable[[], Any], starts: int = 4) -> Any:
+    """A node; started again where the machine is too busy for the time in which Ray wants it to be up."""
+    try:
+        return start()
+    except Exception as error:
+        if TOO_SLOW not in str(error) or not starts:
+            raise
+    return patiently(start, starts - 1)
 
 
 class Story:
@@ -44,7 +56,7 @@ class Story:
         """A node joins once something has ended, and nobody is on another node."""
         if not status["trials"] or self._elsewhere(status):
             return False
-        self._node = self._cluster.add_node(num_cpus=1)
+        self._node = patiently(lambda: self._cluster.add_node(num_cpus=1))
         return True
 
     def leave(self, status: dict[str, Any]) -> bool:
@@ -78,7 +90,8 @@ class Story:
 
 def main(storage: str) -> None:
     """Plays the story."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
     ray.init(address=cluster.address, log_to_driver=False)
     last: dict[str, Any] = {}
     story = Story(cluster, Path(storage, "run"))

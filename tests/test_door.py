@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from waiting import PATIENCE_S
+from waiting import PATIENCE_S, wait_for
 
 from raysearch.engine.messages import Reply, Turn
 from raysearch.executors.tune import socket_link as module
@@ -90,7 +90,9 @@ class Served:
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(module, "CONNECT_S", PATIENCE_S)  # a busy machine opens a door late
+    monkeypatch.setattr(module, "LINGER_S", PATIENCE_S)
     found = Served()
     yield found
     found.close()
@@ -155,6 +157,7 @@ def test_an_exchange_whose_door_closes_is_asked_again_by_a_call_and_dropped_at_t
     link = DoorLink(lambda: served.address, calls)
     answer = link.send(Turn("w", want=7))
     assert link._wire is not None
+    wait_for(lambda: served.turns)  # it has come in, and hangs
     assert not answer.ready()
     link._wire.shutdown(socket.SHUT_RDWR)
     assert answer.ready()
@@ -180,7 +183,9 @@ def test_a_reply_that_never_comes_is_not_waited_for_for_ever(
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 0.2)
     served.act = served.hang
-    assert DoorLink(lambda: served.address, Calls()).send(Turn("w")).get().bars == {0: -1.0}
+    answer = DoorLink(lambda: served.address, Calls()).send(Turn("w"))
+    wait_for(lambda: served.turns)  # it has come in, and hangs
+    assert answer.get().bars == {0: -1.0}
     assert served.cancelled.wait(PATIENCE_S)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trainables
 from ray.air._internal.util import RunnerThread
+from waiting import PATIENCE_S
 
 from raysearch.core.segment import Segment, Status, segment_id
 from raysearch.engine.messages import Lease
@@ -231,15 +232,18 @@ def test_a_function_that_will_not_end_gives_up_the_process_and_not_the_next_tria
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("raysearch.worker.host.END_S", 0.2)
-    host = make(trainables.stubborn)
-    train(host, path(1)[0])
-    with pytest.raises(UnstoppableError, match=r"still runs 0.2 s after it was told to end"):
-        train(host, path(1, trial=1)[0])
-    for (
-        thread
-    ) in threading.enumerate():  # it gives up by itself after a while, and must not meddle with others
+    trainables.released.clear()
+    try:
+        host = make(trainables.stubborn)
+        train(host, path(1)[0])
+        with pytest.raises(UnstoppableError, match=r"still runs 0.2 s after it was told to end"):
+            train(host, path(1, trial=1)[0])
+    finally:
+        trainables.released.set()  # it must not meddle with others
+    for thread in threading.enumerate():
         if isinstance(thread, RunnerThread):
-            thread.join(30)
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
 
 
 def test_a_state_that_does_not_fit_the_changed_configuration_is_the_segments_failure(make: Make) -> None:

@@ -20,8 +20,8 @@ from ports import free_port
 from waiting import PATIENCE_S, SHOWN, wait_for
 
 from raysearch.cli import main
-from raysearch.cluster import dashboard, jobs
-from raysearch.cluster.connect import _connect, _other_versions, connected
+from raysearch.cluster import connect, dashboard, jobs
+from raysearch.cluster.connect import STARTS, _connect, _other_versions, begin, connected
 from raysearch.cluster.job_records import Submitted, entries, find, record
 from raysearch.errors import ClusterError
 from raysearch.results import load
@@ -296,6 +296,32 @@ def test_an_address_where_nothing_answers_is_said_at_once() -> None:
         connected("ray://head:10001", False),
     ):
         pytest.fail("connected through the client")
+
+
+def test_ray_is_started_again_where_a_busy_machine_kept_it_from_being_up_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    errors: list[Exception] = []
+    starts: list[dict[str, Any]] = []
+
+    def start(**options: Any) -> None:
+        starts.append(options)
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(connect.ray, "init", start)
+    too_slow = Exception("The current node timed out during startup. This could happen because")
+    errors += [too_slow] * 2
+    begin(num_cpus=1)
+    assert starts == [{"num_cpus": 1}] * 3
+    errors += [too_slow] * 9
+    with pytest.raises(ClusterError, match=f"was started {STARTS} times and was not up within 30 s"):
+        _connect(None, local=True, cpus=None)
+    assert len(starts) == 3 + STARTS
+    errors[:] = [KeyError("another")]
+    with pytest.raises(KeyError):
+        begin()
+    assert len(starts) == 3 + STARTS + 1
 
 
 def test_other_versions_of_ray_and_python_are_said_plainly() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trainables
+from waiting import PATIENCE_S
 from wandb_runs import WANDB, there, written
 from wandb_standin import CANARY, StandIn
 
@@ -64,7 +65,7 @@ def test_a_pushed_run_is_there_once_and_pushed_again_changes_nothing(
 
 def test_of_a_large_search_only_the_search_and_its_best_are_runs(server: StandIn, tmp_path: Path) -> None:
     counts = written(tmp_path / "run", 260)
-    assert push(tmp_path / "run", CANARY) == 0
+    assert push(tmp_path / "run", CANARY, PATIENCE_S) == 0
     digest = raysearch.load(tmp_path / "run").digest
     best = {f"trial-{n}" for n in digest.trials.numbers[digest.ranking[:50]].tolist()}
     finals = {key for key in counts if not key.startswith("trial")}
