@@ -176,7 +176,7 @@ class StorySearch:
     def adopted(self) -> End | None:
         """Where a model ended that was trained before this search; None if there is none."""
         outcome = self._told.get(segment_id(0, 0))
-        if outcome is None or outcome.segment.role is not Role.ADOPTED:
+        if outcome is None or outcome.segment.role != Role.ADOPTED:
             return None
         if not self.offset:  # trial 0 is its own
             self._trials, self._ordinals[0] = max(1, self._trials), 1

@@ -171,3 +171,4 @@ class TwoStageSearch:
         )
         for outcome in self._early:
             self._line.tell(outcome)
+        self._line.ask(0)  # which begins its story

@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysearch.core.segment import Mode, score, segment_id
-from raysearch.engine.leaderboard import ADOPTED, FINALS
+from raysearch.core.segment import FINALS, Mode, Role, score, segment_id
 from raysearch.engine.notices import WARNINGS_KEPT
 from raysearch.engine.snapshot import DECISIONS_KEPT, Best, Latest, Live, Snapshot, Tally
 from raysearch.errors import JournalError
@@ -26,7 +25,7 @@ from raysearch.storage.journal.decode import Decoder
 COLUMNS = (
     *("trial", "ordinal", "back", "role", "source", "start", "stop", "seed", "status", "reason", "shape"),
     *("numbers", "metrics", "values", "checkpoint", "seconds", "worker", "error", "done", "finished_at"),
-    "event",
+    *("event", "detail"),
 )
 PHASES = {PAUSE: "pausing", STOP: "stopping", RESUME: "", "start": "", "end": ""}
 
@@ -90,7 +89,7 @@ class Standing:
             rung.update({text: int(n) for text, n in zip(texts, found, strict=True) if n})
             self._take_best(rows, segments, here[segments.having("status", "completed")[here]])
             tally.ended.update({text: int(n) for text, n in zip(texts, found, strict=True) if n})
-        trained = np.flatnonzero(~segments.having("role", ADOPTED) & ~is_lost)
+        trained = np.flatnonzero(~segments.having("role", Role.ADOPTED) & ~is_lost)
         tally.iterations += int((segments.reached[trained] - starts[trained]).sum())
         self._note_latest(rows, segments, np.flatnonzero(segments.having("status", "completed")))
         tally.trials += int((starts[searched] == 0).sum())

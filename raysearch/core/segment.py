@@ -116,8 +116,8 @@ class Segment:
     reason: str
     role: Role = Role.SEARCH
     source: int | None = None
-    event: Event = Event.NONE
-    origin: str = ""
+    event: Event = field(default=Event.NONE, compare=False)  # the reason says the same
+    origin: str = field(default="", compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by position: five times faster than the way of slotted dataclasses."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, replace
 
-from raysearch.core.segment import ORDINAL_BITS, Outcome, Segment, Status, segment_name
+from raysearch.core.segment import ORDINAL_BITS, Outcome, Role, Segment, Status, segment_name
 from raysearch.engine.messages import Lease
 from raysearch.errors import RunError
 
 COLLECT_FROM = 1024  # remembered segments from which on those that are not needed are dropped
 HOLDERS_FROM = 32  # the same of segments that have a checkpoint, which takes room on disk
-ADOPTED = "adopted"  # role of a segment that cannot be grown again
 ADOPTED_LOST = (
     "the checkpoint of the adopted model is gone or cannot be loaded, and nothing can grow it again: "
     "launch anew with --from-checkpoint"
@@ -98,7 +97,7 @@ class Register:
     def is_adopted(self, segment: int) -> bool:
         """True for the segment that stands for a model trained before the search."""
         node = self._nodes.get(segment)
-        return node is not None and node.segment.role == ADOPTED
+        return node is not None and node.segment.role == Role.ADOPTED
 
     def keep_existing(self, names: Set[str]) -> None:
         """Takes out all checkpoints but these."""
@@ -127,7 +126,7 @@ class Register:
                 )
             if node.checkpoint is not None:
                 return Lease(segment, node.checkpoint, parent, tuple(reversed(chain)))
-            if node.segment.role == ADOPTED:
+            if node.segment.role == Role.ADOPTED:
                 raise RunError(ADOPTED_LOST)
             chain.append(node.segment)
             parent = node.segment.parent
@@ -140,7 +139,7 @@ class Register:
         again from them. Kept is the nearest checkpoint at or above each wanted one.
         """
         lineage, holders = self._needed(wanted)
-        adopted = {i for i, node in self._nodes.items() if node.segment.role == ADOPTED}
+        adopted = {i for i, node in self._nodes.items() if node.segment.role == Role.ADOPTED}
         lineage, holders = lineage | adopted, holders | adopted
         spent, self._spent = self._spent, []
         gone = [i for i in self._nodes if i not in lineage]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raysearch.core.budget import Amount, Spent
-from raysearch.engine.leaderboard import FINALS, Standings
+from raysearch.engine.leaderboard import Standings
 from raysearch.engine.leases import Leases
 from raysearch.engine.limits import Limits
 from raysearch.engine.segment_states import SegmentStates
@@ -137,5 +137,5 @@ class Lifetime:
 
     def _trials_left(self, trials: int) -> int:
         """How many of so many may still begin."""
-        begun = sum(segment.start == 0 and segment.role not in FINALS for segment in self._leases)
+        begun = sum(segment.start == 0 and not segment.is_final for segment in self._leases)
         return trials - self._standings.trials - begun

@@ -6,12 +6,9 @@ import bisect
 import math
 from collections import Counter
 
-from raysearch.core.reasons import event_of
-from raysearch.core.segment import Mode, Outcome, Segment, Status, score
+from raysearch.core.segment import Mode, Outcome, Role, Segment, Status, score
 from raysearch.engine.snapshot import Best, Latest, Tally, highest
 
-ADOPTED = "adopted"  # role of the segment that stands for a model trained before the search
-FINALS = ("finalist", "baseline")  # roles of the finish: not part of the search's own standings
 TOP = 16  # how many of the best of each rung are written even where growing them again is cheaper
 STOPS_KEPT = 256  # of more, the lowest lose their best
 
@@ -52,10 +49,10 @@ class Standings(Tally):
             return
         if outcome.status is Status.FAILED:
             self.first_error = self.first_error or outcome.error
-        reached, is_final = outcome.reached, segment.role in FINALS
-        if segment.parent is not None or is_final or event_of(segment.reason):
+        reached, is_final = outcome.reached, segment.is_final
+        if segment.parent is not None or is_final or segment.event:
             self.recent.append((segment.id, segment.reason))
-        if segment.role != ADOPTED:
+        if segment.role != Role.ADOPTED:
             self.iterations += reached - segment.start
         values = outcome.curve.get(self._metric, ())
         is_sound = outcome.status is Status.COMPLETED and len(values) > 0 and math.isfinite(values[-1])

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raysearch.core.segment import Mode
+from raysearch.storage.journal.decisions import Decision, decisions
 from raysearch.storage.journal.decode import Decoder, parse_metrics
 from raysearch.storage.journal.reading import read_table
 
@@ -130,6 +131,11 @@ class Segments:
     def _span_of_metric(self) -> tuple[Integers, Integers]:
         nothing = np.zeros(len(self), np.int64)
         return self.spans.get(self.metric, (nothing, nothing))
+
+    def decisions(self, rows: Sequence[int] | Integers) -> list[Decision]:
+        """What the strategy decided of the segments in these rows."""
+        picked = self.table.select(["detail", "reason"]).take(pa.array(rows, pa.int64()))
+        return [*decisions(picked["detail"].to_pylist(), picked["reason"].to_pylist())]
 
     def configs(self, rows: Sequence[int] | Integers) -> list[dict[str, Any]]:
         """The configs of these rows."""

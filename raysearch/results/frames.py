@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from raysearch.core.reasons import event_of, words_of
 from raysearch.core.reserved_names import column_of
 from raysearch.core.segment import segment_name
 from raysearch.results.columns import Floats, Integers, Segments, Trials
@@ -43,15 +42,17 @@ def segment_frame(segments: Segments, rows: Integers) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
-def with_events(frame: pd.DataFrame, path: set[int], rows: Integers) -> pd.DataFrame:
-    """A frame of segments with what `Results.lineage` adds; `path` are the rows that led to the best."""
+def lineage_frame(segments: Segments, path: set[int], rows: Integers) -> pd.DataFrame:
+    """One row a segment, with what `Results.lineage` adds; `path` are the rows that led to the best."""
+    frame = segment_frame(segments, rows)
+    events = [one.event for one in segments.decisions(rows)]
     depths: dict[int, int] = {}
     parents = frame["parent"].astype(object).where(frame["parent"].notna(), None)
     for segment, parent in zip(frame["id"], parents, strict=True):  # a parent ended before its children began
         depths[segment] = depths.get(parent, 0) + 1
     return frame.assign(
-        event=[event_of(reason) for reason in frame["reason"]],
-        words=[words_of(reason) for reason in frame["reason"]],
+        event=[str(event) for event in events],
+        words=[r.removeprefix(f"{event}: ") for event, r in zip(events, frame["reason"], strict=True)],
         depth=[depths[segment] for segment in frame["id"]],
         on_path=[row in path for row in rows.tolist()],
     )

@@ -24,7 +24,7 @@ import yaml
 from raysearch.core.segment import Config, Mode
 from raysearch.errors import RunError
 from raysearch.results.columns import Segments, Trials
-from raysearch.results.frames import curve_frame, segment_frame, trial_frame, with_events
+from raysearch.results.frames import curve_frame, lineage_frame, segment_frame, trial_frame
 from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.gallery import Gallery
 from raysearch.results.run_clock import Lives
@@ -203,8 +203,8 @@ class Results:
         """How the models came about; the columns of `segments()` and `event`, `words`, `depth`, `on_path`.
 
         With a trial: the segments from a fresh model to its end. Without: all of the search, in the order
-        in which they ended. `event` is what the reason begins with (start, nudge, accept, reject,
-        rollback, ...; empty where it names none) and `words` the rest of it, `depth` counts segments
+        in which they ended. `event` is what was decided (start, nudge, accept, reject, rollback,
+        promotion, ...; empty for a trial that was merely sampled) and `words` why, `depth` counts segments
         from the root, and `on_path` says what led to the best trial (nothing did while none ended well).
 
         Raises:
@@ -219,12 +219,12 @@ class Results:
         segments, rows = self._rows.segments, self._rows.searched
         if trial is not None:
             rows = np.array(self._rows.path_to(trial), np.int64)
-            return with_events(segment_frame(segments, rows), set(rows.tolist()), rows)
+            return lineage_frame(segments, set(rows.tolist()), rows)
         try:
             path = set(self._rows.path_to(self.best.trial))
         except RunError:
             path = set()
-        return with_events(segment_frame(segments, rows), path, rows)
+        return lineage_frame(segments, path, rows)
 
     def configs(self, trial: int) -> list[Config]:
         """The whole configuration of each segment from a fresh model to the end of this trial.

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from raysearch.core.segment import trial_name
+from raysearch.core.segment import FINALS, trial_name
 from raysearch.errors import RunError
 from raysearch.results.columns import Integers, Segments, Trials
 from raysearch.storage.mirror import shown
-
-_FINALS = ("finalist", "baseline")
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,12 @@ class RunRows:
     @cached_property
     def searched(self) -> Integers:
         """The rows of the search's segments."""
-        return np.flatnonzero(~self.segments.having("role", *_FINALS))
+        return np.flatnonzero(~self.segments.having("role", *FINALS))
 
     @cached_property
     def finals(self) -> Integers:
         """The rows of the finish's segments."""
-        return np.flatnonzero(self.segments.having("role", *_FINALS))
+        return np.flatnonzero(self.segments.having("role", *FINALS))
 
     @cached_property
     def trials(self) -> Trials:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from raysearch.core.segment import Config, score
+from raysearch.core.segment import FINALS, Config, score
 from raysearch.space.space import Space
 from raysearch.strategies.samplers.importance import LEAST, importances
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from raysearch.results.results import Results
 
 Floats = npt.NDArray[np.float64]
-FINALS = ("finalist", "baseline")
 RANKS_ALIKE = 0.8  # Spearman, from which on a shorter training will do to compare
 LEAST_RANKED = 10
 
@@ -89,7 +88,7 @@ class RungScores:
 def scores_of(results: Results, space: Space) -> RungScores:
     """The scores in a run's journal; segments that were lost do not count."""
     frame = results.segments()
-    frame = frame[~frame["role"].isin(FINALS) & (frame["status"] != "lost")]
+    frame = frame[~frame["role"].isin([str(role) for role in FINALS]) & (frame["status"] != "lost")]
     completed = frame["status"] == "completed"
     levels = tuple(sorted({int(s) for s in frame["stop"][completed]}))
     at = {level: i for i, level in enumerate(levels)}

@@ -6,7 +6,6 @@ import dataclasses
 import os
 from typing import Any
 
-from raysearch.engine.leaderboard import FINALS
 from raysearch.errors import SpecError
 from raysearch.run.location import existing_run
 from raysearch.space.space import Space
@@ -54,7 +53,7 @@ def unfit(run: str | os.PathLike[str], space: Space) -> list[tuple[int, str]]:
     found: dict[int, str] = {}
     for outcome in read_outcomes(RunPaths(existing_run(run)).journal):
         segment = outcome.segment
-        if segment.role in FINALS or segment.trial in found:
+        if segment.is_final or segment.trial in found:
             continue
         if why := space.why_not(segment.config):
             found[segment.trial] = why

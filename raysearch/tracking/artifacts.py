@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from raysearch.core.segment import FINALS
 from raysearch.errors import RunError
 from raysearch.results.frames import storable
 from raysearch.tracking.granularity import FINALISTS
@@ -84,7 +85,7 @@ def finalists(results: Results, count: int) -> list[int]:
     """Numbers of the best trials of the search and of all trainings of the finish."""
     digest = results.digest
     best = digest.trials.numbers[digest.ranking[:count]].tolist()
-    finals = digest.segments.integers("trial")[digest.segments.having("role", "finalist", "baseline")]
+    finals = digest.segments.integers("trial")[digest.segments.having("role", *FINALS)]
     return sorted({*best, *finals.tolist()})
 
 

@@ -13,11 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raysearch.core.reasons import event_of
 from raysearch.core.segment import Mode, Outcome, Status, score, segment_label, trial_name
 
 TICK_S = 10.0  # of the journal's clock, between two rows of the search's own run
-FINALS = ("finalist", "baseline")
 Row = dict[str, Any]
 
 
@@ -74,7 +72,7 @@ class SearchFeed:
         self._counts[outcome.status.value] += 1
         self._seconds += outcome.seconds
         self._iterations += outcome.reached - outcome.segment.start
-        if outcome.segment.role in FINALS:
+        if outcome.segment.is_final:
             return
         self._trials.add(outcome.segment.trial)
         curve = outcome.curve.get(self._metric)
@@ -125,7 +123,7 @@ class TrialFeeds:
         if self._members:
             extra |= {f"hp/{name}": value for name, value in flat(segment.config).items()}
             extra["lineage/trial"] = segment.trial
-            extra["lineage/event"] = event_of(segment.reason)
+            extra["lineage/event"] = str(segment.event)
         names = [*outcome.curve]
         for i, values in enumerate(zip(*outcome.curve.values(), strict=True)):
             row = dict(zip(names, values, strict=True))
@@ -140,8 +138,8 @@ class TrialFeeds:
 
     def _feed(self, outcome: Outcome) -> Feed:
         segment = outcome.segment
-        number, kind = segment.trial, segment.role if segment.role in FINALS else "trial"
-        if self._members and segment.role not in FINALS:
+        number, kind = segment.trial, str(segment.role) if segment.is_final else "trial"
+        if self._members and not segment.is_final:
             number, kind = self._root(outcome), "member"
         key = f"{kind}-{number}"
         if key not in self.feeds:

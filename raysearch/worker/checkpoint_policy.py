@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from raysearch.core.segment import Mode, Segment, score
-from raysearch.engine.leaderboard import FINALS
 
 CHEAP = 10.0  # growing again is preferred while it takes less than so many saves: few are ever loaded
 
@@ -33,7 +32,7 @@ class Saving:
         """
         values = curve.get(self._metric)
         reached = score(values[-1], self._mode) if values else float("inf")
-        if segment.role in FINALS or reached <= self.bars.get(segment.stop, float("inf")):
+        if segment.is_final or reached <= self.bars.get(segment.stop, float("inf")):
             return True
         return self.keep and (self._seconds is None or grown_s > CHEAP * self._seconds)
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from raysearch.core.error_text import in_words, print_traceback
 from raysearch.core.segment import Outcome, Status
-from raysearch.engine.leaderboard import FINALS
 from raysearch.engine.messages import Lease, Link
 from raysearch.errors import CheckpointError, TrainableError
 from raysearch.fused import checkpoint_files as files
@@ -179,7 +178,7 @@ class FusedLoop(WorkerLoop):
                 write_meta(folder, {"iteration": model.at, "grown_s": model.grown_s, "config": model.config})
             return {
                 leaver.lease.segment.id: self._checkpoints.commit(
-                    folder, leaver.lease.segment.role in FINALS or leaver.trained.paused
+                    folder, leaver.lease.segment.is_final or leaver.trained.paused
                 )
                 for leaver, folder in zip(group, folders, strict=True)
             }

@@ -63,6 +63,8 @@ class FamilySearch:
     def ask(self, free: int) -> list[Segment]:
         """At most `free` segments: lost ones, then of the line that is least far."""
         segments: list[Segment] = []
+        for line in self.lines:
+            line.ask(0)  # which begins its story
         for line in sorted(self._raised(), key=lambda line: (not line.has_lost, line.at, line.offset)):
             if len(segments) < free and not self._waits(line):
                 segments += line.ask(free - len(segments))
@@ -70,7 +72,7 @@ class FamilySearch:
 
     def tell(self, outcome: Outcome) -> None:
         """Notes an outcome; a model trained before this search is every line's."""
-        if outcome.segment.role is Role.ADOPTED:
+        if outcome.segment.role == Role.ADOPTED:
             for line in self.lines:
                 line.tell(outcome)
         else:

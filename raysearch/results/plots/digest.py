@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raysearch.core.segment import Mode
+from raysearch.core.segment import FINALS, Mode
 from raysearch.errors import SpecError
 from raysearch.results.columns import Booleans, Floats, Integers, Segments, Trials
 from raysearch.results.frames import config_columns
@@ -18,7 +18,6 @@ from raysearch.results.run_clock import ONE, Lives
 from raysearch.results.verdict import Verdict
 from raysearch.space.space import Space
 
-FINALS = ("finalist", "baseline")
 SEED = 0  # of the samples that are drawn where a figure shows a part: the same run gives the same figure
 
 

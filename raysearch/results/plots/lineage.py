@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from raysearch.core.formatting import number, setting
-from raysearch.core.reasons import event_of
-from raysearch.core.segment import trial_name
+from raysearch.core.segment import Event, trial_name
 from raysearch.results.columns import Integers
 from raysearch.results.plots.digest import Digest, as_floats, as_labels
 from raysearch.results.plots.style import ACCENT, BAD, BEST, GRID, QUIET, WARN, blank, empty, escape, wrapped
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 NODES = 1200  # segments that a tree shows
 MEMBERS = 8  # other lines beside the winner's schedule
 EVENT_COLOURS = {
-    "accept": BEST,
-    "rollback": BAD,
-    "order": "#b05fd0",
-    "clone": "#2ba3b8",
-    "reject": QUIET,
-    "decay": WARN,
+    Event.ACCEPT: BEST,
+    Event.ROLLBACK: BAD,
+    Event.ORDER: "#b05fd0",
+    Event.CLONE: "#2ba3b8",
+    Event.REJECT: QUIET,
+    Event.DECAY: WARN,
 }
 
 
@@ -145,8 +144,8 @@ def _add_ends(figure: go.Figure, digest: Digest, rows: Integers, lanes: Sequence
         marker={
             "size": [9 if int(r) in path else 6 for r in rows],
             "color": [
-                EVENT_COLOURS.get(event_of(w), BEST if int(r) in path else ACCENT)
-                for r, w in zip(rows, reasons, strict=True)
+                EVENT_COLOURS.get(decided.event, BEST if int(r) in path else ACCENT)
+                for r, decided in zip(rows, segments.decisions(rows), strict=True)
             ],
         },
         hovertext=_hovers(digest, rows, reasons, errors),

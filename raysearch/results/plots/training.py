@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raysearch.core.segment import trial_name
+from raysearch.core.segment import FINALS, Role, trial_name
 from raysearch.results.columns import Floats, Integers
 from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.style import ACCENT, BEST, QUIET, WARN, blank, empty, escape, metric_axis
@@ -103,12 +103,12 @@ def curve_of(digest: Digest, rows: Integers, points: int = POINTS) -> tuple[Inte
 def _finals(digest: Digest) -> list[tuple[Integers, str, str]]:
     """(rows, kind, name) of each training of the finish, at most 40 of them."""
     segments = digest.segments
-    rows = np.flatnonzero(segments.having("role", "finalist", "baseline"))
+    rows = np.flatnonzero(segments.having("role", *FINALS))
     trials, starts = segments.integers("trial")[rows], segments.integers("start")[rows]
     order = np.lexsort((starts, trials))
     rows, trials = rows[order], trials[order]
     groups = np.split(rows, np.flatnonzero(np.diff(trials)) + 1) if len(rows) else []
-    is_baseline = segments.having("role", "baseline")
+    is_baseline = segments.having("role", Role.BASELINE)
     return [
         (group, "baseline, fresh seeds" if is_baseline[group[0]] else "finalists, fresh seeds", "finish")
         for group in groups[:40]

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raysearch.core.cause import cause_of
-from raysearch.core.segment import ORDINAL_BITS, Outcome, Segment, Status
+from raysearch.core.segment import ORDINAL_BITS, Outcome, Role, Segment, Status
 from raysearch.storage.journal.config_columns import ConfigShape, parse_shape
+from raysearch.storage.journal.decisions import decisions
 from raysearch.storage.journal.plain import memo, restored
 from raysearch.storage.journal.schema import Event
 
@@ -47,6 +48,8 @@ class Decoder:
         trials = batch["trial"].to_numpy()
         ids = (trials << ORDINAL_BITS) + batch["ordinal"].to_numpy()
         parents = pc.subtract(pa.array(ids), _one(batch["back"]))
+        reasons = [*_parsed(batch["reason"], str)]
+        decided = [*decisions(_values(batch["detail"]), reasons)]
         return map(
             Segment,
             ids.tolist(),
@@ -56,9 +59,11 @@ class Decoder:
             batch["start"].to_numpy().tolist(),
             batch["stop"].to_numpy().tolist(),
             batch["seed"].to_numpy().tolist(),
-            _parsed(batch["reason"], str),
-            _parsed(batch["role"], str),
+            reasons,
+            _parsed(batch["role"], Role),
             _values(batch["source"]),
+            [one.event for one in decided],
+            [one.origin for one in decided],
         )
 
     def configs(self, batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any]]:

@@ -13,10 +13,9 @@ import pyarrow as pa
 from raysearch.core.segment import ORDINAL_BITS, Outcome, Segment, segment_name
 from raysearch.errors import JournalError
 from raysearch.storage.journal.config_columns import encode_configs, list_column
+from raysearch.storage.journal.decisions import decision_text
 from raysearch.storage.journal.plain import dumps, plain, remember
 from raysearch.storage.journal.schema import SCHEMA
-
-_EVENT_COLUMNS = ("event", "detail")
 
 
 def encode_outcomes(outcomes: Sequence[Outcome]) -> pa.RecordBatch:
@@ -31,8 +30,7 @@ def encode_outcomes(outcomes: Sequence[Outcome]) -> pa.RecordBatch:
         columns = _segment_columns(segments) | _outcome_columns(outcomes)
     except (OverflowError, pa.ArrowInvalid) as error:
         raise _misfit(segments, error) from error
-    nothing = pa.nulls(len(segments), pa.string())
-    columns |= dict.fromkeys(_EVENT_COLUMNS, nothing)
+    columns["event"] = pa.nulls(len(segments), pa.string())
     return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
@@ -51,7 +49,7 @@ def _segment_columns(segments: Sequence[Segment]) -> dict[str, pa.Array]:
         "trial": pa.array(trials),
         "ordinal": pa.array(ids - (trials << ORDINAL_BITS)),
         "back": pa.array([None if s.parent is None else s.id - s.parent for s in segments], pa.int64()),
-        "role": pa.array([s.role for s in segments], pa.string()),
+        "role": pa.array([str(s.role) for s in segments], pa.string()),
         "source": pa.array([s.source for s in segments], pa.int64()),
         "start": pa.array([s.start for s in segments], pa.int64()),
         "stop": pa.array([s.stop for s in segments], pa.int64()),
@@ -59,6 +57,7 @@ def _segment_columns(segments: Sequence[Segment]) -> dict[str, pa.Array]:
         "reason": pa.array([s.reason for s in segments], pa.string()),
         "shape": pa.array(shapes, pa.string()),
         "numbers": numbers,
+        "detail": pa.array([decision_text(s) for s in segments], pa.string()),
     }
 
 

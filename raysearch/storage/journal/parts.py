@@ -30,7 +30,7 @@ FULL_PART_BYTES = 16 << 20
 _BATCH_ROWS = 8_192
 _LISTINGS = 20
 _VERSION_KEY = b"raysearch.journal"
-_TEXTS_THAT_REPEAT = ("role", "status", "shape", "metrics", "worker", "error")
+_TEXTS_THAT_REPEAT = ("role", "status", "shape", "metrics", "worker", "error", "detail")
 _INTEGERS = ("trial", "ordinal", "back", "source", "start", "stop", "seed")
 _FLOATS = ("numbers.list.element", "values.list.element", "seconds", "finished_at")
 

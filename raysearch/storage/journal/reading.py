@@ -72,7 +72,7 @@ _STORED = {"id": ("trial", "ordinal"), "parent": ("trial", "ordinal", "back"), "
 _TABLE_COLUMNS = (
     "id",
     "parent",
-    *(name for name in SCHEMA.names if name not in ("ordinal", "back", "event", "detail")),
+    *(name for name in SCHEMA.names if name not in ("ordinal", "back", "event")),
 )
 
 

@@ -8,10 +8,12 @@ One schema serves the log and the Parquet parts. What repeats is kept out of the
   a path for a name: `[["model","lr"],"f"]`. Few shapes occur in a search, so they compress to nothing,
   and tables are built from the numbers without parsing text.
 - A curve is `metrics`, JSON text naming them, and `values`, one metric after the other.
+- What the strategy decided of an outcome's segment is the JSON text in `detail` (`decisions`).
 - A segment's id is (trial << ORDINAL_BITS) + `ordinal`, its parent's id is id - `back`.
 
-Floats keep every bit, NaN and infinities too. An event is a row with `event` and `detail` set. `encode` makes
-rows, `decode` reads them, and `config_columns` has the part of both that is about configs.
+Floats keep every bit, NaN and infinities too. An event of the run is a row with `event` set, and
+`detail` its JSON. `encode` makes rows, `decode` reads them, and `config_columns` has the part of both that
+is about configs.
 """
 
 from __future__ import annotations

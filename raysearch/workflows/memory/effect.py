@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raysearch.core.segment import score
+from raysearch.core.segment import FINALS, FROM_BASELINE, score
 from raysearch.strategies.samplers.transfer import worse_probability
 
 if TYPE_CHECKING:
     from raysearch.results.results import Results
 
-PREFIX = "memory: "
+FREE = "free"  # of a trial that the sampler proposed without the past
 LEAST = 3
 
 
@@ -41,16 +41,12 @@ class Helped:
 def helped(results: Results) -> Helped | None:
     """What the past did to a search; None if it did not begin from one."""
     trials = results.segments()
-    trials = trials[(trials["start"] == 0) & ~trials["role"].isin(("finalist", "baseline"))]
-    origin = [r.removeprefix(PREFIX) if r.startswith(PREFIX) else "free" for r in trials["reason"]]
-    trials = trials.assign(
-        origin=[
-            "baseline" if r == "the baseline" else o for r, o in zip(trials["reason"], origin, strict=True)
-        ]
-    )
-    if set(trials["origin"]) <= {"free", "baseline"}:
+    decided = results.digest.segments.decisions(range(len(trials)))
+    trials = trials.assign(origin=[one.origin or FREE for one in decided])
+    trials = trials[(trials["start"] == 0) & ~trials["role"].isin([str(role) for role in FINALS])]
+    if set(trials["origin"]) <= {FREE, FROM_BASELINE}:
         return None
-    past = trials[~trials["origin"].isin(("free", "baseline"))]
+    past = trials[~trials["origin"].isin((FREE, FROM_BASELINE))]
     first = trials[(trials["stop"] == trials["stop"].min()) & (trials["trial"] <= past["trial"].max())]
     is_ok = first["status"] == "completed"
     scores = np.array(
@@ -59,8 +55,8 @@ def helped(results: Results) -> Helped | None:
             for v, ok in zip(first["value"], is_ok, strict=True)
         ]
     )
-    is_free = (first["origin"] == "free").to_numpy()
-    is_past = ~is_free & (first["origin"] != "baseline").to_numpy()
+    is_free = (first["origin"] == FREE).to_numpy()
+    is_past = ~is_free & (first["origin"] != FROM_BASELINE).to_numpy()
     theirs, ours = scores[is_past], scores[is_free]
     p = probability = float("nan")
     if min(len(theirs), len(ours)) >= LEAST:
@@ -68,7 +64,7 @@ def helped(results: Results) -> Helped | None:
         wins = (theirs[:, None] < ours[None]).mean() + 0.5 * (theirs[:, None] == ours[None]).mean()
         probability = float(wins)
     best = results.best.trial
-    winner = next(iter(trials["origin"][trials["trial"] == best]), "free")
+    winner = next(iter(trials["origin"][trials["trial"] == best]), FREE)
     rows = tuple(_rows(results, trials))
     return Helped(
         rows, probability, p, winner, _words(results, probability, p, winner, len(theirs), len(ours))
@@ -91,11 +87,11 @@ def _rows(results: Results, firsts: Any) -> list[dict[str, Any]]:
                 f"best {results.metric}": float(best),
             }
         )
-    return sorted(rows, key=lambda r: (r["from"] in ("free", "baseline"), r["from"]))
+    return sorted(rows, key=lambda r: (r["from"] in (FREE, FROM_BASELINE), r["from"]))
 
 
 def _words(results: Results, probability: float, p: float, winner: str, theirs: int, ours: int) -> str:
-    source = "was proposed free of it" if winner in ("free", "baseline") else f"came from it ({winner})"
+    source = "was proposed free of it" if winner in (FREE, FROM_BASELINE) else f"came from it ({winner})"
     said = f"The best trial {source}."
     if probability != probability:
         return f"Too few trials say whether the past helped ({theirs} from it, {ours} free of it). {said}"

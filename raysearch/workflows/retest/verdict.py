@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from raysearch.core.segment import Outcome, Status
+from raysearch.core.segment import Outcome, Role, Status
 from raysearch.run.session import open_journal
 from raysearch.spec.search_spec import SearchSpec, load_spec
 from raysearch.storage.journal.reading import read_outcomes
@@ -64,7 +64,9 @@ def _whole_trainings(folder: Path, spec: SearchSpec) -> list[float]:
 
     def is_one(outcome: Outcome) -> bool:
         segment = outcome.segment
-        return segment.role == "baseline" and segment.stop == horizon and outcome.status is Status.COMPLETED
+        return (
+            segment.role == Role.BASELINE and segment.stop == horizon and outcome.status is Status.COMPLETED
+        )
 
     curves = (o.curve.get(spec.metric, ()) for o in read_outcomes(RunPaths(folder).journal) if is_one(o))
     return [float(curve[-1]) for curve in curves if len(curve)]
