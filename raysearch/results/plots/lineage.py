@@ -145,7 +145,7 @@ def _add_ends(figure: go.Figure, digest: Digest, rows: Integers, lanes: Sequence
             "size": [9 if int(r) in path else 6 for r in rows],
             "color": [
                 EVENT_COLOURS.get(decided.event, BEST if int(r) in path else ACCENT)
-                for r, decided in zip(rows, segments.decisions(rows), strict=True)
+                for r, decided in zip(rows, digest.segments.decisions(rows), strict=True)
             ],
         },
         hovertext=_hovers(digest, rows, reasons, errors),
