@@ -39,6 +39,7 @@ from raysearch.storage import file_lock
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_events, read_outcomes
 from raysearch.storage.journal.schema import Event
+from raysearch.storage.liveness import owner_of
 
 
 def searching(trials: int = 6, **limits: Any) -> Search:
@@ -361,8 +362,8 @@ def test_storage_that_fails_for_a_moment_does_not_keep_a_driver_from_its_run(
 
     monkeypatch.setattr(file_lock, "take", failing)
     with driving(tmp_path):
-        assert file_lock.owner_of(tmp_path / "driver") is not None
-    assert file_lock.owner_of(tmp_path / "driver") is None
+        assert owner_of(tmp_path / "driver") is not None
+    assert owner_of(tmp_path / "driver") is None
     failures.append(OSError(errno.EROFS, "Read-only file system"))
     with pytest.raises(RunError, match="cannot be written: Read-only file system"), driving(tmp_path):
         pass

@@ -23,7 +23,7 @@ from raysearch.errors import CheckpointError, JournalBusyError, JournalError, Ru
 from raysearch.run.location import existing_run
 from raysearch.run.orders import Orders
 from raysearch.spec import load_spec, make_spec
-from raysearch.storage import store_lock as fences
+from raysearch.storage import liveness, store_lock
 from raysearch.storage.checkpoints import remote
 from raysearch.storage.checkpoints.remote import checkpoints_of
 from raysearch.storage.journal import object_log
@@ -249,8 +249,8 @@ def existing(store: ObjectStore) -> bool:
     return holder(store) is not None
 
 
-def holder(store: ObjectStore) -> fences.Holder | None:
-    return fences.holder_of(open_store(store.address("runs/run")))
+def holder(store: ObjectStore) -> liveness.Holder | None:
+    return liveness.holder_of(open_store(store.address("runs/run")))
 
 
 def test_who_was_cut_off_writes_nothing_after_another_took_over(
@@ -258,10 +258,10 @@ def test_who_was_cut_off_writes_nothing_after_another_took_over(
 ) -> None:
     first = Journal.create(journal(store))
     first.append([outcome(0)])
-    monkeypatch.setattr(fences, "EXPIRES_S", -1.0)  # as if the first had given no sign for long
+    monkeypatch.setattr(liveness, "EXPIRES_S", -1.0)  # as if the first had given no sign for long
     machine("two")
     with Journal.open(journal(store)) as second:
-        monkeypatch.setattr(fences, "RENEW_BY_S", -1.0)  # and had not renewed for long when it comes back
+        monkeypatch.setattr(store_lock, "RENEW_BY_S", -1.0)  # and had not renewed for long when it comes back
         with pytest.raises(JournalError, match="took the run over; this process writes no more"):
             first.append([outcome(1, loss=9.0)])
         second.append([outcome(1, loss=0.1)])
@@ -282,10 +282,10 @@ def test_a_lock_whose_process_is_gone_from_this_machine_is_free_at_once(store: O
     import socket
 
     said = {"pid": gone.pid, "host": socket.gethostname(), "life": "x", "at": time.time()}
-    place.put(fences.KEY, json.dumps(said).encode())
+    place.put(liveness.STORE_KEY, json.dumps(said).encode())
     Journal.open(journal(store)).close()
     said["host"] = "another"
-    place.put(fences.KEY, json.dumps(said).encode())
+    place.put(liveness.STORE_KEY, json.dumps(said).encode())
     with pytest.raises(JournalBusyError):
         Journal.open(journal(store))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from raysearch.errors import JournalBusyError, RunError, StoreError
 from raysearch.storage import file_lock
+from raysearch.storage.liveness import this_process
 from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.paths import RunPaths
 
@@ -66,7 +67,7 @@ def _announced(root: Path) -> Iterator[None]:
         yield
         return
     key = RunPaths(root).driver.name
-    mirror.store.put(key, file_lock.this_process().to_json().encode())
+    mirror.store.put(key, this_process().to_json().encode())
     try:
         yield
     finally:

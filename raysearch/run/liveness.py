@@ -13,11 +13,10 @@ import time
 from pathlib import Path
 
 from raysearch.engine.wind_down import Ended, Ending, ended_of
-from raysearch.storage import file_lock
 from raysearch.storage.journal.reading import read_events
+from raysearch.storage.liveness import Owner, holder_of, owner_in, owner_of
 from raysearch.storage.mirror import mirror_at
 from raysearch.storage.paths import JournalPaths, RunPaths
-from raysearch.storage.store_lock import holder_of
 
 FAR_S = 120.0  # a driver on another machine, of a run at a store, counts as starting for so long
 
@@ -27,7 +26,7 @@ def held_by(journal: Path) -> str | None:
     if (mirror := mirror_at(journal.parent)) is not None:
         at_store = holder_of(mirror.store)
         return str(at_store) if at_store is not None and at_store.is_alive(time.time()) else None
-    owner = file_lock.owner_of(JournalPaths(journal).lock)
+    owner = owner_of(JournalPaths(journal).lock)
     return str(owner) if owner is not None else None
 
 
@@ -42,9 +41,9 @@ def run_by(root: Path) -> str | None:
     return held_by(RunPaths(root).journal) or started_by(root)
 
 
-def starter_of(root: Path) -> file_lock.Owner | None:
+def starter_of(root: Path) -> Owner | None:
     """The process that drives the run while it has no coordinator, at its start or after a crash."""
-    owner = file_lock.owner_of(RunPaths(root).driver) or _far_away(root)
+    owner = owner_of(RunPaths(root).driver) or _far_away(root)
     if owner is None:
         return None
     events = read_events(RunPaths(root).journal)
@@ -74,9 +73,9 @@ def is_complete(root: Path) -> bool:
     return last is not None and last.kind is Ending.COMPLETE
 
 
-def _far_away(root: Path) -> file_lock.Owner | None:
+def _far_away(root: Path) -> Owner | None:
     """The driver on another machine that the run's store names, while it can still be starting."""
     mirror = mirror_at(root)
     content = mirror.store.get(RunPaths(root).driver.name) if mirror is not None else None
-    owner = file_lock.owner_in(content) if content is not None else None
+    owner = owner_in(content) if content is not None else None
     return owner if owner is not None and not owner.is_here and time.time() - owner.at < FAR_S else None

@@ -1,10 +1,11 @@
 """The lock of a journal at a store: one process at a time writes, though a store has no locks.
 
-A file names the holder and its last sign of life, renewed every few seconds. A holder whose process is
-gone from this machine, or that gave no sign for EXPIRES_S, has lost it. Whoever takes it writes its
-name, waits, and looks whether its name is still there. A holder that could not renew for RENEW_BY_S,
-such as one that was cut off, looks again before it writes anything more, and writes nothing if another
-name stands there. That holds as long as clocks differ by less than EXPIRES_S - RENEW_BY_S.
+A file names the holder and when it last renewed the lock, which it does every BEAT_S. A holder whose process
+has ended on this machine, or that did not renew for EXPIRES_S, has lost the lock. A process that takes the
+lock writes its name, waits SETTLE_S, and reads whether its name is still there. A holder that could not renew
+for RENEW_BY_S, as when the network was down, reads the name again before it writes to the journal, and stops
+writing if the lock names another process. This is safe as long as clocks differ by less than
+EXPIRES_S - RENEW_BY_S.
 """
 
 from __future__ import annotations
@@ -14,50 +15,24 @@ import json
 import secrets
 import threading
 import time
-from dataclasses import dataclass
 
 from raysearch.errors import JournalBusyError, JournalError, StoreError
-from raysearch.storage.file_lock import Owner, this_process
+from raysearch.storage.liveness import EXPIRES_S, STORE_KEY, holder_of, this_process
 from raysearch.storage.object_store import Store
 
-KEY = "journal/lock"
 BEAT_S = 10.0
 RENEW_BY_S = 30.0
-EXPIRES_S = 60.0
-SETTLE_S = 0.5  # for another who takes it at the same moment to show
-
-
-@dataclass(frozen=True, slots=True)
-class Holder(Owner):
-    """Who holds a journal at a store; `at` is its last sign of life, `life` differs each time it is taken."""
-
-    life: str = ""
-
-    def is_alive(self, now: float) -> bool:
-        """False if it is known to be gone, or gave no sign of life for too long."""
-        return not self.is_gone and now - self.at < EXPIRES_S
-
-
-def holder_of(store: Store) -> Holder | None:
-    """Who holds the journal of the run at `store`, alive or not; None if nobody does."""
-    content = store.get(KEY)
-    if content is None:
-        return None
-    try:
-        said = json.loads(content)
-        return Holder(int(said["pid"]), str(said["host"]), float(said["at"]), str(said["life"]))
-    except (ValueError, KeyError, TypeError):
-        return None
+SETTLE_S = 0.5  # in which another process that takes the lock too has written its name
 
 
 class Fence:
-    """This process's hold on a journal, renewed by a thread until `release`."""
+    """The lock that this process holds on a journal; a thread renews it until `release`."""
 
     def __init__(self, store: Store) -> None:
-        """Takes it.
+        """Takes the lock.
 
         Raises:
-            JournalBusyError: another process has it; says which, and when it counts as dead.
+            JournalBusyError: another process has the lock; names it, and says when it counts as dead.
             StoreError: the store does not answer.
         """
         self._store = store
@@ -73,7 +48,7 @@ class Fence:
         """Returns if this process may write.
 
         Raises:
-            JournalError: another process took the journal over, or that cannot be ruled out now.
+            JournalError: another process took the journal over, or the store does not answer whether one did.
         """
         if not self._lost and time.monotonic() - self._renewed_at > RENEW_BY_S:
             try:
@@ -84,13 +59,13 @@ class Fence:
             raise JournalError(self._lost)
 
     def release(self) -> None:
-        """Lets go. What cannot be deleted now expires by itself."""
+        """Gives the lock back. A lock that cannot be deleted now expires by itself."""
         self._ended.set()
         self._thread.join()
         try:
             holder = holder_of(self._store)
             if holder is not None and holder.life == self._life:
-                self._store.delete([KEY])
+                self._store.delete([STORE_KEY])
         except StoreError:
             return
 
@@ -109,8 +84,8 @@ class Fence:
 
     def _write(self) -> None:
         now = time.monotonic()
-        said = {**dataclasses.asdict(this_process()), "life": self._life}
-        self._store.put(KEY, json.dumps(said).encode())
+        content = {**dataclasses.asdict(this_process()), "life": self._life}
+        self._store.put(STORE_KEY, json.dumps(content).encode())
         self._renewed_at = now
 
     def _look(self) -> None:
