@@ -9,7 +9,8 @@ from typing import Any
 
 from raysearch.core.values import fresh, identity, is_number, plain, same, show
 from raysearch.errors import SpecError, unknown
-from raysearch.space.domains import Choice, Domain, Ordinal
+from raysearch.space.base import Domain
+from raysearch.space.categorical import Choice, Ordinal
 
 ORDERED: dict[str, Callable[[Any, Any], bool]] = {
     "ge": operator.ge,
