@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from raysearch.bench import chaos
 from raysearch.bench.chaos import Chaos, in_peace, spec_of, stage
 from raysearch.bench.support import faults
 from raysearch.bench.support.audit import Findings, audit, read
+from raysearch.bench.support.contest import BenchError
 from raysearch.bench.support.machines import Machines, why_not
 from raysearch.bench.support.processes import send, thaw
 
@@ -106,6 +108,29 @@ def cluster(
     yield stages[0][1]
     if has_failed():
         stages.pop()[0].close()
+
+
+def test_a_node_that_does_not_come_up_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclasses.dataclass
+    class Node:
+        is_up: bool
+        name: str = "two"
+        is_alive: bool = False
+
+        def said(self) -> str:
+            return "timed out during startup"
+
+    nodes = [Node(False), Node(False), Node(True), *[Node(False)] * 9]
+    removed: list[Node] = []
+    monkeypatch.setattr(Machines, "start", lambda self, cpus: nodes.pop(0))
+    monkeypatch.setattr(Machines, "remove", lambda self, node: removed.append(node))
+    machines = Machines(tmp_path)
+    assert machines.add(1).is_up
+    assert [node.is_up for node in removed] == [False, False]
+    with pytest.raises(BenchError, match="node two did not come up: timed out during startup"):
+        machines.add(1)
 
 
 @needs_namespaces

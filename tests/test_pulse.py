@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,6 +21,23 @@ def mute() -> Iterator[tuple[str, int]]:
     """Where connections are taken, and nothing is ever said."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()
+
+
+@contextlib.contextmanager
+def hanging_up() -> Iterator[tuple[str, int]]:
+    """Where connections are taken and closed at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):  # when it ends
+                while True:
+                    server.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        yield server.getsockname()
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(PATIENCE_S)
 
 
 @pytest.fixture
@@ -54,19 +72,9 @@ def test_a_raylet_answers_and_what_is_mute_or_not_there_does_not(mute: tuple[str
 def test_whoever_hangs_up_is_there(
     mute: tuple[str, int], pulse: Callable[[Callable[[], Addresses]], Pulse]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-
-        def hang_up() -> bool:
-            try:
-                server.accept()[0].close()
-            except BlockingIOError:
-                return False
-            return True
-
-        beats = pulse(lambda: {"closes": server.getsockname(), "mute": mute})
-        wait_for(hang_up)
-        wait_for(lambda: (hang_up(), beats.silent)[1] == {"mute": mute[0]}, saw=lambda: beats.silent)
+    with hanging_up() as address:
+        beats = pulse(lambda: {"closes": address, "mute": mute})
+        wait_for(lambda: beats.silent == {"mute": mute[0]}, saw=lambda: beats.silent)
 
 
 def test_it_is_said_once_that_a_node_fell_silent_and_that_it_answers_again(
@@ -77,16 +85,9 @@ def test_it_is_said_once_that_a_node_fell_silent_and_that_it_answers_again(
     wait_for(lambda: beats.silent)
     assert beats.changes() == ({"node": mute[0]}, [])
     assert beats.changes() == ({}, [])
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-        there["node"] = server.getsockname()
-
-        def answers() -> bool:
-            with contextlib.suppress(BlockingIOError):
-                server.accept()[0].close()
-            return not beats.silent
-
-        wait_for(answers)
+    with hanging_up() as address:
+        there["node"] = address
+        wait_for(lambda: not beats.silent)
         assert beats.changes() == ({}, ["node"])
         assert beats.changes() == ({}, [])
     wait_for(lambda: beats.silent)

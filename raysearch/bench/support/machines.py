@@ -49,6 +49,7 @@ RAY = {
 }
 TOOLS = ("ip", "unshare", "nsenter", "setpriv", "mount")
 START_S = 90.0
+STARTS = 4  # of a node that does not come up
 STORE_BYTES = 80 * 2**20  # the least that Ray takes for its object store
 
 
@@ -167,16 +168,20 @@ class Machines:
         return node
 
     def add(self, cpus: int, seconds: float = START_S) -> Machine:
-        """Starts a node; returns when Ray on it is up.
+        """Starts a node; returns when Ray on it is up. Again where Ray gives up, as on a busy machine.
 
         Raises:
             BenchError: it does not come up.
         """
-        node = self.start(cpus)
-        wait_until(lambda: node.is_up or not node.is_alive, seconds)
-        if not node.is_up:
-            raise BenchError(f"node {node.name} did not come up: {node.said()}")
-        return node
+        for _ in range(STARTS):
+            node = self.start(cpus)
+            wait_until(lambda node=node: node.is_up or not node.is_alive, seconds)  # type: ignore[misc]
+            if node.is_up:
+                return node
+            said = f"node {node.name} did not come up: {node.said()}"
+            self.remove(node)
+            self._count -= 1
+        raise BenchError(said)
 
     def popen(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         """Starts a command at the head's address; what it prints goes to `log`. It outlives the head."""
