@@ -88,39 +88,46 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     start += ["--min-worker-port=0", "--max-worker-port=0", "--node-ip-address=127.0.0.1"]
     head = ["--head", f"--port={port}", f"--dashboard-port={board}", f"--temp-dir={short}"]
     head.append(f"--ray-client-server-port={free_port()}")
+    other = [f"--address=127.0.0.1:{port}"]
     log_file = home / "ray.log"
     log = log_file.open("w")
 
     processes: list[subprocess.Popen[bytes]] = []
 
-    def begin(*more: str, **extra: str) -> None:
-        """Starts a node; again where Ray gives up, since it waits 30 s at most for a busy machine."""
-        count = _started(log_file) + 1
-        for _ in range(3):
-            agent = f"--dashboard-agent-listen-port={free_port()}"  # one number for all clusters otherwise
-            node = subprocess.Popen(
-                [*start, agent, *more], env={**environment, **extra}, stdout=log, stderr=log
-            )
-            processes.append(node)
-            wait_for(
-                lambda node=node: node.poll() is not None or _started(log_file) == count,
-                saw=lambda: log_file.read_text()[-SHOWN:],
-            )
-            if node.poll() is None:
-                return
-        pytest.fail(log_file.read_text()[-3000:])
+    def are_running() -> bool:
+        return all(node.poll() is None for node in processes)
 
-    try:
-        begin(*head)
-        begin(f"--address=127.0.0.1:{port}", RAY_AUTH_MODE="token")
-        yield Cluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{board}", environment, folder)
-    finally:
+    def begin(*more: str, **extra: str) -> bool:
+        """Starts a node; False where Ray gives one up, since it waits 30 s at most for a busy machine."""
+        count = _started(log_file) + 1
+        agent = f"--dashboard-agent-listen-port={free_port()}"  # one number for all clusters otherwise
+        command = [*start, agent, *more]
+        processes.append(subprocess.Popen(command, env={**environment, **extra}, stdout=log, stderr=log))
+        wait_for(
+            lambda: not are_running() or _started(log_file) == count,
+            saw=lambda: log_file.read_text()[-SHOWN:],
+        )
+        return are_running()
+
+    def end() -> None:
         for process in reversed(processes):
             process.terminate()
         for process in processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(PATIENCE_S)
             process.kill()
+        processes.clear()
+
+    try:
+        for _ in range(STARTS):
+            if begin(*head) and begin(*other, RAY_AUTH_MODE="token"):
+                break
+            end()
+        else:
+            pytest.fail(log_file.read_text()[-SHOWN:])
+        yield Cluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{board}", environment, folder)
+    finally:
+        end()
         log.close()
         shutil.rmtree(short, ignore_errors=True)
 

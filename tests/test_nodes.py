@@ -138,7 +138,7 @@ def test_nodes_are_killed_frozen_cut_off_and_added_and_every_outcome_counts_once
     cluster: Staged,
 ) -> None:
     folder, machines, disk = cluster
-    story = Story(folder, machines, disk, "nodes", 0.3, samples=60)  # which last until the new node is up
+    story = Story(folder, machines, disk, "nodes", 0.3, samples=60)
     story.wait(lambda: len(machines.find(faults.WORKER)) == 5)
     one, two = machines.nodes[1:3]
     story.more_outcomes(3)
@@ -147,8 +147,10 @@ def test_nodes_are_killed_frozen_cut_off_and_added_and_every_outcome_counts_once
     frozen = two.freeze()
     story.more_outcomes(1)  # of the head's worker
     thaw(frozen)
+    (story.seen / "hold").touch()  # until the new node is up
     story.wait(lambda: joined.find(faults.WORKER))
     joined.cut()
+    (story.seen / "hold").unlink()
     story.more_outcomes(3)
     joined.heal()
     found = story.end()
@@ -175,7 +177,7 @@ def test_a_search_whose_head_dies_says_how_to_go_on_and_does_on_a_new_cluster(
     cluster: Staged,
 ) -> None:
     folder, machines, disk = cluster
-    story = Story(folder, machines, disk, "head", 0.2)
+    story = Story(folder, machines, disk, "head", 0.2, samples=60)
     story.more_outcomes(3)
     for pid in faults.raylet(machines.head):
         send(pid, signal.SIGKILL)
@@ -200,12 +202,14 @@ def test_a_search_begins_at_once_beside_a_node_that_hangs_and_uses_it_when_it_go
             machines.add(1)
             hangs = machines.add(2)
             frozen = [pid for pid in faults.raylet(hangs) if send(pid, signal.SIGSTOP)]
-            story = Story(folder, machines, folder, "beside", 0.2)
+            story = Story(folder, machines, folder, "beside", 0.2, samples=60)
             story.more_outcomes(2)
             assert f"node {hangs.address} (" in story.said()
             assert "no worker is started there until it does" in story.said()
+            (story.seen / "hold").touch()  # until the node is used
             thaw(frozen)
             story.wait(lambda: hangs.find(faults.WORKER))
+            (story.seen / "hold").unlink()
             found = story.end()
     assert found.is_clean, found
 

@@ -27,7 +27,8 @@ TRACE_BITS = 40  # a float holds it exactly
 class Witnessed(tune.Trainable):  # type: ignore[misc]
     """Least squares; waits `seconds` an iteration, and saves `kilobytes` beside its weights.
 
-    With `witness`, a folder, every exchange of this process that was answered is noted there.
+    With `witness`, a folder, every exchange of this process that was answered is noted there. As long as
+    there is a file `hold` in it, no iteration ends.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -43,6 +44,8 @@ class Witnessed(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, float]:
         """One step of descent."""
         time.sleep(self.config.get("seconds", 0.0))
+        while self.config.get("witness") and Path(self.config["witness"], "hold").exists():
+            time.sleep(0.1)
         errors = self._inputs @ self._weights - self._targets
         self._weights -= self.config["lr"] / self._limit * (self._inputs.T @ errors) / 64
         self._trace = (self._trace * 31 + random.getrandbits(TRACE_BITS)) % 2**TRACE_BITS
