@@ -48,7 +48,7 @@ RAY = {
     "RAY_health_check_failure_threshold": "3",
 }
 TOOLS = ("ip", "unshare", "nsenter", "setpriv", "mount")
-START_S = 90.0
+START_S = 300.0
 STARTS = 4  # of a node that does not come up
 STORE_BYTES = 80 * 2**20  # the least that Ray takes for its object store
 
