@@ -20,12 +20,12 @@ from raysearch.core.segment import Config, Mode
 from raysearch.engine.snapshot import Snapshot
 from raysearch.engine.wind_down import Ending
 from raysearch.errors import RunError, SpecError
-from raysearch.launch_checks import Ready, ready_to_go_on, ready_to_start, strategy_form
+from raysearch.launch_checks import Ready, check, planned, ready_to_go_on, strategy_form
 from raysearch.results.results import Results
 from raysearch.run.driver_lock import driving
 from raysearch.run.extension import more_samples, unfit
 from raysearch.run.fingerprint import fingerprint
-from raysearch.run.location import existing_run, new_run, run_folder, write_spec
+from raysearch.run.location import existing_run, new_run, write_spec
 from raysearch.run.options import Executor, How, OnStatus
 from raysearch.run.session import Session, Setup, open_journal
 from raysearch.space.constraints import Constraint
@@ -126,17 +126,26 @@ def launch(
         RunError: a run of that name exists, its folder cannot be written, or it ended with an error.
         KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly; at once at a second one.
     """
+    return start(check(spec), how or How(), from_checkpoint=from_checkpoint, at_iteration=at_iteration)
+
+
+def start(
+    ready: Ready,
+    how: How,
+    *,
+    from_checkpoint: str | os.PathLike[str] | None = None,
+    at_iteration: int | None = None,
+) -> Results:
+    """Starts the run of a spec that passed `launch_checks.check`; else as `launch`."""
     from raysearch.cluster.versions import installed, untried_note
 
-    how = how or How()
     if untried := untried_note(installed()):
         how.say(f"note: {untried}")
-    ready = ready_to_start(spec, how)
+    ready = planned(ready, how)
     shipped = ship(ready.trainable)
     adoption = _adoption(ready.spec, from_checkpoint, at_iteration)
     rests_on = fingerprint(ready.spec, ready.trainable)
-    root = run_folder(ready.spec)
-    _create(root, ready.spec, adoption)
+    root = _create(ready.spec, adoption)
     with driving(root) as began:
         return _go_on(root, ready, shipped, how, rests_on, began)
 
@@ -162,14 +171,13 @@ def resume(
 
     Args:
         run: its folder, or its address at a store.
-        how: where and how it runs from here on, such as `How("inline")`, also if it ran otherwise before;
-            None is Ray Tune on a cluster that is found, or started, here.
+        how: where and how it runs from here on, whatever it was before; None is Ray Tune.
         trainable: needed where the spec cannot name it: a lambda, a `functools.partial`, what a function or
             `tune.with_parameters` made, and what another process's notebook defined.
         strategy: needed where the spec holds only its name: a recipe of your own, or one whose sampler is an
             object. Its settings replace the run's.
-        edits: makes the changed spec: more samples, a longer horizon, another space. Old outcomes that
-            fit the new space count; `unfit` lists those that do not.
+        edits: makes the changed spec: more samples, a longer horizon, another space. Old outcomes count if
+            they fit the new space; `unfit` lists the others.
 
     Raises:
         RunError: there is no such run, or it ended with an error.
@@ -234,12 +242,14 @@ def _adoption(
     return None
 
 
-def _create(root: Path, spec: SearchSpec, adoption: Adoption | None) -> None:
+def _create(spec: SearchSpec, adoption: Adoption | None) -> Path:
+    """Makes the run's folder; returns it."""
     from raysearch.run.adopted_model import adopt
 
-    with new_run(root, spec.to_yaml()) as journal:
+    with new_run(spec) as (root, journal):
         if adoption is not None:
             adopt(RunPaths(root), journal, adoption, spec.metric)
+    return root
 
 
 def _note_edit(root: Path, before: str, new: SearchSpec) -> None:

@@ -1,7 +1,7 @@
 """What a spec must pass before its search starts: trainable, strategy, executor, sinks, files, storage.
 
-`launch` calls `ready_to_start`, `resume` calls `ready_to_go_on`. Neither writes anything, and only
-`strategy: auto` starts something: a short measured run.
+`launch` calls `check` and then `planned`, `resume` calls `ready_to_go_on`. None of them writes anything, and
+only `planned` starts something, for `strategy: auto`: a short measured run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Ready:
     """A search that passed every check.
 
     Attributes:
-        spec: as the search runs it, without `auto`.
+        spec: as the search runs it: `variant: auto` is decided; `strategy: auto` is until `planned`.
         trainable: the class or function, loaded.
         remarks: sentences for the user, which the checks added to the notes of the spec.
     """
@@ -42,30 +42,36 @@ class Ready:
     remarks: tuple[str, ...] = ()
 
 
-def check(spec: SearchSpec) -> SearchSpec:
-    """The spec as `launch` would start it, if nothing in it is wrong; starts and writes nothing.
-
-    `strategy: auto` stays as it is, because a short measured run decides it.
+def check(spec: SearchSpec) -> Ready:
+    """A search that is to start, checked; starts and writes nothing.
 
     Raises:
         SpecError: a LocatedError where one field is wrong.
-        TrainableError: the trainable cannot be imported.
-    """
-    return _checked(spec, load_trainable(spec.trainable))
-
-
-def ready_to_start(spec: SearchSpec, how: How) -> Ready:
-    """A search that is to start, checked.
-
-    Raises:
-        SpecError: a LocatedError where one field is wrong.
-        RunError: another search runs in this process.
         TrainableError: the trainable cannot be imported.
     """
     trainable = load_trainable(spec.trainable)
-    _check_executor(how, spec, trainable)
-    checked = _noted(_checked(_planned(spec, how), trainable), how)
+    checked = spec if spec.strategy.name == "auto" else _with_strategy(spec, trainable)
+    _check_sinks(spec)
+    _check_files(spec)
+    _check_storage(spec)
     return Ready(checked, trainable, checked.notes[len(spec.notes) :])
+
+
+def planned(ready: Ready, how: How) -> Ready:
+    """The same search, with `strategy: auto` decided by a short measured run.
+
+    Raises:
+        SpecError: the executor is unknown, or no strategy fits the time there is.
+        RunError: another search runs in this process.
+    """
+    spec, trainable = ready.spec, ready.trainable
+    _check_executor(how, spec, trainable)
+    if spec.strategy.name == "auto":
+        spec = _with_strategy(_advised(spec, how), trainable)
+    if note := _objects_in(spec):
+        how.say(note)
+        spec = dataclasses.replace(spec, notes=(*spec.notes, note))
+    return Ready(spec, trainable, (*ready.remarks, *spec.notes[len(ready.spec.notes) :]))
 
 
 def ready_to_go_on(
@@ -101,10 +107,15 @@ def strategy_form(written: Mapping[str, Any]) -> Mapping[str, Any]:
 # ---- the spec as its search runs it
 
 
-def _planned(spec: SearchSpec, how: How) -> SearchSpec:
-    """The spec, in which a short measured run has replaced `strategy: auto`."""
-    if spec.strategy.name != "auto":
-        return spec
+def _with_strategy(spec: SearchSpec, trainable: Any) -> SearchSpec:
+    """The spec whose strategy can start: `variant: auto` is decided, memory and priors are in it."""
+    spec = _informed(_resolved(spec, trainable))
+    _check_strategy(spec, trainable)
+    return spec
+
+
+def _advised(spec: SearchSpec, how: How) -> SearchSpec:
+    """The spec, in which the advice of a short measured run has replaced `strategy: auto`."""
     from raysearch.workflows.plan import make_plan
 
     plan = make_plan(spec, how)
@@ -130,14 +141,6 @@ def _informed(spec: SearchSpec) -> SearchSpec:
     return dataclasses.replace(spec, strategy=strategy, notes=(*spec.notes, *remarks))
 
 
-def _noted(spec: SearchSpec, how: How) -> SearchSpec:
-    """The spec with a note of the strategy parts that spec.yaml cannot hold, which the user reads too."""
-    if not (note := _objects_in(spec)):
-        return spec
-    how.say(note)
-    return dataclasses.replace(spec, notes=(*spec.notes, note))
-
-
 def _objects_in(spec: SearchSpec) -> str:
     """A sentence that names the strategy parts that YAML cannot store; empty if there are none."""
     sampler = getattr(spec.strategy, "sampler", "")
@@ -151,16 +154,6 @@ def _objects_in(spec: SearchSpec) -> str:
 
 
 # ---- checks
-
-
-def _checked(spec: SearchSpec, trainable: Any) -> SearchSpec:
-    if spec.strategy.name != "auto":
-        spec = _informed(_resolved(spec, trainable))
-        _check_strategy(spec, trainable)
-    _check_sinks(spec)
-    _check_files(spec)
-    _check_storage(spec)
-    return spec
 
 
 def _check_executor(how: How, spec: SearchSpec, trainable: Any) -> None:

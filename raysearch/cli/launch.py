@@ -22,6 +22,7 @@ from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
     from raysearch.core.budget import Spent
+    from raysearch.launch_checks import Ready
     from raysearch.results.results import Results
     from raysearch.run.options import How
     from raysearch.spec.search_spec import SearchSpec
@@ -57,22 +58,21 @@ def launch(
     if dry_run:
         _estimate(spec, search, seconds_per_iteration, as_json)
         return
-    if not submit:
-        _checked(spec, search)
+    ready = None if submit else _checked(spec, search)
     if differing := submitted_note():
         say(f"note: {differing}")
-    if submit:
+    if ready is None:
         if where.local or where.executor is options.Executor.inline:
             raise SpecError("--submit sends the search to a cluster: leave out --local and --executor inline")
         model = {"--from-checkpoint": from_checkpoint, "--at-iteration": at_iteration}
         forwarded = {**changes.typed(), **model, "--skip-checks": skip_checks}
         submit_launch(spec, search, forwarded, where.address, travel, wait, as_json)
         return
-    from raysearch.launch import launch as start
+    from raysearch.launch import start
     from raysearch.run.location import run_folder
 
     def begin(how: How) -> Results:
-        return start(search, how, from_checkpoint=from_checkpoint, at_iteration=at_iteration)
+        return start(ready, how, from_checkpoint=from_checkpoint, at_iteration=at_iteration)
 
     _follow(run_folder(search), search, how, begin, as_json)
 
@@ -154,13 +154,13 @@ def _estimate(spec: str, search: SearchSpec, seconds_per_iteration: float | None
     """Shows rungs, trials and cost of a spec that passes its checks."""
     from raysearch.cli.dry_run import show_estimate
 
-    for note in _checked(spec, search).notes[len(search.notes) :]:
+    for note in _checked(spec, search).remarks:
         say(f"note: {note}")
     show_estimate(search, seconds_per_iteration, as_json)
 
 
-def _checked(spec: str, search: SearchSpec) -> SearchSpec:
-    """The spec as `launch` would start it. Raises SpecError with the file and the field that is wrong."""
+def _checked(spec: str, search: SearchSpec) -> Ready:
+    """The search, ready to start. Raises SpecError with the file and the field that is wrong."""
     from raysearch.errors import LocatedError
     from raysearch.launch_checks import check
 

@@ -51,15 +51,16 @@ def existing_run(run: str | os.PathLike[str]) -> Path:
 
 
 @contextlib.contextmanager
-def new_run(root: Path, spec: str) -> Iterator[Journal]:
-    """Makes the folder of a new run; gives its empty journal, and writes `spec` if the block ends well.
+def new_run(spec: SearchSpec) -> Iterator[tuple[Path, Journal]]:
+    """Makes the folder of a new run: (folder, empty journal); writes the spec if the block ends well.
 
     Without spec.yaml a folder is no run: a launch that dies in the block leaves nothing that counts.
 
     Raises:
         RunError: a run of that name exists, or the folder cannot be written.
     """
-    paths, mirror = RunPaths(root), mirror_at(root)
+    root = run_folder(spec)
+    paths, mirror, text = RunPaths(root), mirror_at(root), spec.to_yaml()
     if mirror.store.has(paths.spec.name) if mirror is not None else paths.spec.exists():
         raise RunError(
             f"a run exists at {shown(root)!r}. Go on with it (raysearch resume {shown(root)}), or give this "
@@ -72,8 +73,8 @@ def new_run(root: Path, spec: str) -> Iterator[Journal]:
         if paths.journal.exists():  # left by a launch that died before it wrote the spec: it holds nothing
             shutil.rmtree(paths.journal)
         with Journal.create(paths.journal) as journal:
-            yield journal
-        write_spec(paths, spec)
+            yield root, journal
+        write_spec(paths, text)
     except OSError as error:
         raise RunError(
             f"the run's folder {str(root)!r} cannot be written: {error.strerror or error}. Choose another "
