@@ -205,14 +205,14 @@ def test_after_the_machine_slept_nobody_is_blamed_for_silence(
         await c.hello("w", None)
         await c.exchange(Turn("w", want=1))
         real, excused = time.time, asyncio.Event()
-        excuse = c._search.crew.excuse
-        c._search.crew.excuse = lambda s: (excuse(s), excused.set())[0]  # type: ignore[method-assign]
+        excuse = c._search.attendance.excuse
+        c._search.attendance.excuse = lambda s: (excuse(s), excused.set())[0]  # type: ignore[method-assign]
         await asyncio.sleep(0)  # the watch notes the time before the jump
         await c.status()
         monkeypatch.setattr(module.time, "time", lambda: real() + 600.0)
         await excused.wait()
         monkeypatch.setattr(module.time, "time", lambda: real() + 601.0)
-        assert c._search.crew.overdue(real() + 601.0) == []
+        assert c._search.attendance.overdue(real() + 601.0) == []
         monkeypatch.setattr(module.time, "time", real)
 
     assert play(story)._search.warnings == {}

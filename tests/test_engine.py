@@ -139,7 +139,7 @@ def test_what_a_dead_worker_held_is_leased_again_the_one_it_was_training_singly(
     search, _strategy, log, _ = make(*(segment(t) for t in range(4)))
     assert ids(search, "a", 3) == [segment(t).id for t in range(3)]
     search.beat("a", segment(1).id, 0, 1.0)
-    search.commit(search.crew.hello("a", 2.0))
+    search.commit(search.attendance.hello("a", 2.0))
     assert [(o.segment.trial, o.status) for o in log.rows] == [(1, Status.LOST)]
     taken = [search.lease(worker, 3, 3.0).leases for worker in "bcd"]
     assert [[(lease.segment.trial, lease.alone) for lease in t] for t in taken] == [
@@ -154,7 +154,7 @@ def test_what_was_held_at_two_deaths_is_leased_singly_whoever_was_training() -> 
     for now in (1.0, 2.0):
         assert len(ids(search, "a", 3)) == (3 if now == 1.0 else 2)
         search.beat("a", segment(int(now) - 1).id, 0, now)
-        search.commit(search.crew.hello("a", now))
+        search.commit(search.attendance.hello("a", now))
     taken = [search.lease(worker, 3, 3.0).leases for worker in "bcd"]
     assert sorted((lease.segment.trial, lease.alone) for t in taken for lease in t) == [
         (0, True),
@@ -213,7 +213,7 @@ def test_a_segment_that_keeps_killing_its_workers_is_given_up_and_the_others_are
         held = [lease.segment for lease in search.lease("w", 2, now).leases]
         if poison in held:
             search.beat("w", poison.id, 0, now)
-            search.commit(search.crew.hello("w", now))
+            search.commit(search.attendance.hello("w", now))
         else:
             search.exchange("w", [completed(s) for s in held], 0, now)
     last = {o.segment.trial: o for o in log.rows}
@@ -227,13 +227,13 @@ def test_a_segment_without_progress_is_overdue_and_fails_with_its_story() -> Non
     search.lease("w", 2, 0.0)
     search.beat("w", segment(0).id, 4, 10.0)
     search.beat("w", segment(0).id, 4, 69.0)
-    assert search.crew.overdue(69.0) == []
+    assert search.attendance.overdue(69.0) == []
     search.beat("w", segment(0).id, 4, 71.0)
-    [late] = search.crew.overdue(71.0)
+    [late] = search.attendance.overdue(71.0)
     assert late.cause == (
         "stalled: segment 0.0 reported nothing for 61 s after iteration 4 (stall_timeout: 60 s)"
     )
-    search.commit(search.crew.lose(late.worker, 71.0, Loss(late.cause, stalled=late.stalled)))
+    search.commit(search.attendance.lose(late.worker, 71.0, Loss(late.cause, stalled=late.stalled)))
     assert [(o.status, o.error) for o in log.rows] == [(Status.FAILED, late.cause)]
     assert ids(search, "v", 5, 72.0) == [segment(1).id]
 
@@ -242,7 +242,7 @@ def test_a_silent_worker_is_overdue_but_an_idle_one_is_not() -> None:
     search, *_ = make(segment(0), silence_s=60.0)
     search.lease("busy", 1, 0.0)
     search.lease("idle", 1, 0.0)
-    assert search.crew.overdue(61.0) == [Overdue("busy", "its worker was silent for 61 s", False)]
+    assert search.attendance.overdue(61.0) == [Overdue("busy", "its worker was silent for 61 s", False)]
 
 
 def test_leases_that_never_arrived_are_given_out_again() -> None:
@@ -255,7 +255,7 @@ def test_after_a_restart_a_worker_keeps_what_it_says_it_holds() -> None:
     first, *_ = make(segment(0), segment(1))
     held = first.lease("w", 1, 0.0).leases
     second, *_ = make(segment(0), segment(1))
-    second.crew.adopt("w", held, 10.0)
+    second.attendance.adopt("w", held, 10.0)
     assert ids(second, "v", 2, 11.0) == [segment(1).id]
     second.exchange("w", [completed(segment(0))], 0, 12.0)
     assert len(second.leases) == 1
@@ -271,7 +271,7 @@ def test_a_lease_without_a_parent_checkpoint_brings_the_ancestors_to_grow_again(
     [lease] = search.exchange("w", [completed(middle, checkpoint=None)], 1, 2.0).leases
     assert (lease.checkpoint, lease.origin, lease.chain) == ("c0", root.id, (middle,))
     search.checkpoint_lost("c0", root.id, "EOFError")
-    search.commit(search.crew.lose("w", 3.0, Loss("its worker died")))
+    search.commit(search.attendance.lose("w", 3.0, Loss("its worker died")))
     [again] = search.lease("w", 1, 4.0).leases
     assert (again.checkpoint, again.origin, again.chain) == (None, None, (root, middle))
 
@@ -382,9 +382,9 @@ def test_a_segment_that_was_only_in_hand_when_workers_died_is_not_blamed() -> No
     trains, waits = [segment(t) for t in range(5)], segment(9)
     search, _, log, _ = make(*trains, waits)
     for n in range(LOSS_LIMIT + 1):
-        search.crew.adopt(f"w{n}", [Lease(trains[n]), Lease(waits)], 0.0)
+        search.attendance.adopt(f"w{n}", [Lease(trains[n]), Lease(waits)], 0.0)
         search.beat(f"w{n}", trains[n].id, 0, 0.0)
-        search.commit(search.crew.lose(f"w{n}", 1.0, Loss("its worker died")))
+        search.commit(search.attendance.lose(f"w{n}", 1.0, Loss("its worker died")))
     assert {o.status for o in log.rows} == {Status.LOST}
     assert waits.id not in {o.segment.id for o in log.rows}
 
@@ -394,15 +394,15 @@ def test_where_machines_go_away_all_the_time_no_segment_is_blamed_for_it() -> No
     search, _, log, _ = make(long, *short)
     for n in range(LOSS_LIMIT):  # the long one is in training at every death, beside one that does no harm
         for worker, held in (("v", long), ("w", short[n])):
-            search.crew.adopt(worker, [Lease(held)], 0.0)
+            search.attendance.adopt(worker, [Lease(held)], 0.0)
             search.beat(worker, held.id, 0, 0.0)
-            search.commit(search.crew.lose(worker, 1.0, Loss("its worker died")))
+            search.commit(search.attendance.lose(worker, 1.0, Loss("its worker died")))
         search.exchange("w", [completed(short[n])], 0, 2.0, ())
     assert {o.status for o in log.rows if o.segment.id == long.id} == {Status.LOST}
     for _ in range(LOSS_LIMIT):  # and now it alone
-        search.crew.adopt("v", [Lease(long)], 3.0)
+        search.attendance.adopt("v", [Lease(long)], 3.0)
         search.beat("v", long.id, 0, 3.0)
-        search.commit(search.crew.lose("v", 4.0, Loss("its worker died")))
+        search.commit(search.attendance.lose("v", 4.0, Loss("its worker died")))
     assert log.rows[-1].status is Status.FAILED
     assert log.rows[-1].error == f"its worker died, {2 * LOSS_LIMIT} times: this segment kills its worker"
 
@@ -470,8 +470,8 @@ def test_a_set_of_ids_holds_what_was_put_in_and_nothing_else(pairs: list[tuple[i
 
 def need(search: Search, now: float) -> int | None:
     """As the coordinator's watch has it: notes whether work is scant, and says how many there is work for."""
-    search.crew.note_need(now)
-    return search.crew.need(now)
+    search.attendance.note_need(now)
+    return search.attendance.need(now)
 
 
 def test_workers_that_find_nothing_to_do_for_a_while_are_too_many() -> None:
@@ -479,9 +479,9 @@ def test_workers_that_find_nothing_to_do_for_a_while_are_too_many() -> None:
     assert [ids(search, worker, 1) for worker in "abcd"] == [[0], [segment(1).id], [], []]
     assert need(search, SPARE_S - 0.1) is None
     assert need(search, SPARE_S) == 2
-    search.crew.retire(["c", "d"])
+    search.attendance.retire(["c", "d"])
     assert need(search, SPARE_S) == 2
-    search.crew.excuse(100.0)
+    search.attendance.excuse(100.0)
     assert need(search, 200.0) == 2
 
 
@@ -489,7 +489,7 @@ def test_a_search_never_needs_less_than_one_worker() -> None:
     search, _, _, _ = make(segment(0, stop=3), segment(1))
     ids(search, "a", 2)
     assert ids(search, "b", 1) == []
-    search.crew.retire(["a"])
+    search.attendance.retire(["a"])
     assert need(search, SPARE_S) == 1
 
 

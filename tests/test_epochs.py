@@ -35,35 +35,35 @@ from raysearch.worker.job import Job
 
 def test_a_later_process_takes_the_name_over_and_an_earlier_one_never_takes_it_back() -> None:
     search, _, _, _ = make(segment(0), segment(1))
-    crew = search.crew
-    search.crew.hello("w", 0.0)
-    assert crew.recognise("w", 10)
+    attendance = search.attendance
+    search.attendance.hello("w", 0.0)
+    assert attendance.recognise("w", 10)
     assert sorted(ids(search, "w")) == [0, segment(1).id]
-    assert crew.recognise("w", 10)
+    assert attendance.recognise("w", 10)
     assert len(search.queue) == 0
-    assert crew.recognise("w", 20)  # after a restart of the coordinator both say what they hold
+    assert attendance.recognise("w", 20)  # after a restart of the coordinator both say what they hold
     assert len(search.queue) == 2
-    assert not crew.recognise("w", 10)
-    assert crew.recognise("w", 20)
-    assert crew.recognise("another", 5)
-    assert crew.recognise("w", 0)  # of an executor without processes
+    assert not attendance.recognise("w", 10)
+    assert attendance.recognise("w", 20)
+    assert attendance.recognise("another", 5)
+    assert attendance.recognise("w", 0)  # of an executor without processes
 
 
 def test_a_process_that_was_given_up_is_not_recognised_though_nobody_has_its_name() -> None:
     search, _, _, _ = make(segment(0))
-    search.crew.hello("w", 0.0)
-    assert search.crew.recognise("w", 10)
-    search.commit(search.crew.leave("w", 1.0, "left with its node"))
-    assert not search.crew.recognise("w", 10)
-    search.crew.hello("w", 2.0)
-    assert search.crew.recognise("w", 11)
+    search.attendance.hello("w", 0.0)
+    assert search.attendance.recognise("w", 10)
+    search.commit(search.attendance.leave("w", 1.0, "left with its node"))
+    assert not search.attendance.recognise("w", 10)
+    search.attendance.hello("w", 2.0)
+    assert search.attendance.recognise("w", 11)
 
 
 def test_of_a_process_that_was_given_up_counts_what_it_finished_and_nothing_that_it_lost() -> None:
     search, _, log, store = make(segment(0), segment(1))
-    search.crew.hello("w", 0.0)
+    search.attendance.hello("w", 0.0)
     first, second = search.lease("w", 2, 0.0).leases
-    search.commit(search.crew.lose("w", 1.0, Loss("its worker was silent for 61 s")))
+    search.commit(search.attendance.lose("w", 1.0, Loss("its worker was silent for 61 s")))
     assert ids(search, "v") == [segment(1).id]
     before = len(log.rows)
     lost = Outcome(second.segment, Status.LOST, checkpoint="1.0-late")

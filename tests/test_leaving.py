@@ -46,10 +46,10 @@ def begun(at: int, checkpoint: str = "0.0-half", of: Segment = LONG) -> Outcome:
 def test_a_worker_that_leaves_is_blamed_for_nothing_however_often() -> None:
     search, strategy, log, _ = make(segment(0), segment(1))
     for life in range(LOSS_LIMIT + 2):
-        search.crew.hello(f"w{life}", 0.0)
+        search.attendance.hello(f"w{life}", 0.0)
         assert sorted(ids(search, f"w{life}")) == [0, segment(1).id]
         search.beat(f"w{life}", 0, 0, 1.0)
-        search.commit(search.crew.leave(f"w{life}", 2.0, "left with its node"))
+        search.commit(search.attendance.leave(f"w{life}", 2.0, "left with its node"))
     assert search.warnings == {f"w{life} left with its node": 1 for life in range(LOSS_LIMIT + 2)}
     assert [o.status for o in log.rows] == [Status.LOST] * (LOSS_LIMIT + 2)
     assert log.rows[0].error == "its worker left with its node"
@@ -62,9 +62,9 @@ def test_a_worker_that_leaves_is_blamed_for_nothing_however_often() -> None:
 def test_nodes_that_come_and_go_before_anything_is_finished_end_no_search() -> None:
     search, _, _, _ = make(segment(0))
     for life in range(3 * GIVE_UP_AFTER):
-        search.commit(search.crew.hello("w", float(life)))
+        search.commit(search.attendance.hello("w", float(life)))
         search.lease("w", 1, float(life))
-        search.commit(search.crew.leave("w", float(life), "left with its node"))
+        search.commit(search.attendance.leave("w", float(life), "left with its node"))
     assert search.lifetime.failed == ""
 
 
@@ -72,9 +72,9 @@ def test_a_death_passed_over_counts_when_the_node_turns_out_to_live() -> None:
     search, _, _, _ = make(segment(0), segment(1))
     ids(search)
     search.beat("w", 0, 0, 0.0)
-    search.commit(search.crew.lose("w", 1.0, Loss("its worker cannot be reached", blame=False)))
+    search.commit(search.attendance.lose("w", 1.0, Loss("its worker cannot be reached", blame=False)))
     assert not search.states.is_suspect(0)
-    search.crew.blame([0, segment(1).id], 0)
+    search.attendance.blame([0, segment(1).id], 0)
     assert search.states.is_suspect(0)
     assert not search.states.is_suspect(segment(1).id)
 
@@ -135,7 +135,7 @@ def test_what_was_begun_of_another_segment_is_not_gone_on_with() -> None:
 def test_a_late_word_from_a_worker_whose_segment_another_one_trains_changes_nothing() -> None:
     search, _, log, store = make(LONG)
     search.lease("v", 1, 0.0)
-    search.commit(search.crew.lose("v", 1.0, Loss("silent")))
+    search.commit(search.attendance.lose("v", 1.0, Loss("silent")))
     search.lease("w", 1, 2.0)
     assert search.accept("v", [begun(4)], 3.0) == []
     assert search.leases.holder(LONG.id) == "w"
@@ -146,7 +146,7 @@ def test_a_late_word_from_a_worker_whose_segment_another_one_trains_changes_noth
 def test_a_retired_worker_hands_in_what_it_holds_and_is_then_told_to_stop() -> None:
     search, _, _, _ = make(segment(0), segment(1))
     assert ids(search, "v", 1) == [0]
-    search.crew.retire(["v", "unknown"])
+    search.attendance.retire(["v", "unknown"])
     assert search.lease("v", 1, 1.0, holding=[0]) == Reply()
     assert search.exchange("v", [completed(segment(0))], 1, 2.0).stop
     assert "v" not in search.workers
@@ -156,11 +156,11 @@ def test_a_retired_worker_hands_in_what_it_holds_and_is_then_told_to_stop() -> N
 
 def test_nothing_is_trained_before_as_many_workers_have_come_as_there_must_be() -> None:
     search, _, _, _ = make(segment(0), least_workers=2)
-    search.crew.hello("v", 0.0)
+    search.attendance.hello("v", 0.0)
     assert search.lease("v", 1, 0.0) == Reply()
-    search.crew.hello("w", 1.0)
+    search.attendance.hello("w", 1.0)
     assert ids(search, "v") == [0]
-    search.commit(search.crew.leave("w", 2.0, "left with its node"))
+    search.commit(search.attendance.leave("w", 2.0, "left with its node"))
     assert search.lease("v", 1, 3.0, holding=[0]).leases == ()
     search.exchange("v", [completed(segment(0))], 1, 4.0)
     assert search.lifetime.over
@@ -191,8 +191,8 @@ def grown(*segments: Segment, words: tuple[str, ...] = ("1 GPU", "2 GPU")) -> tu
 )
 def test_a_trial_that_ran_out_of_memory_is_tried_again_by_a_bigger_worker_only(error: str) -> None:
     search, log = grown(segment(0), segment(1))
-    search.crew.hello("small", 0.0)
-    search.crew.hello("big", 0.0, level=1)
+    search.attendance.hello("small", 0.0)
+    search.attendance.hello("big", 0.0, level=1)
     ids(search, "small")
     search.exchange("small", [failed(segment(0), error)], 1, 1.0, [segment(1).id])
     assert log.rows[-1].status is Status.LOST
@@ -239,7 +239,7 @@ def test_a_worker_that_rays_memory_monitor_ended_counts_as_out_of_memory() -> No
     search, log = grown(segment(0))
     ids(search)
     search.beat("w", 0, 0, 0.5)
-    search.commit(search.crew.lose("w", 1.0, Loss(MEMORY_KILL, Cause.MEMORY_KILL)))
+    search.commit(search.attendance.lose("w", 1.0, Loss(MEMORY_KILL, Cause.MEMORY_KILL)))
     assert log.rows[-1].error == f"out of memory with 1 GPU, tried again with 2 GPU: {MEMORY_KILL}"
     assert search.growth.levels == {0: 1}
 
@@ -397,7 +397,7 @@ def test_what_a_worker_had_that_died_together_with_the_search_is_lost_with_the_r
     growth = Growth(("1 CPU", "2 CPU"), "no node has more")
     strategy, log = Scripted([segment(i) for i in range(4)]), Log()
     search = Search(strategy, metric="loss", mode="min", journal=log, growth=growth)
-    search.crew.adopt("v", [Lease(segment(0))], 0.0)
+    search.attendance.adopt("v", [Lease(segment(0))], 0.0)
     search.commit(search.lose_forgotten("w", segment(2).id, 1.0, Loss(MEMORY_KILL, Cause.MEMORY_KILL)))
     [lost] = log.rows
     assert (lost.segment, lost.status, lost.worker) == (segment(2), Status.LOST, "w")

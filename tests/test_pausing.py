@@ -108,7 +108,7 @@ def test_a_worker_that_dies_while_a_search_pauses_holds_it_up_no_longer() -> Non
     search = searching()
     begin(search, PAUSE, order(PAUSE), 1.0)
     search.exchange("v", [completed(held(search, "v"))], 1, 2.0)
-    search.commit(search.crew.lose("w", 3.0, Loss("its node is gone")))
+    search.commit(search.attendance.lose("w", 3.0, Loss("its node is gone")))
     search.lifetime.check(3.0)
     assert search.lifetime.ending == "paused"
 
@@ -151,7 +151,7 @@ def test_a_budget_of_trials_is_never_passed(trials: int, want: int, workers: int
 
 def test_workers_that_wait_cost_what_they_hold() -> None:
     search = searching(held=((2.0, 0.5),), budget=Budget(prices={"gpu_hour": 3.6}))
-    search.crew.hello("idle", 0.0)
+    search.attendance.hello("idle", 0.0)
     for now in range(0, 101, 2):
         search.beat("v", None, 0, float(now))
         search.beat("idle", None, 0, float(now))
@@ -164,7 +164,7 @@ def test_workers_that_wait_cost_what_they_hold() -> None:
 
 def test_a_worker_that_held_nothing_and_was_away_for_hours_costs_little_of_them() -> None:
     search = searching()
-    search.crew.hello("idle", 0.0)
+    search.attendance.hello("idle", 0.0)
     search.beat("idle", None, 0, 7200.0)
     assert search.lifetime.spent(7200.0).worker_s == 30.0
 

@@ -120,7 +120,7 @@ def simulate(scenario: str, workers: int, hours: float, segment_s: float, sample
         "us_per_exchange": round(1e6 * taken / max(1, trace.exchanges), 1),
         "mb": round(peak_mb() - before),
         "snapshot_ms": round(_timed_ms(lambda: simulator.search.status(hours * 3600.0)), 1),
-        "watch_ms": round(_timed_ms(lambda: simulator.search.crew.overdue(0.0)), 1),
+        "watch_ms": round(_timed_ms(lambda: simulator.search.attendance.overdue(0.0)), 1),
         "lost": f"{lost / there:.1%}",
         "away": f"{away / there:.1%}",
         "slow": f"{slow / there:.1%}",

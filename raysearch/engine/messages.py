@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from raysearch.core.segment import Outcome, Segment
 
+BEAT_S = 2.0  # between two signs of life of a worker
 WITH_ITS_NODE = "left with its node"
 SUPERSEDED = "was given up, and another one has its name"
 

@@ -8,7 +8,7 @@ A worker's turn is `exchange`: hand in outcomes, take leases. What comes in is m
 The coordinator calls the three steps itself so that one flush serves all workers who came meanwhile.
 
 Where each segment stands is decided in `segment_states`; which segments a worker gets in `handout`; what
-faults cost in `faults`; when the search ends in `ending`. `crew` is what workers do besides their turns.
+faults cost in `faults`; when the search ends in `ending`; what workers do besides turns in `attendance`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 from raysearch.core.cause import Cause, cause_of
 from raysearch.core.segment import Mode, Outcome, Status, segment_name
+from raysearch.engine.attendance import Attendance
 from raysearch.engine.checkpoint_index import Register
-from raysearch.engine.crew import Crew
 from raysearch.engine.ending import Lifetime
 from raysearch.engine.faults import Faults, Loss
 from raysearch.engine.handout import Handout
@@ -51,7 +51,7 @@ class Search:
     """One search, from its first ask to its end.
 
     Attributes:
-        crew: what workers do besides their turns: come, go and hang.
+        attendance: what workers do besides their turns: come, go and hang.
         lifetime: how long the search goes on: stop it, wind it down, ask whether it is over.
         handout: which segments a worker gets.
         leases: who holds what; states: where each segment stands; queue: what waits; workers: who is there.
@@ -99,7 +99,7 @@ class Search:
             self.growth, prefers_home, self.warnings.add,
         )  # fmt: skip
         self._faults = Faults(self.limits.retries, self.growth, self.standings, self.lifetime.fail)
-        self.crew = Crew(
+        self.attendance = Attendance(
             self.limits, self.states, self.leases, self.workers, self.queue, self._faults, self.lifetime,
             self.warnings,
         )  # fmt: skip
@@ -211,7 +211,7 @@ class Search:
         return self.lifetime.over
 
     def lose_forgotten(self, worker: str, current: int, now: float, loss: Loss) -> list[Outcome]:
-        """As `Crew.lose`, for a worker that died together with the last life of this search.
+        """As `Attendance.lose`, for a worker that died together with the last life of this search.
 
         The segment that it trained, as the driver remembers, is planned again, and lost. Else a segment that
         always takes the search's own process along would be handed out as new for ever.
@@ -220,7 +220,7 @@ class Search:
             return []
         self.workers.see(worker, now)
         self.states.lease(worker, segment)
-        lost = self.crew.lose(worker, now, loss)
+        lost = self.attendance.lose(worker, now, loss)
         self.workers.forget(worker)
         return lost
 

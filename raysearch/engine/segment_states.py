@@ -163,9 +163,7 @@ class SegmentStates:
         """The strategy asked for these; returns those to QUEUE: it may ask again for what a worker holds."""
         planned = [segment for segment in segments if self.is_free(segment.id)]
         for segment in planned:
-            self._move(segment.id, Event.PLANNED)
-            if segment.id in self._suspects:
-                self._move(segment.id, Event.BLAMED)
+            self._wait(segment.id, Event.PLANNED)
         return planned
 
     def lease(self, worker: str, segment: Segment) -> Instruction:
@@ -205,7 +203,7 @@ class SegmentStates:
         back = [s for s in held.values() if s.id not in holding and self._open[s.id] is State.LEASED]
         for segment in back:
             self._leases.release(segment.id)
-            self._return(segment.id)
+            self._wait(segment.id, Event.RETURNED)
         return back
 
     def lose(self, worker: str, training: int | None) -> tuple[list[Segment], Segment | None]:
@@ -218,7 +216,7 @@ class SegmentStates:
             self._leases.release(segment.id)
             if segment.id == training:
                 died = segment if self._move(training, Event.DIED) is Instruction.JOURNAL else None
-            elif self._return(segment.id) is Instruction.QUEUE:
+            elif self._wait(segment.id, Event.RETURNED) is Instruction.QUEUE:
                 back.append(segment)
         return back, died
 
@@ -230,7 +228,9 @@ class SegmentStates:
 
     def not_written(self, segment: int) -> Instruction:
         """The journal refused its outcome; QUEUE it if no worker holds it any more."""
-        return self._move(segment, Event.NOT_WRITTEN if segment in self._leases else Event.UNHELD)
+        if segment in self._leases:
+            return self._move(segment, Event.NOT_WRITTEN)
+        return self._wait(segment, Event.UNHELD)
 
     def durable(self, segment: int, status: Status) -> str | None:
         """Its outcome is in the journal: TELL the strategy. Returns the worker that held it, if one did."""
@@ -289,8 +289,9 @@ class SegmentStates:
             self._failed.add(segment)
         return instruction
 
-    def _return(self, segment: int) -> Instruction:
-        instruction = self._move(segment, Event.RETURNED)
+    def _wait(self, segment: int, event: Event) -> Instruction:
+        """Moves a segment back among those that wait; what was suspected before is SUSPECT at once."""
+        instruction = self._move(segment, event)
         if segment in self._suspects:
             self._move(segment, Event.BLAMED)
         return instruction

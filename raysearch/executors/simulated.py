@@ -205,7 +205,7 @@ class Simulator:
             self._exchanges += 1
             self.search.exchange(worker, [outcome], 0, now)
             return True
-        self.search.commit(self.search.crew.lose(worker, now, Loss(outcome.error)))
+        self.search.commit(self.search.attendance.lose(worker, now, Loss(outcome.error)))
         if outcome.error == TAKEN and self._faults.back_after_s:
             self._count += 1
             heapq.heappush(self._events, (now + self._faults.back_after_s, self._count, worker, None))

@@ -6,24 +6,23 @@ import asyncio
 from collections.abc import Callable
 
 from raysearch.core.segment import Outcome
-from raysearch.engine.search import Search
+from raysearch.engine.search import OutcomeLog, Search
 from raysearch.errors import JournalError, RaysearchError
-from raysearch.run.session import Session
 from raysearch.storage.retry import waits
 
 Accept = Callable[[], list[Outcome]]
 
 
 class GroupCommit:
-    """Writes outcomes to the journal of a session before anybody is answered."""
+    """Writes outcomes to the journal before any worker is answered."""
 
-    def __init__(self, session: Session, patience_s: float, run: str) -> None:
+    def __init__(self, search: Search, journal: OutcomeLog, patience_s: float, run: str) -> None:
         """`patience_s`: with storage that fails; `run` for the words on how to go on."""
         self.changed = asyncio.Event()  # set when a worker that waits should ask again
-        self._search: Search = session.search
-        self._lifetime = session.search.lifetime
-        self._journal = session.journal
-        self._warnings = session.search.warnings
+        self._search = search
+        self._lifetime = search.lifetime
+        self._journal = journal
+        self._warnings = search.warnings
         self._patience_s = patience_s
         self._run = run
         self._waiting: list[tuple[Accept, asyncio.Future[None]]] = []

@@ -23,7 +23,7 @@ from raysearch.core.cause import Cause
 from raysearch.core.segment import Outcome
 from raysearch.engine.fair_share import Claim
 from raysearch.engine.faults import Loss
-from raysearch.engine.messages import SUPERSEDED, WITH_ITS_NODE, Death, Lease, Reply, Turn
+from raysearch.engine.messages import BEAT_S, SUPERSEDED, WITH_ITS_NODE, Death, Lease, Reply, Turn
 from raysearch.engine.snapshot import CoordinatorFacts, Snapshot
 from raysearch.engine.wind_down import Ended
 from raysearch.engine.workers import Overdue
@@ -36,7 +36,6 @@ from raysearch.storage.retry import patiently
 from raysearch.worker.job import Job
 
 DRAINED = "left its node, which is being drained"
-BEAT_S = 2.0  # between two signs of life of a worker
 BEAT_MOST_S = 20.0  # the same of one among thousands; well below SILENCE_S
 BEATS_PER_S = 500  # of all workers together
 IDLE_S = 1.0  # how long a worker without work is kept waiting before it asks again
@@ -53,10 +52,10 @@ class Coordinator:
         self._claim = setup.claim
         self._session = _opened(setup)
         self._search = self._session.search
-        self._crew = self._search.crew
+        self._attendance = self._search.attendance
         self._lifetime = self._search.lifetime
         self._warnings = self._search.warnings
-        self._commit = GroupCommit(self._session, setup.spec.storage_timeout_s, job.run)
+        self._commit = GroupCommit(self._search, self._session.journal, setup.spec.storage_timeout_s, job.run)
         self._nodes = NodeWatch(self._warnings.add)
         self._life = f"{os.getpid()}-{time.time_ns()}"
         self._ready_at = time.monotonic() + (GRACE_S if was_restarted() else 0.0)
@@ -90,8 +89,8 @@ class Coordinator:
         self._handles[worker], self._actors[worker] = handle, actor
 
         def greeted() -> list[Outcome]:
-            lost = self._crew.hello(worker, time.time(), node, level)
-            self._crew.recognise(worker, epoch)
+            lost = self._attendance.hello(worker, time.time(), node, level)
+            self._attendance.recognise(worker, epoch)
             return lost
 
         await self._commit.durably(greeted)
@@ -117,7 +116,7 @@ class Coordinator:
         search, changed = self._search, self._commit.changed
         for name, segment, cause in turn.unreadable:
             search.checkpoint_lost(name, segment, cause)
-        is_over = not self._crew.recognise(turn.worker, turn.epoch)
+        is_over = not self._attendance.recognise(turn.worker, turn.epoch)
         if turn.outcomes:
             await self._commit.durably(
                 lambda: search.accept(turn.worker, turn.outcomes, time.time(), is_over)
@@ -161,11 +160,11 @@ class Coordinator:
             should the worker stop, which life of the coordinator this is, why it has to go or nothing,
             and seconds until the next one: of thousands of workers each is heard less often.
         """
-        if not self._crew.recognise(worker, epoch):
+        if not self._attendance.recognise(worker, epoch):
             return True, self._life, SUPERSEDED, BEAT_S
         stop = self._search.beat(worker, current, iteration, time.time())
-        is_drained = self._nodes.is_draining(self._crew.node_of(worker))
-        wait_s = min(max(BEAT_S, len(self._crew) / BEATS_PER_S), BEAT_MOST_S)
+        is_drained = self._nodes.is_draining(self._attendance.node_of(worker))
+        wait_s = min(max(BEAT_S, len(self._attendance) / BEATS_PER_S), BEAT_MOST_S)
         return stop, self._life, DRAINED if is_drained else "", wait_s
 
     async def adopt(
@@ -179,12 +178,12 @@ class Coordinator:
         actor: str = "",
     ) -> None:
         """After a restart: a worker claims what it holds."""
-        if not self._crew.recognise(worker, epoch):
+        if not self._attendance.recognise(worker, epoch):
             return
         self._watching()
         self._nodes.begin(node)
         self._handles[worker], self._actors[worker] = handle, actor
-        self._crew.adopt(worker, leases, time.time(), node, level)
+        self._attendance.adopt(worker, leases, time.time(), node, level)
 
     async def died(
         self, worker: str, death: Death, cause: str, actor: str = "", current: int | None = None
@@ -196,7 +195,7 @@ class Coordinator:
             current: the segment that it had in training, as far as the driver knows.
         """
         self._dead.add(actor)
-        post = self._crew.post_of(worker)
+        post = self._attendance.post_of(worker)
         ran_out = death is Death.OUT_OF_MEMORY
         loss = Loss(cause, Cause.MEMORY_KILL if ran_out else Cause.OTHER, blame=death is not Death.UNCLEAR)
         if post is None and ran_out and current is not None:  # this process was ended as well
@@ -208,24 +207,24 @@ class Coordinator:
         if death is Death.WITH_NODE:
             await self._left(worker, cause)
             return
-        await self._commit.durably(lambda: self._crew.lose(worker, time.time(), loss))
+        await self._commit.durably(lambda: self._attendance.lose(worker, time.time(), loss))
         if loss.blame:
             return
         if not await self._nodes.is_gone(post.node):
-            self._crew.blame(post.held, post.training)
-        elif self._crew.node_of(worker):  # Tune has started another process of that name meanwhile
+            self._attendance.blame(post.held, post.training)
+        elif self._attendance.node_of(worker):  # Tune has started another process of that name meanwhile
             self._warnings.add(f"{worker} {WITH_ITS_NODE}")
         else:
             await self._left(worker, WITH_ITS_NODE)
 
     async def retire(self, workers: Sequence[str]) -> None:
         """These workers go when they have handed in what they hold."""
-        self._crew.retire(workers)
+        self._attendance.retire(workers)
         self._commit.changed.set()
 
     async def _left(self, worker: str, how: str) -> None:
         self._handles.pop(worker, None)
-        await self._commit.durably(lambda: self._crew.leave(worker, time.time(), how))
+        await self._commit.durably(lambda: self._attendance.leave(worker, time.time(), how))
 
     async def refuse(self, worker: str, error: str) -> None:
         """A worker cannot start at all: the search ends with its error."""
@@ -250,7 +249,7 @@ class Coordinator:
             memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             cpu_s=time.process_time() - self._cpu_before,
             work=self._search.handout.work(),
-            need=self._crew.need(now),
+            need=self._attendance.need(now),
         )
         return dataclasses.replace(self._search.status(now), coordinator=facts)
 
@@ -258,7 +257,7 @@ class Coordinator:
         """What this search claims of the cluster beside others; None if it is ending."""
         if self._lifetime.over or self._lifetime.winding or self._claim is None:
             return None
-        return self._claim.for_work(self._crew.need(time.time()))
+        return self._claim.for_work(self._attendance.need(time.time()))
 
     async def stop(self, why: Ended) -> None:
         """Ends the search at the workers' next turns."""
@@ -288,13 +287,13 @@ class Coordinator:
             await asyncio.sleep(0.5)
             now = time.time()
             if now - looked_at > PAUSE_S:  # this process slept or the clock was set: no fault of the workers
-                self._crew.excuse(now - looked_at)
+                self._attendance.excuse(now - looked_at)
             looked_at = now
             try:
                 if self._session.look(now):
                     self._commit.changed.set()
-                self._crew.note_need(now)
-                for overdue in self._crew.overdue(now):
+                self._attendance.note_need(now)
+                for overdue in self._attendance.overdue(now):
                     await self._replace(overdue)
                 if time.monotonic() >= collect_at:
                     collect_at = time.monotonic() + COLLECT_S
@@ -307,7 +306,7 @@ class Coordinator:
         self._warnings.add(f"{late.worker} was replaced: {late.cause}")
         handle = self._handles.pop(late.worker, None)  # of this process: a new one may say hello meanwhile
         loss = Loss(late.cause, stalled=late.stalled)
-        await self._commit.durably(lambda: self._crew.lose(late.worker, time.time(), loss))
+        await self._commit.durably(lambda: self._attendance.lose(late.worker, time.time(), loss))
         if handle is not None:
             await asyncio.to_thread(lambda: ray.kill(cloudpickle.loads(handle), no_restart=True))
 

@@ -21,15 +21,15 @@ import ray
 from ray import tune
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
-from raysearch.cluster.capacity import alive, brought
-from raysearch.cluster.node_health import SILENT_S, Pulse
+from raysearch.cluster.node_health import Pulse
 from raysearch.engine.snapshot import Snapshot
 from raysearch.engine.wind_down import by_signal
 from raysearch.errors import ClusterLostError, RaysearchError, RunError
 from raysearch.executors.tune.coordinator import start_coordinator
 from raysearch.executors.tune.head import Head, answer_of, gone
-from raysearch.executors.tune.neighbours import Neighbours, claim_of, within
-from raysearch.executors.tune.scaling import Fleet, Member, Orders
+from raysearch.executors.tune.neighbours import Neighbours, claim_of
+from raysearch.executors.tune.scaling import Fleet
+from raysearch.executors.tune.staff import Staff
 from raysearch.executors.tune.trial import Worker
 from raysearch.executors.tune.tune_log import logged_to
 from raysearch.executors.tune.tune_plugins import Asking, Cancelling, Deaths, Roster, Silent
@@ -47,19 +47,18 @@ TUNE_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 LASTED_S = 60.0  # a Tune that ran for so long is given all its attempts again
-SILENT = "node {} ({}) has not answered for {:g} s: no worker is started there until it does"
 POLL_S = 0.5  # between two looks of the driver at the search
 
 
-class Ended(tune.Stopper):  # type: ignore[misc]
+class StopWhenOver(tune.Stopper):  # type: ignore[misc]
     """Ends running and waiting workers alike once the search is over."""
 
     def __init__(self, over: threading.Event | None) -> None:
         self._over = over
 
-    def __reduce__(self) -> tuple[type[Ended], tuple[None]]:
+    def __reduce__(self) -> tuple[type[StopWhenOver], tuple[None]]:
         """Tune pickles the experiment for a restore that we never ask for; the event stays here."""
-        return Ended, (None,)
+        return StopWhenOver, (None,)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Workers stop by themselves."""
@@ -84,19 +83,14 @@ def run_tune(
     """
     name = f"{Path(setup.run).name}-{uuid.uuid4().hex[:8]}"
     claim = claim_of(name, fleet, setup.spec)
-    neighbours = Neighbours(claim)
-    pulse = Pulse()
+    neighbours, pulse = Neighbours(claim), Pulse()
     pulse.start()
     neighbours.meet()
     setup = dataclasses.replace(setup, claim=claim)
     coordinator = start_coordinator(name, setup, job)
-    over = threading.Event()
-    roster = Roster()
-    pulse.settle()
-    _outdated(pulse, coordinator, ())
-    nodes = _answering(pulse)
-    part = neighbours.part([*nodes.values()], time.monotonic())
-    roster.carry_out(within(fleet.orders((), nodes, {}, time.monotonic()), (), part))
+    over, roster = threading.Event(), Roster()
+    staff = Staff(coordinator, fleet, roster, neighbours, pulse)
+    staff.begin()
     try:
         extra = [*callbacks, Deaths(coordinator, roster), Silent()]
         placements = [share.placement(pulse) for share in fleet.shares]
@@ -104,21 +98,17 @@ def run_tune(
             make = functools.partial(_tuner, setup, name, roster, placements, over, extra)
             fit = _Fit(make, over, setup.spec.storage_timeout_s)
         with (
+            _errors_of_ours(setup.run),
             environment(**TUNE_ENVIRONMENT),
             logged_to(RunPaths(setup.run).logs / "tune.log"),
             _interrupts(lambda name: coordinator.stop.remote(by_signal(name))),
         ):
             fit.start()
-            staff = functools.partial(_staff, coordinator, fleet, roster, neighbours, pulse)
-            _follow(coordinator, fit, head, setup.run, on_status, staff)
+            _follow(coordinator, fit, head, setup.run, on_status, staff.keep_up)
             roster.end()
             over.set()
             fit.join()
             last: Snapshot = answer_of(coordinator.close.remote(), setup.run)
-    except RayTaskError as error:
-        raise _cause(error) from error
-    except ActorDiedError as error:
-        raise _why_died(error, setup.run) from error
     except ClusterLostError:
         coordinator = None
         raise
@@ -187,7 +177,7 @@ def _tuner(
             storage_path=str(RunPaths(setup.run).tune.absolute()),
             failure_config=tune.FailureConfig(max_failures=-1),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            stop=Ended(over),
+            stop=StopWhenOver(over),
             verbose=0,
             callbacks=callbacks,
         ),
@@ -205,50 +195,9 @@ def _room_for_tune(run: str) -> Iterator[None]:
         ) from error
 
 
-def _answering(pulse: Pulse) -> dict[str, dict[str, float]]:
-    """The nodes that take work and answer: id -> resources."""
-    return {node: amounts for node, amounts in alive().items() if node not in pulse.silent}
-
-
-def _outdated(pulse: Pulse, coordinator: Any, members: Sequence[Member]) -> tuple[str, ...]:
-    """Workers that wait for a share, when nodes fell silent or answer again: they wait for the wrong nodes.
-
-    Says which nodes do not answer.
-    """
-    fallen, back = pulse.changes()
-    for node, address in fallen.items():
-        coordinator.remark.remote(SILENT.format(address, node[:8], SILENT_S))
-    return tuple(m.name for m in members if not m.node and not m.retiring) if fallen or back else ()
-
-
-def _staff(
-    coordinator: Any,
-    fleet: Fleet,
-    roster: Roster,
-    neighbours: Neighbours,
-    pulse: Pulse,
-    status: Snapshot,
+def _follow(
+    coordinator: Any, fit: _Fit, head: Head, run: str, on_status: OnStatus, keep_up: OnStatus
 ) -> None:
-    """Sees that there are as many workers as there should be; none is started while the search winds down."""
-    facts = status.coordinator
-    if status.live.winding or facts is None:
-        return
-    members, nodes, now = roster.members(status.live.workers), _answering(pulse), time.monotonic()
-    if outdated := _outdated(pulse, coordinator, members):
-        roster.carry_out(Orders(cancel=outdated))
-        members = [m for m in members if m.name not in outdated]
-    kinds = brought() if fleet.bounds.can_grow else []
-    part = neighbours.part([*nodes.values(), *kinds], now, facts.need)
-    there = [m for m in members if not m.node or m.node in nodes]
-    orders = within(fleet.orders(members, nodes, facts.work, now), there, part)
-    roster.carry_out(orders)
-    if retiring := [*orders.retire, *(m.name for m in members if m.retiring and m.node)]:
-        coordinator.retire.remote(retiring)
-    if text := fleet.missing(members, nodes, now):
-        coordinator.remark.remote(text)
-
-
-def _follow(coordinator: Any, fit: _Fit, head: Head, run: str, on_status: OnStatus, staff: OnStatus) -> None:
     """Shows snapshots, and keeps up the number of workers, until the search is over."""
     while True:
         has_ended = not fit.is_alive()  # asked before the snapshot: after it both may end
@@ -261,7 +210,7 @@ def _follow(coordinator: Any, fit: _Fit, head: Head, run: str, on_status: OnStat
         if head.is_lost(time.monotonic()):
             raise ClusterLostError(gone(run))
         if head.is_there:  # else asking it for its nodes would not come back
-            staff(status)
+            keep_up(status)
         fit.join(timeout=POLL_S)
 
 
@@ -288,9 +237,15 @@ def _interrupts(stop: Callable[[str], Any]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _cause(error: RayTaskError) -> BaseException:
-    cause = error.cause
-    return cause if isinstance(cause, RaysearchError) else error
+@contextlib.contextmanager
+def _errors_of_ours(run: str) -> Iterator[None]:
+    """Raises, for an error of Ray that carries one of ours or tells of the coordinator's death, our own."""
+    try:
+        yield
+    except RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, RaysearchError) else error) from error
+    except ActorDiedError as error:
+        raise _why_died(error, run) from error
 
 
 def _why_died(error: ActorDiedError, run: str) -> BaseException:

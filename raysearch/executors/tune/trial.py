@@ -15,9 +15,8 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from raysearch.core.error_text import in_words
 from raysearch.core.segment import segment_name
-from raysearch.engine.messages import SUPERSEDED, Turn
+from raysearch.engine.messages import BEAT_S, SUPERSEDED, Turn
 from raysearch.errors import TrainableError
-from raysearch.executors.tune.coordinator import BEAT_S
 from raysearch.executors.tune.links import RayLink, Signing
 from raysearch.executors.tune.socket_link import DoorLink
 from raysearch.storage.checkpoints.remote import checkpoints_of

@@ -26,7 +26,7 @@ class Post:
     training: int | None
 
 
-class Crew:
+class Attendance:
     """The workers of a search, as their arrivals and deaths change its segments."""
 
     def __init__(
