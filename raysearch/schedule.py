@@ -23,6 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysearch.core.checks import is_whole
 from raysearch.errors import SpecError
 
 if TYPE_CHECKING:
@@ -299,7 +300,7 @@ def _step(number: int, step: Any, constants: Mapping[str, Any]) -> Step:
     if not isinstance(step, Mapping) or not {"start", "stop", "config"} <= step.keys():
         raise SpecError(f"steps[{number}] = {step!r} needs start, stop and config")
     start, stop, config = step["start"], step["stop"], step["config"]
-    if not all(isinstance(n, int) and not isinstance(n, bool) for n in (start, stop)):
+    if not (is_whole(start) and is_whole(stop)):
         raise SpecError(f"steps[{number}]: start {start!r} and stop {stop!r} must be whole numbers")
     if not isinstance(config, Mapping):
         raise SpecError(f"steps[{number}].config = {config!r} is no mapping")

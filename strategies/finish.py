@@ -10,6 +10,7 @@ from bisect import insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from raysearch.core.checks import check_whole, is_whole
 from raysearch.core.segment import Config, Outcome, Role, Segment, Status, segment_id
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import SpecError, unknown
@@ -37,10 +38,9 @@ class Finish:
 
     def __post_init__(self) -> None:
         with_plain_numbers(self)
-        if not (isinstance(self.top, int) and self.top >= 1):
+        if not (is_whole(self.top) and self.top >= 1):
             raise SpecError(f"finish.top = {self.top!r} must be a whole number from 1; finish: off has none")
-        if not (isinstance(self.seeds, int) and 1 <= self.seeds <= SEEDS_AT_MOST):
-            raise SpecError(f"finish.seeds = {self.seeds!r} must be a whole number from 1 to {SEEDS_AT_MOST}")
+        check_whole("finish.seeds", self.seeds, 1, SEEDS_AT_MOST)
 
 
 DEFAULT_FINISH = Finish()

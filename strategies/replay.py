@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from raysearch.core.checks import check_whole, is_whole
 from raysearch.core.segment import Config, Mode, Outcome, Role, Segment, Status, segment_id, value_at
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import LocatedError, SpecError
@@ -46,12 +47,7 @@ class Replay:
 
     def __post_init__(self) -> None:
         with_plain_numbers(self)
-        if (
-            isinstance(self.seeds, bool)
-            or not isinstance(self.seeds, int)
-            or not 1 <= self.seeds <= SEEDS_AT_MOST
-        ):
-            raise SpecError(f"seeds = {self.seeds!r} must be a whole number from 1 to {SEEDS_AT_MOST}")
+        check_whole("seeds", self.seeds, 1, SEEDS_AT_MOST)
         for field in ("steps", "constants"):
             if not isinstance(getattr(self, field), (list, tuple)):
                 raise LocatedError(field, f"{getattr(self, field)!r} is no list; {LISTS[field]}")
@@ -114,7 +110,7 @@ def _end_of(step: Any, at: int, place: str) -> int:
     if not isinstance(step["config"], Mapping):
         raise LocatedError(f"{place}.config", f"{step['config']!r} is no configuration, such as {{lr: 0.1}}")
     start, stop = step["start"], step["stop"]
-    if not all(isinstance(n, int) and not isinstance(n, bool) for n in (start, stop)):
+    if not (is_whole(start) and is_whole(stop)):
         raise LocatedError(place, f"start {start!r} and stop {stop!r} must be whole numbers")
     if start != at or stop <= at:
         raise LocatedError(place, f"it must begin at {at} and end later: {step!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from raysearch.core.checks import check_whole
 from raysearch.core.segment import Config, Mode
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import SpecError, unknown
@@ -61,9 +62,9 @@ class Caviar:
     def __post_init__(self) -> None:
         with_plain_numbers(self)
         for field in ("samples", "max_iterations", "eta", "brackets"):
-            _whole(field, getattr(self, field), 2 if field == "eta" else 1)
+            check_whole(field, getattr(self, field), 2 if field == "eta" else 1)
         if self.min_iterations is not None:
-            _whole("min_iterations", self.min_iterations, 1)
+            check_whole("min_iterations", self.min_iterations, 1)
         if self.variant not in VARIANTS:
             raise SpecError(unknown("variant", self.variant, VARIANTS))
         if isinstance(self.sampler, str):
@@ -96,8 +97,3 @@ class Caviar:
     ) -> CaviarSearch:
         """The search at its beginning; trial 0 is the baseline if there is one."""
         return CaviarSearch(self, space, metric, mode, seed, baseline)
-
-
-def _whole(field: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SpecError(f"{field} = {value!r} must be a whole number of at least {least}")

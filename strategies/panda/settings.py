@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from raysearch.core.checks import check_number, check_whole
 from raysearch.core.segment import Config, Mode
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import LocatedError, SpecError, unknown
@@ -101,14 +102,14 @@ class Panda:
     def __post_init__(self) -> None:
         with_plain_numbers(self)
         for name, least in (("max_iterations", 2), ("population", 1), ("decay_steps", 1), ("steady", 1)):
-            _whole(name, getattr(self, name), least)
+            check_whole(name, getattr(self, name), least)
         if self.interval is not None:
-            _whole("interval", self.interval, 1)
-        _number("budget", self.budget, 1.0, math.inf)
-        _number("decay", self.decay, 0.0, 0.9)
-        _number("factor", self.factor, 1.01, 1000.0)
+            check_whole("interval", self.interval, 1)
+        check_number("budget", self.budget, 1.0)
+        check_number("decay", self.decay, 0.0, 0.9)
+        check_number("factor", self.factor, 1.01, 1000.0)
         for name in ("z", "rho", "lenience"):
-            _number(name, getattr(self, name), 0.0, math.inf)
+            check_number(name, getattr(self, name), 0.0)
         if self.exploit not in EXPLOITS:
             raise SpecError(unknown("exploit", str(self.exploit), EXPLOITS))
         if self.suggest not in SUGGESTIONS:
@@ -201,17 +202,5 @@ class Panda:
         return ChallengeSearch if few or self.exploit == "challenge" else FamilySearch
 
 
-def _whole(field: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SpecError(f"{field} = {value!r} must be a whole number of at least {least}")
-
-
 def _are_texts(value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
-
-
-def _number(field: str, value: object, low: float, high: float) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not low <= float(value) <= high:  # type: ignore[arg-type]
-        up_to = "" if high == math.inf else f" and at most {high:g}"
-        raise SpecError(f"{field} = {value!r} must be a number of at least {low:g}{up_to}")

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from raysearch.core.checks import check_number, check_whole
 from raysearch.core.segment import Config, Event, Mode, Role, Segment, Status
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import SpecError
@@ -68,14 +69,14 @@ class Retest:
 
     def __post_init__(self) -> None:
         with_plain_numbers(self)
-        _whole("max_iterations", self.max_iterations, 1, 1 << 40)
-        _whole("pairs", self.pairs, 4, 64)
-        _whole("confirm", self.confirm, 1, 64)
+        check_whole("max_iterations", self.max_iterations, 1, 1 << 40)
+        check_whole("pairs", self.pairs, 4, 64)
+        check_whole("confirm", self.confirm, 1, 64)
         if self.screen_iterations is not None:
-            _whole("screen_iterations", self.screen_iterations, 1, self.max_iterations)
-        _number("alpha", self.alpha, 1e-6, 0.5)
-        _number("eps", self.eps, 0.0, math.inf)
-        _number("margin", self.margin, 0.0, 100.0)
+            check_whole("screen_iterations", self.screen_iterations, 1, self.max_iterations)
+        check_number("alpha", self.alpha, 1e-6, 0.5)
+        check_number("eps", self.eps, 0.0)
+        check_number("margin", self.margin, 0.0, 100.0)
         if not self.eps and not self.margin:
             raise SpecError("eps and margin are both 0: no number of pairs shows that a gain is at most 0")
         if not isinstance(self.challengers, (list, tuple)):
@@ -297,14 +298,3 @@ def _numbered(recipe: Retest) -> dict[int, Config]:
 
 def _why(recipe: Retest, arm: int) -> str:
     return str(recipe.challengers[arm - 1].get("why") or f"challenger {arm}")
-
-
-def _whole(field: str, value: object, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise SpecError(f"{field} = {value!r} must be a whole number from {least} to {most}")
-
-
-def _number(field: str, value: object, low: float, high: float) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not low <= float(value) <= high:  # type: ignore[arg-type]
-        raise SpecError(f"{field} = {value!r} must be a number from {low:g} to {high:g}")
