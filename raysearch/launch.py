@@ -37,7 +37,7 @@ from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.object_store import is_address
 from raysearch.storage.paths import RunPaths
 from raysearch.storage.retry import patiently
-from raysearch.strategies.base import Recipe
+from raysearch.strategies.base import Recipe, abilities_of
 from raysearch.strategies.samplers.factory import is_of_object
 
 if TYPE_CHECKING:
@@ -378,8 +378,9 @@ def _run_tune(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
 
 def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:
     """A sentence for the user where several models take turns on a worker; else none."""
-    population = getattr(spec.strategy, "population", 1)
-    if population <= workers or not getattr(spec.strategy, "needs_checkpoints", False):
+    abilities = abilities_of(spec.strategy)
+    population = abilities.population
+    if population <= workers or not abilities.needs_checkpoints:
         return ()
     kind = "worker" if workers == 1 else "workers"
     return (f"{population} models on {workers} {kind}: they take turns",)

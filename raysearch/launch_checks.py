@@ -18,6 +18,7 @@ from raysearch.run.location import run_folder
 from raysearch.spec.trainables import can_pause, is_class, load_trainable
 from raysearch.storage.object_store import is_address, open_store, parse_address
 from raysearch.strategies import registry
+from raysearch.strategies.base import abilities_of
 from raysearch.strategies.samplers.base import Source, name_of
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _advised(spec: SearchSpec, how: How) -> SearchSpec:
 
 def _resolved(spec: SearchSpec, trainable: Any) -> SearchSpec:
     """The spec, in which `variant: auto` is promotion if the trainable can pause, else stopping."""
-    if getattr(spec.strategy, "variant", None) != "auto":
+    if abilities_of(spec.strategy).variant != "auto":
         return spec
     variant = "promotion" if can_pause(trainable) else "stopping"
     return dataclasses.replace(spec, strategy=dataclasses.replace(spec.strategy, variant=variant))  # type: ignore[type-var]
@@ -143,10 +144,10 @@ def _informed(spec: SearchSpec) -> SearchSpec:
 
 def _objects_in(spec: SearchSpec) -> str:
     """A sentence that names the strategy parts that YAML cannot store; empty if there are none."""
-    sampler = getattr(spec.strategy, "sampler", "")
+    sampler = abilities_of(spec.strategy).sampler
     if not registry.is_named(spec.strategy):
         what = f"{type(spec.strategy).__name__} is not registered under its name"
-    elif not isinstance(sampler, str):
+    elif sampler is not None and not isinstance(sampler, str):
         what = f"sampler {name_of(sampler)} is an object"
     else:
         return ""
@@ -168,8 +169,10 @@ def _check_executor(how: How, spec: SearchSpec, trainable: Any) -> None:
 
 def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
     """Raises SpecError for errors that would otherwise show only in the running search: a wrong sampler."""
-    needs = getattr(spec.strategy, "needs_checkpoints", False)
-    if needs and is_class(trainable) and not can_pause(trainable):  # a function shows it when it runs
+    abilities = abilities_of(spec.strategy)
+    if (
+        abilities.needs_checkpoints and is_class(trainable) and not can_pause(trainable)
+    ):  # a function shows it when it runs
         raise SpecError(
             f"strategy {spec.strategy.name} trains models on from their checkpoints, and "
             f"{trainable.__name__} writes none: implement save_checkpoint and load_checkpoint"
@@ -178,7 +181,7 @@ def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
         strategy = spec.strategy.start(
             spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
         )
-        if isinstance(getattr(spec.strategy, "sampler", None), Source):  # each search binds one of its own
+        if isinstance(abilities.sampler, Source):  # each search binds one of its own
             strategy.ask(1)
 
 

@@ -9,7 +9,7 @@ from raysearch.core.segment import Config, Mode
 from raysearch.errors import SpecError
 from raysearch.space.space import Space
 from raysearch.strategies.advice import advise
-from raysearch.strategies.base import Strategy
+from raysearch.strategies.base import Abilities, Strategy
 from raysearch.strategies.caviar.settings import Caviar
 from raysearch.strategies.situation import Situation
 
@@ -39,6 +39,12 @@ class Auto:
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if value is not None and not (is_number and value > 0):
                 raise SpecError(f"{field} = {value!r} must be a number above 0")
+
+    def abilities(self) -> Abilities:
+        """What is known before the strategy is chosen."""
+        return Abilities(
+            max_iterations=self.max_iterations, eta=self.eta, hours=self.hours, gpu_hours=self.gpu_hours
+        )
 
     def start(
         self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None

@@ -8,35 +8,39 @@ turns it into a running *strategy*, which asks for segments and is told outcomes
         for segment in strategy.ask(free=4):
             strategy.tell(train(segment))
 
-What every strategy keeps to (tests/strategy_suite.py checks it on each registered one):
+What every strategy keeps to (`raysearch.testing` checks it on each registered one):
 
-- State is a fold over the outcomes told, in whatever order they are told. Outcomes of segments that
-  it never asked for are accepted, so a journal can be replayed and a finished search extended.
+- State is a fold over the outcomes told, in whatever order they are told (a model trained before the search
+  first). Outcomes of segments that it never asked for are accepted, so a journal can be replayed and a
+  finished search extended.
 - `ask(free)` returns at most `free` new segments, the most urgent first. An empty list means "not
   before I am told more", or, if `finished`, "never".
 - A segment is asked for once. One told as lost is asked for again, under the same id and unchanged.
-- Ids are made by `tree.segment_id` from decisions, not from a counter of asks: a strategy that is
+- Ids are made by `core.segment.segment_id` from decisions, not from a counter of asks: a strategy that is
   rebuilt from the same outcomes asks for the same ids.
 - An outcome whose id was told before is ignored (lost ones apart).
 - NaN, diverged and failed count as worst and are never promoted, copied or returned as best.
 - `finished` is True when nothing is left to ask for and nothing asked for is outstanding.
+- Only `ask` and `tell` change anything; `finished`, `kept` and `notes` are queries.
 - No Ray, torch, clock, files or global random state: same seed and outcomes, same decisions.
-- Every segment's `reason` says in words why it was asked for.
+- Every segment's `reason` says in words why it was asked for; code that decides reads its `event`.
 
-A strategy may also have `notes`, a growing sequence of sentences for the user, which are shown as
-warnings; and `plan_intervention(order)` with `intervene(stamped)`, if people may step in while it runs
-(see `raysearch.strategies.panda.single`).
+What a strategy can do beyond that it declares: a recipe by `abilities()`, `cost(...)` and `extended(...)`,
+a running strategy by `notes`, and by `plan_intervention` with `intervene`. Each is optional; `abilities_of`,
+`cost_of`, `notes_of` and the protocols below say what holds for one that declares nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from raysearch.core.segment import Config, Mode, Outcome, Segment
 
 if TYPE_CHECKING:
     from raysearch.space.space import Space
+    from raysearch.strategies.cost import PopulationCost, RungCost
 
 
 @runtime_checkable
@@ -80,3 +84,107 @@ class Recipe(Protocol):
                 and what finalists are compared with. None if there is none.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a strategy can do and what it needs; the defaults hold for one that declares nothing.
+
+    Attributes:
+        max_iterations: iterations of a training at most; None if the recipe does not say.
+        samples: how many configurations are tried; None where no configurations are sampled.
+        raises: how many models are raised side by side, in which hyper-parameters change while they train;
+            None where a trial keeps its configuration.
+        population: how many models train at a time, of those that take turns where workers are fewer.
+        variant: "promotion" or "stopping", or "auto" where a launcher chooses; None without the choice.
+        sampler: where configurations come from: a name or an object; None where there is none.
+        needs_checkpoints: whether models are trained on from their checkpoints.
+        adopts: whether a model that was trained before may be gone on with.
+        takes_orders: whether people may nudge and roll back while it runs.
+        transfers: whether it begins from what is known; its recipe has a field `transfer`.
+        eta: of the trials at a rung the best 1/eta go on.
+        hours, gpu_hours: that the recipe itself sets for the search.
+    """
+
+    max_iterations: int | None = None
+    samples: int | None = None
+    raises: int | None = None
+    population: int = 1
+    variant: str | None = None
+    sampler: object = None
+    needs_checkpoints: bool = False
+    adopts: bool = False
+    takes_orders: bool = False
+    transfers: bool = False
+    eta: int = 3
+    hours: float | None = None
+    gpu_hours: float | None = None
+
+
+@runtime_checkable
+class Declares(Protocol):
+    """A recipe that says what its strategy can do."""
+
+    def abilities(self) -> Abilities:
+        """What it can do, with these settings."""
+        ...
+
+
+@runtime_checkable
+class Extensible(Protocol):
+    """A recipe that can be made larger, so that a finished search goes on."""
+
+    def extended(self, samples: int | None = None, max_iterations: int | None = None) -> Recipe:
+        """The same search made larger; None leaves a size as it is."""
+        ...
+
+
+@runtime_checkable
+class Costed(Protocol):
+    """A recipe that says beforehand what its search costs."""
+
+    def cost(self, has_baseline: bool) -> RungCost | PopulationCost | None:
+        """The iterations of all trainings; None if they cannot be said."""
+        ...
+
+
+@runtime_checkable
+class Steerable(Protocol):
+    """A running strategy that takes orders from people while it runs."""
+
+    def plan_intervention(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """The order, checked and stamped with the moment after which it holds.
+
+        Raises:
+            SpecError: it is not one that can be obeyed.
+        """
+        ...
+
+    def intervene(self, stamped: Mapping[str, Any]) -> None:
+        """Takes in a stamped order, in this life of the search or an earlier one."""
+        ...
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A running strategy with sentences for the user."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """The sentences so far, each shown once as a warning; grows."""
+        ...
+
+
+def abilities_of(recipe: object) -> Abilities:
+    """What a recipe declares; the defaults for one that declares nothing."""
+    return recipe.abilities() if isinstance(recipe, Declares) else Abilities()
+
+
+def cost_of(recipe: object, has_baseline: bool) -> RungCost | PopulationCost | None:
+    """What a recipe says that its search costs; None for one that does not say."""
+    return recipe.cost(has_baseline) if isinstance(recipe, Costed) else None
+
+
+def notes_of(strategy: object) -> Sequence[str]:
+    """A strategy's sentences for the user; none for one without."""
+    return strategy.notes if isinstance(strategy, Noting) else ()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from raysearch.errors import SpecError, unknown
-from raysearch.strategies.base import Recipe
+from raysearch.strategies.base import Abilities, Recipe, abilities_of
 
 GROUP = "raysearch.strategies"
 
@@ -62,6 +62,19 @@ def recipe(name: str, fields: Mapping[str, Any]) -> Recipe:
     if missing:
         raise SpecError(f"strategy {name} needs {' and '.join(missing)}")
     return cls(**fields)
+
+
+def abilities_in(written: Mapping[str, Any]) -> Abilities:
+    """What the strategy under `strategy:` of a spec.yaml can do.
+
+    The defaults, but for `samples`, where its recipe cannot be made here: its package is not installed, say.
+    """
+    settings = {name: value for name, value in written.items() if name != "name"}
+    try:
+        return abilities_of(recipe(str(written.get("name", "")), settings))
+    except (SpecError, TypeError):
+        samples = written.get("samples")
+        return Abilities(samples=samples if isinstance(samples, int) else None)
 
 
 def is_named(recipe: Recipe) -> bool:

@@ -17,7 +17,8 @@ from raysearch.core.segment import Config, Mode, Outcome, Role, Segment, Status,
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import LocatedError, SpecError
 from raysearch.space.space import Space
-from raysearch.strategies.base import Strategy
+from raysearch.strategies.base import Abilities, Strategy
+from raysearch.strategies.cost import PopulationCost
 from raysearch.strategies.seeding import fresh_seed
 
 SEEDS_AT_MOST = 64
@@ -39,7 +40,6 @@ class Replay:
     """
 
     name: ClassVar[str] = "replay"
-    needs_checkpoints: ClassVar[bool] = True
 
     steps: Sequence[Mapping[str, Any]]
     constants: Sequence[Mapping[str, Any]] = ()
@@ -76,6 +76,16 @@ class Replay:
     def iterations(self) -> int:
         """Of all trainings together."""
         return self.population * self.max_iterations
+
+    def abilities(self) -> Abilities:
+        """What a replay can do."""
+        return Abilities(
+            max_iterations=self.max_iterations, population=self.population, needs_checkpoints=True
+        )
+
+    def cost(self, has_baseline: bool) -> PopulationCost:
+        """What all trainings take together."""
+        return PopulationCost(self.max_iterations, self.iterations, self.population)
 
     def start(
         self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None

@@ -13,6 +13,7 @@ from typing import ClassVar
 from raysearch.core.segment import Config, Mode, Outcome, Segment
 from raysearch.core.values import with_plain_numbers
 from raysearch.space.space import Space
+from raysearch.strategies.base import Abilities
 from raysearch.strategies.caviar.search import CaviarSearch
 from raysearch.strategies.caviar.settings import Caviar
 from raysearch.strategies.panda.perturb import nudged_names
@@ -41,7 +42,6 @@ class TwoStage:
     """
 
     name: ClassVar[str] = "two_stage"
-    needs_checkpoints: ClassVar[bool] = True
 
     samples: int
     max_iterations: int
@@ -74,6 +74,18 @@ class TwoStage:
     def second(self) -> Panda:
         """The second stage."""
         return Panda(self.max_iterations, nudge=self.nudge, budget=self.budget)
+
+    def abilities(self) -> Abilities:
+        """What both stages can do."""
+        return Abilities(
+            max_iterations=self.max_iterations,
+            samples=self.samples,
+            raises=1,
+            sampler=self.sampler,
+            needs_checkpoints=True,
+            transfers=True,
+            eta=self.eta,
+        )
 
     def extended(self, samples: int | None = None, max_iterations: int | None = None) -> TwoStage:
         """The same search made larger; a leader that changes is raised again."""

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from raysearch.cli.cost import Plan, plan_of
 from raysearch.cli.display import EVERY_S, PlainDisplay, Screen, display_for
 from raysearch.cli.pace import SETTLED_S, Pace
 from raysearch.cli.status_text import About, config_line, decision_line, workers_line
@@ -20,7 +19,9 @@ from raysearch.engine.snapshot import Best, Live, Rung, Snapshot, WorkerSnapshot
 from raysearch.engine.wind_down import ended_of
 from raysearch.space import Space
 from raysearch.space.domains import Uniform
+from raysearch.strategies.base import cost_of
 from raysearch.strategies.caviar import Caviar
+from raysearch.strategies.cost import RungCost
 
 FINALS = 32
 
@@ -33,7 +34,7 @@ def about(samples: int = 400, **changes: Any) -> About:
         "metric": "loss",
         "mode": "min",
         "samples": samples,
-        "plan": plan_of(recipe, has_baseline=True),
+        "plan": cost_of(recipe, has_baseline=True),
     }
     return About(**{**fields, **changes})
 
@@ -196,7 +197,7 @@ def test_settings_are_short_and_groups_flat() -> None:
 
 
 def test_the_plan_of_halving_in_thirds() -> None:
-    plan = plan_of(Caviar(samples=400, max_iterations=81, finish=None), has_baseline=True)
+    plan = cost_of(Caviar(samples=400, max_iterations=81, finish=None), has_baseline=True)
     assert plan is not None
     assert [(s.iteration, s.trials, s.iterations) for s in plan.steps] == [
         (1, 400, 400),
@@ -211,8 +212,8 @@ def test_the_plan_of_halving_in_thirds() -> None:
 
 
 def test_the_finish_trains_the_best_and_the_baseline_to_the_end_on_each_seed() -> None:
-    with_baseline = plan_of(Caviar(samples=400, max_iterations=81), has_baseline=True)
-    without = plan_of(Caviar(samples=400, max_iterations=81), has_baseline=False)
+    with_baseline = cost_of(Caviar(samples=400, max_iterations=81), has_baseline=True)
+    without = cost_of(Caviar(samples=400, max_iterations=81), has_baseline=False)
     assert with_baseline is not None
     assert without is not None
     seeds = Caviar(samples=1, max_iterations=1).finish.seeds  # type: ignore[union-attr]
@@ -221,7 +222,7 @@ def test_the_finish_trains_the_best_and_the_baseline_to_the_end_on_each_seed() -
 
 
 def test_brackets_share_the_samples_and_begin_at_higher_rungs() -> None:
-    plan = plan_of(Caviar(samples=100, max_iterations=9, min_iterations=1, brackets=3, finish=None), False)
+    plan = cost_of(Caviar(samples=100, max_iterations=9, min_iterations=1, brackets=3, finish=None), False)
     assert plan is not None
     assert sum(step.iterations for step in plan.steps) == plan.iterations
     lowest = plan.steps[0]
@@ -235,13 +236,13 @@ def test_a_strategy_that_names_no_rungs_has_no_plan() -> None:
         name = "plain"
         samples = 10
 
-    assert plan_of(Plain(), has_baseline=False) is None  # type: ignore[arg-type]
+    assert cost_of(Plain(), has_baseline=False) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("variant", ["promotion", "stopping"])
 def test_a_search_costs_at_least_about_what_its_plan_says(variant: Any) -> None:
     recipe = Caviar(samples=600, max_iterations=81, variant=variant, sampler="random")
-    plan = plan_of(recipe, has_baseline=False)
+    plan = cost_of(recipe, has_baseline=False)
     assert plan is not None
     rng = random.Random(1)
     search = recipe.start(Space({"x": Uniform(0.0, 1.0)}), metric="loss", mode="min", seed=1)
@@ -256,7 +257,7 @@ def test_a_search_costs_at_least_about_what_its_plan_says(variant: Any) -> None:
 
 def test_what_is_left_is_the_plan_minus_what_ended() -> None:
     plan = about().plan
-    assert isinstance(plan, Plan)
+    assert isinstance(plan, RungCost)
     assert plan.left(snapshot()) == plan.iterations
     halfway = snapshot(rungs=[rung(1, completed=190, failed=10), rung(3, completed=20)])
     assert plan.left(halfway) == plan.iterations - 200 - 40

@@ -16,7 +16,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from raysearch.cli.cost import Course
 from raysearch.cli.pace import Pace
 from raysearch.cli.status_text import (
     About,
@@ -31,6 +30,7 @@ from raysearch.cli.status_text import (
 )
 from raysearch.core.formatting import column, duration, rate
 from raysearch.engine.snapshot import Rung, Snapshot
+from raysearch.strategies.cost import PopulationCost
 
 EVERY_S = 5.0  # between two plain lines
 RUNGS_SHOWN = 8
@@ -86,7 +86,7 @@ class Screen:
         if status is None:
             return Text(f"starting the workers, {duration(self._now() - self._seen)} so far")
         parts: list[RenderableType] = [self._head(status), Text("")]
-        if status.rungs and not isinstance(self._about.plan, Course):
+        if status.rungs and not isinstance(self._about.plan, PopulationCost):
             parts += [rung_table(status.rungs, self._about.metric), Text("")]
         parts.append(self._body(status, 4 if height >= 30 else 2))
         return Group(*parts)
@@ -114,7 +114,7 @@ class Screen:
 
     def _body(self, status: Snapshot, lines: int) -> Table:
         grid = _grid()
-        if status.latest is not None and isinstance(self._about.plan, Course):
+        if status.latest is not None and isinstance(self._about.plan, PopulationCost):
             grid.add_row("now", Text(latest_line(status.latest, self._about.metric)))
         if status.best is not None:
             grid.add_row("best", best_line(status.best, self._about.metric))

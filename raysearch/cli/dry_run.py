@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from raysearch.cli.cost import Course, Plan, plan_of
 from raysearch.cli.output import console, print_json
 from raysearch.core.formatting import duration, number
 from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.paths import RunPaths
+from raysearch.strategies.base import abilities_of, cost_of
+from raysearch.strategies.cost import PopulationCost, RungCost
 
 if TYPE_CHECKING:
     from raysearch.spec.search_spec import SearchSpec
@@ -47,7 +48,7 @@ def estimate(spec: SearchSpec, seconds_per_iteration: float | None) -> dict[str,
     variant, why = variant_of(spec, load_trainable(spec.trainable))
     folder = run_folder(spec)
     mirror = mirror_at(folder)
-    plan = plan_of(spec.strategy, spec.baseline is not None)
+    plan = cost_of(spec.strategy, spec.baseline is not None)
     count = spec.workers.count
     return {
         "name": spec.name,
@@ -62,7 +63,7 @@ def estimate(spec: SearchSpec, seconds_per_iteration: float | None) -> dict[str,
         "rungs": [
             {"iteration": s.iteration, "trials": s.trials, "iterations": s.iterations} for s in plan.steps
         ]
-        if isinstance(plan, Plan)
+        if isinstance(plan, RungCost)
         else [],
         **(_cost(plan, seconds_per_iteration, count) if plan else {}),
     }
@@ -72,7 +73,7 @@ def variant_of(spec: SearchSpec, trainable: Any) -> tuple[str | None, str]:
     """Promotion or stopping, and why; (None, "") for a strategy without the choice."""
     from raysearch.spec.trainables import can_pause
 
-    variant = getattr(spec.strategy, "variant", None)
+    variant = abilities_of(spec.strategy).variant
     if variant != "auto":
         return variant, "so set in the spec" if variant else ""
     name = getattr(trainable, "__name__", str(trainable))
@@ -84,10 +85,10 @@ def variant_of(spec: SearchSpec, trainable: Any) -> tuple[str | None, str]:
     return "stopping", f"{name} shows no checkpoints, so a trial is trained on at once or never"
 
 
-def _cost(plan: Plan | Course, seconds: float | None, workers: int | str) -> dict[str, Any]:
+def _cost(plan: RungCost | PopulationCost, seconds: float | None, workers: int | str) -> dict[str, Any]:
     hours = plan.iterations * seconds / 3600 if seconds else None
     least = plan.horizon * seconds / 3600 if seconds else 0.0  # a model is trained one step after the other
-    only: dict[str, Any] = {"members": plan.members} if isinstance(plan, Course) else _plan_cost(plan)
+    only: dict[str, Any] = {"members": plan.members} if isinstance(plan, PopulationCost) else _plan_cost(plan)
     return {
         **only,
         "max_iterations": plan.horizon,
@@ -99,7 +100,7 @@ def _cost(plan: Plan | Course, seconds: float | None, workers: int | str) -> dic
     }
 
 
-def _plan_cost(plan: Plan) -> dict[str, Any]:
+def _plan_cost(plan: RungCost) -> dict[str, Any]:
     return {
         "samples": plan.samples,
         "finish": {"trainings": plan.finals, "iterations": plan.finals * plan.horizon},

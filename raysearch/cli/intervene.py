@@ -50,10 +50,11 @@ def _run(run: str) -> tuple[Path, SearchSpec]:
     """The run's folder and spec. Raises SpecError if its strategy takes no orders."""
     from raysearch.run.location import existing_run
     from raysearch.spec.search_spec import load_spec
+    from raysearch.strategies.base import abilities_of
 
     root = existing_run(run)
     spec = load_spec(root / "spec.yaml")
-    if not getattr(spec.strategy, "takes_orders", False):
+    if not abilities_of(spec.strategy).takes_orders:
         raise SpecError(f"{run}: strategy {spec.strategy.name} takes no nudges and no rollbacks; {TAKES}")
     return root, spec
 

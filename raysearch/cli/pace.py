@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from raysearch.cli.cost import Course, Plan
 from raysearch.engine.snapshot import Snapshot
+from raysearch.strategies.cost import PopulationCost, RungCost
 
 WINDOW_S = 20.0  # over which the current rate is taken
 SETTLED_S = 5.0  # before a time left is given
@@ -19,8 +19,8 @@ class Pace:
         unit: what is counted: trials, or iterations where models are raised.
     """
 
-    def __init__(self, plan: Plan | Course | None) -> None:
-        self.unit = "iterations" if isinstance(plan, Course) else "trials"
+    def __init__(self, plan: RungCost | PopulationCost | None) -> None:
+        self.unit = "iterations" if isinstance(plan, PopulationCost) else "trials"
         self._plan = plan
         self._first: tuple[float, int] | None = None  # seconds and iterations at the first snapshot
         self._recent: deque[tuple[float, int]] = deque()
@@ -48,7 +48,7 @@ class Pace:
         return self._left
 
     def _count(self, status: Snapshot) -> int:
-        if isinstance(self._plan, Course):
+        if isinstance(self._plan, PopulationCost):
             return self._plan.done(status)
         return status.trials + status.finals
 

@@ -274,7 +274,7 @@ def _verdict_values(verdict: Verdict) -> dict[str, Any]:
 
 def _places(results: Results, winner: Best) -> dict[str, str]:
     run = shown(results.path)
-    is_raised = results.spec.get("strategy", {}).get("name") == "panda"
+    is_raised = results.raised is not None
     what = ("--schedule", "-o", "schedule.yaml") if is_raised else ("--config", "-o", "best.yaml")
     return {
         "run": run,

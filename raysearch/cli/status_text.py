@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from raysearch.cli.cost import Course, Plan, plan_of
 from raysearch.cli.pace import Pace
 from raysearch.core.formatting import duration, number, rate, settings
 from raysearch.core.segment import trial_name
 from raysearch.engine.snapshot import Best, Latest, Snapshot
 from raysearch.storage.mirror import shown
+from raysearch.strategies.base import abilities_of, cost_of
+from raysearch.strategies.cost import PopulationCost, RungCost
 
 if TYPE_CHECKING:
     from raysearch.spec.search_spec import SearchSpec
@@ -32,7 +33,7 @@ class About:
     metric: str
     mode: str
     samples: int | None = None
-    plan: Plan | Course | None = None
+    plan: RungCost | PopulationCost | None = None
 
     @property
     def better(self) -> str:
@@ -42,20 +43,21 @@ class About:
 
 def about(root: Path, spec: SearchSpec) -> About:
     """The part of a search's display that its spec determines."""
-    variant = getattr(spec.strategy, "variant", "auto")
+    abilities = abilities_of(spec.strategy)
+    variant = abilities.variant or "auto"
     return About(
         run=shown(root),
         strategy=spec.strategy.name if variant == "auto" else f"{spec.strategy.name} by {variant}",
         metric=spec.metric,
         mode=spec.mode,
-        samples=getattr(spec.strategy, "samples", None),
-        plan=plan_of(spec.strategy, spec.baseline is not None),
+        samples=abilities.samples,
+        plan=cost_of(spec.strategy, spec.baseline is not None),
     )
 
 
 def progress_line(status: Snapshot, about: About) -> str:
     """`iteration 490 of 600 · 512 of at most 750 trained · 71 segments · 0 failed`, or of trials."""
-    if not isinstance(about.plan, Course):
+    if not isinstance(about.plan, PopulationCost):
         return trials_line(status, about, about.plan)
     latest, ended = status.latest, {k: n for k, n in status.segments.items() if k != "lost"}
     at = latest.iteration if latest is not None else 0
@@ -70,7 +72,7 @@ def progress_line(status: Snapshot, about: About) -> str:
     return " · ".join(parts)
 
 
-def trials_line(status: Snapshot, about: About, plan: Plan | None) -> str:
+def trials_line(status: Snapshot, about: About, plan: RungCost | None) -> str:
     """`312 of 400 · 9 at full length · 3 diverged · 0 failed · finish 3 of 12`."""
     of = f" of {about.samples:,}" if about.samples else ""
     ended = {s: status.ended.get(s, 0) for s in ("diverged", "failed")}

@@ -13,7 +13,7 @@ from raysearch.engine.memory_retry import Growth
 from raysearch.engine.queue import WaitingQueue
 from raysearch.engine.segment_states import SegmentStates
 from raysearch.engine.workers import Workers, WorkerState
-from raysearch.strategies.base import Strategy
+from raysearch.strategies.base import Strategy, notes_of
 
 LOOKED_THROUGH = 64  # planned segments among which one that a worker had before a restart is looked for
 
@@ -85,7 +85,7 @@ class Handout:
 
     def pass_on_notes(self) -> None:
         """Shows the user what the strategy notes, as warnings."""
-        for note in getattr(self._strategy, "notes", ()):
+        for note in notes_of(self._strategy):
             if note not in self._noted:
                 self._noted.add(note)
                 self._warn(note)

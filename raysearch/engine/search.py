@@ -36,7 +36,7 @@ from raysearch.engine.snapshot import Best, Live, Snapshot
 from raysearch.engine.upkeep import CheckpointStore, Upkeep, wanted_segments
 from raysearch.engine.workers import Workers
 from raysearch.errors import SpecError
-from raysearch.strategies.base import Strategy
+from raysearch.strategies.base import Steerable, Strategy
 
 
 class OutcomeLog(Protocol):
@@ -255,16 +255,14 @@ class Search:
         Raises:
             SpecError: the strategy takes no orders, or not this one.
         """
-        plan = getattr(self.strategy, "plan_intervention", None)
-        if plan is None:
+        if not isinstance(self.strategy, Steerable):
             raise SpecError(f"{type(self.strategy).__name__} takes no nudges and no rollbacks; panda does")
-        return dict(plan(order))
+        return dict(self.strategy.plan_intervention(order))
 
     def intervene(self, stamped: Mapping[str, Any]) -> None:
         """Applies an order that `plan_intervention` stamped, in this life or in an earlier one."""
-        intervene = getattr(self.strategy, "intervene", None)
-        if intervene is not None:
-            intervene(stamped)
+        if isinstance(self.strategy, Steerable):
+            self.strategy.intervene(stamped)
 
     def collect(self) -> None:
         """Deletes the checkpoints that nothing can need any more, and checks the quota."""

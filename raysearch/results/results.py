@@ -35,6 +35,8 @@ from raysearch.space.space import Space
 from raysearch.storage.journal.reading import read_events
 from raysearch.storage.journal.schema import Event
 from raysearch.storage.paths import RunPaths
+from raysearch.strategies.base import Abilities
+from raysearch.strategies.registry import abilities_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,8 +123,12 @@ class Results:
         >>> results.raised is None  # caviar picks the best of many
         True
         """
-        strategy = self.spec.get("strategy", {})
-        return {"panda": int(strategy.get("population") or 1), "two_stage": 1}.get(strategy.get("name"))
+        return self.abilities.raises
+
+    @cached_property
+    def abilities(self) -> Abilities:
+        """What the strategy of the search can do; the defaults where its recipe cannot be made here."""
+        return abilities_in(self.spec.get("strategy", {}))
 
     def failures(self) -> tuple[int, str]:
         """(how many of the search's trials failed, the error of the first of them or nothing).

@@ -15,6 +15,7 @@ from raysearch.spec.search_spec import SearchSpec
 from raysearch.storage.checkpoints.remote import checkpoints_of
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.paths import CHECKPOINT_META, RunPaths
+from raysearch.strategies.base import abilities_of
 
 OPTION = "--from-checkpoint"
 
@@ -39,10 +40,10 @@ def make_adoption(spec: SearchSpec, folder: str | Path, at_iteration: int | None
         SpecError: the strategy adopts no models, the folder is no checkpoint, or the iteration is wrong.
     """
     path = Path(folder).expanduser()
-    recipe: Any = spec.strategy
-    if not getattr(recipe, "adopts", False):
+    abilities = abilities_of(spec.strategy)
+    if not abilities.adopts:
         raise SpecError(
-            f"{OPTION}: strategy {recipe.name} begins every trial with a fresh model; panda adopts"
+            f"{OPTION}: strategy {spec.strategy.name} begins every trial with a fresh model; panda adopts"
         )
     if not path.is_dir() or not any(path.iterdir()):
         what = "is empty" if path.is_dir() else "is a file" if path.exists() else "does not exist"
@@ -53,10 +54,11 @@ def make_adoption(spec: SearchSpec, folder: str | Path, at_iteration: int | None
         raise SpecError(
             f"{OPTION} {path}: does not say after which iteration it was saved; give --at-iteration K"
         )
-    if not 1 <= iteration < recipe.max_iterations:
+    horizon = abilities.max_iterations or 0
+    if not 1 <= iteration < horizon:
         raise SpecError(
             f"{OPTION}: the model is at iteration {iteration}, and the search trains to "
-            f"strategy.max_iterations = {recipe.max_iterations}: the first must be at least 1 and less"
+            f"strategy.max_iterations = {horizon}: the first must be at least 1 and less"
         )
     return Adoption(path, iteration, _config(spec, said))
 

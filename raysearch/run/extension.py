@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
 
 from raysearch.errors import SpecError
 from raysearch.run.location import existing_run
@@ -12,6 +11,7 @@ from raysearch.space.space import Space
 from raysearch.spec.search_spec import SearchSpec
 from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
+from raysearch.strategies.base import Extensible, abilities_of
 
 
 def more_samples(
@@ -26,20 +26,17 @@ def more_samples(
     Raises:
         SpecError: the strategy cannot be made larger, or would become smaller.
     """
-    recipe: Any = spec.strategy
-    if not hasattr(recipe, "extended"):
+    recipe, abilities = spec.strategy, abilities_of(spec.strategy)
+    if not isinstance(recipe, Extensible):
         raise SpecError(f"strategy {recipe.name!r} cannot be extended: it has no samples or horizon")
-    if samples is not None and not hasattr(recipe, "samples"):
+    now, horizon = abilities.samples, abilities.max_iterations or 0
+    if samples is not None and now is None:
         raise SpecError(f"--samples: strategy {recipe.name} has none; a longer training is --max-iterations")
-    count = _count(samples, recipe.samples) if samples is not None else None
-    if count is not None and count < recipe.samples:
-        raise SpecError(
-            f"samples: {count} is fewer than the {recipe.samples} that the run has; write +N for more"
-        )
-    if max_iterations is not None and max_iterations < recipe.max_iterations:
-        raise SpecError(
-            f"max_iterations: {max_iterations} is less than the {recipe.max_iterations} that the run has"
-        )
+    count = _count(samples, now) if samples is not None and now is not None else None
+    if count is not None and now is not None and count < now:
+        raise SpecError(f"samples: {count} is fewer than the {now} that the run has; write +N for more")
+    if max_iterations is not None and max_iterations < horizon:
+        raise SpecError(f"max_iterations: {max_iterations} is less than the {horizon} that the run has")
     return dataclasses.replace(spec, strategy=recipe.extended(count, max_iterations))
 
 

@@ -30,7 +30,7 @@ from raysearch.space.space import Space
 from raysearch.spec.fields import READERS
 from raysearch.spec.workers import Workers
 from raysearch.strategies.base import Recipe
-from raysearch.strategies.samplers.base import Source
+from raysearch.strategies.samplers.base import Source, behind
 
 __all__ = ["Budget", "SearchSpec", "Workers", "apply_overrides", "load_spec", "make_spec", "trainable_name"]
 
@@ -357,7 +357,7 @@ def _strategy_form(recipe: Recipe) -> dict[str, Any]:
 
 def _plain_or_name(value: Any) -> Any:
     if isinstance(value, Source):
-        return _qualified(getattr(value, "sampler", value))
+        return _qualified(behind(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain_or_name(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
     try:

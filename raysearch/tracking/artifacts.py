@@ -90,9 +90,9 @@ def finalists(results: Results, count: int) -> list[int]:
 
 
 def _figures(results: Results, folder: Path) -> bool:
-    from raysearch.results.plots.lineage import is_raised
+    from raysearch.results.plots.lineage import has_changes
 
-    raised = is_raised(results.digest)
+    raised = results.raised is not None and has_changes(results.digest)
     for name in FIGURES:
         if name in ("schedules", "lineage") and not raised:
             continue

@@ -71,10 +71,8 @@ def send(
     paths = RunPaths(run)
     sinks = [find(name)(paths) for name in names]
     results = load(run)
-    strategy = results.spec.get("strategy", {})
-    members = strategy.get("name") == "panda"
-    planned = 0 if members else int(strategy.get("samples") or 0)
-    level = level_of(max(planned, 0))
+    members = results.raised is not None
+    level = level_of(results.abilities.samples or 0)
     search, trials = SearchFeed(results.metric, results.mode), TrialFeeds(results.metric, members)
     sent: dict[str, int] = {}
     position = START

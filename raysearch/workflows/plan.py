@@ -20,6 +20,7 @@ from raysearch.errors import SpecError
 from raysearch.run.fingerprint import gpus
 from raysearch.spec.search_spec import SearchSpec
 from raysearch.strategies.advice import Advice, advise
+from raysearch.strategies.base import abilities_of
 from raysearch.strategies.panda.perturb import nudged_names
 from raysearch.strategies.situation import Situation
 
@@ -85,8 +86,9 @@ def make_plan(
         TrainableError: the trainable does not train.
     """
     recipe: Any = spec.strategy
-    horizon = getattr(recipe, "max_iterations", None)
-    if not isinstance(horizon, int):
+    abilities = abilities_of(recipe)
+    horizon = abilities.max_iterations
+    if horizon is None:
         raise SpecError(f"strategy {recipe.name} does not say how long a training is (max_iterations)")
     measured, workers, pauses = _measure(spec, how, limit_s, horizon)
     nudgeable = _nudgeable(spec)
@@ -94,8 +96,8 @@ def make_plan(
         horizon=horizon,
         seconds=measured.seconds,
         workers=workers,
-        hours=hours or getattr(recipe, "hours", None) or spec.budget.hours,
-        gpu_hours=gpu_hours or getattr(recipe, "gpu_hours", None) or spec.budget.gpu_hours,
+        hours=hours or abilities.hours or spec.budget.hours,
+        gpu_hours=gpu_hours or abilities.gpu_hours or spec.budget.gpu_hours,
         gpus=spec.workers.gpu,
         start_s=measured.start_s,
         switch_s=measured.switch_s,
@@ -108,7 +110,7 @@ def make_plan(
         dimension=spec.space.dimension,
         knows=spec.baseline is not None,
     )
-    advice = advise(situation, int(getattr(recipe, "eta", 3)))
+    advice = advise(situation, abilities.eta)
     return Plan(measured, situation, advice, _fuses(spec), _per_gpu(measured))
 
 

@@ -10,8 +10,11 @@ from raysearch.core.segment import Config, Mode
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import SpecError, unknown
 from raysearch.space.space import Space
+from raysearch.strategies.base import Abilities
+from raysearch.strategies.caviar.brackets import bracket_shares
 from raysearch.strategies.caviar.rungs import rung_levels
 from raysearch.strategies.caviar.search import CaviarSearch
+from raysearch.strategies.cost import RungCost, rung_steps
 from raysearch.strategies.finish import DEFAULT_FINISH, Finish, finish_setting
 from raysearch.strategies.samplers.base import Sampler, Source
 from raysearch.strategies.samplers.factory import check_name
@@ -82,6 +85,29 @@ class Caviar:
         first = self.min_iterations
         lowest = max(1.0, self.max_iterations / self.eta**4) if first is None else float(first)
         return rung_levels(lowest, self.max_iterations, self.eta)
+
+    def abilities(self) -> Abilities:
+        """What caviar can do with these settings."""
+        return Abilities(
+            max_iterations=self.max_iterations,
+            samples=self.samples,
+            variant=self.variant,
+            sampler=self.sampler,
+            transfers=True,
+            eta=self.eta,
+        )
+
+    def cost(self, has_baseline: bool) -> RungCost:
+        """The trainings of every rung, and of the finish."""
+        finish, shares = self.finish, bracket_shares(len(self.levels), self.brackets, self.eta)
+        return RungCost(
+            samples=self.samples,
+            horizon=self.max_iterations,
+            eta=self.eta,
+            steps=rung_steps(self.levels, self.samples, self.eta, shares),
+            finals=(min(finish.top, self.samples) + has_baseline) * finish.seeds if finish else 0,
+            brackets=self.brackets,
+        )
 
     def extended(self, samples: int | None = None, max_iterations: int | None = None) -> Caviar:
         """The same search made larger, with the first rung where it was, so that old scores count."""

@@ -26,7 +26,8 @@ from raysearch.core.segment import Config, Mode
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import LocatedError, SpecError, unknown
 from raysearch.space.space import Space
-from raysearch.strategies.base import Strategy
+from raysearch.strategies.base import Abilities, Strategy
+from raysearch.strategies.cost import PopulationCost
 from raysearch.strategies.panda.base_schedule import Shape, shape_setting
 from raysearch.strategies.panda.challengers import ChallengeSearch
 from raysearch.strategies.panda.interventions import RaisingSearch
@@ -79,8 +80,6 @@ class Panda:
     """
 
     name: ClassVar[str] = "panda"
-    adopts: ClassVar[bool] = True
-    needs_checkpoints: ClassVar[bool] = True
 
     max_iterations: int
     population: int = 1
@@ -130,10 +129,20 @@ class Panda:
             raise LocatedError("nudge", f"{self.nudge!r} is no list of hyper-parameters, such as [lr]")
         object.__setattr__(self, "shape", shape_setting(self.base_schedule))
 
-    @property
-    def takes_orders(self) -> bool:
-        """Whether people may nudge and roll back while it runs."""
-        return self.exploit != "truncation"
+    def abilities(self) -> Abilities:
+        """What panda can do with these settings."""
+        return Abilities(
+            max_iterations=self.max_iterations,
+            raises=self.population,
+            population=self.population,
+            needs_checkpoints=True,
+            adopts=True,
+            takes_orders=self.exploit != "truncation",
+        )
+
+    def cost(self, has_baseline: bool) -> PopulationCost:
+        """The most that all models take."""
+        return PopulationCost(self.max_iterations, self.iterations, self.population)
 
     @property
     def interval_iterations(self) -> int:

@@ -21,6 +21,8 @@ from raysearch.core.segment import Config, Event, Mode, Role, Segment, Status
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import SpecError
 from raysearch.space.space import Space
+from raysearch.strategies.base import Abilities
+from raysearch.strategies.cost import PopulationCost
 from raysearch.strategies.retest.conclusion import Evidence, Judgement, judge
 from raysearch.strategies.retest.paired_test import Rules, Standing, look
 from raysearch.strategies.rounds import End, Story, StorySearch
@@ -104,6 +106,14 @@ class Retest:
         """The most that all trainings together take."""
         pairs = self.population * self.pairs * self.test_iterations
         return pairs + (2 * self.confirm + (self.test_iterations < self.max_iterations)) * self.max_iterations
+
+    def abilities(self) -> Abilities:
+        """What a retest can do."""
+        return Abilities(max_iterations=self.max_iterations, population=self.population)
+
+    def cost(self, has_baseline: bool) -> PopulationCost:
+        """The most that all trainings take together."""
+        return PopulationCost(self.max_iterations, self.iterations, self.population)
 
     def start(
         self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None

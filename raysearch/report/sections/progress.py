@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raysearch.report.sections.values import Picture, Section
-from raysearch.results.plots.lineage import is_raised
 
 if TYPE_CHECKING:
     from raysearch.results import Best, Results
@@ -23,7 +22,7 @@ def progress(results: Results, winner: Best | None) -> Section:
             "A trial is counted at every rung to which it was trained.",
         ),
     ]
-    if is_raised(results.digest):
+    if results.raised is not None:
         pictures.pop()
     return Section("progress", "Progress", (), pictures)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raysearch.report.sections.values import Picture, Section
-from raysearch.results.plots.lineage import is_raised
+from raysearch.results.plots.lineage import has_changes
 
 if TYPE_CHECKING:
     from raysearch.results import Best, Results
 
 
 def raised(results: Results, winner: Best | None) -> Section | None:
-    """Schedules and lineage; None where configurations did not change."""
-    if not is_raised(results.digest):
+    """Schedules and lineage; None where no model was raised, or none changed its configuration."""
+    if results.raised is None or not has_changes(results.digest):
         return None
     lineage = (
         "From left to right over the iterations; each point is the end of a segment, green what led to the "

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raysearch.report.sections.values import Picture, Section
-from raysearch.results.plots.lineage import is_raised
 
 if TYPE_CHECKING:
     from raysearch.results import Best, Results
@@ -14,9 +13,7 @@ if TYPE_CHECKING:
 def space(results: Results, winner: Best | None) -> Section | None:
     """Figures of the hyper-parameters; None for fewer than three ranked trials or a raised model."""
     plot = results.plot
-    if len(results.digest.ranking) < 3 or is_raised(
-        results.digest
-    ):  # what a raised model ends with says little
+    if len(results.digest.ranking) < 3 or results.raised is not None:  # how a raised model ends says little
         return None
     pictures = [
         Picture(

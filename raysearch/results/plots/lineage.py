@@ -28,8 +28,8 @@ EVENT_COLOURS = {
 }
 
 
-def is_raised(digest: Digest) -> bool:
-    """Whether models changed their configuration on the way, as panda's do."""
+def has_changes(digest: Digest) -> bool:
+    """Whether any model changed its configuration while it was trained, so that there is something to draw."""
     return bool(len(changes(digest)))
 
 

@@ -39,9 +39,8 @@ class Sender:
             "tags": wandb.get("tags") or [],
         }
         self.began = next((e.at for e in read_events(self.paths.journal) if e.kind == "start"), 0.0)
-        self.members = str(spec.get("strategy", {}).get("name", "")) == "panda"
-        planned = 0 if self.members else int(spec.get("strategy", {}).get("samples") or 0)
-        self.level: Granularity = level_of(planned)
+        self.members = self.results.raised is not None
+        self.level: Granularity = level_of(self.results.abilities.samples or 0)
         self.runs = Runs(self.where, self.paths.tracking, patience_s)
         self.search = SearchFeed(self.results.metric, self.results.mode)
         self.trials = TrialFeeds(self.results.metric, self.members)

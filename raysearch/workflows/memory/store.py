@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from raysearch.errors import RunError, SpecError, unknown
 from raysearch.results.rung_scores import scores_of
 from raysearch.space.space import Space
+from raysearch.strategies.base import abilities_of
 from raysearch.workflows.memory.recall import LEAST, Record
 from raysearch.workflows.retest.retest import history, last_fingerprint
 
@@ -208,7 +209,7 @@ def begin_from(spec: Any) -> tuple[Any, tuple[str, ...]]:
 
     if not (spec.memory or spec.known_good or spec.priors):
         return spec.strategy, ()
-    if not hasattr(spec.strategy, "transfer"):
+    if not abilities_of(spec.strategy).transfers:
         what = "memory" if spec.memory else "known_good" if spec.known_good else "priors"
         raise SpecError(
             f"{what}: strategy {spec.strategy.name} does not begin from what is known; caviar does"

@@ -23,6 +23,7 @@ from raysearch.storage.journal.reading import read_events
 from raysearch.storage.journal.schema import Event
 from raysearch.storage.mirror import storage_of
 from raysearch.storage.paths import RunPaths
+from raysearch.strategies.base import abilities_of
 from raysearch.strategies.panda.perturb import in_words, moved
 from raysearch.strategies.retest.search import Retest
 from raysearch.strategies.seeding import fresh_seed
@@ -106,7 +107,7 @@ def retest_spec(
         raise SpecError(f"the settings to be tested do not lie in the run's space: {why}")
     scores = scores_of(results, spec.space)
     others = challengers_for(scores, tested, challengers, len(past), spec.seed, weights or {})
-    horizon = int(getattr(spec.strategy, "max_iterations", 0)) or max(scores.levels)
+    horizon = abilities_of(spec.strategy).max_iterations or max(scores.levels)
     level = scores.screening_level() if screen == "auto" else screen
     recipe = Retest(
         max_iterations=horizon,
@@ -204,7 +205,8 @@ def retests_of(run: Path) -> list[Path]:
         if (
             _IS_RETEST.search(text)
             and run.name in text  # so that one which cannot be read is in the way of its own run alone
-            and getattr(load_spec(folder / "spec.yaml").strategy, "of", "") == run.name
+            and isinstance(strategy := load_spec(folder / "spec.yaml").strategy, Retest)
+            and strategy.of == run.name
         ):
             found.append(folder)
     return found

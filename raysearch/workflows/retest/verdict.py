@@ -10,6 +10,7 @@ from raysearch.run.session import open_journal
 from raysearch.spec.search_spec import SearchSpec, load_spec
 from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
+from raysearch.strategies.base import abilities_of
 from raysearch.strategies.retest.conclusion import Judgement
 from raysearch.workflows.retest.calendar import FIRST, day_of, next_interval, plus_months
 from raysearch.workflows.retest.retest import VERDICT, Verdict, history, last_fingerprint, verdict_in
@@ -60,7 +61,7 @@ def record(folder: Path, judgement: Judgement, now: float) -> Verdict:
 
 def _whole_trainings(folder: Path, spec: SearchSpec) -> list[float]:
     """The metric of the incumbent's whole trainings that ended well."""
-    horizon = getattr(spec.strategy, "max_iterations", 0)
+    horizon = abilities_of(spec.strategy).max_iterations
 
     def is_one(outcome: Outcome) -> bool:
         segment = outcome.segment
