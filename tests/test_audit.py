@@ -12,7 +12,7 @@ from scripted import segment
 
 from raysearch.bench.chaos import keep
 from raysearch.bench.support.audit import Broken, Findings, audit, read
-from raysearch.bench.support.tally import Tally
+from raysearch.bench.support.tally import FaultTally
 from raysearch.core.segment import Outcome, Segment, Status
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_outcomes
@@ -129,7 +129,10 @@ def test_a_segment_that_is_said_to_have_failed_is_found(tmp_path: Path) -> None:
 
 
 def test_a_tally_is_kept_as_json(tmp_path: Path) -> None:
-    tallies = [Tally(1, "caviar", {"kill worker": 2}), Tally(2, "panda", {"kill worker": 1, "cut node": 1})]
+    tallies = [
+        FaultTally(1, "caviar", {"kill worker": 2}),
+        FaultTally(2, "panda", {"kill worker": 1, "cut node": 1}),
+    ]
     keep(tmp_path / "chaos.json", tallies)
     kept = json.loads((tmp_path / "chaos.json").read_text())
     assert kept["faults"] == 4

@@ -34,7 +34,7 @@ from raysearch.storage.journal.encode import encode_outcomes
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.parts import START, Position
 from raysearch.storage.journal.reading import read_events, read_outcomes, read_table, tail
-from raysearch.storage.journal.schema import Event
+from raysearch.storage.journal.schema import JournalEvent
 from raysearch.storage.paths import JournalPaths
 
 
@@ -193,8 +193,8 @@ def test_events_stand_among_the_outcomes_and_come_back_apart(tmp_path: Path) -> 
         journal.append([outcome(1)])
         assert journal.rows == 4
     expected = [
-        Event("started", {"version": "1", "nested": {"a": [1, None]}}, 1.5),
-        Event("resumed", {}, 2.5),
+        JournalEvent("started", {"version": "1", "nested": {"a": [1, None]}}, 1.5),
+        JournalEvent("resumed", {}, 2.5),
     ]
     assert [*read_events(tmp_path)] == expected
     assert ids(tmp_path) == [segment_id(0, 0), segment_id(1, 0)]
@@ -802,7 +802,7 @@ def test_a_journal_written_by_the_first_format_is_read_for_ever(tmp_path: Path) 
     """To make it anew, which a change of format must say: append three, compact, append an event and two."""
     shutil.copytree(GOLDEN, tmp_path / "journal")
     assert [*read_outcomes(GOLDEN)] == golden_outcomes()
-    assert [*read_events(GOLDEN)] == [Event("resumed", {"version": "0.1.0"}, 1.7e9)]
+    assert [*read_events(GOLDEN)] == [JournalEvent("resumed", {"version": "0.1.0"}, 1.7e9)]
     with Journal.open(tmp_path / "journal") as journal:
         journal.append([outcome(9)])
     assert [*read_outcomes(tmp_path / "journal")] == [*golden_outcomes(), outcome(9)]

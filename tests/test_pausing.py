@@ -38,7 +38,7 @@ from raysearch.spec import make_spec
 from raysearch.storage import file_lock
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_events, read_outcomes
-from raysearch.storage.journal.schema import Event
+from raysearch.storage.journal.schema import JournalEvent
 from raysearch.storage.liveness import owner_of
 
 
@@ -208,10 +208,10 @@ def test_the_account_goes_over_all_lives_and_takes_what_is_known_of_those_that_w
     noted = Spent(50.0, 100.0, 200.0, 10.0)
     account = Account(
         [
-            Event("start", {"cpu": 2.0, "gpu": 0.5}, 0.0),
-            Event("spent", {"spent": dataclasses.asdict(Spent(10.0, 20.0, 40.0, 1.0))}, 10.0),
-            Event("end", {"spent": dataclasses.asdict(noted)}, 50.0),
-            Event("start", {"cpu": 2.0, "gpu": 0.5}, 1000.0),
+            JournalEvent("start", {"cpu": 2.0, "gpu": 0.5}, 0.0),
+            JournalEvent("spent", {"spent": dataclasses.asdict(Spent(10.0, 20.0, 40.0, 1.0))}, 10.0),
+            JournalEvent("end", {"spent": dataclasses.asdict(noted)}, 50.0),
+            JournalEvent("start", {"cpu": 2.0, "gpu": 0.5}, 1000.0),
         ]
     )
     account.add(40.0, 7.0)

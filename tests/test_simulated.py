@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from raysearch.core.segment import Mode, Status
-from raysearch.executors.simulated import Faults, RowsOf, Simulator, Table
+from raysearch.executors.simulated import RowsOf, SimulatedFaults, Simulator, Table
 from raysearch.space import Space
 from raysearch.strategies.caviar import Caviar
 from raysearch.strategies.samplers import uniform
@@ -111,7 +111,7 @@ def test_a_nan_in_the_table_is_a_diverged_run() -> None:
 @pytest.mark.parametrize("variant", ["promotion", "stopping"])
 def test_a_search_ends_in_spite_of_faults(variant: str) -> None:
     it = table()
-    faults = Faults(worker_dies=0.2, raises=0.1, diverges=0.1, seed=1)
+    faults = SimulatedFaults(worker_dies=0.2, raises=0.1, diverges=0.1, seed=1)
     trace = Simulator(it, start(it, variant=variant), workers=4, until_s=1e9, faults=faults).run()
     assert min(trace.outcomes[s] for s in Status) >= 1
     assert trace.best_at([1e9], "max")[0] > 1.5
@@ -120,14 +120,14 @@ def test_a_search_ends_in_spite_of_faults(variant: str) -> None:
 def test_lost_workers_cost_time_and_no_outcome() -> None:
     it = table()
     calm = Simulator(it, start(it, min_iterations=9), workers=1, until_s=1e9).run()
-    rough = Simulator(it, start(it, min_iterations=9), 1, 1e9, Faults(worker_dies=0.1, seed=2)).run()
+    rough = Simulator(it, start(it, min_iterations=9), 1, 1e9, SimulatedFaults(worker_dies=0.1, seed=2)).run()
     assert rough.ended_at > calm.ended_at
     assert rough.outcomes[Status.COMPLETED] == calm.outcomes[Status.COMPLETED] == 40
 
 
 def test_the_same_seed_gives_the_same_trace() -> None:
     it = table()
-    faults = Faults(0.1, 0.1, 0.1, seed=5)
+    faults = SimulatedFaults(0.1, 0.1, 0.1, seed=5)
     one, two = (Simulator(it, start(it), 4, 1e9, faults).run() for _ in range(2))
     assert np.array_equal(one.at, two.at)
     assert np.array_equal(one.value, two.value, equal_nan=True)

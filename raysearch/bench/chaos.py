@@ -30,7 +30,7 @@ from raysearch.bench.support import audit
 from raysearch.bench.support.contest import BenchError, show
 from raysearch.bench.support.faults import FAULTS, Scene, Undo
 from raysearch.bench.support.machines import Machines, mounted, why_not
-from raysearch.bench.support.tally import Tally, row, summarise
+from raysearch.bench.support.tally import FaultTally, row, summarise
 
 CPUS = (1, 2, 2)  # logical ones of the head and of the other nodes
 PATIENCE_S = 600.0  # a search that has no fault any more and does not end in so long has got stuck
@@ -45,7 +45,7 @@ class Chaos:
     """One search among faults."""
 
     def __init__(self, scene_folder: Path, machines: Machines, disk: Path, seed: int, o: Any) -> None:
-        self.tally = Tally(seed, "caviar" if _is_halving(seed, o) else "panda")
+        self.tally = FaultTally(seed, "caviar" if _is_halving(seed, o) else "panda")
         self._folder, self._machines, self._disk, self._o = scene_folder, machines, disk, o
         self._rng = random.Random(seed)
         self._run = disk / f"run-{seed}"
@@ -56,7 +56,7 @@ class Chaos:
         self._told = 0  # characters of the log that commands before this one have written
         self._scene: Scene
 
-    def play(self, faults: int) -> Tally:
+    def play(self, faults: int) -> FaultTally:
         """Runs the search with up to so many faults, and the audit."""
         witnessed = self._folder / f"witnessed-{self.tally.seed}"
         witnessed.mkdir()
@@ -191,9 +191,9 @@ def main(argv: list[str]) -> int:
     return 0 if summary["is_clean"] else 1
 
 
-def run(o: Any) -> list[Tally]:
+def run(o: Any) -> list[FaultTally]:
     """The tallies of as many searches as it takes, with seeds counted up from the first."""
-    tallies: list[Tally] = []
+    tallies: list[FaultTally] = []
     with stage(o) as (folder, machines, disk):
         while (left := o.faults - sum(sum(t.faults.values()) for t in tallies)) > 0:
             chaos = Chaos(folder, machines, disk, o.seed + len(tallies), o)
@@ -205,7 +205,7 @@ def run(o: Any) -> list[Tally]:
     return tallies
 
 
-def keep(path: Path, tallies: list[Tally]) -> None:
+def keep(path: Path, tallies: list[FaultTally]) -> None:
     """Writes all of it as JSON."""
     rows = [dataclasses.asdict(tally) for tally in tallies]
     path.write_text(json.dumps({"bench": "chaos", **summarise(tallies), "searches": rows}, indent=1) + "\n")

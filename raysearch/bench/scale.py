@@ -91,7 +91,7 @@ def simulate(scenario: str, workers: int, hours: float, segment_s: float, sample
     import raysearch
     from raysearch.bench.support.contest import peak_mb
     from raysearch.core.segment import Status
-    from raysearch.executors.simulated import Faults, Simulator
+    from raysearch.executors.simulated import SimulatedFaults, Simulator
 
     table = _table(segment_s)
     strategy = raysearch.Caviar(
@@ -99,7 +99,7 @@ def simulate(scenario: str, workers: int, hours: float, segment_s: float, sample
         finish=None,
     )  # fmt: skip
     before = peak_mb()
-    faults = Faults(**SCENARIOS[scenario])  # type: ignore[arg-type]
+    faults = SimulatedFaults(**SCENARIOS[scenario])  # type: ignore[arg-type]
     simulator = Simulator(
         table,
         strategy.start(table.space, metric="loss", mode="min"),

@@ -18,7 +18,7 @@ import numpy as np
 from raysearch.bench.support.contest import chosen, show
 from raysearch.bench.support.curves import Columns, read_tables
 from raysearch.bench.support.rivals import FullTrainings, OneEpoch, RayAsha, shuffled
-from raysearch.executors.simulated import Faults, Floats, RowsOf, Simulator, Table
+from raysearch.executors.simulated import Floats, RowsOf, SimulatedFaults, Simulator, Table
 from raysearch.strategies.base import Strategy
 from raysearch.strategies.caviar.settings import Caviar
 from raysearch.strategies.samplers.factory import make_sampler
@@ -77,7 +77,7 @@ def main(args: Sequence[str]) -> int:
     names = chosen(options.methods, CONTENDERS)
     tables = read_tables(options.file, _columns(options))
     at = [float(a) for a in options.at.split(",")]
-    faults = Faults(options.worker_dies, options.fails, options.diverges)
+    faults = SimulatedFaults(options.worker_dies, options.fails, options.diverges)
     rows = [
         {"contender": name, **measure(CONTENDERS[name], tables, options.seeds, options.workers, at, faults)}
         for name in names
@@ -98,7 +98,7 @@ def measure(
     seeds: int,
     workers: int,
     at: Sequence[float],
-    faults: Faults,
+    faults: SimulatedFaults,
 ) -> dict[str, Any]:
     """Mean regret at each time, over all tasks and seeds, and by task."""
     began = time.perf_counter()
@@ -121,7 +121,9 @@ def measure(
     }
 
 
-def run(strategy: Strategy, table: Table, workers: int, at: Sequence[float], faults: Faults) -> Floats:
+def run(
+    strategy: Strategy, table: Table, workers: int, at: Sequence[float], faults: SimulatedFaults
+) -> Floats:
     """The regret at each time; 1 while nothing was seen."""
     times = [a * table.full_seconds for a in at]
     trace = Simulator(table, strategy, workers, max(times), faults).run()

@@ -20,7 +20,7 @@ from raysearch.errors import RunError
 if TYPE_CHECKING:
     from raysearch.run.options import How
     from raysearch.spec.search_spec import SearchSpec
-    from raysearch.workflows.retest.retest import Verdict
+    from raysearch.workflows.retest.retest import RetestVerdict
 
 EXIT = {"fresh": 0, "stale": 3, "inconclusive": 4}
 DUE = 3
@@ -154,7 +154,7 @@ def _elsewhere(memory: str | None) -> dict[str, float]:
     return importance_everywhere(Memory(memory).records().good)
 
 
-def _run(folder: Path, spec: SearchSpec, how: How, goes_on: bool, as_json: bool) -> Verdict:
+def _run(folder: Path, spec: SearchSpec, how: How, goes_on: bool, as_json: bool) -> RetestVerdict:
     from raysearch.launch import launch, resume
     from raysearch.workflows.retest.verdict import judged, record
 
@@ -171,7 +171,7 @@ def _run(folder: Path, spec: SearchSpec, how: How, goes_on: bool, as_json: bool)
     return record(folder, judgement, time.time())
 
 
-def _show(verdict: Verdict, run: str, as_json: bool) -> None:
+def _show(verdict: RetestVerdict, run: str, as_json: bool) -> None:
     if as_json:
         print_json(_plain(verdict))
         return

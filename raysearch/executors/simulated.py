@@ -110,7 +110,7 @@ class RowsOf:
 
 
 @dataclass(frozen=True)
-class Faults:
+class SimulatedFaults:
     """What goes wrong, most of it with a probability a segment.
 
     Attributes:
@@ -165,11 +165,16 @@ class Simulator:
     """Runs a strategy on a table until it finishes or the virtual time is up."""
 
     def __init__(
-        self, table: Table, strategy: Strategy, workers: int, until_s: float, faults: Faults | None = None
+        self,
+        table: Table,
+        strategy: Strategy,
+        workers: int,
+        until_s: float,
+        faults: SimulatedFaults | None = None,
     ) -> None:
         self._table = table
         self.search = Search(strategy, metric=table.metric, mode=table.mode)
-        self._faults = faults or Faults()
+        self._faults = faults or SimulatedFaults()
         self._until = until_s
         self._idle = [f"w{i}" for i in reversed(range(workers))]
         self._events: list[tuple[float, int, str, Outcome | None]] = []

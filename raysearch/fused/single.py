@@ -21,7 +21,7 @@ from raysearch.fused.packed_state import ModelRow, RowLayout, Rows
 from raysearch.fused.plan import IterationPlan, Moment, make_plan
 from raysearch.fused.rng import drawing
 from raysearch.fused.torch_overrides import Replacing
-from raysearch.fused.update import State, moved
+from raysearch.fused.update import ModelRows, moved
 
 
 def fresh(learner: Describes, config: Config, seed: int) -> nn.Module:
@@ -114,7 +114,7 @@ class Alone:
         found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
         self._rows.put_gradients(0, 1, [gradient.unsqueeze(0) for gradient in found])
         rows = self._rows
-        state = State(rows.parameters, rows.gradients, rows.room, rows.vectors)
+        state = ModelRows(rows.parameters, rows.gradients, rows.room, rows.vectors)
         hyper = {**plan.hyper, LR: moment.rate}
         moved(self.member.rule, state, hyper, moment.taken, plan.clip, plan.ema)
         return loss.detach()

@@ -13,7 +13,7 @@ from raysearch.fused.data import Batch, chosen, mapped
 from raysearch.fused.optimizers import LR, Rule
 from raysearch.fused.packed_state import Rows
 from raysearch.fused.plan import IterationPlan, Moment
-from raysearch.fused.update import State, moved
+from raysearch.fused.update import ModelRows, moved
 from raysearch.fused.vmap_engine import Engine, Inputs
 
 Step: TypeAlias = Callable[[Mapping[str, Any], Moment], Tensor]
@@ -81,7 +81,7 @@ def step_by(engine: Engine, rule: Rule, data: Batch) -> Step:
         with torch.no_grad():
             torch._foreach_copy_(given["gradients"], list(found))
             parameters, gradients, room = given["rows"]
-            state = State(parameters, gradients, room, given["vectors"])
+            state = ModelRows(parameters, gradients, room, given["vectors"])
             hyper, limits = {**given["hyper"], LR: moment.rate}, given["limits"]
             moved(rule, state, hyper, moment.taken, limits.get("clip"), limits.get("ema"))
         return losses.detach()

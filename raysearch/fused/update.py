@@ -13,7 +13,7 @@ from raysearch.fused.optimizers import Rule
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ModelRows:
     """Some models' rows: parameters, gradients and scratch (models, P), and the vectors beside them."""
 
     parameters: Tensor
@@ -25,7 +25,7 @@ class State:
 @torch.no_grad()
 def moved(
     rule: Rule,
-    state: State,
+    state: ModelRows,
     hyper: Mapping[str, Tensor],
     taken: Tensor,
     clip: Tensor | None,

@@ -33,7 +33,7 @@ from raysearch.results.verdict import Verdict, judge
 from raysearch.results.winner import Best, best_of, contenders, failures
 from raysearch.space.space import Space
 from raysearch.storage.journal.reading import read_events
-from raysearch.storage.journal.schema import Event
+from raysearch.storage.journal.schema import JournalEvent
 from raysearch.storage.paths import RunPaths
 from raysearch.strategies.base import Abilities
 from raysearch.strategies.registry import abilities_in
@@ -272,7 +272,7 @@ class Results:
         schedule["stop"] = lineage["reached"].to_numpy()[[*first[1:] - 1, len(configs) - 1]]
         return schedule
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[JournalEvent]:
         """What happened to the run besides outcomes: started, resumed, edited.
 
         >>> [event.kind for event in results.events()][:2]

@@ -26,13 +26,13 @@ from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.storage.checkpoints.meta import write_meta
 from raysearch.worker.base import WorkerLoop
 from raysearch.worker.job import Job
-from raysearch.worker.packs import Crew, Leaver
+from raysearch.worker.packs import Leaver, PackCrew
 
 
 class FusedLoop(WorkerLoop):
     """Runs segments in packs until the search is over; what `worker.Loop` is to one model at a time."""
 
-    def __init__(self, job: Job, name: str, crew: Crew, checkpoints: Checkpoints, link: Link) -> None:
+    def __init__(self, job: Job, name: str, crew: PackCrew, checkpoints: Checkpoints, link: Link) -> None:
         super().__init__(job, name, checkpoints, link)
         self._crew = crew
         self._held: dict[int, Lease] = {}
@@ -222,5 +222,5 @@ def fused_loop(
         remark(verdict.why)
     if not verdict.fuses:
         return None
-    crew = Crew(job, plain, data, device, verdict.lifting, checkpoints, scratch, remark)
+    crew = PackCrew(job, plain, data, device, verdict.lifting, checkpoints, scratch, remark)
     return FusedLoop(job, name, crew, checkpoints, link)

@@ -90,7 +90,7 @@ class Team:
         return sum(len(t.todo) == 1 and t.member.at + 1 >= t.todo[0].stop for t in self.trainees)
 
 
-class Crew:
+class PackCrew:
     """All packs of a worker."""
 
     def __init__(

@@ -10,7 +10,7 @@ from raysearch.bench.support import audit
 
 
 @dataclass(slots=True)
-class Tally:
+class FaultTally:
     """One search: what was done to it, and what came of it.
 
     Attributes:
@@ -30,7 +30,7 @@ class Tally:
     is_complete: bool = False
 
 
-def summarise(tallies: list[Tally]) -> dict[str, Any]:
+def summarise(tallies: list[FaultTally]) -> dict[str, Any]:
     """The sum over all searches."""
     found = [tally.findings for tally in tallies]
     faults: Counter[str] = Counter()
@@ -57,7 +57,7 @@ def summarise(tallies: list[Tally]) -> dict[str, Any]:
     }
 
 
-def row(tally: Tally) -> dict[str, Any]:
+def row(tally: FaultTally) -> dict[str, Any]:
     """One search as a row of the table."""
     found = tally.findings
     return {

@@ -15,7 +15,7 @@ from raysearch.core.segment import ORDINAL_BITS, Outcome, Role, Segment, Status
 from raysearch.storage.journal.config_columns import ConfigShape, parse_shape
 from raysearch.storage.journal.decisions import decisions
 from raysearch.storage.journal.plain import memo, restored
-from raysearch.storage.journal.schema import Event
+from raysearch.storage.journal.schema import JournalEvent
 
 
 class Decoder:
@@ -101,12 +101,12 @@ class Decoder:
                 yield {name: flat[start + k * n : start + k * n + n] for k, name in enumerate(metrics)}
 
 
-def decode_events(batch: pa.RecordBatch | pa.Table) -> Iterator[Event]:
+def decode_events(batch: pa.RecordBatch | pa.Table) -> Iterator[JournalEvent]:
     """The events among these rows; needs the columns `event`, `detail` and `finished_at`."""
     found = batch.filter(pc.is_valid(batch["event"]))
     columns = (found[name].to_pylist() for name in ("event", "detail", "finished_at"))
     for kind, detail, at in zip(*columns, strict=True):
-        yield Event(kind, {k: restored(v) for k, v in json.loads(detail).items()}, at)
+        yield JournalEvent(kind, {k: restored(v) for k, v in json.loads(detail).items()}, at)
 
 
 def _has_events(batch: pa.RecordBatch | pa.Table) -> bool:

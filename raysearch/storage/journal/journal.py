@@ -33,7 +33,7 @@ from raysearch.storage.journal.reading import (
     read_events,
     read_outcomes,
 )
-from raysearch.storage.journal.schema import Event
+from raysearch.storage.journal.schema import JournalEvent
 from raysearch.storage.mirror import Mirror, mirror_at
 from raysearch.storage.paths import TMP_SUFFIX, JournalPaths, Part
 from raysearch.storage.store_lock import Fence
@@ -132,7 +132,7 @@ class Journal:
         """All outcomes in the order written."""
         return read_outcomes(self.root)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[JournalEvent]:
         """All events in the order written."""
         return read_events(self.root)
 

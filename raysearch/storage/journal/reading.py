@@ -19,7 +19,7 @@ from raysearch.errors import JournalError, unknown
 from raysearch.storage.journal import parts
 from raysearch.storage.journal.decode import Decoder, decode_events
 from raysearch.storage.journal.parts import START, Position
-from raysearch.storage.journal.schema import SCHEMA, Event
+from raysearch.storage.journal.schema import SCHEMA, JournalEvent
 
 _EVENT_COLUMNS = ("event", "detail", "finished_at")
 
@@ -35,7 +35,7 @@ def read_outcomes(root: str | os.PathLike[str]) -> Iterator[Outcome]:
         yield from decoder.outcomes(batch.rows)
 
 
-def read_events(root: str | os.PathLike[str]) -> Iterator[Event]:
+def read_events(root: str | os.PathLike[str]) -> Iterator[JournalEvent]:
     """All events in the order written. Raises as `read_outcomes` does."""
     for batch in parts.read_batches(Path(root), _EVENT_COLUMNS):
         yield from decode_events(batch.rows)

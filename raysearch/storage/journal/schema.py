@@ -50,7 +50,7 @@ SCHEMA = pa.schema(
 )
 
 
-class Event(NamedTuple):
+class JournalEvent(NamedTuple):
     """Something that happened to the run and is no outcome."""
 
     kind: str

@@ -20,7 +20,7 @@ from raysearch.errors import RunError, SpecError
 from raysearch.results.rung_scores import RungScores, scores_of
 from raysearch.spec.search_spec import SearchSpec, load_spec
 from raysearch.storage.journal.reading import read_events
-from raysearch.storage.journal.schema import Event
+from raysearch.storage.journal.schema import JournalEvent
 from raysearch.storage.mirror import storage_of
 from raysearch.storage.paths import RunPaths
 from raysearch.strategies.base import abilities_of
@@ -37,7 +37,7 @@ _IS_RETEST = re.compile(r"^\s*name: retest$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RetestVerdict:
     """One retest that came to its end.
 
     Attributes:
@@ -64,7 +64,7 @@ class Verdict:
     fingerprint: Mapping[str, Any]
 
     @classmethod
-    def of_event(cls, run: Path, event: Event) -> Verdict:
+    def of_event(cls, run: Path, event: JournalEvent) -> RetestVerdict:
         """The verdict that an event holds."""
         detail = dict(event.detail)
         due = dt.date.fromisoformat(detail.pop("due"))
@@ -184,15 +184,15 @@ def unfinished(run: Path) -> Path | None:
 # ---- after
 
 
-def verdict_in(folder: Path) -> Verdict | None:
+def verdict_in(folder: Path) -> RetestVerdict | None:
     """The verdict that a retest ended with; None if it has none."""
     last = None
     for event in read_events(RunPaths(folder).journal):
         last = event if event.kind == VERDICT else last
-    return None if last is None else Verdict.of_event(folder, last)
+    return None if last is None else RetestVerdict.of_event(folder, last)
 
 
-def history(run: Path) -> list[Verdict]:
+def history(run: Path) -> list[RetestVerdict]:
     """Every verdict on a run's settings, the oldest first."""
     found = [verdict_in(folder) for folder in retests_of(run)]
     return sorted((v for v in found if v is not None), key=lambda v: v.at)
@@ -244,7 +244,7 @@ def _free_name(run: Path, day: dt.date) -> str:
     return next(n for n in numbered if n not in taken)
 
 
-def _stored(results: Results, past: Sequence[Verdict], tested: Config, horizon: int) -> list[float]:
+def _stored(results: Results, past: Sequence[RetestVerdict], tested: Config, horizon: int) -> list[float]:
     """What the settings gave before: in the last retest that had two trainings, or in the finish."""
     for verdict in reversed(past):
         if len(verdict.values) > 1 and verdict.config == tested and not verdict.changed:

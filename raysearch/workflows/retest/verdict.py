@@ -13,7 +13,7 @@ from raysearch.storage.paths import RunPaths
 from raysearch.strategies.base import abilities_of
 from raysearch.strategies.retest.conclusion import Judgement
 from raysearch.workflows.retest.calendar import FIRST, day_of, next_interval, plus_months
-from raysearch.workflows.retest.retest import VERDICT, Verdict, history, last_fingerprint, verdict_in
+from raysearch.workflows.retest.retest import VERDICT, RetestVerdict, history, last_fingerprint, verdict_in
 
 
 def judged(folder: Path) -> Judgement | None:
@@ -28,7 +28,7 @@ def judged(folder: Path) -> Judgement | None:
     return judgement
 
 
-def record(folder: Path, judgement: Judgement, now: float) -> Verdict:
+def record(folder: Path, judgement: Judgement, now: float) -> RetestVerdict:
     """Writes the verdict of a retest into its journal, with the day of the next one."""
     if (known := verdict_in(folder)) is not None:
         return known
