@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.checks import is_whole
+from raysearch.core.used_values import slot_of
 from raysearch.errors import SpecError
 
 if TYPE_CHECKING:
@@ -37,11 +38,17 @@ FORMAT = "raysearch-schedule/1"
 
 @dataclass(frozen=True)
 class Step:
-    """From iteration `start` to `stop`, which is the next step's start, `config` holds."""
+    """From iteration `start` to `stop`, which is the next step's start, `config` holds.
+
+    Attributes:
+        used: hyper-parameter -> (first, last) value that the optimizer held meanwhile, the trainable's own
+            scheduler included; empty where none was seen.
+    """
 
     start: int
     stop: int
     config: Mapping[str, Any]
+    used: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,7 @@ class Schedule:
         ends = [round(step.stop * share) for step in self.steps]
         starts = [0, *ends[:-1]]
         steps = [
-            Step(start, stop, step.config)
+            Step(start, stop, step.config, step.used)
             for start, stop, step in zip(starts, ends, self.steps, strict=True)
             if stop > start
         ]
@@ -179,6 +186,7 @@ class Schedule:
                     "start": s.start,
                     "stop": s.stop,
                     "config": {n: s.config[n] for n in self.names if n in s.config},
+                    **({"used": {n: list(ends) for n, ends in s.used.items()}} if s.used else {}),
                 }
                 for s in self.steps
             ],
@@ -266,6 +274,8 @@ def from_dict(written: Mapping[str, Any]) -> Schedule:
 def of(results: Results, trial: int | None = None) -> Schedule:
     """The schedule on the way to the end of the best trial, or of another one.
 
+    It has the values that were trained with: a change that did not reach the optimizer is left out.
+
     >>> schedule = raysearch.schedule.of(results)
     >>> schedule.at(0) == results.best.config
     True
@@ -276,15 +286,19 @@ def of(results: Results, trial: int | None = None) -> Schedule:
     best = results.best if trial is None else None
     number = best.trial if best is not None else int(trial or 0)
     path = results.lineage(number)
-    configs = results.configs(number)
     steps: list[Step] = []
-    for start, stop, config in zip(path["start"], path["reached"], configs, strict=True):
-        if stop <= start:
+    for row, asked in zip(path.to_dict("records"), results.configs(number), strict=True):
+        if row["reached"] <= row["start"]:
             continue
-        if steps and steps[-1].config == config:
-            steps[-1] = replace(steps[-1], stop=int(stop))
+        before = steps[-1] if steps else None
+        used = {name: ends for name in asked if (ends := used_ends(row, name)) is not None}
+        config = _effective(asked, before.config, before.used, used, row) if before is not None else asked
+        step = Step(int(row["start"]), int(row["reached"]), config, used)
+        if before is not None and before.config == config:
+            joined = {name: (before.used.get(name, ends)[0], ends[1]) for name, ends in used.items()}
+            steps[-1] = replace(before, stop=step.stop, used=joined)
         else:
-            steps.append(Step(int(start), int(stop), config))
+            steps.append(step)
     value = float(path["value"].iloc[-1])
     about = {
         "run": results.path.name,
@@ -296,6 +310,36 @@ def of(results: Results, trial: int | None = None) -> Schedule:
     return Schedule(tuple(steps), about)
 
 
+def used_ends(row: Mapping[Any, Any], name: str) -> tuple[float, float] | None:
+    """(first, last) value that an optimizer held of a hyper-parameter, in a row of `Results.lineage`.
+
+    Of one that no optimizer was seen to hold, the value that it is meant for; None where neither is known.
+    """
+    for place in (f"used.{name}", f"held.{slot_of(name)}"):
+        first, last = row.get(f"{place}.first", math.nan), row.get(f"{place}.last", math.nan)
+        if not math.isnan(first):
+            return float(first), float(last)
+    return None
+
+
+def _effective(
+    asked: Mapping[str, Any],
+    before: Mapping[str, Any],
+    used_before: Mapping[str, tuple[float, float]],
+    used: Mapping[str, tuple[float, float]],
+    row: Mapping[Any, Any],
+) -> dict[str, Any]:
+    """The configuration without the changes that left the optimizer as it was."""
+
+    def is_lost(name: str) -> bool:
+        is_found = not math.isnan(row.get(f"used.{name}.first", math.nan))
+        if is_found or name not in used or name not in used_before or name not in before:
+            return False
+        return math.isclose(used_before[name][1], used[name][0], rel_tol=1e-9)
+
+    return {name: before[name] if is_lost(name) else value for name, value in asked.items()}
+
+
 def _step(number: int, step: Any, constants: Mapping[str, Any]) -> Step:
     if not isinstance(step, Mapping) or not {"start", "stop", "config"} <= step.keys():
         raise SpecError(f"steps[{number}] = {step!r} needs start, stop and config")
@@ -304,4 +348,13 @@ def _step(number: int, step: Any, constants: Mapping[str, Any]) -> Step:
         raise SpecError(f"steps[{number}]: start {start!r} and stop {stop!r} must be whole numbers")
     if not isinstance(config, Mapping):
         raise SpecError(f"steps[{number}].config = {config!r} is no mapping")
-    return Step(start, stop, {**constants, **config})
+    used = step.get("used") or {}
+    if not isinstance(used, Mapping) or not all(_is_pair(ends) for ends in used.values()):
+        raise SpecError(f"steps[{number}].used = {used!r}: each must be [first, last]")
+    return Step(
+        start, stop, {**constants, **config}, {name: (ends[0], ends[1]) for name, ends in used.items()}
+    )
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from raysearch.core.segment import (
     REUSED,
@@ -45,6 +45,7 @@ class End:
         parts: the same over fixed parts of the validation examples, if the trainable reports them.
         losses: the metric after each iteration of the segment, turned likewise; NaN where not reported.
         done: there is nothing to train on.
+        used: what optimizers held, as `Outcome.used`.
     """
 
     segment: Segment
@@ -54,6 +55,7 @@ class End:
     losses: tuple[float, ...] = ()
     done: bool = False
     why: str = ""
+    used: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def is_sound(self) -> bool:
@@ -229,7 +231,7 @@ class StorySearch:
         self._told[planned.id] = Outcome(outcome.segment, outcome.status, done=outcome.done)  # without curves
         end = end_of(outcome, self.metric, self.mode)
         if end.is_sound and not end.done:
-            self.ends[planned.id] = replace(end, losses=(), parts=())
+            self.ends[planned.id] = replace(end, losses=(), parts=(), used={})
         return end
 
 
@@ -250,6 +252,7 @@ def end_of(outcome: Outcome, metric: str, mode: Mode) -> End:
         _parts(outcome.curve, metric, mode),
         losses,
         outcome.done,
+        used=outcome.used,
     )
 
 

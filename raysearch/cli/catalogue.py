@@ -21,6 +21,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "fork": "what it takes to fork a checkpoint, beside copying its file",
     "fused": "many models in one step, beside one process a trial",
     "kills": "what a killed worker a minute costs a search of long segments",
+    "observing": "what it costs to see what optimizers hold at their steps",
     "panda": "one model or four raised live, beside schedules and Ray Tune's populations",
     "plan": "how good the advice of raysearch plan is, on simulated situations",
     "report": "the HTML report of 10, 10,000 and 1,000,000 trials: time, memory, size",

@@ -6,7 +6,8 @@ probes that lost, stretches that were taken back. Neighbours on the trunk with o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,14 @@ from raysearch.cli.output import command, console, print_json
 from raysearch.core.formatting import number, setting
 from raysearch.core.segment import segment_label, trial_name
 from raysearch.errors import RunError
+from raysearch.schedule import used_ends
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from raysearch.results.results import Results
 
+USED_ALIKE = 1e-6  # relative difference up to which a used value is the one asked for
 LINES_SHOWN = 8  # of other models
 STYLES = {"accept": "green", "rollback": "bold red", "order": "bold cyan", "clone": "cyan", "steady": "cyan"}
 
@@ -88,14 +91,22 @@ def rows_of(frame: pd.DataFrame) -> Iterator[Row]:
 
 
 def _with_changes(frame: pd.DataFrame) -> pd.DataFrame:
-    """`values`: of each segment's hyper-parameters, those that differ anywhere."""
+    """`values`: of each segment's hyper-parameters, those that differ anywhere, and the used ones beside."""
     names = [name for name in frame.columns if name.startswith("config.")]
-    changing = [name for name in names if frame[name].astype(str).nunique() > 1]
-    texts = [
-        ", ".join(f"{n.removeprefix('config.')} {setting(v)}" for n, v in zip(changing, values, strict=True))
-        for values in frame[changing].itertuples(index=False, name=None)
-    ]
+    changing = [name.removeprefix("config.") for name in names if frame[name].astype(str).nunique() > 1]
+    texts = [", ".join(_value(name, row) for name in changing) for row in frame.to_dict("records")]
     return frame.assign(values=texts if changing else "")
+
+
+def _value(name: str, row: Mapping[Any, Any]) -> str:
+    """`lr 0.001`, or `lr 0.001 (used 0.0008 to 0.0002)` where the optimizer held something else."""
+    asked = row[f"config.{name}"]
+    text = f"{name} {setting(asked)}"
+    ends = used_ends(row, name)
+    if ends is None or all(math.isclose(end, asked, rel_tol=USED_ALIKE) for end in ends):
+        return text
+    first, last = (setting(end) for end in ends)
+    return f"{text} (used {first})" if first == last else f"{text} (used {first} to {last})"
 
 
 def _subtree(first: Any, children: dict[Any, pd.DataFrame]) -> Iterator[Any]:

@@ -155,6 +155,8 @@ class Outcome:
         error: what went wrong, for failed and lost; `cause` is what decisions read of it.
         done: the trainable said that the trial is over; there is nothing to train on.
         finished_at: Unix time on the coordinator's clock.
+        used: what torch optimizers held while it was trained: columns of `core.used_values`, as long as the
+            curve. Empty where none took a step.
     """
 
     segment: Segment
@@ -167,6 +169,7 @@ class Outcome:
     done: bool = False
     finished_at: float = 0.0
     cause: Cause = Cause.OTHER
+    used: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by position, as Segment is."""
@@ -181,6 +184,7 @@ class Outcome:
             self.done,
             self.finished_at,
             self.cause,
+            self.used,
         )
 
     def stamped(self, worker: str, at: float) -> Outcome:
@@ -198,6 +202,7 @@ class Outcome:
             self.done,
             self.finished_at or at,
             self.cause,
+            self.used,
         )
 
     @property

@@ -188,6 +188,7 @@ class Search:
         if has_gone:
             self.workers.forget(worker)
         if has_gone or lifetime.over:
+            self.handout.pass_on_notes()  # of a strategy that has just found that it is finished
             return Reply(stop=True, keep=keep)
         self._has_begun = self._has_begun or len(self.workers) >= self.limits.least_workers
         if state.retiring or not self._has_begun:

@@ -16,9 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raysearch.core.segment import Mode
+from raysearch.core.used_values import HELD
 from raysearch.storage.journal.decisions import Decision, decisions
 from raysearch.storage.journal.decode import Decoder, parse_metrics
 from raysearch.storage.journal.reading import read_table
+from raysearch.storage.journal.schema import USED
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -71,6 +73,16 @@ class Segments:
     @cached_property
     def spans(self) -> dict[str, tuple[Integers, Integers]]:
         """For each metric (first, stop): where in `values` each row's points are; none where equal."""
+        return {name: span for name, span in self._every_span.items() if not name.startswith(USED)}
+
+    @cached_property
+    def used_spans(self) -> dict[str, tuple[Integers, Integers]]:
+        """The same for what optimizers held: columns of `core.used_values`."""
+        spans = self._every_span.items()
+        return {name.removeprefix(USED): span for name, span in spans if name.startswith(USED)}
+
+    @cached_property
+    def _every_span(self) -> dict[str, tuple[Integers, Integers]]:
         codes, texts = self.texts("metrics")
         offsets, _ = self.values
         rows = np.arange(len(self))
@@ -127,6 +139,23 @@ class Segments:
             reduce = np.fmin if self.mode == "min" else np.fmax
             best[has] = reduce.reduceat(values, pairs)[::2]
         return best
+
+    def used_ends(self, rows: Integers) -> dict[str, Floats]:
+        """Columns `used.NAME.first` and `.last` of these rows: what optimizers held; NaN if unknown.
+
+        NAME is a hyper-parameter. Values that none stands for are `held.NAME.first` and `.last`.
+        """
+        values = np.append(self.values[1], np.nan)
+        found: dict[str, Floats] = {}
+        for column, (first, stop) in self.used_spans.items():
+            name, _, part = column.removeprefix(HELD).partition(":")
+            kind = "held" if column.startswith(HELD) else "used"
+            has = stop[rows] > first[rows]
+            for end, at in (("first", first[rows]), ("last", stop[rows] - 1)):
+                if part in ("", end):
+                    known = found.setdefault(f"{kind}.{name}.{end}", np.full(len(rows), np.nan))
+                    known[has] = values[at[has]]
+        return found
 
     def _span_of_metric(self) -> tuple[Integers, Integers]:
         nothing = np.zeros(len(self), np.int64)

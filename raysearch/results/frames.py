@@ -38,6 +38,7 @@ def segment_frame(segments: Segments, rows: Integers) -> pd.DataFrame:
     }
     columns |= {name: _own(picked[name]) for name in ("seconds", "finished_at", "seed", "done")}
     columns |= config_columns(picked)
+    columns |= segments.used_ends(rows)
     columns |= {name: _texts(picked[name]) for name in ("reason", "worker", "checkpoint", "error")}
     return pd.DataFrame(columns, copy=False)
 
@@ -92,10 +93,12 @@ def curve_frame(segments: Segments, rows: Integers) -> pd.DataFrame:
         "iteration": np.repeat(segments.integers("start")[rows], points) + within + 1,
     }
     values = np.append(segments.values[1], np.nan)
-    for name, (first, stop) in segments.spans.items():
+    spans = {column_of(name): span for name, span in segments.spans.items()}
+    spans |= {f"used.{name}": span for name, span in segments.used_spans.items()}
+    for name, (first, stop) in spans.items():
         reported = np.repeat(stop[rows] > first[rows], points)
         at = np.repeat(first[rows], points) + within
-        columns[column_of(name)] = values[np.where(reported, at, len(values) - 1)]
+        columns[name] = values[np.where(reported, at, len(values) - 1)]
     return pd.DataFrame(columns, copy=False)
 
 

@@ -256,8 +256,11 @@ class Results:
     def schedule(self, trial: int) -> pd.DataFrame:
         """Which configuration held from which iteration to which, on the way to the end of this trial.
 
-        Columns: start, stop, trial, config.*, reason. Segments that follow each other with one
-        configuration are one row. Raises RunError if there is no such trial.
+        Columns: start, stop, trial, config.*, used.*, held.*, reason. Segments that follow each other with
+        one configuration are one row: what optimizers held at its first step, and at its last.
+
+        Raises:
+            RunError: there is no such trial.
 
         >>> results.schedule(0)
            start  stop  trial  config.lr        reason
@@ -269,7 +272,10 @@ class Results:
         first = np.flatnonzero(new)
         names = [name for name in lineage.columns if name.startswith("config.")]
         schedule = lineage.iloc[first][["start", "stop", "trial", *names, "reason"]].reset_index(drop=True)
-        schedule["stop"] = lineage["reached"].to_numpy()[[*first[1:] - 1, len(configs) - 1]]
+        last = [*first[1:] - 1, len(configs) - 1]
+        schedule["stop"] = lineage["reached"].to_numpy()[last]
+        for name in (n for n in lineage.columns if n.startswith(("used.", "held."))):
+            schedule[name] = lineage[name].to_numpy()[last if name.endswith(".last") else first]
         return schedule
 
     def events(self) -> Iterator[JournalEvent]:

@@ -30,11 +30,12 @@ from raysearch.core.segment import Segment, Status
 from raysearch.core.values import fresh
 from raysearch.engine.messages import Going, Lease
 from raysearch.errors import CheckpointError, TrainableError
-from raysearch.spec.trainables import is_class
+from raysearch.spec.trainables import is_class, is_learner
 from raysearch.storage.checkpoints.meta import as_read, read_meta, write_meta
 from raysearch.storage.paths import CHECKPOINT_META
 from raysearch.worker import rng
 from raysearch.worker.applied_config import ignored
+from raysearch.worker.optimizer_values import OptimizerValues
 from raysearch.worker.reports import Trained, check_metric, is_only_an_end, record
 from raysearch.worker.rng import seed_of
 from raysearch.worker.tune_storage import TRIAL_INFO, LocalStorage, TrialName
@@ -72,6 +73,8 @@ class Host:
         self._trainable: Trainable | None = None
         self._live: int | None = None  # the segment at whose end the trainable stands
         self._config: dict[str, Any] = {}
+        self._given: dict[str, Any] = {}  # the configuration as the trainable has it: see OptimizerValues
+        self._values = OptimizerValues(not is_learner(trainable))
         self._at = 0
         self._grown_s = 0.0
         self._ignored: set[str] = set()
@@ -92,6 +95,7 @@ class Host:
         """
         result = Trained()
         path = [*lease.chain, lease.segment]
+        self._values.activate()
         try:
             todo = self._stand_at_start(lease, path, checkpoint)
             for segment in todo[:-1]:
@@ -107,6 +111,8 @@ class Host:
         except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
             print_traceback()
             result.status, result.error = Status.FAILED, in_words(error)
+        finally:
+            self._values.pause()
         if result.status is not Status.COMPLETED and not result.paused:
             self.drop()
         elif self._remarks:
@@ -136,6 +142,8 @@ class Host:
                 return False
         grown_s = self._grown_s * iteration / max(1, self._at)
         meta = {"iteration": iteration, "grown_s": grown_s, "config": self._config}
+        if values := self._values.note():
+            meta["optimizer"] = values
         write_meta(folder, meta)
         if midway and not isinstance(trainable, FunctionTrainable):
             rng.save(folder)
@@ -173,13 +181,17 @@ class Host:
     def _begin(self, segment: Segment, checkpoint: Path | None) -> None:
         self._live = None
         rng.seed_all(seed_of(segment))
+        meta = read_meta(checkpoint) if checkpoint is not None else {}
+        self._config = self._full_config(segment)
+        self._given = self._values.begin(self._config, meta)
         self._configure(segment)
         if self._reported is not None:
             self._storage.discard(self._reported[1])
         self._at, self._grown_s, self._reported = 0, 0.0, None
         if checkpoint is not None:
             self._restore(checkpoint)
-            self._apply(_config_of(checkpoint))
+            config = meta.get("config")
+            self._apply(config if isinstance(config, dict) else None)
 
     def _apply(self, before: Mapping[str, Any] | None) -> None:
         """The configuration of now, after a restore of what was saved under another one.
@@ -192,14 +204,13 @@ class Host:
             return
         apply_config = getattr(trainable, "apply_config", None)
         if callable(apply_config):
-            apply_config(fresh(self._config))
+            apply_config(fresh(self._given))
         for name, text in ignored(trainable, before or {}, now).items():
-            if name not in self._ignored:
+            if name not in self._ignored | self._values.bound:
                 self._ignored.add(name)
                 self._remarks.append(text)
 
     def _configure(self, segment: Segment) -> None:
-        self._config = self._full_config(segment)
         if self._trainable is not None:
             if self._trainable.reset(self._handed_out(segment), storage=self._storage):
                 return
@@ -208,7 +219,7 @@ class Host:
 
     def _handed_out(self, segment: Segment) -> dict[str, Any]:
         """The trainable's own copy of the configuration: what it changes in it changes nothing here."""
-        return {**fresh(self._config), TRIAL_INFO: TrialName(segment.trial)}
+        return {**fresh(self._given), TRIAL_INFO: TrialName(segment.trial)}
 
     def _full_config(self, segment: Segment) -> dict[str, Any]:
         seed = {self._seed_as: segment.seed} if self._seed_as else {}
@@ -258,6 +269,7 @@ class Host:
         names: set[str] = set(result.curve)
         while self._at < segment.stop:
             began = time.perf_counter()
+            self._values.activate()
             report = self._trainable.train()
             self._grown_s += time.perf_counter() - began
             if RESULT_DUPLICATE in report or is_only_an_end(report, self._metric):
@@ -265,7 +277,9 @@ class Host:
                 break
             self._at += 1
             self._note_checkpoint(report)
+            held = self._values.take()
             if self._at > segment.start:
+                result.note_used(held, self._at - segment.start)
                 names.update(record(result, report, self._metric, segment, self._at))
             if result.status is Status.DIVERGED or report.get(DONE):
                 result.done = bool(report.get(DONE))
@@ -277,6 +291,7 @@ class Host:
                 result.status, result.paused = Status.LOST, True
                 return
         check_metric(result, self._metric, segment, names)
+        self._remarks.extend(self._values.remarks())
         self._live = segment.id
 
     def _note_checkpoint(self, report: Mapping[str, Any]) -> None:
@@ -294,12 +309,6 @@ class Host:
         except NotImplementedError:
             return False
         return True
-
-
-def _config_of(folder: Path) -> dict[str, Any] | None:
-    """The configuration that a checkpoint was saved under; None where it does not say."""
-    config = read_meta(folder).get("config")
-    return config if isinstance(config, dict) else None
 
 
 def _linked(source: str, target: str) -> None:

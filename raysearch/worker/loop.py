@@ -127,6 +127,7 @@ class Loop(WorkerLoop):
                 self.name,
                 error or trained.error,
                 trained.done,
+                used=trained.used(),
             )
         )
         self.segments += 1

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raysearch.core.reserved_names import RAYS_OWN
 from raysearch.core.segment import Segment, Status
+from raysearch.core.used_values import NOTHING, Held, columns_of
 from raysearch.errors import TrainableError
+
+if TYPE_CHECKING:
+    from raysearch.torch.step_watch import Series
 
 NAMES_TOLD = 8  # of the metrics that were reported, where the one searched for was not
 
@@ -22,6 +26,7 @@ class Trained:
         curve: metric -> values, one per iteration after the segment's start.
         grown_s: seconds of training from a fresh model to here: what growing it again would cost.
         paused: it was broken off between two iterations, and can be saved and gone on with.
+        held: what optimizers held at the steps of each iteration.
     """
 
     status: Status = Status.COMPLETED
@@ -30,10 +35,32 @@ class Trained:
     done: bool = False
     grown_s: float = 0.0
     paused: bool = False
+    held: dict[Series, list[Held]] = field(default_factory=dict)
 
     def begun(self, curve: Mapping[str, Sequence[float]], iterations: int) -> None:
         """Takes over the first iterations of a curve, which an earlier worker trained."""
         self.curve = {name: list(values[:iterations]) for name, values in curve.items()}
+
+    def note_used(self, held: Mapping[Series, Held], count: int) -> None:
+        """Takes in what optimizers held in the segment's iteration number `count`, from 1."""
+        for series, value in held.items():
+            values = self.held.setdefault(series, [])
+            values.extend([NOTHING] * (count - 1 - len(values)))
+            values.append(value)
+
+    def used(self) -> dict[str, list[float]]:
+        """`Outcome.used`: as long as the curve. What is the same in several groups stands there once."""
+        length = max(map(len, self.curve.values()), default=0)
+        columns: dict[str, list[float]] = {}
+        known: dict[str, list[tuple[Held, ...]]] = {}
+        for (name, optimizer, group), values in sorted(self.held.items()) if length else ():
+            whole = (*values, *[NOTHING] * (length - len(values)))[:length]
+            others = known.setdefault(name, [])
+            if repr(whole) in map(repr, others) or (others and not any(v.greatest or v.least for v in whole)):
+                continue
+            others.append(whole)
+            columns |= columns_of(name if len(others) == 1 else f"{name}[{optimizer}.{group}]", whole)
+        return columns
 
 
 def record(result: Trained, report: Mapping[str, Any], metric: str, segment: Segment, at: int) -> list[str]:

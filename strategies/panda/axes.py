@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from raysearch.core.segment import Config
+from raysearch.core.used_values import HELD, Held, series_of, slot_of
+from raysearch.core.values import show
 from raysearch.space.space import Space
 from raysearch.strategies.panda import perturb
 from raysearch.strategies.rounds import End
@@ -17,6 +20,7 @@ EXPLORE_ONE_IN = 5
 LEAP_ONE_IN = 5  # moments
 LEAP = 2.0
 IGNORED_AFTER = 3  # probes in a row that end alike to the last digit
+INEFFECTIVE_MOST = 2  # nudges in a row that leave the optimizer as it was, after which the search ends
 GIVEN_UP_AFTER = 2  # rejections in a row, after which another one is tried
 
 
@@ -30,6 +34,17 @@ def ignored_note(name: str, metric: str) -> str:
     )
 
 
+def ineffective_note(name: str, config: Config) -> str:
+    """What to do where nudges did not change what the optimizer held."""
+    return (
+        f"the search ends: {INEFFECTIVE_MOST} nudges of {name} had no effect, the last one to "
+        f"{show(config[name])}: the optimizer was used with the same values as without it. "
+        f"Build the optimizer from the configuration's {name}, or call "
+        "raysearch.torch.apply(optimizer, config) after its state is loaded; `raysearch lineage` shows the "
+        "values that were used"
+    )
+
+
 @dataclass
 class Axis:
     """What is known of one nudged hyper-parameter.
@@ -38,6 +53,7 @@ class Axis:
         direction, factor: of its next nudge.
         rejections: in a row.
         alike: nudges in a row that changed nothing at all; -1 once one did.
+        ineffective: nudges in a row after which the optimizer held the same as without.
     """
 
     name: str
@@ -45,6 +61,7 @@ class Axis:
     factor: float
     rejections: int = 0
     alike: int = 0
+    ineffective: int = 0
 
     @property
     def is_ignored(self) -> bool:
@@ -70,6 +87,22 @@ class Axis:
         is_alike = hold.losses == nudge.losses and hold.parts == nudge.parts
         self.alike = self.alike + 1 if is_alike else -1
         return self.alike == IGNORED_AFTER
+
+    def reaches_optimizer(self, hold: End, nudge: End) -> bool:
+        """Counts forks after which the optimizer held the same in both arms; False at the second in a row.
+
+        Where no optimizer was seen, or none holds such a value, nothing is known and nothing counted.
+        """
+        held = [_held(end.used, self.name) for end in (hold, nudge)]
+        if not held[0] or not held[1]:
+            return True
+        self.ineffective = self.ineffective + 1 if held[0] == held[1] else 0
+        return self.ineffective < INEFFECTIVE_MOST
+
+
+def _held(used: Mapping[str, Sequence[float]], name: str) -> list[Held]:
+    """What an optimizer held of a hyper-parameter, or of the value that it is meant for."""
+    return series_of(used, name) or series_of(used, HELD + slot_of(name))
 
 
 class Axes:

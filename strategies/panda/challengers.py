@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from raysearch.core.segment import Config, Event
 from raysearch.strategies.panda import perturb
-from raysearch.strategies.panda.axes import Axis, ignored_note
+from raysearch.strategies.panda.axes import Axis
 from raysearch.strategies.panda.fork_test import gain, needed, noise_of, progress_of
 from raysearch.strategies.panda.rollback import Undo
 from raysearch.strategies.panda.single import Arm, LineSearch, Steps
@@ -120,8 +120,7 @@ class ChallengeSearch(LineSearch):
             need = self.threshold.need(axis.name, direction, found, progress, self.moment)
             change = perturb.in_words(self.space, self.learned, challenge.learned)
             words.append(f"{change}: gain {found}, needs {need:.2g}")
-            if axis.compare(hold, end):
-                self.notes.append(ignored_note(axis.name, self.metric))
+            self.check_effect(axis, hold, end)
             if found.mean > need and (best is None or found.mean - need > best[0]):
                 best = (found.mean - need, challenge, end, words[-1])
         if best is None:

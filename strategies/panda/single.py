@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.segment import Config, Event, Mode, Segment
 from raysearch.space.space import Space
 from raysearch.strategies.panda import perturb
-from raysearch.strategies.panda.axes import Axis, ignored_note
+from raysearch.strategies.panda.axes import Axis, ignored_note, ineffective_note
 from raysearch.strategies.panda.fork_test import Threshold, gain, noise_of, progress_of
 from raysearch.strategies.panda.interventions import NUDGE, RaisingSearch, ordered
 from raysearch.strategies.panda.rollback import BACK_MOST, Rollback, Undo
@@ -157,7 +157,17 @@ class LineSearch(RaisingSearch):
             self.go_back(f"both arms of {words} failed: {hold.why}", is_forced=True)
             return
         self._choose(axis, nudged, hold, nudge, words)
-        if axis.compare(hold, nudge):
+        self.check_effect(axis, hold, nudge)
+
+    def check_effect(self, axis: Axis, hold: End, nudge: End) -> None:
+        """Notes, once, that the trainable does not take a hyper-parameter's values.
+
+        The line ends where the values that its optimizer held prove it.
+        """
+        if not axis.reaches_optimizer(hold, nudge):
+            self.ended = True
+            self.notes.append(ineffective_note(axis.name, self.space.flatten(nudge.segment.config)))
+        elif axis.compare(hold, nudge):
             self.notes.append(ignored_note(axis.name, self.metric))
 
     def _choose(self, axis: Axis, nudged: Config, hold: End, nudge: End, words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import repeat
 from typing import Any
 
@@ -15,7 +16,7 @@ from raysearch.core.segment import ORDINAL_BITS, Outcome, Role, Segment, Status
 from raysearch.storage.journal.config_columns import ConfigShape, parse_shape
 from raysearch.storage.journal.decisions import decisions
 from raysearch.storage.journal.plain import memo, restored
-from raysearch.storage.journal.schema import JournalEvent
+from raysearch.storage.journal.schema import USED, JournalEvent
 
 
 class Decoder:
@@ -30,7 +31,7 @@ class Decoder:
         batch = batch.filter(pc.is_null(batch["event"])) if _has_events(batch) else batch
         segments = self._segments(batch)
         curves = self._curves(batch)
-        return map(
+        found = map(
             Outcome,
             segments,
             _parsed(batch["status"], Status),
@@ -43,6 +44,8 @@ class Decoder:
             _values(batch["finished_at"]),
             _parsed(batch["error"], cause_of),
         )
+        has_used = pc.any(pc.match_substring(_texts(batch["metrics"]), USED)).as_py()
+        return map(_without_used, found) if has_used else found
 
     def _segments(self, batch: pa.RecordBatch | pa.Table) -> Iterator[Segment]:
         trials = batch["trial"].to_numpy()
@@ -107,6 +110,13 @@ def decode_events(batch: pa.RecordBatch | pa.Table) -> Iterator[JournalEvent]:
     columns = (found[name].to_pylist() for name in ("event", "detail", "finished_at"))
     for kind, detail, at in zip(*columns, strict=True):
         yield JournalEvent(kind, {k: restored(v) for k, v in json.loads(detail).items()}, at)
+
+
+def _without_used(outcome: Outcome) -> Outcome:
+    """The outcome with what optimizers held apart from its curves."""
+    curve = {name: values for name, values in outcome.curve.items() if not name.startswith(USED)}
+    used = {name.removeprefix(USED): v for name, v in outcome.curve.items() if name.startswith(USED)}
+    return replace(outcome, curve=curve, used=used)
 
 
 def _has_events(batch: pa.RecordBatch | pa.Table) -> bool:

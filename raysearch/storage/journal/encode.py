@@ -15,7 +15,7 @@ from raysearch.errors import JournalError
 from raysearch.storage.journal.config_columns import encode_configs, list_column
 from raysearch.storage.journal.decisions import decision_text
 from raysearch.storage.journal.plain import dumps, plain, remember
-from raysearch.storage.journal.schema import SCHEMA
+from raysearch.storage.journal.schema import SCHEMA, USED
 
 
 def encode_outcomes(outcomes: Sequence[Outcome]) -> pa.RecordBatch:
@@ -95,7 +95,7 @@ _metric_texts: dict[tuple[str, ...], str] = {}
 
 
 def _encode_curve(outcome: Outcome) -> tuple[str, Sequence[float]]:
-    curve = outcome.curve
+    curve = _with_used(outcome)
     names = tuple(curve)
     text = _metric_texts.get(names)
     if text is None:
@@ -106,3 +106,10 @@ def _encode_curve(outcome: Outcome) -> tuple[str, Sequence[float]]:
         lengths = {name: len(values) for name, values in curve.items()}
         raise ValueError(f"segment {segment_name(outcome.segment.id)}: curves differ in length: {lengths}")
     return text, [*chain.from_iterable(curve.values())]
+
+
+def _with_used(outcome: Outcome) -> Mapping[str, Sequence[float]]:
+    """The curves, and behind them what optimizers held; that is left out where nothing was reported."""
+    if not outcome.used or not outcome.curve:
+        return outcome.curve
+    return {**outcome.curve, **{USED + name: values for name, values in outcome.used.items()}}

@@ -9,6 +9,7 @@ One schema serves the log and the Parquet parts. What repeats is kept out of the
   and tables are built from the numbers without parsing text.
 - A curve is `metrics`, JSON text naming them, and `values`, one metric after the other.
 - What the strategy decided of an outcome's segment is the JSON text in `detail` (`decisions`).
+- What optimizers held (`Outcome.used`) stands among the metrics, under names that begin with `@used/`.
 - A segment's id is (trial << ORDINAL_BITS) + `ordinal`, its parent's id is id - `back`.
 
 Floats keep every bit, NaN and infinities too. An event of the run is a row with `event` set, and
@@ -48,6 +49,9 @@ SCHEMA = pa.schema(
         ("detail", pa.string()),
     ]
 )
+
+
+USED = "@used/"
 
 
 class JournalEvent(NamedTuple):

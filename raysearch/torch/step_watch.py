@@ -1,0 +1,377 @@
+"""What optimizers hold at their steps, and multipliers that hold during a step and at no other time.
+
+torch calls hooks before and after every `Optimizer.step` of a process. Before it a watch multiplies what is
+to be multiplied and notes what the parameter groups hold; after it the groups get their own values back. So
+no scheduler, checkpoint or framework sees a multiplier, and none can undo it or apply it twice.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import weakref
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+from torch.optim import optimizer as torch_optimizer
+
+from raysearch.core.used_values import HELD, KNOWN, Held, Wanted
+from raysearch.torch.bindings import SAME, Levels, bind
+
+Groups = list[dict[str, Any]]
+Place = tuple[str, int, str, str]  # optimizer, group, slot, name of the hyper-parameter
+ONE = 1e-12  # a factor that is nearer to 1 than this is none
+RATE_KEYS = ("initial_lr", "max_lr", "lr")
+BETAS = {"beta1": 0, "beta2": 1}  # where the slot lies in Adam's `betas`
+
+
+class Series(NamedTuple):
+    """Names a value of an optimizer: the hyper-parameter or `held:` slot, the optimizer, and the group."""
+
+    name: str
+    optimizer: int
+    group: int
+
+
+@dataclass(slots=True)
+class Watched:
+    """A value of a parameter group that is noted at each step.
+
+    Attributes:
+        key, part: where it lies: `group[key]`, or `group[key][part]`.
+        factor: what it is multiplied by during a step.
+        most: a multiplied momentum is at most this (or what it was before).
+        seen: the object that was last noted; the same object is the same value.
+    """
+
+    series: Series
+    slot: str
+    key: str
+    part: int | None
+    factor: float = 1.0
+    most: float = math.inf
+    seen: Any = None
+    version: int = 0
+    first: Any = None
+    last: Any = None
+    least: Any = None
+    greatest: Any = None
+
+    def note(self, group: dict[str, Any]) -> None:
+        """Takes in what the group holds now. A tensor is read only if it was written to; no device waits."""
+        value = group.get(self.key)
+        if value is None:
+            return
+        if isinstance(value, torch.Tensor):
+            version = value._version
+            if value is self.seen and version == self.version and self.first is not None:
+                return
+            self.seen, self.version, value = value, version, value.detach().clone()
+        elif value is self.seen and self.first is not None:
+            return
+        else:
+            self.seen = value
+            value = value if self.part is None else value[self.part]
+        self.last = value
+        if self.first is None:
+            self.first = self.least = self.greatest = value
+        elif isinstance(value, torch.Tensor):
+            self.least, self.greatest = torch.minimum(self.least, value), torch.maximum(self.greatest, value)
+        else:
+            self.least, self.greatest = min(self.least, value), max(self.greatest, value)
+
+    def taken(self) -> Held:
+        """What was noted since the last time."""
+        held = Held(float(self.first), float(self.last), float(self.least), float(self.greatest))
+        self.first = self.last = self.least = self.greatest = None
+        return held
+
+
+@dataclass(slots=True)
+class Met:
+    """An optimizer that has taken a step.
+
+    Attributes:
+        name: what it is called in `Place`: its class and the sizes of its groups.
+        undo: while it steps: (group, key, the value before, the value during the step).
+        depth: calls of `step` within one another; a subclass that calls `super().step()` has two.
+    """
+
+    ref: weakref.ref[torch.optim.Optimizer]
+    name: str
+    number: int
+    groups: int
+    values: list[list[Watched]]
+    scaled: list[tuple[int, Watched]]
+    undo: list[tuple[dict[str, Any], str, Any, Any]] = field(default_factory=list)
+    depth: int = 0
+    steps: int = 0
+
+
+class StepWatch:
+    """Notes and multiplies the values of all optimizers that step while it is active.
+
+    Attributes:
+        wanted: hyper-parameters that optimizers may hold.
+        settled: (id of an optimizer, hyper-parameter) whose new value was written into the optimizer itself.
+        places: where hyper-parameters were found, in this life of the trial or an earlier one.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: tuple[Wanted, ...] = ()
+        self.places: set[Place] = set()
+        self.settled: set[str] = set()
+        self._done: dict[tuple[int, str], float] = {}  # what the optimizer had before it was settled
+        self._met: dict[int, Met] = {}
+        self._count = 0
+
+    def plan(self, wanted: Sequence[Wanted], places: Sequence[Place] = ()) -> None:
+        """Begins a trial, or a trial's next life: all optimizers are new."""
+        for met in self._met.values():
+            _take_back(met)
+        self.wanted, self.places = tuple(wanted), set(places)
+        self.settled, self._done, self._met, self._count = set(), {}, {}, 0
+
+    @property
+    def has_stepped(self) -> bool:
+        """Whether an optimizer took a step since `plan`."""
+        return bool(self._met)
+
+    def find(self, name: str) -> Wanted | None:
+        """The wanted hyper-parameter of this name."""
+        return next((w for w in self.wanted if w.name == name), None)
+
+    def settle(self, optimizer: torch.optim.Optimizer, name: str, before: float) -> bool:
+        """Notes that an optimizer is given the asked value for good; False if it has been already.
+
+        `before` is what it has now: if it has that again when it steps, its state was loaded afterwards.
+        """
+        key = (id(optimizer), name)
+        if key in self._done:
+            return False
+        self._done[key] = before
+        self.settled.add(name)
+        self._met.pop(id(optimizer), None)
+        return True
+
+    def take(self) -> dict[Series, Held]:
+        """What was held at the steps since the last call."""
+        found: dict[Series, Held] = {}
+        for met in list(self._met.values()):
+            _take_back(met)
+            met.depth = 0
+            for values in met.values if met.steps else ():
+                found.update((v.series, v.taken()) for v in values if v.first is not None)
+            met.steps = 0
+        return found
+
+    # ---- the hooks
+
+    def before(self, optimizer: torch.optim.Optimizer) -> None:
+        """The optimizer is about to step."""
+        met = self._met.get(id(optimizer))
+        groups: Groups = optimizer.param_groups
+        if met is None or met.ref() is not optimizer or met.groups != len(groups):
+            met = self._meet(optimizer)
+        if met.depth and _is_within_step(optimizer):
+            met.depth += 1
+            return
+        if met.undo:
+            _take_back(met)  # a step that raised left its multipliers
+        met.depth, met.steps = 1, met.steps + 1
+        if met.scaled:
+            self._multiply(met, groups)
+        for values, group in zip(met.values, groups, strict=True):
+            for value in values:
+                value.note(group)
+
+    def after(self, optimizer: torch.optim.Optimizer) -> None:
+        """The optimizer has stepped."""
+        met = self._met.get(id(optimizer))
+        if met is None or not met.depth:
+            return
+        met.depth -= 1
+        if not met.depth and met.undo:
+            _take_back(met)
+
+    def _multiply(self, met: Met, groups: Groups) -> None:
+        held = {(id(g), key) for m in self._met.values() for g, key, *_ in m.undo if m is not met}
+        for number, value in met.scaled:
+            group = groups[number]
+            if (id(group), value.key) in held:  # an optimizer around this one has multiplied it
+                continue
+            old = group[value.key]
+            if isinstance(old, torch.Tensor):
+                met.undo.append((group, value.key, old.clone(), old))
+                old.mul_(value.factor)
+                continue
+            part = old if value.part is None else old[value.part]
+            new = min(part * value.factor, max(part, value.most))
+            whole = new if value.part is None else (*old[: value.part], new, *old[value.part + 1 :])
+            met.undo.append((group, value.key, old, whole))
+            group[value.key] = whole
+
+    # ---- meeting an optimizer
+
+    def _meet(self, optimizer: torch.optim.Optimizer) -> Met:
+        groups: Groups = optimizer.param_groups
+        old = self._met.get(id(optimizer))
+        if old is not None and old.ref() is optimizer:
+            name, number = old.name, old.number
+        else:
+            name, number = self._name_of(optimizer), self._count
+            self._count += 1
+        bound = self._bound(name, optimizer)
+        values = [self._values(g, group, bound, number) for g, group in enumerate(groups)]
+        done = self._still_settled(optimizer)
+        scaled = [
+            (g, v)
+            for g, group_values in enumerate(values)
+            for v in group_values
+            if abs(v.factor - 1.0) > ONE and v.series.name not in done
+        ]
+        met = Met(weakref.ref(optimizer), name, number, len(groups), values, scaled)
+        self._met[id(optimizer)] = met
+        return met
+
+    def _still_settled(self, optimizer: torch.optim.Optimizer) -> set[str]:
+        """The hyper-parameters whose asked values the optimizer has itself."""
+        for name in [name for identity, name in self._done if identity == id(optimizer)]:
+            wanted, before = self.find(name), self._done[id(optimizer), name]
+            slots = {wanted.slot} if wanted is not None else set()
+            levels = [v for g in optimizer.param_groups for vs in _levels(g, slots).values() for v in vs[:1]]
+            now = next((level for level in levels if level), 0.0)
+            if math.isclose(now, before, rel_tol=SAME):
+                del self._done[id(optimizer), name]
+                self.settled.discard(name)
+        return {name for identity, name in self._done if identity == id(optimizer)}
+
+    def _name_of(self, optimizer: torch.optim.Optimizer) -> str:
+        sizes = "+".join(str(sum(p.numel() for p in g["params"])) for g in optimizer.param_groups[:1])
+        name = f"{type(optimizer).__name__}/{sizes}"
+        self._met = {key: met for key, met in self._met.items() if met.ref() is not None}
+        alive = {met.name for met in self._met.values()}
+        return next(n for k in range(len(alive) + 1) if (n := f"{name}#{k}") not in alive)
+
+    def _bound(self, name: str, optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], str]:
+        """(group, slot) -> hyper-parameter: as it was found in an earlier life, else as the values say."""
+        known = {(g, slot): hyper for key, g, slot, hyper in self.places if key == name}
+        names = {w.name for w in self.wanted}
+        if known and len(optimizer.param_groups) <= 1 + max(g for g, _ in known):
+            return {place: hyper for place, hyper in known.items() if hyper in names}
+        slots = {w.slot for w in self.wanted}
+        bound = bind([_levels(group, slots) for group in optimizer.param_groups], self.wanted) | known
+        self.places.update((name, g, slot, hyper) for (g, slot), hyper in bound.items())
+        return bound
+
+    def _values(
+        self, number: int, group: dict[str, Any], bound: Mapping[tuple[int, str], str], optimizer: int
+    ) -> list[Watched]:
+        """What is noted of a group: the learning rate, and values that hyper-parameters are meant for."""
+        found = []
+        for slot in dict.fromkeys(("lr", *(w.slot for w in self.wanted))):
+            place = _place_of(group, slot)
+            if place is None:
+                continue
+            name = bound.get((number, slot))
+            wanted = self.find(name) if name is not None else None
+            if wanted is None:
+                if slot in KNOWN:
+                    found.append(Watched(Series(HELD + slot, optimizer, number), slot, *place))
+                continue
+            most = wanted.asked if slot == "momentum" or slot in BETAS else math.inf
+            series = Series(wanted.name, optimizer, number)
+            found.append(Watched(series, slot, *place, factor=wanted.factor, most=most))
+        return found
+
+
+_current: StepWatch | None = None
+_handles: list[Any] = []
+
+
+def current() -> StepWatch | None:
+    """The watch that is active in this process."""
+    return _current
+
+
+def activate(watch: StepWatch | None) -> None:
+    """Makes a watch the active one of this process, or none."""
+    global _current
+    _current = watch
+    if watch is not None:
+        install()
+
+
+def install() -> None:
+    """Installs the hooks, the first before a step and the last after it: others see what it is taken with."""
+    before: Any = torch_optimizer._global_optimizer_pre_hooks
+    after: Any = torch_optimizer._global_optimizer_post_hooks
+    if not _handles or _handles[0].id not in before:
+        _handles[:] = [
+            torch_optimizer.register_optimizer_step_pre_hook(_before_step),
+            torch_optimizer.register_optimizer_step_post_hook(_after_step),
+        ]
+    before.move_to_end(_handles[0].id, last=False)
+    after.move_to_end(_handles[1].id)
+
+
+def _before_step(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+    if _current is not None:
+        _current.before(optimizer)
+
+
+def _after_step(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+    if _current is not None:
+        _current.after(optimizer)
+
+
+def _take_back(met: Met) -> None:
+    """Gives groups the values that they had before the step; what the step itself wrote keeps its change."""
+    for group, key, old, during in reversed(met.undo):
+        if isinstance(during, torch.Tensor):
+            during.copy_(old)
+        elif group.get(key) is during:
+            group[key] = old
+        elif isinstance(group.get(key), float) and isinstance(during, float) and during:
+            group[key] *= old / during
+    met.undo.clear()
+
+
+def _place_of(group: Mapping[str, Any], slot: str) -> tuple[str, int | None] | None:
+    """(key, part) of a slot in a parameter group; None where the group has no such number."""
+    if slot in BETAS and slot not in group:
+        betas = group.get("betas")
+        return ("betas", BETAS[slot]) if isinstance(betas, (tuple, list)) and len(betas) == 2 else None
+    value = group.get(slot)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_scalar = isinstance(value, torch.Tensor) and value.numel() == 1
+    return (slot, None) if is_number or is_scalar else None
+
+
+def _levels(group: Mapping[str, Any], slots: Set[str]) -> Levels:
+    """slot -> the values of a group that may be the configured one."""
+    found: dict[str, tuple[float, ...]] = {}
+    for slot in slots:
+        place = _place_of(group, slot)
+        if place is None:
+            continue
+        keys = [key for key in (RATE_KEYS if slot == "lr" else (place[0],)) if key in group]
+        found[slot] = tuple(float(group[k] if place[1] is None else group[k][place[1]]) for k in keys)
+    return found
+
+
+def _is_within_step(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether this call of `step` lies within another one of the same optimizer."""
+    steps = 0
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        is_step = (
+            frame.f_code.co_name == "wrapper" and frame.f_globals.get("__name__") == torch_optimizer.__name__
+        )
+        if is_step and frame.f_locals.get("self") is optimizer:
+            steps += 1
+        frame = frame.f_back
+    return steps > 1

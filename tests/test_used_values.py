@@ -1,0 +1,570 @@
+"""What is recorded is what was trained: the same numbers wherever a training is cut, and nudges that hold."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ray import tune
+from torch import nn
+from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
+from torch.optim import lr_scheduler as schedulers
+
+import raysearch.torch
+from raysearch.core.segment import Outcome, Segment, Status, segment_id
+from raysearch.core.used_values import HELD, ends_of, series_of
+from raysearch.engine.messages import Lease
+from raysearch.storage.journal.decode import Decoder
+from raysearch.storage.journal.encode import encode_outcomes
+from raysearch.worker.host import Host
+from raysearch.worker.reports import Trained
+
+LENGTH, STEPS = 12, 3  # iterations of a training, optimizer steps in one
+TOTAL = LENGTH * STEPS
+LR = 0.0123
+
+SCHEDULERS: dict[str, Callable[[Optimizer], Any]] = {
+    "constant": lambda o: None,
+    "StepLR": lambda o: schedulers.StepLR(o, 7, 0.5),
+    "MultiStepLR": lambda o: schedulers.MultiStepLR(o, [4, 11, 20], 0.3),
+    "LambdaLR": lambda o: schedulers.LambdaLR(o, lambda s: min(1.0, (s + 1) / 5) * 0.98**s),
+    "CosineAnnealingLR": lambda o: schedulers.CosineAnnealingLR(o, TOTAL, eta_min=1e-4),
+    "CosineAnnealingWarmRestarts": lambda o: schedulers.CosineAnnealingWarmRestarts(o, 5, 2),
+    "OneCycleLR": lambda o: schedulers.OneCycleLR(
+        o, LR, total_steps=TOTAL + 1, cycle_momentum=not isinstance(o, Adagrad)
+    ),
+    "LinearLR": lambda o: schedulers.LinearLR(o, 0.2, total_iters=9),
+    "SequentialLR": lambda o: schedulers.SequentialLR(
+        o, [schedulers.LinearLR(o, 0.1, total_iters=6), schedulers.CosineAnnealingLR(o, TOTAL)], [6]
+    ),
+    "ReduceLROnPlateau": lambda o: schedulers.ReduceLROnPlateau(o, factor=0.5, patience=4),
+}
+Groups = list[dict[str, Any]]
+OPTIMIZERS: dict[str, Callable[[Groups, float], Optimizer]] = {
+    "SGD": lambda groups, lr: SGD(groups, lr=lr, momentum=0.9),
+    "Adam": lambda groups, lr: Adam(groups, lr=lr),
+    "AdamW": lambda groups, lr: AdamW(groups, lr=lr),
+    "AdamW foreach": lambda groups, lr: AdamW(groups, lr=lr, foreach=True),
+    "AdamW fused": lambda groups, lr: AdamW(groups, lr=lr, fused=True),
+    "AdamW tensor": lambda groups, lr: AdamW(groups, lr=torch.tensor(lr, dtype=torch.float64), foreach=False),
+    "Adagrad": lambda groups, lr: Adagrad(groups, lr=lr),
+    "nested": lambda groups, lr: Nested(groups, lr=lr),
+}
+
+
+class Nested(SGD):
+    """An optimizer whose step calls the one that it is derived from: torch's hooks fire twice."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        return super().step(closure)
+
+
+class Training:
+    """A small model, its optimizers and their schedulers; `rates` are what each step was taken with."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1))
+        first, last = self.model[0].parameters(), self.model[2].parameters()
+        lr = config["lr"]
+        make = OPTIMIZERS[config.get("optimizer", "SGD")]
+        if config.get("gan"):
+            self.optimizers = [make([{"params": [*first]}], lr), make([{"params": [*last]}], config["lr_d"])]
+        else:
+            groups = (
+                [{"params": [*first], "lr": _like(lr, 0.1)}, {"params": [*last]}]
+                if config.get("groups")
+                else []
+            )
+            self.optimizers = [make(groups or [{"params": [*self.model.parameters()]}], lr)]
+        self.schedulers = [SCHEDULERS[config.get("scheduler", "constant")](o) for o in self.optimizers]
+        self.rates: list[float] = []
+        for optimizer in self.optimizers:
+            optimizer.register_step_pre_hook(self._seen)
+        self.at = 0
+
+    def _seen(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        self.rates.extend(float(group["lr"]) for group in optimizer.param_groups)
+
+    def iterate(self) -> dict[str, float]:
+        """One iteration; the loss, and the rate of every step in every group."""
+        self.rates = []
+        for _ in range(STEPS):
+            generator = torch.Generator().manual_seed(self.at)
+            x = torch.randn(16, 4, generator=generator)
+            loss = ((self.model(x) - x.sum(1, keepdim=True)) ** 2).mean()
+            self.model.zero_grad()
+            loss.backward()
+            for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
+                optimizer.step()
+                if isinstance(scheduler, schedulers.ReduceLROnPlateau):
+                    scheduler.step(1.0)
+                elif scheduler is not None:
+                    scheduler.step()
+            self.at += 1
+        return {"loss": float(loss.detach()), **{f"rate{i}": rate for i, rate in enumerate(self.rates)}}
+
+    def save(self, file: Path) -> None:
+        parts = [self.model, *self.optimizers, *[s for s in self.schedulers if s is not None]]
+        torch.save([self.at, *[part.state_dict() for part in parts]], file)
+
+    def load(self, file: Path) -> None:
+        parts = [self.model, *self.optimizers, *[s for s in self.schedulers if s is not None]]
+        self.at, *states = torch.load(file, weights_only=False)
+        for part, state in zip(parts, states, strict=True):
+            part.load_state_dict(state)
+
+
+def _like(lr: float, factor: float) -> float:
+    return lr * factor
+
+
+class Class(tune.Trainable):  # type: ignore[misc]
+    """Applies nothing after a restore."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.training = Training(config)
+
+    def step(self) -> dict[str, Any]:
+        return self.training.iterate()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        self.training.save(Path(checkpoint_dir, "state.pt"))
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        self.training.load(Path(checkpoint_dir, "state.pt"))
+
+
+class Applying(Class):
+    """Follows the README: apply after the states are loaded."""
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        super().load_checkpoint(checkpoint_dir)
+        for optimizer, scheduler in zip(self.training.optimizers, self.training.schedulers, strict=True):
+            raysearch.torch.apply(optimizer, self.config, scheduler)
+
+
+class Searching(Class):
+    """Applies without naming the scheduler."""
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        super().load_checkpoint(checkpoint_dir)
+        for optimizer in self.training.optimizers:
+            raysearch.torch.apply(optimizer, self.config)
+
+
+class Reset(Class):
+    """Is made once and given other configurations."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+
+def function(config: dict[str, Any]) -> None:
+    """The same as a function."""
+    training = Training(config)
+    if checkpoint := tune.get_checkpoint():
+        with checkpoint.as_directory() as folder:
+            training.load(Path(folder, "state.pt"))
+    while True:
+        metrics = training.iterate()
+        with tempfile.TemporaryDirectory() as folder:
+            training.save(Path(folder, "state.pt"))
+            tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+# ---- driving a host
+
+
+@pytest.fixture(autouse=True)
+def _stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+
+
+Curve = dict[str, list[float]]
+
+
+class Lab:
+    """Trains pieces of one line, each on a new host that begins from the checkpoint of the one before."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._hosts = 0
+        self.pieces: list[Trained] = []
+
+    def train(self, trainable: Any, *pieces: tuple[int, dict[str, Any]], again: bool = False) -> Curve:
+        """The curves of all pieces (stop, config) joined; `again`: one host for all."""
+        checkpoint: Path | None = None
+        parent: Segment | None = None
+        self.pieces = []
+        host = self._host(trainable)
+        for number, (stop, config) in enumerate(pieces):
+            start = 0 if parent is None else parent.stop
+            above = None if parent is None else parent.id
+            segment = Segment(segment_id(0, number), 0, above, config, start, stop, 7, "for a test")
+            if not again:
+                host.drop()
+                host = self._host(trainable)
+            name = None if checkpoint is None else str(checkpoint)
+            lease = Lease(segment, name, segment.parent)
+            trained = host.train(lease, checkpoint, lambda iteration: False)
+            assert trained.status is Status.COMPLETED, trained.error
+            self.pieces.append(trained)
+            self._hosts += 1
+            checkpoint = self._folder / f"checkpoint{self._hosts}"
+            checkpoint.mkdir()
+            assert host.save(checkpoint)
+            parent = segment
+        host.drop()
+        return {k: [v for piece in self.pieces for v in piece.curve[k]] for k in self.pieces[0].curve}
+
+    def used(self, name: str) -> list[Any]:
+        """What is recorded of a hyper-parameter over all pieces."""
+        return [held for piece in self.pieces for held in series_of(piece.used(), name)]
+
+    def _host(self, trainable: Any) -> Host:
+        self._hosts += 1
+        return Host(trainable, metric="loss", scratch=self._folder / f"scratch{self._hosts}")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    return Lab(tmp_path)
+
+
+def rates(curve: Curve) -> list[list[float]]:
+    """The rates of each iteration, step by step and group by group."""
+    names = [name for name in curve if name.startswith("rate")]
+    return [[curve[name][i] for name in names] for i in range(len(curve["loss"]))]
+
+
+def close(expected: Any) -> Any:
+    return pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+def test_what_an_optimizer_held_reaches_the_journal_beside_what_was_asked_for(lab: Lab) -> None:
+    config = {"lr": LR, "scheduler": "StepLR"}
+    curve = lab.train(Class, (4, config), (8, {**config, "lr": 4 * LR}))
+    (first, second) = lab.pieces
+    segment = Segment(0, 0, None, config, 0, 4, 7, "for a test")
+    outcome = Outcome(segment, first.status, first.curve, used=first.used())
+    (read,) = Decoder().outcomes(encode_outcomes([outcome]))
+    assert read == outcome
+    assert [h.first for h in series_of(read.used, "lr")] == [r[0] for r in rates(curve)[:4]]
+    assert [h.last for h in series_of(read.used, "lr")] == [r[-1] for r in rates(curve)[:4]]
+    assert ends_of(second.used(), "lr") == (rates(curve)[4][0], rates(curve)[-1][-1])
+
+
+# ---- cut anywhere, same numbers; a nudge holds from its iteration on
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_cut_anywhere_gives_the_same_numbers_and_a_nudge_multiplies_every_rate_after_it(
+    lab: Lab, scheduler: str, optimizer: str
+) -> None:
+    rng = random.Random(f"{scheduler} {optimizer}")
+    config = {"lr": LR, "scheduler": scheduler, "optimizer": optimizer, "groups": rng.random() < 0.5}
+    trainable = rng.choice([Class, Applying, Searching, Reset, function])
+    cuts = sorted(rng.sample(range(1, LENGTH), 3))
+    whole = lab.train(trainable, (LENGTH, config))
+    cut = lab.train(trainable, *[(stop, config) for stop in (*cuts, LENGTH)])
+    assert cut == {name: close(values) for name, values in whole.items()}
+
+    nudged = {**config, "lr": 4 * LR}
+    pieces = [(cuts[0], config), (cuts[1], nudged), (LENGTH, nudged)]
+    found = rates(lab.train(trainable, *pieces, again=rng.random() < 0.5))
+    factor = [1.0 if i < cuts[0] else 4.0 for i in range(LENGTH)]
+    expected = [[f * rate for rate in of] for f, of in zip(factor, rates(whole), strict=True)]
+    assert found == [close(of) for of in expected]
+    assert [(h.least, h.greatest) for h in lab.used("lr")] == [
+        close((min(of[g :: 1 + config["groups"]]), max(of[g :: 1 + config["groups"]])))
+        for of in expected
+        for g in (0,)
+    ]
+    assert not any(piece.error for piece in lab.pieces)
+
+
+# ---- two optimizers
+
+
+class Gan(Class):
+    """Two optimizers, each with a learning rate of its own that begin with one value."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        super().setup({"gan": True, "scheduler": "StepLR", **config})
+
+
+def test_each_of_two_optimizers_is_multiplied_by_its_own_hyper_parameter(lab: Lab) -> None:
+    config = {"lr": LR, "lr_d": LR}
+    whole = rates(lab.train(Gan, (6, config)))
+    found = rates(lab.train(Gan, (2, config), (6, {"lr": LR, "lr_d": 3 * LR})))
+    expected = [[r * (3 if k % 2 and i >= 2 else 1) for k, r in enumerate(of)] for i, of in enumerate(whole)]
+    assert found == [close(of) for of in expected]
+    assert ends_of(lab.pieces[1].used(), "lr_d") == close((expected[2][1], expected[-1][-1]))
+    assert ends_of(lab.pieces[1].used(), "lr") == close((expected[2][0], expected[-1][-2]))
+
+
+# ---- what the trainable does by itself is not done twice
+
+
+class Rebuilding(Class):
+    """Builds its optimizers from the configuration and takes only the model from the checkpoint."""
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        before = self.training
+        super().load_checkpoint(checkpoint_dir)
+        rebuilt = Training(self.config)
+        rebuilt.model.load_state_dict(before.model.state_dict())
+        rebuilt.at, self.training = before.at, rebuilt
+
+
+class ByHand(Class):
+    """Writes the configuration's value into the groups after a restore."""
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        super().load_checkpoint(checkpoint_dir)
+        for group in self.training.optimizers[0].param_groups:
+            group["lr"] = self.config["lr"]
+
+
+class Configured(Reset):
+    """Has an apply_config that writes into the groups."""
+
+    def apply_config(self, config: dict[str, Any]) -> None:
+        for group in self.training.optimizers[0].param_groups:
+            group["lr"] = config["lr"]
+
+
+class Undone(Applying):
+    """Loads the optimizer's state over what it applied."""
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        super().load_checkpoint(checkpoint_dir)
+        self.training.load(Path(checkpoint_dir, "state.pt"))
+
+
+class Twice(Applying):
+    """Applies twice."""
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        super().load_checkpoint(checkpoint_dir)
+        raysearch.torch.apply(self.training.optimizers[0], self.config)
+
+
+@pytest.mark.parametrize("trainable", [Rebuilding, ByHand, Configured, Undone, Twice])
+def test_a_nudge_is_not_applied_twice_whatever_the_trainable_does(lab: Lab, trainable: Any) -> None:
+    config, nudged, more = ({"lr": factor * LR} for factor in (1, 4, 0.5))
+    found = rates(lab.train(trainable, (2, config), (4, nudged), (5, nudged), (7, more), (8, config)))
+    factors = [1] * 2 + [4] * 3 + [0.5] * 2 + [1]
+    assert found == [close([f * LR] * STEPS) for f in factors]
+
+
+def test_a_step_that_raises_leaves_no_multiplier_behind(lab: Lab) -> None:
+    class Stumbling(Class):
+        def step(self) -> dict[str, Any]:
+            (optimizer,) = self.training.optimizers
+            handle = optimizer.register_step_post_hook(_raise)
+            with pytest.raises(FloatingPointError):
+                self.training.iterate()
+            handle.remove()
+            return {**self.training.iterate(), "at_rest": optimizer.param_groups[0]["lr"]}
+
+    curve = lab.train(Stumbling, (1, {"lr": LR}), (3, {"lr": 2 * LR}))
+    assert rates(curve)[1:] == [close([2 * LR] * STEPS)] * 2
+    assert curve["at_rest"] == [LR] * 3
+
+
+def _raise(*_: Any) -> None:
+    raise FloatingPointError
+
+
+def test_an_optimizer_around_another_one_is_multiplied_once(lab: Lab) -> None:
+    class Around(Optimizer):
+        def __init__(self, inner: Optimizer) -> None:
+            super().__init__(inner.param_groups, inner.defaults)
+            self.inner, self.param_groups = inner, inner.param_groups
+
+        def step(self, closure: Any = None) -> Any:
+            return self.inner.step(closure)
+
+    class Wrapped(Class):
+        def step(self) -> dict[str, Any]:
+            training = self.training
+            if not isinstance(training.optimizers[0], Around):
+                training.optimizers = [Around(training.optimizers[0])]
+            return training.iterate()
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            outer = self.training.optimizers
+            self.training.optimizers = [outer[0].inner]  # type: ignore[attr-defined]
+            super().save_checkpoint(checkpoint_dir)
+            self.training.optimizers = outer
+
+    found = rates(lab.train(Wrapped, (1, {"lr": LR}), (3, {"lr": 2 * LR})))
+    assert found[1:] == [close([2 * LR] * STEPS)] * 2
+
+
+def test_groups_that_are_added_on_the_way_follow_the_same_hyper_parameter(lab: Lab) -> None:
+    class Thawing(Class):
+        def step(self) -> dict[str, Any]:
+            training = self.training
+            if training.at == 2 * STEPS:
+                extra = nn.Parameter(torch.ones(1))
+                training.optimizers[0].add_param_group({"params": [extra], "lr": self.config["lr"] / 10})
+            return training.iterate()
+
+    pieces = [(1, {"lr": LR}), (4, {"lr": 2 * LR})]
+    found = lab.train(Thawing, *pieces)
+    seen = [sorted({round(found[k][i], 9) for k in found if k.startswith("rate")}) for i in range(1)]
+    assert seen == [[round(LR, 9)]]
+    last = lab.pieces[1]
+    assert [last.curve[f"rate{i}"][-1] for i in range(2)] == close([2 * LR, 0.2 * LR])
+
+
+# ---- momentum, betas and weight decay
+
+
+class Settings(Class):
+    """AdamW with groups with and without weight decay, and its beta1 from the configuration."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        super().setup({**config, "optimizer": "AdamW"})
+        model = self.training.model
+        decay, beta = config["weight_decay"], config["beta1"]
+        groups = [
+            {"params": [*model[0].parameters()]},
+            {"params": [*model[2].parameters()], "weight_decay": 0.0},
+        ]
+        self.training.optimizers = [AdamW(groups, lr=config["lr"], weight_decay=decay, betas=(beta, 0.99))]
+        self.seen: list[Any] = []
+        self.training.optimizers[0].register_step_pre_hook(
+            lambda o, a, k: self.seen.append([(g["weight_decay"], *g["betas"]) for g in o.param_groups])
+        )
+
+    def step(self) -> dict[str, Any]:
+        self.seen.clear()
+        metrics = self.training.iterate()
+        (first, second) = self.seen[-1]
+        return {**metrics, "decay": first[0], "none": second[0], "beta1": first[1], "beta2": second[2]}
+
+
+def test_weight_decay_and_betas_are_multiplied_and_zeros_stay(lab: Lab) -> None:
+    config = {"lr": LR, "weight_decay": 0.1, "beta1": 0.8}
+    curve = lab.train(Settings, (1, config), (2, {**config, "weight_decay": 0.3, "beta1": 0.9}))
+    assert (curve["decay"], curve["none"]) == (close([0.1, 0.3]), [0.0, 0.0])
+    assert (curve["beta1"], curve["beta2"]) == (close([0.8, 0.9]), [0.99, 0.99])
+    assert series_of(lab.pieces[1].used(), "weight_decay")[0].first == close(0.3)
+    assert series_of(lab.pieces[1].used(), "beta1")[0].first == close(0.9)
+
+
+# ---- apply
+
+
+def group(**settings: Any) -> dict[str, Any]:
+    return {"params": [nn.Parameter(torch.ones(2))], **settings}
+
+
+def test_apply_keeps_ratios_zeros_and_what_a_scheduler_made_of_a_value() -> None:
+    optimizer = SGD([group(lr=0.2, weight_decay=0.1), group(lr=0.02, weight_decay=0.0)], lr=0.2, momentum=0.9)
+    scheduler = schedulers.StepLR(optimizer, 1, 0.5)
+    optimizer.step()
+    scheduler.step()
+    raysearch.torch.apply(optimizer, {"lr": 0.2, "weight_decay": 0.1, "momentum": 0.9})
+    assert [g["lr"] for g in optimizer.param_groups] == [0.1, 0.01]
+    raysearch.torch.apply(optimizer, {"learning_rate": 0.4, "weight_decay": 0.3})
+    assert [g["lr"] for g in optimizer.param_groups] == close([0.2, 0.02])
+    assert [g["initial_lr"] for g in optimizer.param_groups] == close([0.4, 0.04])
+    assert [g["weight_decay"] for g in optimizer.param_groups] == close([0.3, 0.0])
+    assert scheduler.base_lrs == close([0.4, 0.04])
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_apply_reaches_the_schedulers_in_a_sequence(is_given: bool) -> None:
+    optimizer = SGD([group()], lr=0.1)
+    scheduler = SCHEDULERS["SequentialLR"](optimizer)
+    for _ in range(8):
+        optimizer.step()
+        scheduler.step()
+    other = SGD([group()], lr=0.1)
+    unnudged = SCHEDULERS["SequentialLR"](other)
+    raysearch.torch.apply(optimizer, {"lr": 0.3}, scheduler if is_given else None)
+    for step in range(20):
+        if step >= 8:
+            assert optimizer.param_groups[0]["lr"] == close(3 * other.param_groups[0]["lr"])
+        else:
+            other.step()
+            unnudged.step()
+            continue
+        for one, of in ((optimizer, scheduler), (other, unnudged)):
+            one.step()
+            of.step()
+
+
+# ---- what is said
+
+
+class HardCoded(Class):
+    """Learns with a rate that is nobody's hyper-parameter."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        super().setup({**config, "lr": 0.0371})
+
+
+def test_a_rate_that_is_not_the_one_asked_for_is_said_with_both_numbers_once(lab: Lab) -> None:
+    lab.train(HardCoded, (2, {"lr": LR}), (4, {"lr": 4 * LR}), again=True)
+    assert lab.pieces[0].error.startswith(
+        "lr = 0.0123 was asked for, and the optimizer was used with lr = 0.0371; no parameter group holds"
+    )
+    assert lab.pieces[1].error == ""
+    assert ends_of(lab.pieces[1].used(), HELD + "lr") == (0.0371, 0.0371)
+
+
+def unseen(config: dict[str, Any]) -> None:
+    """Learns without torch."""
+    value = 1.0
+    if checkpoint := tune.get_checkpoint():
+        with checkpoint.as_directory() as folder:
+            value = float(Path(folder, "value").read_text())
+    while True:
+        value -= config["lr"] * value
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "value").write_text(str(value))
+            tune.report({"loss": value}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def test_values_that_cannot_be_observed_are_said_to_be_so_once_and_reach_the_trainable(lab: Lab) -> None:
+    curve = lab.train(unseen, (1, {"lr": 0.5}), (2, {"lr": 0.1}), (3, {"lr": 0.2}), again=True)
+    assert curve["loss"] == close([0.5, 0.45, 0.36])
+    errors = [piece.error for piece in lab.pieces]
+    assert errors[0] == errors[2] == ""
+    assert "no torch optimizer takes a step in this process" in errors[1]
+    assert not lab.pieces[1].used()
+
+
+def test_two_nudges_without_effect_end_a_panda_search_and_say_what_to_do(tmp_path: Path) -> None:
+    status: dict[str, Any] = {}
+    results = raysearch.search(
+        HardCoded,
+        space={"lr": {"loguniform": [1e-4, 1.0]}},
+        metric="loss",
+        mode="min",
+        storage=tmp_path,
+        name="deaf",
+        executor="inline",
+        strategy=raysearch.Panda(max_iterations=60),
+        baseline={"lr": 0.01},
+        on_status=status.update,
+    )
+    texts = list(status["warnings"])
+    assert any("the search ends: 2 nudges of lr had no effect" in text for text in texts)
+    assert any("raysearch.torch.apply(optimizer, config)" in text for text in texts)
+    forks = results.segments()["reason"].str.startswith("nudge: ").sum()
+    assert forks == 2
