@@ -131,8 +131,8 @@ class TwoStageSearch:
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the second stage has to say."""
-        return self._line.notes if self._line is not None else ()
+        """Sentences for the user, of the first stage and then of the second."""
+        return (*self._caviar.notes, *(self._line.notes if self._line is not None else ()))
 
     def ask(self, free: int) -> list[Segment]:
         """At most `free` segments: of the first stage, and when that is over of the second."""

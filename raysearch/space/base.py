@@ -61,6 +61,21 @@ class Domain(ABC):
         """Values at `u` as Python scalars; lists and dicts among them are copies."""
         return self.array(u).tolist()  # type: ignore[no-any-return]
 
+    @property
+    def is_continuous(self) -> bool:
+        """Whether neighbouring u give different values; False where values are stepped or listed."""
+        return self.cardinality is None
+
+    def snap(self, u: Units) -> Units:
+        """`to_unit(from_unit(u))`, shape (n,): the centre of each u's bin; `u` itself in a continuum."""
+        if self.is_continuous:
+            return u
+        return np.array([self.to_unit(value) for value in self.column(u)], dtype=np.float64)
+
+    def centres(self) -> list[float]:
+        """The u of every value, in order. Raises ValueError unless their number is known."""
+        raise ValueError(f"{self.describe()} has no countable values")
+
     def from_unit(self, u: float | Units) -> Any:
         """The value at `u`, clipped to [0, 1]; for an array of u an array of values."""
         return self.array(u) if isinstance(u, np.ndarray) else self.value_at(float(u))

@@ -82,6 +82,10 @@ class Choice(Domain):
             return (k + 0.5) / len(self.values)
         return ((self._upper[k - 1] if k else 0.0) + self._upper[k]) / 2
 
+    def centres(self) -> list[float]:
+        """The u of every value, in order."""
+        return [self.to_unit(value) for value in self.values]
+
     def why_not(self, value: Any) -> str | None:
         """Why `value` does not belong, or None."""
         for known in self.values:

@@ -57,6 +57,18 @@ class Normal(Domain):
             return None
         return math.floor(self.high / self.q + SLACK) - math.ceil(self.low / self.q - SLACK) + 1
 
+    @property
+    def is_continuous(self) -> bool:
+        """Whether neighbouring u give different values: there is no step."""
+        return self.q is None
+
+    def centres(self) -> list[float]:
+        """The u of every value, in order. Raises ValueError without a step and both bounds."""
+        if (n := self.cardinality) is None or self.q is None or self.low is None:
+            raise ValueError(f"{self.describe()} has no countable values")
+        first = math.ceil(self.low / self.q - SLACK)
+        return [self.to_unit(float(multiple(k, self.q))) for k in range(first, first + n)]
+
     def value_at(self, u: float) -> float:
         """The value at one `u`; u = 0 and 1 give the bounds, or about 8 standard deviations."""
         a, b = self._cut()

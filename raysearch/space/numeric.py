@@ -98,6 +98,13 @@ class Interval(Domain):
         ends = (math.log(k - 0.5), math.log(k + 0.5)) if self.log else (float(k), k + 1.0)
         return min(max((sum(ends) / 2 - a) / (b - a), 0.0), 1.0)
 
+    def centres(self) -> list[float]:
+        """The u of every value, in order. Raises ValueError without a step."""
+        step, steps = self.step, self.steps
+        if step is None or steps is None:
+            raise ValueError(f"{self.describe()} has no countable values")
+        return [self.to_unit(k * step) for k in range(steps[0], steps[1] + 1)]
+
     def why_not(self, value: Any) -> str | None:
         """Why `value` does not belong, or None."""
         if type(value) is float and self.q is None and not self.integer and self.low <= value <= self.high:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raysearch.core.segment import FROM_BASELINE, Config
 from raysearch.space.space import Space
+from raysearch.strategies.samplers.base import name_of
 from raysearch.strategies.samplers.factory import make_sampler
+from raysearch.strategies.samplers.fallbacks import fallbacks_of
 from raysearch.strategies.samplers.transfer import TransferSampler
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class Proposals:
         self._what = name if isinstance(name, str) else type(name).__name__
         self._baseline = baseline
         self._sampler = make_sampler(name, space, seed, recipe.max_iterations)
+        self._fallbacks = fallbacks_of(self._sampler, name_of(name))
         self._past: TransferSampler | None = None
         if recipe.transfer is not None and not recipe.transfer.is_empty:
             first = int(baseline is not None)
@@ -46,7 +50,13 @@ class Proposals:
             return None
         if self._past is not None and (origin := self._past.origin(trial)):
             return Proposal(config, f"memory: {origin}", origin)
-        return Proposal(config, f"new trial from sampler {self._what}")
+        instead = self._fallbacks.of(trial)
+        return Proposal(config, f"new trial from sampler {self._what}" + (f", {instead}" if instead else ""))
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for the user: which trials are not what the sampler would have proposed."""
+        return self._fallbacks.notes
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
         """Passes a score on to the sampler."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 from raysearch.core.segment import (
@@ -79,6 +79,11 @@ class CaviarSearch:
             segments = self._finals.ask(self._podium.best(), free)
         self._in_hand.ask(segments)
         return segments
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for the user: which trials are not what the sampler would have proposed."""
+        return self._proposals.notes
 
     @property
     def leader(self) -> Config | None:

@@ -6,6 +6,7 @@ from raysearch.core.segment import Config
 from raysearch.errors import LocatedError, RaysearchError, RunError, SpecError, unknown
 from raysearch.space.space import Space
 from raysearch.strategies.samplers.base import Sampler, Source, name_of
+from raysearch.strategies.samplers.fallbacks import fallbacks_of
 from raysearch.strategies.samplers.quasi_random import sobol, uniform
 
 NAMES = ("model", "random", "sobol")
@@ -17,6 +18,7 @@ class Guarded:
     def __init__(self, sampler: Sampler, name: str) -> None:
         self._sampler = sampler
         self._name = name
+        self.fallbacks = fallbacks_of(sampler, name)
 
     def propose(self, trial: int) -> Config | None:
         """What the sampler proposes."""

@@ -1,9 +1,13 @@
 """The sampler that learns: expected improvement of a Gaussian process over all rungs at once.
 
-The first trials are Sobol points, until there are FIRST scores and three for each axis; later a tenth
+The first trials are Sobol points, until there are FIRST scores and three for each axis; later one in TENTH
 is, so that the search goes on everywhere even if the model misleads. The others have the greatest
 expected improvement of the value at the last iteration, on top of what is being tried already. Scores
 enter as normal scores of their ranks.
+
+Candidates are snapped to the space's own values, and none that was proposed before is a candidate; a space
+of few configurations is listed in full. Once all of it was proposed, configurations are proposed again, the
+fewest times first, and the fall-back is counted (`fallbacks`).
 
 Costs are bounded: at most CAP observations enter, and the model is conditioned anew only when their
 number has grown by a share, so that a proposal costs microseconds in a search of many trials.
@@ -14,14 +18,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from raysearch.core.segment import Config
+from raysearch.space.lattice import all_points, is_allowed, keys, size_of, snap
 from raysearch.space.space import Space
+from raysearch.strategies.samplers.fallbacks import Fallbacks
 from raysearch.strategies.samplers.gaussian_process import GaussianProcess, Posterior, normal_scores
 from raysearch.strategies.samplers.quasi_random import Sequence, sobol
 from raysearch.strategies.seeding import fresh_seed
@@ -30,13 +36,16 @@ Floats = npt.NDArray[np.float64]
 CAP = 300
 FIRST = 20
 INFORMED = 3  # scores that do where other tasks say what to expect
-TRIES = 4  # proposals that are looked at for one that is new and satisfies the constraints
+TRIES = 4  # pools that are drawn in search of a candidate that is new and satisfies the constraints
+TENTH = 10  # one trial in so many is a Sobol point
+LISTED = 10_000  # a space of at most so many configurations is listed where candidates run short
+AGAIN = "a configuration proposed before: all that the space holds were"
+NONE_NEW = f"a Sobol point: {TRIES} pools of candidates held none that is new and keeps the constraints"
 
 
 class ModelSampler:
     """See the module; `iterations` is where the improvement is expected, max_iterations."""
 
-    share = 0.1  # of Sobol points after the first few
     growth = 0.04  # of the number of scores, from one conditioning to the next
     pool = 600  # candidates; half of that once CAP scores were seen
     batch = 64  # proposals from one pool, four times as many once there are many scores
@@ -53,56 +62,88 @@ class ModelSampler:
         self._used = 0
         self._conditioned_at = 0
         self._fitted_at = 0
-        self._proposed: set[int] = set()  # hashes: the model must not repeat itself
+        self._times: dict[bytes, int] = {}  # how often each configuration was proposed, by its key
+        self._pool_keys: list[bytes] = []
+        self._pool_times = 0  # how often those in the pool were proposed when it was drawn
+        self.fallbacks = Fallbacks("model")
         self._trust = 1.0
         self.expect: Callable[[Floats], Floats] | None = (
             None  # what other tasks say of points, as normal scores
         )
 
     def propose(self, trial: int) -> Config:
-        """The configuration of a new trial."""
+        """The configuration of a new trial: one that was not proposed before, as long as there is one."""
+        config = self._design.propose(trial)
         dimension = self._space.dimension
+        if not dimension:
+            return config
         is_early = self._scores.seen < (max(FIRST, 3 * dimension) if self.expect is None else INFORMED)
-        if is_early or not dimension or chance(self._seed, trial) < self.share:
-            return self._design.propose(trial)
-        for _ in range(TRIES):
-            unit = self._most_promising(trial)
-            config = self._space.decode(unit)
-            key = hash(self._space.encode(config).tobytes())
-            if key not in self._proposed and self._space.satisfies(config):
-                self._proposed.add(key)
-                self._flying[trial] = unit
-                return config
-        return self._design.propose(trial)
+        is_designed = is_early or trial % TENTH == int(chance(self._seed, trial // TENTH) * TENTH)
+        if is_designed and self._times.get(self._key(config), 0) == 0:
+            return self._proposed(trial, config)
+        unit = self._random_one(trial) if len(self._scores) == 0 else self._most_promising(trial)
+        if unit is None:
+            self.fallbacks.add(trial, NONE_NEW)
+            return self._proposed(trial, config)
+        self._flying[trial] = unit
+        return self._proposed(trial, self._space.decode(unit))
 
-    def _most_promising(self, trial: int) -> Floats:
-        """The candidate with the greatest expected improvement, which counts as being tried from now on."""
-        posterior = self._current(trial)
-        promise = posterior.log_expected_improvement(self._best)
-        best = int(np.argmax(np.where(posterior.is_tried, -np.inf, promise)))
-        posterior.try_point(best)
-        self._used += 1
-        unit: Floats = posterior.x[best]
-        return unit
+    def _proposed(self, trial: int, config: Config) -> Config:
+        """The configuration, which counts as proposed once more from now on."""
+        key = self._key(config)
+        times = self._times.get(key, 0)
+        self._times[key] = times + 1
+        if times and not self.fallbacks.of(trial):
+            self.fallbacks.add(trial, AGAIN)
+        return config
+
+    def _key(self, config: Config) -> bytes:
+        return keys(self._space.encode(config)[None])[0]
+
+    def _random_one(self, trial: int) -> Floats | None:
+        """A candidate of no particular promise, where nothing was learnt yet; None if there is none."""
+        pool = self._fresh_pool(np.random.default_rng((self._seed, trial)))
+        return pool[0] if len(pool) else None
+
+    def _most_promising(self, trial: int) -> Floats | None:
+        """The candidate with the greatest expected improvement, which counts as being tried from now on.
+
+        None where TRIES pools held none that was proposed as seldom as possible.
+        """
+        for attempt in range(TRIES):
+            posterior = self._current(trial, attempt)
+            promise = posterior.log_expected_improvement(self._best)
+            promise = np.where(posterior.is_tried, -np.inf, promise)
+            for best in np.argsort(-promise, kind="stable").tolist():
+                if promise[best] == -np.inf:
+                    break
+                if self._times.get(self._pool_keys[best], 0) <= self._pool_times:
+                    posterior.try_point(best)
+                    self._used += 1
+                    unit: Floats = posterior.x[best]
+                    return unit
+        return None
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
         """Learns the score of a trial at a rung."""
         self._flying.pop(trial, None)
         if self._scores.wants(trial, iteration, score):
             unit = self._space.encode(config)
-            self._proposed.add(hash(unit.tobytes()))
+            self._times.setdefault(keys(unit[None])[0], 1)
             self._scores.add(trial, unit, math.log(iteration) / self._scale, score)
 
-    def _current(self, trial: int) -> Posterior:
+    def _current(self, trial: int, attempt: int) -> Posterior:
+        """The posterior over a pool of candidates; over another pool than before where `attempt` > 0."""
         seen = self._scores.seen
         is_many = seen > 4 * CAP
         growth = self.growth * (1.0 if seen <= CAP else 6.0 if is_many else 2.5)
         is_due = seen >= self._conditioned_at + max(1.0, growth * self._conditioned_at)
-        if self._posterior is None or is_due or self._used >= self.batch * (4 if is_many else 1):
+        is_used = self._used >= self.batch * (4 if is_many else 1)
+        if self._posterior is None or is_due or is_used or attempt:
             with one_thread():
                 if is_due:
                     self._condition(seen)
-                self._posterior = self._new_posterior(np.random.default_rng((self._seed, trial)))
+                self._posterior = self._new_posterior(np.random.default_rng((self._seed, trial, attempt)))
             self._used = 0
         return self._posterior
 
@@ -136,7 +177,7 @@ class ModelSampler:
         return 0.0 if self.expect is None else self._trust * self.expect(x)
 
     def _new_posterior(self, rng: np.random.Generator) -> Posterior:
-        pool = self._candidates(rng)
+        pool = self._fresh_pool(rng)
         flying = list(self._flying.values())[-32:]
         x = np.concatenate([pool, np.array(flying).reshape(-1, self._space.dimension)])
         posterior = self._process.posterior(x, 1.0)
@@ -145,10 +186,55 @@ class ModelSampler:
             posterior.try_point(index)
         return posterior
 
+    def _fresh_pool(self, rng: np.random.Generator) -> Floats:
+        """Candidates, snapped, each a configuration of its own that was proposed as seldom as possible.
+
+        Where the space holds few, all of it; where those drawn are too few, others of the space.
+        """
+        every = self._every if (self._size or LISTED) < self.pool else None
+        drawn = snap(self._space, self._candidates(rng)) if every is None else every
+        fresh = self._of_times(drawn, 0)
+        fresh = fresh[is_allowed(self._space, fresh)]
+        if len(fresh) < self.pool // 4:
+            fresh = self._topped_up(fresh, rng)
+        self._pool_keys = keys(fresh)
+        self._pool_times = min((self._times.get(key, 0) for key in self._pool_keys), default=0)
+        return fresh
+
+    def _topped_up(self, fresh: Floats, rng: np.random.Generator) -> Floats:
+        """The candidates and others: of a space that can be listed the seldom proposed, or random ones."""
+        if self._every is not None:
+            times = min((self._times.get(key, 0) for key in keys(self._every)), default=0)
+            seldom = self._of_times(self._every, times)
+            return seldom[rng.permutation(len(seldom))[: self.pool]]
+        if not self._space.constraints:
+            return fresh
+        more = self._space.sample_many(int(rng.integers(1 << 31)), 0, self.pool // 4)
+        return self._of_times(np.concatenate([fresh, self._space.encode_many(more)]), 0)
+
+    def _of_times(self, points: Floats, times: int) -> Floats:
+        """Those that were proposed so many times, each configuration once."""
+        first: dict[bytes, int] = {}
+        for row, key in enumerate(keys(points)):
+            if self._times.get(key, 0) == times:
+                first.setdefault(key, row)
+        return points[list(first.values())]
+
+    @cached_property
+    def _size(self) -> int | None:
+        return size_of(self._space)
+
+    @cached_property
+    def _every(self) -> Floats | None:
+        """A point for each configuration of the space; None if there are too many to list."""
+        return all_points(self._space, LISTED)
+
     def _candidates(self, rng: np.random.Generator) -> Floats:
         """Points anywhere, and as many around the best so far."""
         pool = self.pool if self._scores.seen <= CAP else self.pool // 2
-        near, d = pool // 2, self._space.dimension
+        near, d = pool // 2 if len(self._scores) else 0, self._space.dimension
+        if not near:
+            return rng.random((pool, d))
         x = self._leaders[rng.integers(len(self._leaders), size=near)]
         size = np.exp(rng.uniform(math.log(0.03), math.log(0.3), size=(near, 1)))
         moved = rng.random((near, d)) < 0.6
