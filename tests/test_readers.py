@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raysearch.core.values import TUPLES
 from raysearch.errors import SpecError
 from raysearch.interop import read_space as readers
 from raysearch.interop.configspace import from_configspace
@@ -85,7 +86,7 @@ def test_each_ray_tune_domain_becomes_ours() -> None:
     }
     space, notes = read_space({name: theirs for name, (theirs, _) in domains.items()})
     assert dict(space.domains) == {name: ours for name, (_, ours) in domains.items()}
-    assert notes == []
+    assert notes == [f"space.o: {TUPLES}"]
 
 
 def test_ray_samples_lie_in_the_space_that_was_read() -> None:

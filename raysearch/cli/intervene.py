@@ -14,6 +14,7 @@ from raysearch.cli import options
 from raysearch.cli.output import command, print_json
 from raysearch.core.segment import segment_id, trial_number
 from raysearch.errors import RunError, SpecError, unknown
+from raysearch.space.names import flat_name
 from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def _values(spec: SearchSpec, texts: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise SpecError(f"{text!r} is not NAME=VALUE, such as lr=3e-4")
+        name = flat_name(name, spec.space.names)
         if name not in spec.space.free:
             raise SpecError(unknown("hyper-parameter", name, spec.space.free))
         found[name] = _value(value)

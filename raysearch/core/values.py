@@ -54,6 +54,23 @@ def plain(value: Any) -> Any:
     )
 
 
+TUPLES = "tuples become lists, as files hold them; where the code needs one, write tuple(...) there"
+
+
+def has_tuple(*values: Any) -> bool:
+    """Whether a tuple stands somewhere in lists and mappings among `values`, themselves not counted."""
+    inner = [v for value in values for v in _members(value)]
+    return any(type(v) is not list and isinstance(v, tuple) for v in inner) or (
+        bool(inner) and has_tuple(*inner)
+    )
+
+
+def _members(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
 def identity(value: Any) -> Hashable:
     """A key that is equal for values that mean the same: 5 is 5.0, but True is not 1; a tuple is a list."""
     if isinstance(value, str):
@@ -65,6 +82,16 @@ def identity(value: Any) -> Hashable:
     if isinstance(value, Mapping):
         return ("dict", frozenset((k, identity(v)) for k, v in value.items()))
     return ("number", value) if is_number(value) else ("other", value)
+
+
+def exact(value: Any) -> Hashable:
+    """A key like `identity`, but 1 and 1.0 differ, as they do in code that looks at a number's type."""
+    if isinstance(value, (list, tuple)):
+        return ("list", *(exact(v) for v in value))
+    if isinstance(value, Mapping):
+        return ("dict", frozenset((k, exact(v)) for k, v in value.items()))
+    whole = isinstance(value, numbers.Integral) and is_number(value)
+    return ("whole", int(value)) if whole else identity(value)
 
 
 def same(a: Any, b: Any) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from raysearch.core.values import as_number, is_number
+from raysearch.core.values import TUPLES, as_number, has_tuple
 from raysearch.errors import LocatedError, SpecError, located, unknown
 from raysearch.space.domains import (
     Choice,
@@ -21,6 +21,11 @@ from raysearch.space.domains import (
 )
 
 Form = Mapping[str, Any]
+_RUNGS = {"max_iter": "max_iterations", "min_iter": "min_iterations", "eta": "eta"}
+_NO_RUNGS = {
+    "s": "strategy.brackets says how many halvings run side by side",
+    "strict": "only the best of each rung go on in any case",
+}
 _KEYS = ("distribution", "value", "values", "probabilities", "min", "max", "mu", "sigma", "q", "a", "b")
 _IGNORED = {
     "program": "the trainable is what trains",
@@ -39,13 +44,19 @@ def is_sweep(settings: Mapping[str, Any]) -> bool:
     return isinstance(settings.get("parameters"), Mapping) and "space" not in settings
 
 
-def read_parameters(parameters: Form, place: str = "parameters") -> dict[str, Any]:
+def read_parameters(
+    parameters: Form, place: str = "parameters", notes: list[str] | None = None
+) -> dict[str, Any]:
     """A space's form, with domains as objects, of a sweep's `parameters`.
+
+    Args:
+        notes: gets, in words, each entry that has no effect.
 
     Raises:
         LocatedError: naming the parameter that cannot be read.
     """
     form: dict[str, Any] = {}
+    notes = [] if notes is None else notes
     for name, parameter in parameters.items():
         at = f"{place}.{name}"
         with located(at):
@@ -53,9 +64,16 @@ def read_parameters(parameters: Form, place: str = "parameters") -> dict[str, An
                 raise SpecError(f"must be a mapping, such as {{values: [1, 2]}} or {{value: {parameter!r}}}")
             nested = parameter.get("parameters")
             if isinstance(nested, Mapping):
-                form[name] = read_parameters(nested, f"{at}.parameters")
+                form[name] = read_parameters(nested, f"{at}.parameters", notes)
+                unread = [key for key in parameter if key != "parameters"]
             else:
                 form[name] = read_parameter(parameter)
+                unread = [key for key in parameter if key not in _read_by(_kind(parameter))]
+            for key in unread:
+                what = "a group" if isinstance(nested, Mapping) else f"distribution {_kind(parameter)}"
+                notes.append(f"{at}.{key}: {parameter[key]!r} is ignored: {what} has no {key}")
+            if has_tuple(parameter.get("values"), [parameter.get("value")]):
+                notes.append(f"{at}: {TUPLES}")
     return form
 
 
@@ -64,12 +82,26 @@ def read_parameter(form: Form) -> Domain:
     for key in form:
         if key not in _KEYS:
             raise SpecError(unknown("key of a sweep parameter", key, (*_KEYS, "parameters")))
-    kind = form["distribution"] if "distribution" in form else _inferred(form)
+    kind = _kind(form)
     if kind in ("beta", "q_beta"):
         raise SpecError(f"distribution {kind!r} is not supported; use uniform or a cut normal in its place")
     if kind not in DISTRIBUTIONS:
         raise SpecError(unknown("distribution", kind, DISTRIBUTIONS))
     return DISTRIBUTIONS[kind](form)
+
+
+def _kind(form: Form) -> Any:
+    return form["distribution"] if "distribution" in form else _inferred(form)
+
+
+def _read_by(kind: str) -> tuple[str, ...]:
+    """The keys of a parameter that a distribution reads."""
+    if kind == "constant":
+        return ("distribution", "value")
+    if kind.startswith("categorical"):
+        return ("distribution", "values", "probabilities")
+    ends = ("mu", "sigma") if kind.endswith("normal") else ("min", "max")
+    return ("distribution", *ends, "q") if kind.startswith("q_") else ("distribution", *ends)
 
 
 def _inferred(form: Form) -> str:
@@ -116,15 +148,16 @@ def _bounds(form: Form, exponents: bool = False, inverse: bool = False) -> tuple
 
 def _stepped(form: Form, low: float, high: float, log: bool = False) -> Domain:
     """Multiples of q, integers where q is one, as W&B gives them."""
-    q = form.get("q", 1)
-    if is_number(q) and q == int(q) and isinstance(q, int) and q > 0:
+    q = 1 if form.get("q") is None else as_number(form["q"], "q")
+    if q > 0 and q == int(q) and not isinstance(form.get("q"), float):
+        q = int(q)
         first, last = math.ceil(low), math.floor(high)
         return (LogRandInt if log else RandInt)(max(first, 1) if log else first, last, None if q == 1 else q)
     return (LogUniform if log else Uniform)(low, high, q)
 
 
 def _bell(form: Form, log: bool = False, stepped: bool = False) -> Domain:
-    q = form.get("q", 1) if stepped else None
+    q = (1 if form.get("q") is None else form["q"]) if stepped else None
     return (LogNormal if log else Normal)(form.get("mu", 0.0), form.get("sigma", 1.0), q=q)
 
 
@@ -157,23 +190,23 @@ def sweep_to_spec(settings: dict[str, Any]) -> list[str]:
     Returns:
         What was left out, in words.
     """
-    settings["space"] = read_parameters(settings.pop("parameters"))
-    _read_metric(settings)
-    strategy = _read_strategy(settings)
+    notes: list[str] = []
+    settings["space"] = read_parameters(settings.pop("parameters"), notes=notes)
+    _read_metric(settings, notes)
+    strategy = _read_strategy(settings, notes)
     if strategy:
         settings["strategy"] = strategy
     for key in ("project", "entity"):
         if key in settings:
             value = settings.pop(key)
             settings.setdefault("wandb", {}).setdefault(key, value)
-    notes = []
     for key, why in _IGNORED.items():
         if key in settings:
             notes.append(f"{key}: {settings.pop(key)!r} of the W&B sweep is ignored: {why}")
     return notes
 
 
-def _read_metric(settings: dict[str, Any]) -> None:
+def _read_metric(settings: dict[str, Any], notes: list[str]) -> None:
     metric = settings.get("metric")
     if not isinstance(metric, Mapping):
         return
@@ -185,22 +218,58 @@ def _read_metric(settings: dict[str, Any]) -> None:
     if goal not in modes:
         raise LocatedError("metric.goal", unknown("goal", goal, modes))
     settings["metric"] = metric.get("name")
-    settings.setdefault("mode", modes[goal])
+    if settings.setdefault("mode", modes[goal]) != modes[goal]:
+        notes.append(_given_twice("metric.goal", goal, "mode", settings["mode"]))
+    if metric.get("target") is not None:
+        notes.append(
+            f"metric.target: {metric['target']!r} of the W&B sweep is ignored: a search ends with its "
+            "samples or its budget, not at a value"
+        )
 
 
-def _read_strategy(settings: dict[str, Any]) -> dict[str, Any]:
+def _given_twice(key: str, value: Any, ours: str, kept: Any) -> str:
+    return f"{key}: {value!r} of the W&B sweep is ignored: {ours} says {kept!r}"
+
+
+def _read_strategy(settings: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     """The strategy that a sweep's limits amount to, under what the settings say of it already."""
     given = settings.get("strategy", {})
     given = {"name": given} if isinstance(given, str) else given
-    stop = settings.pop("early_terminate", None)
-    stop = stop if isinstance(stop, Mapping) else {}
-    found = {
-        "samples": settings.pop("run_cap", None),
-        "max_iterations": stop.get("max_iter"),
-        "min_iterations": stop.get("min_iter"),
-        "eta": stop.get("eta"),
-    }
-    if not isinstance(given, Mapping) or given.get("name", "caviar") != "caviar":
-        return dict(given) if isinstance(given, Mapping) else {}
-    known = {k: v for k, v in found.items() if v is not None}
+    found = {"run_cap": ("samples", settings.pop("run_cap", None)), **_read_stop(settings, notes)}
+    found = {key: (ours, value) for key, (ours, value) in found.items() if value is not None}
+    if not isinstance(given, Mapping):
+        return {}
+    name = given.get("name", "caviar")
+    if name != "caviar":
+        for key, (_, value) in found.items():
+            notes.append(
+                f"{key}: {value!r} of the W&B sweep is ignored: it is a limit of caviar, not of {name}"
+            )
+        return dict(given)
+    for key, (ours, value) in found.items():
+        if ours in given and given[ours] != value:
+            notes.append(_given_twice(key, value, f"strategy.{ours}", given[ours]))
+    known = dict(found.values())
     return {"name": "caviar", **known, **given} if known or given else {}
+
+
+def _read_stop(settings: dict[str, Any], notes: list[str]) -> dict[str, tuple[str, Any]]:
+    """What `early_terminate` says of rungs: for each of its keys our name, and the value."""
+    stop = settings.pop("early_terminate", None)
+    if stop is None:
+        return {}
+    if not isinstance(stop, Mapping):
+        notes.append(f"early_terminate: {stop!r} of the W&B sweep is ignored: it is no mapping")
+        return {}
+    kind = stop.get("type", "hyperband")
+    if kind != "hyperband":
+        notes.append(
+            f"early_terminate: {dict(stop)!r} of the W&B sweep is ignored: of its types only hyperband has a "
+            "counterpart; strategy.max_iterations and eta say how trials are halved"
+        )
+        return {}
+    for key, value in stop.items():
+        if key not in _RUNGS and key != "type":
+            why = _NO_RUNGS.get(key) or unknown("key", key, ("type", *_RUNGS, *_NO_RUNGS))
+            notes.append(f"early_terminate.{key}: {value!r} of the W&B sweep is ignored: {why}")
+    return {f"early_terminate.{key}": (ours, stop.get(key)) for key, ours in _RUNGS.items()}

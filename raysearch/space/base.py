@@ -91,6 +91,11 @@ def multiple(k: Any, q: float) -> Any:
     return k * q if decimals is None else np.round(k * q, decimals)
 
 
+def is_multiple(value: float, q: float) -> bool:
+    """Whether `value` is a multiple of `q`, as far as floats can say."""
+    return abs(value - round(value / q) * q) <= SLACK * q + 1e-15 * abs(value)
+
+
 @functools.lru_cache(maxsize=1024)
 def _decimals(q: float) -> int | None:
     """Digits behind the point of `q`; None if there are so many that rounding to them is none."""

@@ -11,11 +11,12 @@ import ast
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
 from raysearch.errors import SpecError, unknown
+from raysearch.space.names import flat_name
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs,
@@ -60,6 +61,7 @@ class Constraint:
     """
 
     text: str
+    spelt: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)  # and the name meant
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -69,7 +71,13 @@ class Constraint:
     @property
     def names(self) -> frozenset[str]:
         """Names that the expression speaks of, with `/` between group and member."""
-        return _compiled(self.text)[1]
+        return _compiled(self.text, self.spelt)[1]
+
+    def resolved(self, known: Iterable[str]) -> Constraint:
+        """The same, in which `a.b` is the name `a.b` where it is one of `known`, and else `a/b`."""
+        listed = list(known)
+        spelt = tuple((name, flat_name(name, listed)) for name in sorted(_compiled(self.text)[1]))
+        return Constraint(self.text, tuple(pair for pair in spelt if pair[0] != pair[1]))
 
     def check_names(self, known: Iterable[str]) -> None:
         """Raises SpecError if the expression speaks of a name that is not among `known`."""
@@ -88,7 +96,7 @@ class Constraint:
         Raises:
             SpecError: if the expression makes no sense for these values, such as text times text.
         """
-        code, names = _compiled(self.text)
+        code, names = _compiled(self.text, self.spelt)
         for name in names:
             if name not in values:
                 return True
@@ -105,8 +113,11 @@ _GLOBALS: dict[str, Any] = {"__builtins__": {}, **FUNCTIONS}
 
 
 @functools.lru_cache(maxsize=1024)
-def _compiled(text: str) -> tuple[CodeType, frozenset[str]]:
-    """Code that reads flat names, and those names. Raises SpecError for anything not allowed."""
+def _compiled(text: str, spelt: tuple[tuple[str, str], ...] = ()) -> tuple[CodeType, frozenset[str]]:
+    """Code that reads flat names, and those names. Raises SpecError for anything not allowed.
+
+    `spelt` has names as they are spelt in the text, each with the one that is meant.
+    """
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -114,7 +125,7 @@ def _compiled(text: str) -> tuple[CodeType, frozenset[str]]:
         what = error.msg if isinstance(error, SyntaxError) else str(error)
         raise SpecError(f"constraint {text!r} is not an expression: {what}{hint}") from None
     names: set[str] = set()
-    flat = ast.fix_missing_locations(_Flatten(text, names).visit(tree))
+    flat = ast.fix_missing_locations(_Flatten(text, names, dict(spelt)).visit(tree))
     if not names:
         raise SpecError(f"constraint {text!r} names no hyper-parameter")
     return compile(flat, "<constraint>", "eval"), frozenset(names)
@@ -123,8 +134,9 @@ def _compiled(text: str) -> tuple[CodeType, frozenset[str]]:
 class _Flatten(ast.NodeTransformer):
     """Turns `a.b` and `config["a/b"]` into the name `a/b`; refuses what is not on the list."""
 
-    def __init__(self, text: str, names: set[str]) -> None:
+    def __init__(self, text: str, names: set[str], meant: Mapping[str, str]) -> None:
         self.text = text
+        self.meant = meant
         self.names = names
 
     def visit(self, node: ast.AST) -> Any:
@@ -142,6 +154,7 @@ class _Flatten(ast.NodeTransformer):
         name = _flat_name(node)
         if name is None:
             raise self._refused(node)
+        name = self.meant.get(name, name)
         self.names.add(name)
         return ast.copy_location(ast.Name(id=name, ctx=ast.Load()), node)
 

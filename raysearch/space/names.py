@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 RESERVED = "constraints"
 WHEN = "when"
 
@@ -9,3 +11,16 @@ WHEN = "when"
 def dotted(name: str) -> str:
     """`model.lr` for `model/lr`, as users write it."""
     return name.replace("/", ".")
+
+
+def flat_name(spelt: str, known: Iterable[str]) -> str:
+    """The flat name that people write as `spelt`, with dots between group and member or in the name itself.
+
+    `model.lr` is `model/lr`, and `trainer.lr` a name of that very spelling. Where no name is so called, dots
+    are read as groups.
+    """
+    names = list(known)
+    if spelt in names:
+        return spelt
+    wanted = dotted(spelt)
+    return next((name for name in names if dotted(name) == wanted), spelt.replace(".", "/"))

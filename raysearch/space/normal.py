@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from raysearch.core.values import as_number, is_number, show
 from raysearch.errors import SpecError
-from raysearch.space.base import SLACK, Domain, Units, multiple
+from raysearch.space.base import SLACK, Domain, Units, is_multiple, multiple
 
 TINY = 2.0**-53  # the least share drawn: 8 standard deviations from the mean
+REACH = 8.5  # standard deviations, beyond which nothing is drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Normal(Domain):
             raise SpecError(f"low = {show(self.low)}: a {self.kind} value is always above zero")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise SpecError(f"low = {show(self.low)} is not below high = {show(self.high)}")
+        self._check_reach()
         a, b = self._cut()
         if b - a < 1e-12:
             raise SpecError(f"next to nothing of {self.describe()} lies between its bounds; widen them")
@@ -55,7 +57,8 @@ class Normal(Domain):
         """How many values there are; None unless there are a step and both bounds."""
         if self.q is None or self.low is None or self.high is None:
             return None
-        return math.floor(self.high / self.q + SLACK) - math.ceil(self.low / self.q - SLACK) + 1
+        first, last = self._multiples()
+        return int(last - first) + 1
 
     @property
     def is_continuous(self) -> bool:
@@ -64,9 +67,9 @@ class Normal(Domain):
 
     def centres(self) -> list[float]:
         """The u of every value, in order. Raises ValueError without a step and both bounds."""
-        if (n := self.cardinality) is None or self.q is None or self.low is None:
+        if (n := self.cardinality) is None or self.q is None:
             raise ValueError(f"{self.describe()} has no countable values")
-        first = math.ceil(self.low / self.q - SLACK)
+        first = int(self._multiples()[0])
         return [self.to_unit(float(multiple(k, self.q))) for k in range(first, first + n)]
 
     def value_at(self, u: float) -> float:
@@ -84,17 +87,41 @@ class Normal(Domain):
         """Values at `u`, shape (n,), float64."""
         return np.array([self.value_at(v) for v in u.tolist()], dtype=np.float64)
 
+    def _check_reach(self) -> None:
+        """Raises SpecError where floats cannot hold what is drawn, or the step leaves nothing to draw."""
+        ends = [self.mean - REACH * self.sd, self.mean + REACH * self.sd]
+        if self.log:
+            ends = [math.exp(end) if abs(end) < 708 else math.inf for end in ends]
+        low, high = ends[0] if self.low is None else self.low, ends[1] if self.high is None else self.high
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise SpecError(
+                f"{self.describe()} reaches beyond floating point; give low and high, or a lower sd"
+            )
+        if self.q is None:
+            return
+        if max(abs(low), abs(high)) / self.q > 2**53:
+            raise SpecError(f"q = {show(self.q)} is too fine a step for {self.describe()}; leave it out")
+        first, last = self._multiples()
+        if first > last:
+            both = f"[{_bound(self.low)}, {_bound(self.high)}]"
+            raise SpecError(f"no multiple of q = {show(self.q)} lies in {both}")
+
+    def _multiples(self) -> tuple[float, float]:
+        """The least and greatest multiple of the step within the bounds; infinite where there is none."""
+        assert self.q is not None
+        first = -math.inf if self.low is None else math.ceil(self.low / self.q - SLACK)
+        first = max(first, 1) if self.log and self.low is not None else first  # 0 is below any low
+        last = math.inf if self.high is None else math.floor(self.high / self.q + SLACK)
+        return first, last
+
     def _limits(self) -> tuple[float, float]:
         """The least and greatest value, infinite where there is no bound; multiples of `q` if stepped."""
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if self.q is None:
             return low, high
-        q = self.q
-        return (
-            low if math.isinf(low) else float(multiple(math.ceil(low / q - SLACK), q)),
-            high if math.isinf(high) else float(multiple(math.floor(high / q + SLACK), q)),
-        )
+        least, most = (k if math.isinf(k) else float(multiple(k, self.q)) for k in self._multiples())
+        return min(max(least, low), high), max(min(most, high), low)
 
     def to_unit(self, value: Any) -> float:
         """The share of the distribution below `value`."""
@@ -125,7 +152,7 @@ class Normal(Domain):
             return f"is outside [{_bound(self.low)}, {_bound(self.high)}]"
         if self.log and (value < 0 or (value == 0 and self.q is None)):
             return "is not above zero"
-        if self.q is not None and abs(value - round(value / self.q) * self.q) > SLACK * self.q:
+        if self.q is not None and not is_multiple(value, self.q):
             return f"is not a multiple of {show(self.q)}"
         return None
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from raysearch.core.values import as_integer, as_number, is_number, show
 from raysearch.errors import SpecError
-from raysearch.space.base import SLACK, Domain, Units, multiple
+from raysearch.space.base import SLACK, Domain, Units, is_multiple, multiple
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class Interval(Domain):
         """First and last multiple of the step inside the bounds; None without a step."""
         if (step := self.step) is None:
             return None
-        return math.ceil(self.low / step - SLACK), math.floor(self.high / step + SLACK)
+        first, last = math.ceil(self.low / step - SLACK), math.floor(self.high / step + SLACK)
+        return (max(first, 1) if self.log else first), last  # 0 has no logarithm
 
     @property
     def cardinality(self) -> int | None:
@@ -115,7 +116,7 @@ class Interval(Domain):
             return f"is outside [{show(self.low)}, {show(self.high)}]"
         if self.integer and not isinstance(value, (int, np.integer)):
             return "is not an integer"
-        if self.q is not None and abs(value - round(value / self.q) * self.q) > SLACK * self.q:
+        if self.q is not None and not is_multiple(value, self.q):
             return f"is not a multiple of {show(self.q)}"
         return None
 
@@ -176,6 +177,8 @@ def _check_bounds(d: Interval) -> None:
         raise SpecError(f"low = {show(d.low)} has no logarithm; start {d.kind} at {least}")
     if d.q is not None and d.q <= 0:
         raise SpecError(f"q = {show(d.q)} must be above zero: it is the step between values")
+    if d.q is not None and max(abs(d.low), abs(d.high)) / d.q > 2**53:
+        raise SpecError(f"q = {show(d.q)} is too fine a step for {both}; leave it out")
     count = d.cardinality
     if count is not None and count < 1:
         raise SpecError(f"no multiple of q = {show(d.q)} lies in {both}")

@@ -17,7 +17,7 @@ from raysearch.errors import LocatedError, SpecError, located, unknown
 from raysearch.space.conditions import Condition
 from raysearch.space.constraints import Constraint
 from raysearch.space.domains import KINDS, Choice, Domain, Fixed
-from raysearch.space.names import RESERVED, WHEN
+from raysearch.space.names import RESERVED, WHEN, flat_name
 
 _SWEEP_KEYS = {"distribution", "values", "probabilities", "min", "max", "mu", "sigma", "q"}
 _OPTIONS = ("q", "low", "high", "weights", WHEN)
@@ -72,12 +72,12 @@ class _Reader:
         """The flat name for `key` written in `group`: its own member first, then those further out."""
         if key.startswith("/"):
             return key[1:]
-        key = key if key in self.parts.domains else key.replace(".", "/")
+        known = self.parts.domains
         while group:
-            if group + key in self.parts.domains:
-                return group + key
+            if (name := flat_name(group + key, known)) in known:
+                return name
             group = group[: group.rstrip("/").rfind("/") + 1]
-        return key
+        return flat_name(key, known)
 
     def at(self, name: str) -> str:
         return ".".join(filter(None, (self.place, name.replace("/", "."))))
@@ -114,6 +114,7 @@ def write(parts: Parts) -> dict[str, Any]:
             into = into.setdefault(group, {})
         when = parts.conditions.get(name)
         bare = isinstance(domain, Fixed) and when is None and not isinstance(domain.value, (list, dict))
+        bare = bare and not (groups and last in KINDS)
         into[last] = domain.value if isinstance(domain, Fixed) and bare else domain.form()
         if when is not None:
             into[last][WHEN] = when.form("/".join(groups))
@@ -202,15 +203,34 @@ def _check_mapping(form: Mapping[Any, Any]) -> None:
         )
 
 
+def names_domain(form: Mapping[Any, Any]) -> bool:
+    """Whether a mapping names a domain by one of its keys; a group's member may be called like one."""
+    return any(key in KINDS and not _is_member(key, value) for key, value in form.items())
+
+
+def _is_member(kind: str, value: Any) -> bool:
+    """Whether what stands beside a domain's name is a hyper-parameter or group that is called so."""
+    if isinstance(value, Domain):
+        return True
+    if not isinstance(value, Mapping) or KINDS[kind] is Fixed or {f.name for f in _fields(kind)} & set(value):
+        return False
+    return names_domain(value) or any(isinstance(v, (Mapping, Domain)) for v in value.values())
+
+
 def _is_domain(form: Mapping[Any, Any]) -> bool:
     """Whether a mapping is meant as a domain rather than a group, misspelt ones included."""
     if any(key in KINDS for key in form):
-        return True
+        return names_domain(form)
     keys = [k for k in form if k not in _OPTIONS]
-    if len(keys) != 1:
+    return is_misspelt(form) or (len(keys) == 1 and isinstance(form[keys[0]], (list, tuple)))
+
+
+def is_misspelt(form: Mapping[Any, Any]) -> bool:
+    """Whether the one key of a mapping, options aside, is nearly a domain's name: `logunifrom`."""
+    keys = [k for k in form if k not in _OPTIONS]
+    if len(keys) != 1 or keys[0] in KINDS or not isinstance(form[keys[0]], (list, tuple, Mapping)):
         return False
-    near = bool(difflib.get_close_matches(str(keys[0]), KINDS, n=1, cutoff=0.8))
-    return isinstance(form[keys[0]], (list, tuple)) or (near and isinstance(form[keys[0]], Mapping))
+    return bool(difflib.get_close_matches(str(keys[0]), KINDS, n=1, cutoff=0.8))
 
 
 def _no_single_kind(form: Mapping[Any, Any], kinds: list[Any]) -> SpecError:

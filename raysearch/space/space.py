@@ -81,6 +81,7 @@ class Space:
             constraints=tuple(c if isinstance(c, Constraint) else Constraint(c) for c in self.constraints),
         )
         check_names(self.domains)
+        _set(self, constraints=tuple(c.resolved(self.domains) for c in self.constraints))
         _set(self, domains={name: self.domains[name] for name in grouped(self.domains)})
         free = tuple(n for n, d in self.domains.items() if not isinstance(d, Fixed))
         _set(self, names=tuple(self.domains), free=free, dimension=len(free))

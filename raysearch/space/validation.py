@@ -28,6 +28,7 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[str]:
 
 def check_names(domains: Mapping[str, Domain]) -> None:
     """Raises LocatedError for names that cannot be told apart or written down."""
+    spelt: dict[str, str] = {}
     for name, domain in domains.items():
         parts = name.split("/") if isinstance(name, str) else [""]
         with located(dotted(str(name))):
@@ -35,11 +36,15 @@ def check_names(domains: Mapping[str, Domain]) -> None:
                 raise SpecError(f"the name {name!r} cannot be used; names are non-empty text")
             if not isinstance(domain, Domain):
                 raise SpecError(f"{domain!r} is not a domain; use {', '.join(sorted(KINDS))}")
-            if parts[0] == RESERVED or set(parts[1:]) & {*KINDS, WHEN}:
+            below = parts[1:]  # a group may be called like a domain, a member of a group may not
+            taken = bool(below) and (below[-1] in KINDS or not {"fixed", WHEN}.isdisjoint(below))
+            if parts[0] == RESERVED or taken:
                 raise SpecError(f"the name {name!r} is a word of the space's own form; choose another")
             for k in range(1, len(parts)):
                 if (group := "/".join(parts[:k])) in domains:
                     raise SpecError(f"{dotted(group)} is both a hyper-parameter and a group")
+            if (other := spelt.setdefault(dotted(name), name)) != name:
+                raise SpecError(f"{name!r} and {other!r} are both written {dotted(name)}; rename one")
 
 
 def activation_order(domains: Mapping[str, Domain], conditions: Mapping[str, Condition]) -> tuple[str, ...]:

@@ -241,7 +241,7 @@ def apply_overrides(settings: dict[str, Any], overrides: Sequence[str] | Mapping
         SpecError: for what is not `path=value`, and for a path through a value that has no members.
     """
     for path, value in _pairs(overrides).items():
-        *groups, last = path.split(".")
+        *groups, last = _keys_of(path, settings)
         into = settings
         for depth, group in enumerate(groups, 1):
             below = into.get(group)
@@ -252,6 +252,28 @@ def apply_overrides(settings: dict[str, Any], overrides: Sequence[str] | Mapping
                 raise LocatedError(path, f"cannot be set: {at} is {show(below)}, which has no members")
             into[group] = into = below if below is not None else {}
         into[last] = value
+
+
+def _keys_of(path: str, settings: Mapping[str, Any]) -> list[str]:
+    """The keys along a dotted path, of which some have dots of their own: `space.trainer.lr`.
+
+    What a configuration holds (baseline, priors) is named as in the space.
+    """
+    parts = path.split(".")
+    keys: list[str] = []
+    into: Any = settings
+    beside: Any = None
+    while parts:
+        known = [m for m in (into, beside) if isinstance(m, Mapping)]
+        lengths = (n for n in range(len(parts), 1, -1) if any(".".join(parts[:n]) in m for m in known))
+        length = next(lengths, 1)
+        key = ".".join(parts[:length])
+        if not keys and key in ("baseline", "priors"):
+            beside = {key: settings.get("space")}
+        into, beside = (m.get(key) if isinstance(m, Mapping) else None for m in (into, beside))
+        keys.append(key)
+        parts = parts[length:]
+    return keys
 
 
 def _pairs(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -330,7 +352,7 @@ def _alias(key: str) -> str:
 
 
 def _space(value: Any, constraints: Any, notes: list[str]) -> Space:
-    space, more = read_space.read_space(value)
+    space, more = read_space.read_space(value, strict=True)
     notes += more
     if constraints is None:
         return space

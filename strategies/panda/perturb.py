@@ -16,6 +16,7 @@ from raysearch.core.values import show
 from raysearch.errors import LocatedError, SpecError, unknown
 from raysearch.space.categorical import Choice
 from raysearch.space.domains import Domain
+from raysearch.space.names import flat_name
 from raysearch.space.numeric import Interval
 from raysearch.space.space import Space
 
@@ -39,7 +40,7 @@ def nudged_names(space: Space, names: Sequence[str] | None) -> tuple[str, ...]:
                 f"those that may change in the middle of a training: {', '.join(space.free) or 'none'}"
             )
         return found
-    spelt = [str(name).replace(".", "/") for name in names]
+    spelt = [flat_name(str(name), space.names) for name in names]
     for name in spelt:
         if name not in space.domains:
             raise LocatedError("nudge", unknown("hyper-parameter", name, space.free))

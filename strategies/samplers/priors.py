@@ -10,6 +10,8 @@ import numpy as np
 from raysearch.core.values import show
 from raysearch.errors import LocatedError, SpecError, located, unknown
 from raysearch.space.domains import Choice, Domain, Fixed
+from raysearch.space.names import flat_name
+from raysearch.space.parsing import parse_domain
 from raysearch.space.space import Space
 
 PROBES = 1000  # values of a prior that are looked at
@@ -43,11 +45,13 @@ def prior_space(space: Space, priors: Mapping[str, Any]) -> Space:
         SpecError: a name is not in the space, or its domain is not valid.
     """
     for name in prior_names(priors):
-        if name.replace(".", "/") not in space.domains:
+        if flat_name(name, space.names) not in space.domains:
             raise LocatedError(f"priors.{name}", unknown("hyper-parameter", name, space.free))
-    named = {n.replace(".", "/"): priors[n] for n in prior_names(priors)}
-    parsed = Space.from_dict({n.replace("/", "_"): form for n, form in named.items()}, "priors")
-    domains = {n: parsed.domains[n.replace("/", "_")] if n in named else d for n, d in space.domains.items()}
+    believed = {}
+    for name in prior_names(priors):
+        with located(f"priors.{name}"):
+            believed[flat_name(name, space.names)] = parse_domain(priors[name])
+    domains = {n: believed.get(n, d) for n, d in space.domains.items()}
     return Space(domains, space.conditions, space.constraints)
 
 
@@ -61,7 +65,7 @@ def check_priors(space: Space, priors: Mapping[str, Any]) -> None:
     confidence_of(priors)
     believed = prior_space(space, priors)
     for name in prior_names(priors):
-        flat = name.replace(".", "/")
+        flat = flat_name(name, space.names)
         with located(f"priors.{name}"):
             _check_prior(name, believed.domains[flat], space.domains[flat])
 
