@@ -8,7 +8,6 @@ They see scores turned so that lower is better, whatever the search's mode.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 from dataclasses import dataclass
@@ -16,8 +15,17 @@ from typing import Any
 
 from raysearch.core.segment import Config
 from raysearch.errors import SpecError
-from raysearch.interop.write_space import config_to_optuna, optuna_to_config, to_optuna, to_ray
+from raysearch.interop.fit import fitted
+from raysearch.interop.write_space import (
+    REPEATS_MOST,
+    config_to_optuna,
+    optuna_to_config,
+    rounded_weights,
+    to_optuna,
+    to_ray,
+)
 from raysearch.space.space import Space
+from raysearch.strategies.samplers.fallbacks import Fallbacks
 
 ATTEMPTS = 100
 SCORE = "score"
@@ -34,7 +42,7 @@ class Source:
         """The sampler for a search of this space."""
         if self.library == "ray":
             return RaySearcher(copy.deepcopy(self.sampler), space, seed)
-        return OptunaSampler(copy.deepcopy(self.sampler), space, iterations)
+        return OptunaSampler(copy.deepcopy(self.sampler), space, iterations, seed)
 
 
 def from_ray_searcher(searcher: Any) -> Source:
@@ -80,6 +88,11 @@ def _check_instance(given: Any, function: str) -> None:
         raise SpecError(f"{given.__name__} is a class; give an object: {function}({given.__name__}(...))")
 
 
+def _say_weights(space: Space, fallbacks: Fallbacks) -> None:
+    for name in rounded_weights(space):
+        fallbacks.remark(f"the weights of {name} are rounded to shares of at most {REPEATS_MOST}")
+
+
 class RaySearcher:
     """Drives a Searcher as Ray Tune would.
 
@@ -92,6 +105,8 @@ class RaySearcher:
         self._space = space
         self._seed = seed
         self._open: dict[int, str] = {}  # trials suggested and not yet complete, by their names there
+        self.fallbacks = Fallbacks(type(searcher).__name__)
+        _say_weights(space, self.fallbacks)
         if not searcher.set_search_properties(SCORE, "min", to_ray(space)):
             raise SpecError(
                 f"the Searcher {type(searcher).__name__} has a space of its own; make it without space, "
@@ -99,17 +114,25 @@ class RaySearcher:
             )
 
     def propose(self, trial: int) -> Config | None:
-        """What the Searcher suggests; None while it waits for results or has no more."""
+        """What the Searcher suggests, rounded onto the space; None while it waits for results or has no more.
+
+        Where ATTEMPTS suggestions in a row are not in the space, an independent sample, which is counted.
+        """
+        why = ""
         for attempt in range(ATTEMPTS):
             name = f"{trial}-{attempt}"
             suggested = self._searcher.suggest(name)
             if not isinstance(suggested, dict):
                 return None
-            config = self._space.prune(suggested)
-            if self._space.allows(config):
+            found = fitted(self._space, suggested)
+            if not found.why_not:
                 self._open[trial] = name
-                return config
+                for moved in found.moved:
+                    self.fallbacks.add(trial, f"{moved} was suggested outside its bounds and moved to them")
+                return found.config
+            why = found.why_not
             self._searcher.on_trial_complete(name, error=True)
+        self.fallbacks.add(trial, f"a random point: {ATTEMPTS} suggestions were not in the space ({why})")
         return self._space.sample(self._seed, trial)
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
@@ -128,8 +151,10 @@ class RaySearcher:
         if any(name not in values for name in self._space.free):
             return  # an inactive name: Searchers know points with every value only
         point = {name: values[name] for name in self._space.free}
-        with contextlib.suppress(NotImplementedError):
+        try:
             self._searcher.add_evaluated_point(point, score)
+        except NotImplementedError:
+            self.fallbacks.remark("it learns scores of first rungs only: it takes no later ones")
 
 
 class OptunaSampler:
@@ -139,11 +164,14 @@ class OptunaSampler:
     pruners leave them: its TPE ranks those by step, then value. A trial's later score is a new one.
     """
 
-    def __init__(self, sampler: Any, space: Space, iterations: int) -> None:
+    def __init__(self, sampler: Any, space: Space, iterations: int, seed: int = 0) -> None:
         import optuna
 
         self._space = space
         self._iterations = iterations
+        self._seed = seed
+        self.fallbacks = Fallbacks(type(sampler).__name__)
+        _say_weights(space, self.fallbacks)
         self._distributions = to_optuna(space)
         self._study = optuna.create_study(sampler=sampler, direction="minimize")
         self._open: dict[int, int] = {}  # trials asked for and not yet told, by their numbers there
@@ -167,7 +195,9 @@ class OptunaSampler:
                 self._open[trial] = asked.number
                 return config
             self._study.tell(asked.number, state=optuna.trial.TrialState.FAIL)
-        return self._space.sample(0, trial)
+        why = self._space.why_not(config)
+        self.fallbacks.add(trial, f"a random point: {ATTEMPTS} suggestions were not in the space ({why})")
+        return self._space.sample(self._seed, trial)
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
         """Tells a score; +inf as a failure."""

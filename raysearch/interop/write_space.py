@@ -10,16 +10,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from raysearch.core.values import fresh, identity
+import numpy as np
+
+from raysearch.core.values import fresh, identity, show
 from raysearch.errors import SpecError
 from raysearch.space.domains import Choice, Domain, Fixed, Interval, LogNormal, Normal, Ordinal
+from raysearch.space.names import dotted
 from raysearch.space.space import Space
 
+REPEATS_MOST = 100  # of all values of a choice together
+WEIGHT_SLACK = 0.01
 BELL = 4.0  # standard deviations at which an open bell is cut where a library wants bounds
 
 
 def to_ray(space: Space) -> dict[str, Any]:
-    """The space as Ray Tune writes it, groups nested. Weights of choices that are no small integers are lost.
+    """The space as Ray Tune writes it, groups nested. Weights of choices are repetitions, rounded.
 
     Raises:
         SpecError: for bells with bounds, which Ray Tune does not have.
@@ -55,11 +60,37 @@ def _ray(name: str, domain: Domain) -> Any:
 
 
 def _repeats(domain: Choice) -> list[int]:
-    """How often Ray Tune must be given each value: it knows weights only as repetitions."""
-    weights = domain.weights or ()
-    if not weights or sum(weights) > 100 or any(w != int(w) for w in weights):
-        return [1] * len(domain.values)
-    return [int(w) for w in weights]
+    """How often other libraries must be given each value: they know weights only as repetitions.
+
+    The least number of repetitions, REPEATS_MOST in all, that comes nearest to the weights.
+    """
+    n = len(domain.values)
+    if not domain.weights:
+        return [1] * n
+    shares = np.array(domain.weights) / sum(domain.weights)
+    tables = [np.maximum(np.rint(shares * total), 1.0) for total in range(n, max(n, REPEATS_MOST) + 1)]
+    errors = np.round([np.abs(table / table.sum() - shares).max() for table in tables], 9)
+    return [int(count) for count in tables[int(np.argmin(errors))]]
+
+
+def rounded_weights(space: Space) -> list[str]:
+    """The choices whose weights other libraries get rounded, by more than a hundredth of a share."""
+    found = []
+    for name, domain in space.domains.items():
+        if isinstance(domain, Choice) and domain.weights:
+            shares, counts = np.array(domain.weights) / sum(domain.weights), np.array(_repeats(domain))
+            if np.abs(counts / counts.sum() - shares).max() > WEIGHT_SLACK:
+                found.append(dotted(name))
+    return found
+
+
+def _tokens(domain: Choice) -> list[tuple[Any, Any]]:
+    """Optuna's categories, each with its value: the value itself, then `'sgd' #2` and on for its weight."""
+    return [
+        (_scalar(value) if k == 1 else f"{show(value)} #{k}", value)
+        for value, count in zip(domain.values, _repeats(domain), strict=True)
+        for k in range(1, count + 1)
+    ]
 
 
 def _grid_ends(domain: Interval) -> tuple[float, float]:
@@ -82,10 +113,10 @@ def to_optuna(space: Space) -> dict[str, Any]:
 def _optuna(domain: Domain) -> Any:
     from optuna import distributions
 
-    if isinstance(domain, Ordinal):
+    if isinstance(domain, Ordinal) and not domain.weights:
         return distributions.IntDistribution(0, len(domain.values) - 1)
     if isinstance(domain, Choice):
-        return distributions.CategoricalDistribution([_scalar(v) for v in domain.values])
+        return distributions.CategoricalDistribution([token for token, _ in _tokens(domain)])
     if isinstance(domain, Interval):
         return _optuna_interval(domain)
     assert isinstance(domain, Normal)
@@ -124,15 +155,16 @@ def config_to_optuna(space: Space, config: Mapping[str, Any]) -> dict[str, Any]:
     for name in space.free:
         domain = space.domains[name]
         value = values[name] if name in values else domain.value_at(0.5)
-        params[name] = domain.index(value) if isinstance(domain, Ordinal) else _scalar(value)
+        is_place = isinstance(domain, Ordinal) and not domain.weights
+        params[name] = domain.index(value) if is_place else _scalar(value)  # type: ignore[attr-defined]
     return params
 
 
 def _from_optuna(domain: Domain, value: Any) -> Any:
-    if isinstance(domain, Ordinal):
+    if isinstance(domain, Ordinal) and not domain.weights:
         return fresh(domain.values[int(value)])
     if isinstance(domain, Choice):
-        return next(fresh(v) for v in domain.values if identity(_scalar(v)) == identity(value))
+        return next(fresh(v) for token, v in _tokens(domain) if identity(token) == identity(value))
     return value if domain.contains(value) else domain.value_at(domain.to_unit(value))
 
 

@@ -34,6 +34,11 @@ class Fallbacks:
             times = "once" if n == 1 else f"{n:,} times"
             self.notes.append(f"sampler {self._sampler}, {times} by trial {trial}: {kind}")
 
+    def remark(self, text: str) -> None:
+        """A sentence for the user, once."""
+        if (note := f"sampler {self._sampler}: {text}") not in self.notes:
+            self.notes.append(note)
+
     def of(self, trial: int) -> str:
         """What the trial is instead of the sampler's own proposal; empty where it is the sampler's own."""
         return self._words.get(trial, "")
