@@ -99,8 +99,7 @@ class _Foreign:
 
     def group(self, form: Mapping[Any, Any], place: str) -> dict[Any, Any]:
         return {
-            key: value if key == WHEN else self.member(value, f"{place}.{key}")
-            for key, value in form.items()
+            key: value if key == WHEN else self.member(value, f"{place}.{key}") for key, value in form.items()
         }
 
     def _is_native(self, form: Mapping[Any, Any]) -> bool:

@@ -45,7 +45,7 @@ def keys(points: Units) -> list[bytes]:
 
 def size_of(space: Space) -> int | None:
     """How many configurations the axes give, conditions and constraints aside; None for a continuum."""
-    counts = space.cardinalities
+    counts = [space.domains[name].cardinality for name in space.free]
     return None if any(n is None for n in counts) else math.prod(n for n in counts if n)
 
 
