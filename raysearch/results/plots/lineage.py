@@ -29,7 +29,7 @@ EVENT_COLOURS = {
 
 
 def has_changes(digest: Digest) -> bool:
-    """Whether any model changed its configuration while it was trained, so that there is something to draw."""
+    """Whether any model changed its configuration as it trained: whether there is something to draw."""
     return bool(len(changes(digest)))
 
 
