@@ -7,6 +7,7 @@ places where releases had it, and `gone` says which the installed Ray has no mor
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import os
 import shutil
@@ -134,6 +135,35 @@ def save_into(trainable: Any, folder: Path) -> None:
         trainable.save(str(folder))
     finally:
         trainable._storage = storage
+
+
+class SilentLogger:
+    """What trainables of older releases (2.44 to 2.54 were seen) log their results to: nothing is written.
+
+    Ray's own writes several files a trial below ~/ray_results, and is closed for good by the first reset.
+    """
+
+    def __init__(self, logdir: str) -> None:
+        self.logdir = logdir
+        Path(logdir).mkdir(parents=True, exist_ok=True)
+
+    def on_result(self, result: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def flush(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def logging_to(folder: str) -> dict[str, Any]:
+    """Arguments with which trainables are made and reset, beside their storage, to log nothing themselves."""
+    from ray.tune import Trainable
+
+    if "logger_creator" not in inspect.signature(Trainable.__init__).parameters:
+        return {}  # newer releases have no loggers there
+    return {"logger_creator": lambda config: SilentLogger(folder)}
 
 
 class PlainStorage:

@@ -69,6 +69,8 @@ class Host:
         self._constants = dict(constants or {})
         self._seed_as = seed_as
         self._storage = LocalStorage(scratch)
+        quiet = ray_private.logging_to(self._storage.trial_working_directory)
+        self._surroundings = {"storage": self._storage, **quiet}
         logging.getLogger("ray.tune.trainable.trainable").setLevel(logging.WARNING)  # a line a restore
         self._trainable: Trainable | None = None
         self._live: int | None = None  # the segment at whose end the trainable stands
@@ -212,10 +214,10 @@ class Host:
 
     def _configure(self, segment: Segment) -> None:
         if self._trainable is not None:
-            if self._trainable.reset(self._handed_out(segment), storage=self._storage):
+            if self._trainable.reset(self._handed_out(segment), **self._surroundings):
                 return
             self.drop()
-        self._trainable = self._class(self._handed_out(segment), storage=self._storage)
+        self._trainable = self._class(self._handed_out(segment), **self._surroundings)
 
     def _handed_out(self, segment: Segment) -> dict[str, Any]:
         """The trainable's own copy of the configuration: what it changes in it changes nothing here."""
