@@ -102,13 +102,13 @@ class Attendance:
     # ---- going
 
     def retire(self, workers: Iterable[str]) -> None:
-        """These get no more work, and are told to stop when they have handed in what they hold."""
+        """These workers get no more work, and the stop signal once they have handed in what they hold."""
         for worker in workers:
             if (state := self._workers.state_of(worker)) is not None:
                 state.retiring = True
 
     def leave(self, worker: str, now: float, how: str) -> list[Outcome]:
-        """A worker has gone, with its node or because it was told to: no segment is blamed.
+        """A worker has left, with its node or at the order of its cluster: no segment is blamed.
 
         Returns outcomes to `commit`; `how` says it in words.
         """

@@ -1,4 +1,4 @@
-"""The register: which finished segments may be grown on, and from which checkpoint."""
+"""The index of checkpoints: which finished segments may be grown on, and from which checkpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ADOPTED_LOST = (
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A completed segment that may still be grown on, its checkpoint, and who trained it."""
+    """A completed segment that may still be grown on, its checkpoint, and the worker that trained it."""
 
     segment: Segment
     checkpoint: str | None

@@ -101,8 +101,8 @@ class Lifetime:
             self.stop(why)
         elif now >= self.winding.cut_at:
             busy = self._leases.busy
-            who = "1 worker" if busy == 1 else f"{busy} workers"
-            self.stop(why.with_words(f"{why.words}; what {who} had in training was cut"))
+            count = "1 worker" if busy == 1 else f"{busy} workers"
+            self.stop(why.with_words(f"{why.words}; what {count} had in training was cut"))
 
     def room(self, want: int) -> int:
         """How many may be leased: none while it winds down, and no more trials than the budget allows."""

@@ -1,6 +1,6 @@
 """How searches on one cluster share it: by priority, none above its greatest share, none below its least.
 
-Pure: every search that knows the same claims and nodes comes to the same division, so that nobody has to
+Pure: every search that knows the same claims and nodes comes to the same division, so that none has to
 decide for all. Workers of different searches may take different things (a GPU here, a CPU there); what is
 made equal is each search's part of the cluster, counted in how much of it its workers would fill alone, in
 proportion to its priority (weighted dominant shares, Ghodsi et al. 2011, NSDI).
@@ -25,8 +25,8 @@ class Claim:
     Attributes:
         name: of the search; no two have the same.
         takes: what one of its workers takes of a node; resource name -> amount.
-        priority: above zero; who has twice as much gets twice the part.
-        max_share: the greatest part of the cluster, from 0 to 1, also when nobody else is there.
+        priority: above zero; a search with twice as much gets twice the part.
+        max_share: the greatest part of the cluster, from 0 to 1, also without other searches.
         least: workers that it gets before others get more than theirs.
         most: workers that it can use; None is as many as it gets.
         since: when it came, Unix time; of equals the older is served first.
@@ -66,8 +66,8 @@ def cap(claim: Claim, nodes: Sequence[Amounts]) -> int:
 def divided(claims: Sequence[Claim], nodes: Sequence[Amounts]) -> dict[str, int]:
     """Workers for each claim, by name; what one cannot use goes to the others.
 
-    First everyone gets its least, by priority and age. Then workers are given one at a time to whoever has
-    the smallest part of the cluster for its priority and still has room on some node.
+    First everyone gets its least, by priority and age. Then workers go one at a time to the search with the
+    smallest part of the cluster for its priority, and still has room on some node.
     """
     left = [dict(node) for node in nodes]
     caps = {claim.name: cap(claim, nodes) for claim in claims}

@@ -3,9 +3,13 @@
 A plain object. Every executor drives the same one: the Tune executor inside an actor, the inline
 executor in a loop, the simulator under a virtual clock. Time is an argument.
 
-A worker's turn is `exchange`: hand in outcomes, take leases. What comes in is made durable first
-(`accept`, then the journal), then told to the strategy (`record`), and only then answered (`lease`).
-The coordinator calls the three steps itself so that one flush serves all workers who came meanwhile.
+A worker's turn is `exchange`: hand in outcomes, take leases. The outcomes are made durable first
+(`accept`, then the journal), then the strategy learns them (`record`), and only then the worker gets its
+leases (`lease`). The coordinator calls the steps itself so that one flush serves many workers.
+
+    search = Search(strategy, metric="loss", mode="min")
+    reply = search.exchange("worker-0", [], want=1, now=0.0)
+    search.exchange("worker-0", [Outcome(reply.leases[0].segment, Status.COMPLETED, {"loss": [0.5]})], 1, 1.0)
 
 Where each segment stands is decided in `segment_states`; which segments a worker gets in `handout`; what
 faults cost in `faults`; when the search ends in `ending`; what workers do besides turns in `attendance`.
@@ -54,7 +58,8 @@ class Search:
         attendance: what workers do besides their turns: come, go and hang.
         lifetime: how long the search goes on: stop it, wind it down, ask whether it is over.
         handout: which segments a worker gets.
-        leases: who holds what; states: where each segment stands; queue: what waits; workers: who is there.
+        leases: which worker holds what; states: where each segment stands; queue: what waits.
+        workers: the workers that are there.
         standings: counts and the best; register: which checkpoint a segment starts from.
         warnings: for the user, with how often each came.
     """
@@ -75,8 +80,8 @@ class Search:
         """A search at its beginning.
 
         Args:
-            prefers_home: workers train many models at once and keep them in memory: who trained a parent is
-                asked first to go on, and where there is little work, everyone gets a part of it.
+            prefers_home: workers train many models at once and keep them in memory: the worker that trained
+                a parent gets its children first, and where there is little work, every worker gets a part.
             growth: of shares, where memory runs out.
         """
         self.strategy = strategy
@@ -203,7 +208,7 @@ class Search:
 
     def beat(self, worker: str, current: int | None, iteration: int, now: float) -> bool:
         """Notes a sign of life and progress; True if the worker should stop."""
-        if worker not in self.workers:  # it is on its way out, or has not said hello in this life
+        if worker not in self.workers:  # it is leaving, or has not said hello in this life
             return self.lifetime.over
         state = self.workers.see(worker, now)
         if current is not None and (current, iteration) != (state.current, state.iteration):
@@ -238,7 +243,7 @@ class Search:
             if self.register.is_due:
                 self.register.collect(self._wanted())
         self._faults.begin_life()
-        self.lifetime.failed = ""  # whoever resumes has mended it
+        self.lifetime.failed = ""  # a resume follows a mend
 
     def checkpoint_lost(self, name: str, segment: int, cause: str) -> None:
         """A checkpoint could not be read: the segment is grown again from an earlier ancestor."""

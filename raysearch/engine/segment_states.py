@@ -149,7 +149,7 @@ class SegmentStates:
     """
 
     def __init__(self, leases: Leases) -> None:
-        """All segments are UNKNOWN; `leases` notes who holds what, for others to read."""
+        """All segments are UNKNOWN; `leases` notes which worker holds what, for other modules to read."""
         self._open: dict[int, State] = {}
         self._ended = IdSet()
         self._failed = IdSet()  # those of the ended that failed
@@ -182,8 +182,8 @@ class SegmentStates:
     def receive(self, worker: str, segment: Segment, status: Status) -> Instruction:
         """A worker handed in an outcome: JOURNAL it, IGNORE it, or REFUSE other work under an id asked for.
 
-        An outcome counts once, whoever brings it. LOST counts only from the worker that holds the segment:
-        another one trains it by now.
+        An outcome counts once, whichever worker brings it. LOST counts only from the worker that holds the
+        segment: another one trains it by now.
         """
         holder = self._leases.holder(segment.id)
         if holder is not None:

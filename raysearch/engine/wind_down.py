@@ -1,4 +1,4 @@
-"""How a search ends before its strategy does: nothing new is begun, and what is in training may end first."""
+"""Why a search ends, as a kind beside its words, and how it winds down: it begins nothing new."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Ended:
         }
 
     def with_words(self, words: str) -> Ended:
-        """The same, said in other words."""
+        """The same end in other words."""
         return Ended(self.kind, words, self.used_up)
 
 

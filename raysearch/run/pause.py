@@ -24,7 +24,7 @@ def order(kind: str, grace_s: float | None = None) -> dict[str, Any]:
     return {"kind": kind, "grace_s": grace_s}
 
 
-def begin(search: Search, kind: str, said: Mapping[str, Any], now: float) -> tuple[bool, str]:
+def begin(search: Search, kind: str, order: Mapping[str, Any], now: float) -> tuple[bool, str]:
     """Carries an order out: (was it accepted, in words)."""
     lifetime = search.lifetime
     if kind == RESUME:
@@ -34,7 +34,7 @@ def begin(search: Search, kind: str, said: Mapping[str, Any], now: float) -> tup
         return False, f"it is ending: {ending}" if lifetime.over else "it is going on already"
     if lifetime.over:
         return False, f"it is ending already: {lifetime.ending}"
-    grace = said.get("grace_s")
+    grace = order.get("grace_s")
     cut_at = math.inf if grace is None else now + float(grace)
     words = _in_words(search.leases.busy, kind, grace)
     lifetime.wind_down(WindDown(PAUSED if kind == PAUSE else STOPPED, cut_at, ordered=True))
@@ -46,9 +46,9 @@ def _in_words(busy: int, kind: str, grace: float | None) -> str:
     word = "pausing" if kind == PAUSE else "stopping"
     if not busy:
         return f"{word}: nothing is in training"
-    who = "what 1 worker trains" if busy == 1 else f"what {busy} workers train"
+    work = "what 1 worker trains" if busy == 1 else f"what {busy} workers train"
     if grace is None:
-        return f"{word}: {who} is finished first"
+        return f"{word}: {work} is finished first"
     if not grace:
-        return f"{word}: {who} is cut"
-    return f"{word}: {who} is finished first if it ends within {duration(grace)}"
+        return f"{word}: {work} is cut"
+    return f"{word}: {work} is finished first if it ends within {duration(grace)}"

@@ -33,7 +33,7 @@ from raysearch.version import __version__
 
 PATIENCE_S = 15.0  # a killed driver's coordinator ends some seconds after it
 POLL_S = 0.2
-SETTLE_S = 10.0  # time for workers to say what they hold before a run that was pausing may be at its end
+SETTLE_S = 10.0  # time for workers to claim what they hold before a run that was pausing may end
 NOTE_S = 60.0  # between two notes of what was spent
 STALE_S = 3600.0  # an unacknowledged checkpoint older than this belongs to no living worker
 
@@ -45,7 +45,7 @@ class Setup:
     Attributes:
         run: where it is.
         spec: resolved, without the trainable.
-        notes: what the user should be told.
+        notes: warnings for the user.
         prefers_home, growth: see `Search`.
         least_workers: see `Limits`.
         fingerprint: what the run rests on (see `raysearch.run.fingerprint`); noted in the journal.

@@ -46,7 +46,7 @@ class GroupCommit:
             batch, self._waiting = self._waiting, []
             try:
                 await self._settle([accept() for accept, _ in batch])
-            except Exception as error:  # noqa: BLE001  (nobody may be left waiting, whatever it was)
+            except Exception as error:  # noqa: BLE001  (no worker may be left waiting, whatever it was)
                 self._lifetime.fail(f"outcomes could not be taken in: {type(error).__name__}: {error}")
             for _, done in batch:
                 if not done.done():  # its worker hung up

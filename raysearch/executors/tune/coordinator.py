@@ -2,7 +2,7 @@
 
 Workers pull from it. Exchanges that arrive while the journal is being flushed are made durable
 together by the next flush. When the actor dies, Ray starts it again: it replays the journal, waits
-for workers to say what they hold, and goes on.
+for workers to claim what they hold, and goes on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DRAINED = "left its node, which is being drained"
 BEAT_MOST_S = 20.0  # the same of one among thousands; well below SILENCE_S
 BEATS_PER_S = 500  # of all workers together
 IDLE_S = 1.0  # how long a worker without work is kept waiting before it asks again
-GRACE_S = 4.0  # after a restart: time for workers to say what they hold before leases are given out
+GRACE_S = 4.0  # after a restart: time for workers to claim what they hold before new leases
 PAUSE_S = 10.0  # a longer gap between two looks at the workers is the coordinator's own
 COLLECT_S = 20.0  # between two collections of checkpoints
 
@@ -59,7 +59,7 @@ class Coordinator:
         self._nodes = NodeWatch(self._warnings.add)
         self._life = f"{os.getpid()}-{time.time_ns()}"
         self._ready_at = time.monotonic() + (GRACE_S if was_restarted() else 0.0)
-        self._handles: dict[str, bytes | None] = {}  # pickled: who reads one loads all of Tune
+        self._handles: dict[str, bytes | None] = {}  # pickled: reading one loads all of Tune
         self._epoch = 0
         self._actors: dict[str, str] = {}  # Ray's id of each worker's process
         self._dead: set[str] = set()  # those that Tune gave up
@@ -134,7 +134,7 @@ class Coordinator:
             reply = self._lease(turn)
             left = deadline - time.monotonic()
             if reply.leases and search.queue:
-                changed.set()  # something is left for others who wait
+                changed.set()  # something is left for other workers that wait
             if reply.leases or reply.stop or turn.holding or left <= 0:
                 return reply
             try:
@@ -203,7 +203,7 @@ class Coordinator:
                 lambda: self._search.lose_forgotten(worker, current, time.time(), loss)
             )
         if post is None or (actor and self._actors.get(worker, actor) not in ("", actor)):
-            return  # the next one has said hello before this was heard
+            return  # its successor said hello before the news of this death came
         if death is Death.WITH_NODE:
             await self._left(worker, cause)
             return

@@ -116,18 +116,22 @@ def run_tune(
         over.set()
         roster.end()
         pulse.stop()
-        if coordinator is not None:
-            with contextlib.suppress(RayActorError):
-                ray.kill(coordinator, no_restart=True)
+        _kill(coordinator)
     on_status(last)
     return last
+
+
+def _kill(coordinator: Any) -> None:
+    if coordinator is not None:
+        with contextlib.suppress(RayActorError):
+            ray.kill(coordinator, no_restart=True)
 
 
 class _Fit(threading.Thread):
     """`Tuner.fit` beside the driver's own loop; again, after a while, when storage or a worker failed it."""
 
     def __init__(self, make: Callable[[], tune.Tuner], over: threading.Event, patience_s: float) -> None:
-        """The first tuner is made here: who makes it raises. `patience_s`: with storage that fails."""
+        """Makes the first tuner, so that its errors come at once. `patience_s`: with storage that fails."""
         super().__init__(daemon=True, name="tuner")
         self._make = make
         self._over = over

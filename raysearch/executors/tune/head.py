@@ -45,10 +45,10 @@ class Head:
 
 @contextlib.contextmanager
 def last_words(run: str, say: Callable[[str], None]) -> Iterator[Head]:
-    """Says how to go on with the run where the head is gone while a call to Ray waits for it, and ends.
+    """Says how to go on, and ends this process, where a call to Ray waits for a head that is gone.
 
-    Such a call does not come back: Ray would end this process ten seconds later, and say nothing of the run.
-    Gives the head, for who can look before such a call.
+    Such a call never returns: Ray would end this process ten seconds later, without a word about the run.
+    Gives the head, so that the caller can look before such a call.
     """
     head, over = Head(ray.get_runtime_context().gcs_address), threading.Event()
 

@@ -16,7 +16,7 @@ from raysearch.executors.tune.scaling import Fleet, Member, Orders
 from raysearch.spec.search_spec import SearchSpec
 
 NAMESPACE = "raysearch"  # in which coordinators are named
-LOOK_S = 2.0  # between two looks who is there
+LOOK_S = 2.0  # between two looks for other searches
 FIRST_S = 3.0  # how long the first answers are waited for
 FORGET_S = 60.0  # a coordinator that is there and does not answer keeps its part for so long
 
@@ -91,7 +91,7 @@ class Neighbours:
             else:
                 self._claims[name] = (claim, now)
         self._claims = {n: (c, heard) for n, (c, heard) in self._claims.items() if now - heard < FORGET_S}
-        if now - self._look_at > FORGET_S:  # somebody who never answers
+        if now - self._look_at > FORGET_S:  # a search that never answers
             self._asked.clear()
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from raysearch.cluster.capacity import Amounts, Resources, fit, room, take
 
-SHORT_S = 2.0  # how long nodes may be missing before it is said
-BUSY_S = 60.0  # how long workers for which there is room may take to come before it is said
+SHORT_S = 2.0  # how long nodes may be missing before the user is warned
+BUSY_S = 60.0  # how long workers for which there is room may take to come before the user is warned
 AHEAD = 32  # workers that wait beyond those for which there is room
 LINGER_S = 30.0  # how long bigger workers stay after the last segment that needed one
 

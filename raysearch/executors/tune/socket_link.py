@@ -53,7 +53,7 @@ class Finds(Protocol):
 
 
 def proof(token: bytes, nonce: bytes, side: bytes) -> bytes:
-    """That its sender knows the token, to whoever chose the nonce."""
+    """Proves to the side that chose the nonce that this side knows the token."""
     return hmac.digest(token, side + nonce, "sha256")
 
 
@@ -130,7 +130,7 @@ class _Visit(asyncio.Protocol):
     async def _answer(self, turn: Turn) -> None:
         try:
             reply = await self._exchange(turn)
-        except Exception:  # the worker then calls, and is told
+        except Exception:  # the worker then calls the actor, and gets its error
             self._transport.abort()
             raise
         self._transport.write(packed(reply))
@@ -206,7 +206,7 @@ def knock(address: Address) -> socket.socket:
         theirs, mine = bytes(_received(wire, NONCE_BYTES)), secrets.token_bytes(NONCE_BYTES)
         wire.sendall(proof(address.token, theirs, b"worker") + mine)
         if not hmac.compare_digest(_received(wire, NONCE_BYTES), proof(address.token, mine, b"coordinator")):
-            raise ConnectionRefusedError("whoever listens there does not know the token")
+            raise ConnectionRefusedError("the process that listens there does not know the token")
         wire.settimeout(PATIENCE_S)
     except BaseException:
         wire.close()
@@ -227,7 +227,7 @@ def _received(wire: socket.socket, size: int) -> bytearray:
 
 
 def is_allowed() -> bool:
-    """False where Ray was told to encrypt what goes over the network, which a door does not."""
+    """False where Ray is configured to encrypt what goes over the network, which a door does not."""
     with contextlib.suppress(ValueError):
         return not int(os.environ.get("RAY_USE_TLS", "0") or 0)
     return False

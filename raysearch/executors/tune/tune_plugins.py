@@ -67,7 +67,7 @@ class Roster:
         self._count = 0
 
     def __reduce__(self) -> tuple[type[Roster], tuple[()]]:
-        """Tune pickles the experiment for a restore that we never ask for; who is on it stays here."""
+        """Tune pickles the experiment for a restore that we never ask for; the workers on it stay here."""
         return Roster, ()
 
     def carry_out(self, orders: Orders) -> None:
@@ -84,7 +84,7 @@ class Roster:
             self._retiring.update(orders.retire)
 
     def ask_again(self) -> None:
-        """Everyone is asked for anew: of a Tune that begins, for the first time or after its end."""
+        """Asks for every worker anew: for a Tune that begins, for the first time or after its end."""
         with self._lock:
             self._asked = [*self._levels]
 
@@ -129,12 +129,12 @@ class Roster:
             self._drop(name)
 
     def end(self) -> None:
-        """The search is over: nobody is asked for any more."""
+        """The search is over: no worker is asked for any more."""
         self.over = True
         self._news.set()
 
     def wait_for_news(self) -> None:
-        """Returns when somebody is asked for or the search is over, at once if workers are there.
+        """Returns when a worker is asked for or the search is over; at once if workers are there.
 
         Without a worker Tune looks again only after a second; a search that ends says so sooner.
         """
