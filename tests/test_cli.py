@@ -31,7 +31,7 @@ from waiting import PATIENCE_S, Children
 
 import raysearch
 from raysearch.cli import main
-from raysearch.cli.journal_status import Standing
+from raysearch.cli.journal_status import JournalStatus
 from raysearch.cli.trial_table import quoted
 from raysearch.core.segment import Mode, Outcome, Segment, Status, segment_id
 from raysearch.engine.search import Search
@@ -683,7 +683,7 @@ def test_what_the_status_reads_off_the_journal_is_what_the_search_itself_says(
 ) -> None:
     outcomes = random_outcomes(200, seed=7)
     search = Search(AskNothing(), metric="loss", mode=mode)
-    standing = Standing(tmp_path / "journal", "loss", mode)
+    standing = JournalStatus(tmp_path / "journal", "loss", mode)
     with Journal.create(tmp_path / "journal") as journal:
         standing.read()
         assert standing.snapshot()["best"] is None

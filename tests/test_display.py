@@ -15,7 +15,7 @@ from raysearch.cli.pace import SETTLED_S, Pace
 from raysearch.cli.status_text import About, config_line, decision_line, workers_line
 from raysearch.core.formatting import column, duration, number, rate, settings
 from raysearch.core.segment import ORDINAL_BITS, Outcome, Status
-from raysearch.engine.snapshot import Best, Live, Rung, Snapshot, WorkerSnapshot
+from raysearch.engine.snapshot import BestSoFar, Live, RungCounts, Snapshot, WorkerSnapshot
 from raysearch.engine.wind_down import ended_of
 from raysearch.space import Space
 from raysearch.space.domains import Uniform
@@ -85,8 +85,8 @@ def snapshot(**changes: Any) -> Snapshot:
     return Snapshot(live, **{**empty, **{n: v for n, v in changes.items() if n not in of_live}})
 
 
-def rung(iteration: int, best: float | None = None, **counts: int) -> Rung:
-    return Rung(iteration, counts, best)
+def rung(iteration: int, best: float | None = None, **counts: int) -> RungCounts:
+    return RungCounts(iteration, counts, best)
 
 
 def busy_snapshot(times: int = 1) -> Snapshot:
@@ -102,7 +102,7 @@ def busy_snapshot(times: int = 1) -> Snapshot:
             rung(27, 0.1, completed=9 * times, failed=1),
             rung(81, 0.08123456, completed=2 * times),
         ],
-        best=Best(
+        best=BestSoFar(
             trial=245 * times,
             segment=1,
             value=0.08123456,

@@ -14,7 +14,7 @@ from scripted import segment
 from raysearch.core.segment import Segment, Status
 from raysearch.engine import segment_states
 from raysearch.engine.leases import Leases
-from raysearch.engine.segment_states import TABLE, Event, Instruction, SegmentStates, State
+from raysearch.engine.segment_states import TABLE, Instruction, SegmentEvent, SegmentState, SegmentStates
 
 SEGMENTS = [segment(trial) for trial in range(6)]
 WORKERS = ["v", "w"]
@@ -35,16 +35,16 @@ class Record:
     suspected: bool = False
 
     @property
-    def state(self) -> State:
+    def state(self) -> SegmentState:
         if self.end is not None:
-            return State.FAILED if self.end is Status.FAILED else State.DONE
+            return SegmentState.FAILED if self.end is Status.FAILED else SegmentState.DONE
         if self.written is not None:
-            return State.COMMITTING
+            return SegmentState.COMMITTING
         if self.worker:
-            return State.LEASED
+            return SegmentState.LEASED
         if not self.planned:
-            return State.UNKNOWN
-        return State.SUSPECT if self.suspected else State.WAITING
+            return SegmentState.UNKNOWN
+        return SegmentState.SUSPECT if self.suspected else SegmentState.WAITING
 
     @property
     def is_free(self) -> bool:
@@ -108,7 +108,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(worker=some_worker, one=some_segment)
     def other_work_comes_in_under_an_id_that_is_leased(self, worker: str, one: Segment) -> None:
-        if self.model.of(one).state is State.LEASED:
+        if self.model.of(one).state is SegmentState.LEASED:
             other = segment(one.trial, stop=9)
             assert self.states.receive(worker, other, Status.COMPLETED) is Instruction.REFUSE
 
@@ -197,18 +197,18 @@ def test_the_table_of_the_docstring_is_the_one_that_is_used() -> None:
     shown = {}
     for *states, event, after, instruction in map(str.split, lines):
         for state in states:
-            shown[State[state], Event[event]] = (State[after], Instruction[instruction])
+            shown[SegmentState[state], SegmentEvent[event]] = (SegmentState[after], Instruction[instruction])
     assert shown == dict(TABLE)
 
 
 def test_a_segment_that_ended_stays_ended_whatever_comes() -> None:
-    for state, event in itertools.product((State.DONE, State.FAILED), Event):
+    for state, event in itertools.product((SegmentState.DONE, SegmentState.FAILED), SegmentEvent):
         assert TABLE.get((state, event), (state, None))[0] is state
 
 
 def test_a_worker_is_told_to_train_a_suspect_by_itself_and_only_that() -> None:
     alone = {state for (state, _), (_, what) in TABLE.items() if what is Instruction.ANSWER_ALONE}
-    assert alone == {State.SUSPECT}
+    assert alone == {SegmentState.SUSPECT}
 
 
 def test_an_event_that_cannot_happen_in_a_state_is_a_defect() -> None:

@@ -29,7 +29,7 @@ from raysearch.cli.status_text import (
     workers_line,
 )
 from raysearch.core.formatting import column, duration, rate
-from raysearch.engine.snapshot import Rung, Snapshot
+from raysearch.engine.snapshot import RungCounts, Snapshot
 from raysearch.strategies.cost import PopulationCost
 
 EVERY_S = 5.0  # between two plain lines
@@ -231,7 +231,7 @@ def display_for(console: Console, about: About, shared: bool = False) -> Display
     return LiveDisplay(console, about) if is_live else PlainDisplay(console, about)
 
 
-def rung_table(rungs: Sequence[Rung], metric: str) -> Table:
+def rung_table(rungs: Sequence[RungCounts], metric: str) -> Table:
     """The rungs, numbers aligned; of many the lowest two and the highest."""
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
     for name in ("iteration", "completed", "diverged", "failed", f"best {metric}"):

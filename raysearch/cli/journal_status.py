@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from raysearch.core.segment import FINALS, Mode, Role, score, segment_id
 from raysearch.engine.notices import WARNINGS_KEPT
-from raysearch.engine.snapshot import DECISIONS_KEPT, Best, Latest, Live, Snapshot, Tally
+from raysearch.engine.snapshot import DECISIONS_KEPT, BestSoFar, Latest, Live, OutcomeTally, Snapshot
 from raysearch.errors import JournalError
 from raysearch.results.columns import Integers, Segments
 from raysearch.run.pause import PAUSE, RESUME, STOP
@@ -30,7 +30,7 @@ COLUMNS = (
 PHASES = {PAUSE: "pausing", STOP: "stopping", RESUME: "", "start": "", "end": ""}
 
 
-class Standing:
+class JournalStatus:
     """Counts, rungs, the best and the last decisions of a run; `read` takes in what is new."""
 
     def __init__(self, journal: Path, metric: str, mode: Mode) -> None:
@@ -39,7 +39,7 @@ class Standing:
         self._metric = metric
         self._mode = mode
         self._position = parts.START
-        self._tally = Tally()
+        self._tally = OutcomeTally()
         self._latest: Latest | None = None
         self._phase = ""
         self._warnings: Counter[str] = Counter()
@@ -115,7 +115,9 @@ class Standing:
         if old is None or score(value, self._mode) < score(old.value, self._mode):
             (outcome,) = Decoder().outcomes(rows.slice(at, 1))
             segment = outcome.segment
-            self._tally.best[stop] = Best(segment.trial, segment.id, value, outcome.reached, segment.config)
+            self._tally.best[stop] = BestSoFar(
+                segment.trial, segment.id, value, outcome.reached, segment.config
+            )
 
     def _note_latest(self, rows: pa.RecordBatch, segments: Segments, ended_well: Integers) -> None:
         """The last of some segments that ended well, if it ended with a finite value."""

@@ -185,10 +185,10 @@ def _check_budget(root: Path, spec: SearchSpec, spent: Spent) -> None:
 
 
 def _trials_of(root: Path, spec: SearchSpec) -> int:
-    from raysearch.cli.journal_status import Standing
+    from raysearch.cli.journal_status import JournalStatus
     from raysearch.storage.paths import RunPaths
 
-    standing = Standing(RunPaths(root).journal, spec.metric, spec.mode)
+    standing = JournalStatus(RunPaths(root).journal, spec.metric, spec.mode)
     standing.read()
     return standing.snapshot().trials
 

@@ -65,14 +65,14 @@ class Follower:
     """Folds a run's journal into snapshots; each look costs what is new."""
 
     def __init__(self, root: Path) -> None:
-        from raysearch.cli.journal_status import Standing
+        from raysearch.cli.journal_status import JournalStatus
         from raysearch.results.results import load
         from raysearch.storage.paths import RunPaths
 
         results = load(root)
         self._root = root
         self._journal = RunPaths(root).journal
-        self._standing = Standing(self._journal, results.metric, results.mode)
+        self._standing = JournalStatus(self._journal, results.metric, results.mode)
         self._holder: str | None = None
         self._began, self._ended_at, self._before_s = 0.0, 0.0, 0.0
         self._ended: Ended | None = None

@@ -12,7 +12,7 @@ from rich.text import Text
 from raysearch.cli.pace import Pace
 from raysearch.core.formatting import duration, number, rate, settings
 from raysearch.core.segment import trial_name
-from raysearch.engine.snapshot import Best, Latest, Snapshot
+from raysearch.engine.snapshot import BestSoFar, Latest, Snapshot
 from raysearch.storage.mirror import shown
 from raysearch.strategies.base import abilities_of, cost_of
 from raysearch.strategies.cost import PopulationCost, RungCost
@@ -108,7 +108,7 @@ def workers_line(status: Snapshot) -> str:
     return " · ".join(parts)
 
 
-def best_line(best: Best, metric: str) -> Text:
+def best_line(best: BestSoFar, metric: str) -> Text:
     """`val_loss 0.08123 at iteration 81, trial 245`."""
     return Text.assemble(
         f"{metric} ",

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from raysearch.core.segment import Outcome
 from raysearch.engine.ending import Lifetime
-from raysearch.engine.faults import GIVE_UP_AFTER, Faults, Loss
+from raysearch.engine.faults import GIVE_UP_AFTER, FaultRules, Loss
 from raysearch.engine.leases import Leases
 from raysearch.engine.limits import Limits
 from raysearch.engine.messages import Lease
 from raysearch.engine.notices import Warnings
 from raysearch.engine.queue import WaitingQueue
 from raysearch.engine.segment_states import SegmentStates
-from raysearch.engine.workers import Overdue, Workers
+from raysearch.engine.workers import Overdue, WorkerTable
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class Holding:
     """Where a worker is and what it does: its node, the ids it holds, and the one it trains."""
 
     node: str
@@ -34,9 +34,9 @@ class Attendance:
         limits: Limits,
         states: SegmentStates,
         leases: Leases,
-        workers: Workers,
+        workers: WorkerTable,
         queue: WaitingQueue,
-        faults: Faults,
+        faults: FaultRules,
         lifetime: Lifetime,
         warnings: Warnings,
     ) -> None:
@@ -52,12 +52,12 @@ class Attendance:
     def __len__(self) -> int:
         return len(self._workers)
 
-    def post_of(self, worker: str) -> Post | None:
+    def post_of(self, worker: str) -> Holding | None:
         """Where the worker is and what it does; None if it is not here."""
         state = self._workers.state_of(worker)
         if state is None:
             return None
-        return Post(state.node, tuple(self._leases.of(worker)), state.current)
+        return Holding(state.node, tuple(self._leases.of(worker)), state.current)
 
     def node_of(self, worker: str) -> str:
         """Where the worker runs; empty if that is not known."""
@@ -127,8 +127,8 @@ class Attendance:
     def lose(self, worker: str, now: float, loss: Loss) -> list[Outcome]:
         """The worker is gone, or hangs; returns outcomes to `commit` for what that cost.
 
-        The segment that it trained is LOST or FAILED (see `Faults`), the others wait again. Those that may
-        have killed it are suspected.
+        The segment that it trained is LOST or FAILED (see `FaultRules`), the others wait again. Those that
+        may have killed it are suspected.
         """
         state = self._workers.see(worker, now)
         held, since = self._leases.of(worker), state.progress_at

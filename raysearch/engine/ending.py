@@ -8,7 +8,7 @@ from raysearch.engine.leases import Leases
 from raysearch.engine.limits import Limits
 from raysearch.engine.segment_states import SegmentStates
 from raysearch.engine.wind_down import COMPLETE, Ended, Ending, WindDown
-from raysearch.engine.workers import Workers
+from raysearch.engine.workers import WorkerTable
 from raysearch.strategies.base import Strategy
 
 
@@ -29,7 +29,7 @@ class Lifetime:
         standings: Standings,
         states: SegmentStates,
         leases: Leases,
-        workers: Workers,
+        workers: WorkerTable,
         now: float,
     ) -> None:
         self.winding: WindDown | None = None

@@ -39,7 +39,7 @@ class Loss:
     blame: bool = True
 
 
-class Faults:
+class FaultRules:
     """Counts failures and deaths of segments, and decides what they cost.
 
     Attributes:

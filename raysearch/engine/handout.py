@@ -12,7 +12,7 @@ from raysearch.engine.leases import Leases
 from raysearch.engine.memory_retry import Growth
 from raysearch.engine.queue import WaitingQueue
 from raysearch.engine.segment_states import SegmentStates
-from raysearch.engine.workers import Workers, WorkerState
+from raysearch.engine.workers import WorkerState, WorkerTable
 from raysearch.strategies.base import Strategy, notes_of
 
 LOOKED_THROUGH = 64  # planned segments among which one that a worker had before a restart is looked for
@@ -31,7 +31,7 @@ class Handout:
         strategy: Strategy,
         states: SegmentStates,
         leases: Leases,
-        workers: Workers,
+        workers: WorkerTable,
         queue: WaitingQueue,
         register: Register,
         lifetime: Lifetime,

@@ -7,13 +7,13 @@ import math
 from collections import Counter
 
 from raysearch.core.segment import Mode, Outcome, Role, Segment, Status, score
-from raysearch.engine.snapshot import Best, Latest, Tally, highest
+from raysearch.engine.snapshot import BestSoFar, Latest, OutcomeTally, highest
 
 TOP = 16  # how many of the best of each rung are written even where growing them again is cheaper
 STOPS_KEPT = 256  # of more, the lowest lose their best
 
 
-class Standings(Tally):
+class Standings(OutcomeTally):
     """A tally of outcomes as they come in; remembers the best of each rung.
 
     Attributes:
@@ -91,7 +91,7 @@ class Standings(Tally):
                 self.bars[segment.stop] = top[-1]
         best = self.best.get(segment.stop)
         if best is None or standing < score(best.value, self._mode):
-            self.best[segment.stop] = Best(segment.trial, segment.id, value, reached, segment.config)
+            self.best[segment.stop] = BestSoFar(segment.trial, segment.id, value, reached, segment.config)
             if len(self.best) > STOPS_KEPT:
                 self._drop_lowest()
 

@@ -26,7 +26,7 @@ from raysearch.core.segment import Mode, Outcome, Status, segment_name
 from raysearch.engine.attendance import Attendance
 from raysearch.engine.checkpoint_index import Register
 from raysearch.engine.ending import Lifetime
-from raysearch.engine.faults import Faults, Loss
+from raysearch.engine.faults import FaultRules, Loss
 from raysearch.engine.handout import Handout
 from raysearch.engine.leaderboard import Standings
 from raysearch.engine.leases import Leases
@@ -36,9 +36,9 @@ from raysearch.engine.messages import Reply
 from raysearch.engine.notices import Warnings
 from raysearch.engine.queue import WaitingQueue
 from raysearch.engine.segment_states import Instruction, SegmentStates
-from raysearch.engine.snapshot import Best, Live, Snapshot
+from raysearch.engine.snapshot import BestSoFar, Live, Snapshot
 from raysearch.engine.upkeep import CheckpointStore, Upkeep, wanted_segments
-from raysearch.engine.workers import Workers
+from raysearch.engine.workers import WorkerTable
 from raysearch.errors import SpecError
 from raysearch.strategies.base import Steerable, Strategy
 
@@ -93,7 +93,7 @@ class Search:
         self.leases = Leases()
         self.states = SegmentStates(self.leases)
         self.queue = WaitingQueue(self.states, self.growth.level_of)
-        self.workers = Workers(self.leases)
+        self.workers = WorkerTable(self.leases)
         self.register = Register(self._past, _existence(checkpoints))
         self.lifetime = Lifetime(
             self.limits, strategy, self.standings, self.states, self.leases, self.workers, now
@@ -103,7 +103,7 @@ class Search:
             strategy, self.states, self.leases, self.workers, self.queue, self.register, self.lifetime,
             self.growth, prefers_home, self.warnings.add,
         )  # fmt: skip
-        self._faults = Faults(self.limits.retries, self.growth, self.standings, self.lifetime.fail)
+        self._faults = FaultRules(self.limits.retries, self.growth, self.standings, self.lifetime.fail)
         self.attendance = Attendance(
             self.limits, self.states, self.leases, self.workers, self.queue, self._faults, self.lifetime,
             self.warnings,
@@ -277,7 +277,7 @@ class Search:
     # ---- state
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> BestSoFar | None:
         """The best of the outcomes that reached the furthest iteration; None before the first."""
         return self.standings.furthest
 

@@ -49,7 +49,7 @@ from raysearch.engine.leases import Leases
 from raysearch.engine.segment_set import IdSet
 
 
-class State(enum.IntEnum):
+class SegmentState(enum.IntEnum):
     """Where a segment stands; the module's table says how it changes."""
 
     UNKNOWN = 0  # not planned yet, or lost and to be planned anew
@@ -61,7 +61,7 @@ class State(enum.IntEnum):
     FAILED = 6
 
 
-class Event(enum.IntEnum):
+class SegmentEvent(enum.IntEnum):
     """What happens to a segment."""
 
     PLANNED = 0  # the strategy asked for it
@@ -91,8 +91,8 @@ class Instruction(enum.IntEnum):
     TELL = 7  # tell the strategy its outcome
 
 
-_S, _E, _I = State, Event, Instruction
-TABLE: Mapping[tuple[State, Event], tuple[State, Instruction]] = MappingProxyType(
+_S, _E, _I = SegmentState, SegmentEvent, Instruction
+TABLE: Mapping[tuple[SegmentState, SegmentEvent], tuple[SegmentState, Instruction]] = MappingProxyType(
     {
         (_S.UNKNOWN, _E.PLANNED): (_S.WAITING, _I.QUEUE),
         (_S.WAITING, _E.PLANNED): (_S.WAITING, _I.QUEUE),
@@ -133,12 +133,12 @@ TABLE: Mapping[tuple[State, Event], tuple[State, Instruction]] = MappingProxyTyp
         (_S.COMMITTING, _E.BLAMED): (_S.COMMITTING, _I.NOTHING),
     }
 )
-_KEPT = frozenset({State.WAITING, State.SUSPECT, State.LEASED, State.COMMITTING})
+_KEPT = frozenset({SegmentState.WAITING, SegmentState.SUSPECT, SegmentState.LEASED, SegmentState.COMMITTING})
 _DURABLE = {
-    Status.COMPLETED: Event.ENDED,
-    Status.DIVERGED: Event.ENDED,
-    Status.FAILED: Event.FAILED,
-    Status.LOST: Event.LOST,
+    Status.COMPLETED: SegmentEvent.ENDED,
+    Status.DIVERGED: SegmentEvent.ENDED,
+    Status.FAILED: SegmentEvent.FAILED,
+    Status.LOST: SegmentEvent.LOST,
 }
 
 
@@ -150,7 +150,7 @@ class SegmentStates:
 
     def __init__(self, leases: Leases) -> None:
         """All segments are UNKNOWN; `leases` notes which worker holds what, for other modules to read."""
-        self._open: dict[int, State] = {}
+        self._open: dict[int, SegmentState] = {}
         self._ended = IdSet()
         self._failed = IdSet()  # those of the ended that failed
         self._suspects: set[int] = set()
@@ -163,18 +163,18 @@ class SegmentStates:
         """The strategy asked for these; returns those to QUEUE: it may ask again for what a worker holds."""
         planned = [segment for segment in segments if self.is_free(segment.id)]
         for segment in planned:
-            self._wait(segment.id, Event.PLANNED)
+            self._wait(segment.id, SegmentEvent.PLANNED)
         return planned
 
     def lease(self, worker: str, segment: Segment) -> Instruction:
         """The segment is handed to a worker: ANSWER it, or ANSWER_ALONE."""
-        instruction = self._move(segment.id, Event.LEASED)
+        instruction = self._move(segment.id, SegmentEvent.LEASED)
         self._leases.hand(worker, segment)
         return instruction
 
     def claim(self, worker: str, segment: Segment) -> Instruction:
         """A worker that outlived the coordinator holds it; IGNORE if another one does, or it ended."""
-        instruction = self._move(segment.id, Event.CLAIMED)
+        instruction = self._move(segment.id, SegmentEvent.CLAIMED)
         if instruction is not Instruction.IGNORE:
             self._leases.hand(worker, segment)
         return instruction
@@ -189,21 +189,21 @@ class SegmentStates:
         if holder is not None:
             if status is Status.LOST and holder != worker:
                 return Instruction.IGNORE
-            if self._open[segment.id] is State.LEASED:
+            if self._open[segment.id] is SegmentState.LEASED:
                 asked = self._leases.of(holder)[segment.id]
                 if asked is not segment and not _same_work(asked, segment):
                     return Instruction.REFUSE
-        return self._move(segment.id, Event.RECEIVED)
+        return self._move(segment.id, SegmentEvent.RECEIVED)
 
     def take_back(self, worker: str, holding: Collection[int] = ()) -> list[Segment]:
         """Segments to QUEUE that the worker should hold, and does not: the answer was lost on its way."""
         held = self._leases.of(worker)
         if not held:
             return []
-        back = [s for s in held.values() if s.id not in holding and self._open[s.id] is State.LEASED]
+        back = [s for s in held.values() if s.id not in holding and self._open[s.id] is SegmentState.LEASED]
         for segment in back:
             self._leases.release(segment.id)
-            self._wait(segment.id, Event.RETURNED)
+            self._wait(segment.id, SegmentEvent.RETURNED)
         return back
 
     def lose(self, worker: str, training: int | None) -> tuple[list[Segment], Segment | None]:
@@ -215,8 +215,8 @@ class SegmentStates:
         for segment in [*self._leases.of(worker).values()]:
             self._leases.release(segment.id)
             if segment.id == training:
-                died = segment if self._move(training, Event.DIED) is Instruction.JOURNAL else None
-            elif self._wait(segment.id, Event.RETURNED) is Instruction.QUEUE:
+                died = segment if self._move(training, SegmentEvent.DIED) is Instruction.JOURNAL else None
+            elif self._wait(segment.id, SegmentEvent.RETURNED) is Instruction.QUEUE:
                 back.append(segment)
         return back, died
 
@@ -224,13 +224,13 @@ class SegmentStates:
         """These may have killed their worker: from now on a worker trains each by itself."""
         for segment in segments:
             self._suspects.add(segment)
-            self._move(segment, Event.BLAMED)
+            self._move(segment, SegmentEvent.BLAMED)
 
     def not_written(self, segment: int) -> Instruction:
         """The journal refused its outcome; QUEUE it if no worker holds it any more."""
         if segment in self._leases:
-            return self._move(segment, Event.NOT_WRITTEN)
-        return self._wait(segment, Event.UNHELD)
+            return self._move(segment, SegmentEvent.NOT_WRITTEN)
+        return self._wait(segment, SegmentEvent.UNHELD)
 
     def durable(self, segment: int, status: Status) -> str | None:
         """Its outcome is in the journal: TELL the strategy. Returns the worker that held it, if one did."""
@@ -247,19 +247,19 @@ class SegmentStates:
         """True if no worker holds anything and no outcome is on its way into the journal."""
         return not self._leases and not self._committing
 
-    def state_of(self, segment: int) -> State:
+    def state_of(self, segment: int) -> SegmentState:
         """Where the segment stands."""
         state = self._open.get(segment)
         if state is not None:
             return state
         if segment not in self._ended:
-            return State.UNKNOWN
-        return State.FAILED if segment in self._failed else State.DONE
+            return SegmentState.UNKNOWN
+        return SegmentState.FAILED if segment in self._failed else SegmentState.DONE
 
     def is_free(self, segment: int) -> bool:
         """True if the segment may be leased: no worker holds it, and it has no outcome."""
         state = self._open.get(segment)
-        return segment not in self._ended if state is None else state <= State.SUSPECT
+        return segment not in self._ended if state is None else state <= SegmentState.SUSPECT
 
     def has_ended(self, segment: int) -> bool:
         """True if the segment is DONE or FAILED."""
@@ -271,29 +271,29 @@ class SegmentStates:
 
     # ---- inside
 
-    def _move(self, segment: int, event: Event) -> Instruction:
+    def _move(self, segment: int, event: SegmentEvent) -> Instruction:
         before = self._open.get(segment)
         if before is None:
             before = self.state_of(segment)
         after, instruction = TABLE[before, event]
         if after is before:
             return instruction
-        self._committing += (after is State.COMMITTING) - (before is State.COMMITTING)
+        self._committing += (after is SegmentState.COMMITTING) - (before is SegmentState.COMMITTING)
         if after in _KEPT:
             self._open[segment] = after
             return instruction
         self._open.pop(segment, None)
-        if after is not State.UNKNOWN:
+        if after is not SegmentState.UNKNOWN:
             self._ended.add(segment)
-        if after is State.FAILED:
+        if after is SegmentState.FAILED:
             self._failed.add(segment)
         return instruction
 
-    def _wait(self, segment: int, event: Event) -> Instruction:
+    def _wait(self, segment: int, event: SegmentEvent) -> Instruction:
         """Moves a segment back among those that wait; what was suspected before is SUSPECT at once."""
         instruction = self._move(segment, event)
         if segment in self._suspects:
-            self._move(segment, Event.BLAMED)
+            self._move(segment, SegmentEvent.BLAMED)
         return instruction
 
 

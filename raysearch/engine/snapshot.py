@@ -23,7 +23,7 @@ DECISIONS_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class BestSoFar:
     """The best outcome so far among those that went furthest."""
 
     trial: int
@@ -44,7 +44,7 @@ class Latest:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class RungCounts:
     """The segments that were to stop at one iteration.
 
     Attributes:
@@ -150,11 +150,11 @@ class Snapshot(Mapping[str, Any]):
     finals: int
     segments: Mapping[str, int]
     stops: int
-    rungs: tuple[Rung, ...]
+    rungs: tuple[RungCounts, ...]
     ended: Mapping[str, int]
     iterations: int
     latest: Latest | None
-    best: Best | None
+    best: BestSoFar | None
     busy_s: float
     recent: tuple[str, ...]
     coordinator: CoordinatorFacts | None = None
@@ -225,7 +225,7 @@ def _plain(value: Any) -> dict[str, Any] | None:
 
 
 @dataclass(slots=True)
-class Tally:
+class OutcomeTally:
     """Counts of a search's outcomes, however they were read; makes the snapshot.
 
     Attributes:
@@ -238,7 +238,7 @@ class Tally:
 
     counts: Counter[str] = field(default_factory=Counter)
     reached: dict[int, Counter[str]] = field(default_factory=dict)
-    best: dict[int, Best] = field(default_factory=dict)
+    best: dict[int, BestSoFar] = field(default_factory=dict)
     ended: Counter[str] = field(default_factory=Counter)
     trials: int = 0
     finals: int = 0
@@ -247,7 +247,7 @@ class Tally:
     recent: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
 
     @property
-    def furthest(self) -> Best | None:
+    def furthest(self) -> BestSoFar | None:
         """The best of the outcomes that reached the furthest iteration; None before the first."""
         return self.best[max(self.best)] if self.best else None
 
@@ -268,9 +268,9 @@ class Tally:
             recent=tuple(f"{segment_name(segment)}: {reason}" for segment, reason in self.recent),
         )
 
-    def _rung(self, stop: int) -> Rung:
+    def _rung(self, stop: int) -> RungCounts:
         best = self.best.get(stop)
-        return Rung(stop, _by_name(self.reached[stop]), best.value if best is not None else None)
+        return RungCounts(stop, _by_name(self.reached[stop]), best.value if best is not None else None)
 
 
 def highest(stops: Iterable[int]) -> list[int]:

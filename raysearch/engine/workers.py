@@ -57,7 +57,7 @@ class Overdue:
     stalled: bool
 
 
-class Workers:
+class WorkerTable:
     """The workers by name.
 
     Attributes:
