@@ -155,9 +155,7 @@ def test_a_snapshot_is_read_by_attribute_and_by_the_keys_that_json_has() -> None
         status["unknown"]
 
 
-def test_the_coordinators_facts_are_keys_of_a_snapshot_that_has_them_also_at_the_driver() -> (
-    None
-):
+def test_the_coordinators_facts_are_keys_of_a_snapshot_that_has_them_also_at_the_driver() -> None:
     search, _, _, _ = make(segment(0))
     search.lease("w", 1, 0.0)
     facts = CoordinatorFacts(pid=7, memory_mb=1.5, cpu_s=0.5, work={}, need=None)

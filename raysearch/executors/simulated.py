@@ -174,6 +174,7 @@ class Simulator:
     ) -> None:
         self._table = table
         self.search = Search(strategy, metric=table.metric, mode=table.mode)
+        self._attendance = self.search.attendance
         self._faults = faults or SimulatedFaults()
         self._until = until_s
         self._idle = [f"w{i}" for i in reversed(range(workers))]
@@ -210,7 +211,7 @@ class Simulator:
             self._exchanges += 1
             self.search.exchange(worker, [outcome], 0, now)
             return True
-        self.search.commit(self.search.attendance.lose(worker, now, Loss(outcome.error)))
+        self.search.commit(self._attendance.lose(worker, now, Loss(outcome.error)))
         if outcome.error == TAKEN and self._faults.back_after_s:
             self._count += 1
             heapq.heappush(self._events, (now + self._faults.back_after_s, self._count, worker, None))

@@ -53,6 +53,8 @@ class Coordinator:
         self._session = _opened(setup)
         self._search = self._session.search
         self._attendance = self._search.attendance
+        self._handout = self._search.handout
+        self._queue = self._search.queue
         self._lifetime = self._search.lifetime
         self._warnings = self._search.warnings
         self._commit = GroupCommit(self._search, self._session.journal, setup.spec.storage_timeout_s, job.run)
@@ -133,7 +135,7 @@ class Coordinator:
             changed.clear()
             reply = self._lease(turn)
             left = deadline - time.monotonic()
-            if reply.leases and search.queue:
+            if reply.leases and self._queue:
                 changed.set()  # something is left for other workers that wait
             if reply.leases or reply.stop or turn.holding or left <= 0:
                 return reply
@@ -248,7 +250,7 @@ class Coordinator:
             pid=os.getpid(),
             memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             cpu_s=time.process_time() - self._cpu_before,
-            work=self._search.handout.work(),
+            work=self._handout.work(),
             need=self._attendance.need(now),
         )
         return dataclasses.replace(self._search.status(now), coordinator=facts)
