@@ -8,7 +8,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 from raysearch.core.cause import MEMORY_KILL
 from raysearch.engine.messages import WITH_ITS_NODE, Death
 from raysearch.executors.tune.scaling import Orders
-from raysearch.executors.tune.tune_plugins import Asking, Roster, as_death, cause_of
+from raysearch.executors.tune.tune_plugins import Asking, Roster, as_death, death_of
 
 KILLED = "1 worker(s) were killed due to the node running low on memory. Memory on the node was 7.7GB used"
 
@@ -45,7 +45,7 @@ def test_a_tune_that_is_begun_again_is_asked_for_everyone_who_was_not_let_go() -
 def test_why_a_process_is_gone(error: RayError, expected: tuple[Death, str]) -> None:
     death = as_death(error)
     assert isinstance(death, RayActorError)
-    assert cause_of(death) == expected
+    assert death_of(death) == expected
 
 
 def test_other_errors_are_left_as_they_are() -> None:

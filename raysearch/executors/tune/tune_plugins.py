@@ -230,7 +230,7 @@ class Deaths(tune.Callback):  # type: ignore[misc]
         if isinstance(error, RayActorError):
             actor = getattr(error, "actor_id", None) or ""
             worker = trial.config["worker"]
-            self._coordinator.died.remote(worker, *cause_of(error), actor, self._roster.training(worker))
+            self._coordinator.died.remote(worker, *death_of(error), actor, self._roster.training(worker))
 
 
 class Silent(TrialProgressCallback):  # type: ignore[misc]
@@ -240,7 +240,7 @@ class Silent(TrialProgressCallback):  # type: ignore[misc]
         """Says nothing."""
 
 
-def cause_of(error: RayActorError) -> tuple[Death, str]:
+def death_of(error: RayActorError) -> tuple[Death, str]:
     """How a worker's process ended, and that in words."""
     text = str(error)
     if "its node has died" in text or error.preempted:
