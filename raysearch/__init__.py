@@ -43,7 +43,7 @@ _HOMES = {
     "resume": "raysearch.launch",
     "search": "raysearch.launch",
 }
-_MODULES = ("launch", "report", "schedule", "sources", "torch")
+_MODULES = ("launch", "report", "schedule", "sources", "testing", "torch")
 add_to(sys.modules)
 
 __all__ = [
