@@ -12,6 +12,7 @@ from raysearch.errors import SpecError, unknown
 from raysearch.strategies.base import Abilities, Recipe, abilities_of
 
 GROUP = "raysearch.strategies"
+LEAST = 2
 
 OURS = {
     "caviar": "raysearch.strategies.caviar:Caviar",
@@ -54,7 +55,7 @@ def recipe(name: str, fields: Mapping[str, Any]) -> Recipe:
         SpecError: for an unknown name or field, a missing one, or a wrong value.
     """
     cls = recipe_class(name)
-    known = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    known = _fields(cls)
     for field in fields:
         if field not in known:
             raise SpecError(f"strategy {name}: {unknown('field', field, known)}")
@@ -67,11 +68,14 @@ def recipe(name: str, fields: Mapping[str, Any]) -> Recipe:
 def abilities_in(written: Mapping[str, Any]) -> Abilities:
     """What the strategy under `strategy:` of a spec.yaml can do.
 
-    The defaults, but for `samples`, where its recipe cannot be made here: its package is not installed, say.
+    A size that the file lacks is taken as LEAST. The defaults, but for `samples`, where its recipe cannot be
+    made here: its package is not installed, say.
     """
-    settings = {name: value for name, value in written.items() if name != "name"}
+    name = str(written.get("name", ""))
+    settings = {field: value for field, value in written.items() if field != "name"}
     try:
-        return abilities_of(recipe(str(written.get("name", "")), settings))
+        lacking = {f: LEAST for f, field in _fields(recipe_class(name)).items() if _is_required(field)}
+        return abilities_of(recipe(name, {**lacking, **settings}))
     except (SpecError, TypeError):
         samples = written.get("samples")
         return Abilities(samples=samples if isinstance(samples, int) else None)
@@ -87,6 +91,10 @@ def is_named(recipe: Recipe) -> bool:
 
 def _installed() -> dict[str, importlib.metadata.EntryPoint]:
     return {e.name: e for e in importlib.metadata.entry_points(group=GROUP)}
+
+
+def _fields(cls: type[Recipe]) -> dict[str, dataclasses.Field[Any]]:
+    return {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
 
 
 def _checked(name: str, cls: Any) -> type[Recipe]:

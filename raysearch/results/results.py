@@ -127,7 +127,11 @@ class Results:
 
     @cached_property
     def abilities(self) -> Abilities:
-        """What the strategy of the search can do; the defaults where its recipe cannot be made here."""
+        """What the strategy of the search can do; the defaults where its recipe cannot be made here.
+
+        >>> results.abilities.samples, results.abilities.needs_checkpoints
+        (8, False)
+        """
         return abilities_in(self.spec.get("strategy", {}))
 
     def failures(self) -> tuple[int, str]:
