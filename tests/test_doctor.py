@@ -14,7 +14,8 @@ from objectstore import KEYS, ObjectStore, make_bucket
 from waiting import PATIENCE_S
 
 from raysearch.cli import main
-from raysearch.cluster.doctor.doctor import check_before_launch, doctor, gather
+from raysearch.cluster.doctor import doctor
+from raysearch.cluster.doctor.doctor import check_before_launch, gather
 from raysearch.cluster.doctor.findings import Severity, judge, problems
 from raysearch.cluster.versions import versions
 from raysearch.errors import ClusterError
@@ -82,7 +83,7 @@ def test_before_a_launch_problems_are_notes_and_what_is_good_is_not_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(doctor.probe, "_memory_free", lambda: 100 * 2**20)
+    monkeypatch.setattr(doctor.node_probe, "_memory_free", lambda: 100 * 2**20)
     check_before_launch(str(tmp_path), said.append)
     assert [line for line in said if line.startswith("note: memory: ") and "100 MiB" in line]
     assert not [line for line in said if "good" in line]
