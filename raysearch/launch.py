@@ -31,7 +31,6 @@ from raysearch.run.session import Session, Setup, open_journal
 from raysearch.space.constraints import Constraint
 from raysearch.space.space import Space
 from raysearch.spec.search_spec import SearchSpec, default_name, load_spec, make_spec
-from raysearch.spec.trainables import Shipped, ship
 from raysearch.spec.workers import Workers
 from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.object_store import is_address
@@ -39,6 +38,7 @@ from raysearch.storage.paths import RunPaths
 from raysearch.storage.retry import patiently
 from raysearch.strategies.base import Recipe, abilities_of
 from raysearch.strategies.samplers.factory import is_of_object
+from raysearch.worker.shipping import Shipped, ship
 
 if TYPE_CHECKING:
     from raysearch.run.adopted_model import Adoption

@@ -26,11 +26,11 @@ from raysearch.executors.tune import node_watch
 from raysearch.executors.tune.coordinator import Coordinator
 from raysearch.run.session import Session, Setup
 from raysearch.spec import make_spec
-from raysearch.spec.trainables import ship
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
 from raysearch.worker.job import Job
+from raysearch.worker.shipping import ship
 
 Story = Callable[[Coordinator], Coroutine[Any, Any, None]]
 

@@ -19,8 +19,8 @@ from raysearch.cluster.doctor.doctor import check_before_launch, gather
 from raysearch.cluster.doctor.findings import Severity, judge, problems
 from raysearch.cluster.versions import versions
 from raysearch.errors import ClusterError
-from raysearch.spec.trainables import ship
 from raysearch.storage.object_store import open_store
+from raysearch.worker.shipping import ship
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -26,11 +26,11 @@ from raysearch.executors.tune.coordinator import start_coordinator
 from raysearch.executors.tune.trial import Worker
 from raysearch.run.session import Setup
 from raysearch.spec import make_spec
-from raysearch.spec.trainables import ship
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
 from raysearch.worker.job import Job
+from raysearch.worker.shipping import ship
 
 
 def test_a_later_process_takes_the_name_over_and_an_earlier_one_never_takes_it_back() -> None:

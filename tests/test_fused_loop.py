@@ -19,12 +19,12 @@ from raysearch.engine.search import Search
 from raysearch.fused import checkpoint_files
 from raysearch.fused.pack import Pack
 from raysearch.space import Space
-from raysearch.spec.trainables import ship
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.strategies.caviar import Caviar
 from raysearch.worker.host import Host
 from raysearch.worker.job import Job
 from raysearch.worker.packed_loop import FusedLoop, fused_loop
+from raysearch.worker.shipping import ship
 
 FIXED = {"batch_size": 16, "weight_decay": 1e-3, "optimizer": "adamw"}
 SAMPLES = tuple(

@@ -23,10 +23,11 @@ from raysearch.errors import JournalBusyError, JournalError, LocatedError, RunEr
 from raysearch.launch import more_samples, unfit
 from raysearch.space import Space
 from raysearch.spec import SearchSpec
-from raysearch.spec.trainables import can_pause, load_trainable, ship
+from raysearch.spec.trainables import can_pause, load_trainable
 from raysearch.storage import retry
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_outcomes
+from raysearch.worker.shipping import ship
 
 SPACE = {"rate": {"uniform": [0.0, 1.0]}}
 

@@ -24,7 +24,6 @@ from raysearch.engine.memory_retry import Growth
 from raysearch.engine.messages import Going, Lease, Reply, Turn
 from raysearch.engine.search import Search
 from raysearch.errors import CheckpointError
-from raysearch.spec.trainables import ship
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.storage.paths import CHECKPOINT_RANDOM
 from raysearch.worker.host import Aborted, Host
@@ -32,6 +31,7 @@ from raysearch.worker.isolated_host import IsolatedHost
 from raysearch.worker.job import Job
 from raysearch.worker.loop import Loop
 from raysearch.worker.preemption import TOLD, Notice
+from raysearch.worker.shipping import ship
 
 LONG = Segment(0, 0, None, {"rate": 0.5}, 0, 6, 7, "for a test")
 

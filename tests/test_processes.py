@@ -35,7 +35,7 @@ from scripted import segment
 from dataclasses import replace
 from raysearch.engine.messages import Lease
 from raysearch.worker.isolated_host import IsolatedHost
-from raysearch.spec.trainables import ship
+from raysearch.worker.shipping import ship
 from raysearch.worker.job import Job
 
 host = IsolatedHost(Job("", ship(trainables.Hanging), "loss", "min"), Path(sys.argv[2]), None)

@@ -15,11 +15,11 @@ from waiting import PATIENCE_S
 from raysearch.core.segment import Segment, Status
 from raysearch.engine.messages import Lease, Reply, Turn
 from raysearch.errors import CheckpointError
-from raysearch.spec.trainables import ship
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.worker.host import Progress, Trained
 from raysearch.worker.job import Job
 from raysearch.worker.loop import BATCH_MAX, Loop
+from raysearch.worker.shipping import ship
 
 JOB = Job(run="", trainable=ship(list), metric="loss", mode="min")
 

@@ -88,10 +88,10 @@ def _run(
     from raysearch.executors.tune.coordinator import start_coordinator
     from raysearch.run.session import Setup
     from raysearch.spec.search_spec import make_spec
-    from raysearch.spec.trainables import ship
     from raysearch.storage.journal.journal import Journal
     from raysearch.storage.paths import RunPaths
     from raysearch.worker.job import Job
+    from raysearch.worker.shipping import ship
 
     with cluster(clients + 1) as folder:
         spec = make_spec(

@@ -102,7 +102,8 @@ def _wait_for_ray(address: str | None, local: bool, until: float) -> None:
 
 
 def _shipped(search: SearchSpec) -> bytes:
-    from raysearch.spec.trainables import load_trainable, ship
+    from raysearch.spec.trainables import load_trainable
+    from raysearch.worker.shipping import ship
 
     return pickle.dumps(ship(load_trainable(search.trainable)))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.core.segment import Config, Mode
-from raysearch.spec.trainables import Shipped
 from raysearch.spec.workers import GRACE_S
 from raysearch.storage.mirror import mirror_of
 from raysearch.storage.object_store import parse_address
+from raysearch.worker.shipping import Shipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,9 +115,10 @@ def make_plan(
 
 
 def _measure(spec: SearchSpec, how: How, limit_s: float, horizon: int) -> tuple[Measured, int, bool]:
-    from raysearch.spec.trainables import can_pause, load_trainable, ship
+    from raysearch.spec.trainables import can_pause, load_trainable
     from raysearch.worker.job import Job
     from raysearch.worker.measure import measure, measure_on_ray, together
+    from raysearch.worker.shipping import ship
 
     trainable = load_trainable(spec.trainable)
     job = Job("", ship(trainable), spec.metric, spec.mode, spec.config, spec.seed_as)
