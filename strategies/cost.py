@@ -38,7 +38,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RungWork:
     """A rung: how many trials are trained to `iteration`, and for how many iterations all together."""
 
     iteration: int
@@ -59,7 +59,7 @@ class RungCost:
     samples: int
     horizon: int
     eta: int
-    steps: tuple[Step, ...]
+    steps: tuple[RungWork, ...]
     finals: int = 0
     brackets: int = 1
 
@@ -127,7 +127,7 @@ class PopulationCost:
         return max(0, self.iterations - self.done(progress))
 
 
-def rung_steps(levels: tuple[int, ...], samples: int, eta: int, shares: list[float]) -> tuple[Step, ...]:
+def rung_steps(levels: tuple[int, ...], samples: int, eta: int, shares: list[float]) -> tuple[RungWork, ...]:
     """The trainings of halvings that run side by side.
 
     Args:
@@ -143,7 +143,7 @@ def rung_steps(levels: tuple[int, ...], samples: int, eta: int, shares: list[flo
             trials[level] += count
             iterations[level] += count * (level - below)
             count, below = count // eta, level
-    return tuple(Step(level, trials[level], iterations[level]) for level in levels)
+    return tuple(RungWork(level, trials[level], iterations[level]) for level in levels)
 
 
 def _ended(rung: RungProgress) -> int:

@@ -16,19 +16,19 @@ from waiting import Children
 from raysearch.cli import main
 from raysearch.core.segment import Outcome, Status
 from raysearch.executors.tune.neighbours import NAMESPACE, within
-from raysearch.executors.tune.scaling import Member, Orders
+from raysearch.executors.tune.scaling import StaffMember, StaffOrders
 from raysearch.storage.journal.reading import read_outcomes
 
 DRIVER = Path(__file__).with_name("neighbour.py")
 
 
-def members(*said: str) -> list[Member]:
+def members(*said: str) -> list[StaffMember]:
     """`a:2` runs and has two leases, `b` waits, `c-` retires."""
     found = []
     for text in said:
         name, _, leases = text.rstrip("-").partition(":")
         found.append(
-            Member(name, node="n" if leases else "", leases=int(leases or 0), retiring=text[-1] == "-")
+            StaffMember(name, node="n" if leases else "", leases=int(leases or 0), retiring=text[-1] == "-")
         )
     return found
 
@@ -36,19 +36,19 @@ def members(*said: str) -> list[Member]:
 @pytest.mark.parametrize(
     ("orders", "there", "part", "expected"),
     [
-        (Orders((0, 0, 0)), [], None, Orders((0, 0, 0))),
-        (Orders((0, 0, 0)), [], 2, Orders((0, 0))),
-        (Orders((0, 0, 0)), ["a:1"], 2, Orders((0,))),
-        (Orders(), ["a:1", "b:1"], 2, Orders()),
-        (Orders(), ["a:2", "b:0", "c:1"], 1, Orders((), (), ("b", "c"))),
-        (Orders((0,)), ["a:2", "b", "c"], 1, Orders((), ("c", "b"), ())),
-        (Orders(), ["a:2", "b:1-"], 1, Orders()),
-        (Orders((), ("c",), ()), ["a:2", "b:1", "c"], 1, Orders((), ("c",), ("b",))),
-        (Orders((0,)), ["a:1"], 0, Orders((), (), ("a",))),
+        (StaffOrders((0, 0, 0)), [], None, StaffOrders((0, 0, 0))),
+        (StaffOrders((0, 0, 0)), [], 2, StaffOrders((0, 0))),
+        (StaffOrders((0, 0, 0)), ["a:1"], 2, StaffOrders((0,))),
+        (StaffOrders(), ["a:1", "b:1"], 2, StaffOrders()),
+        (StaffOrders(), ["a:2", "b:0", "c:1"], 1, StaffOrders((), (), ("b", "c"))),
+        (StaffOrders((0,)), ["a:2", "b", "c"], 1, StaffOrders((), ("c", "b"), ())),
+        (StaffOrders(), ["a:2", "b:1-"], 1, StaffOrders()),
+        (StaffOrders((), ("c",), ()), ["a:2", "b:1", "c"], 1, StaffOrders((), ("c",), ("b",))),
+        (StaffOrders((0,)), ["a:1"], 0, StaffOrders((), (), ("a",))),
     ],
 )
 def test_a_fleet_keeps_to_its_part_and_the_least_busy_go_first(
-    orders: Orders, there: Sequence[str], part: int | None, expected: Orders
+    orders: StaffOrders, there: Sequence[str], part: int | None, expected: StaffOrders
 ) -> None:
     assert within(orders, members(*there), part) == expected
 

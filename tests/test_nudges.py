@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from raysearch.core.segment import Segment
 from raysearch.errors import SpecError
 from raysearch.space import Space
-from raysearch.strategies.panda.base_schedule import Shape, shape_setting
+from raysearch.strategies.panda.base_schedule import ScheduleShape, shape_setting
 from raysearch.strategies.panda.fork_test import gain, needed, noise_of
 from raysearch.strategies.panda.loss_guard import Guard, forecast
 from raysearch.strategies.panda.perturb import in_words, lowers_noise, moved, nudged_names, scaled
@@ -232,12 +232,12 @@ def test_the_ring_keeps_few_and_wants_back_none_that_it_gave_up() -> None:
 
 def test_shapes_go_from_one_to_zero_after_their_warm_up() -> None:
     for name in ("linear", "cosine"):
-        assert Shape(name).at(0.0) == 1.0
-        assert Shape(name).at(0.5) == pytest.approx(0.5)
-        assert Shape(name).at(1.0) == pytest.approx(0.0)
+        assert ScheduleShape(name).at(0.0) == 1.0
+        assert ScheduleShape(name).at(0.5) == pytest.approx(0.5)
+        assert ScheduleShape(name).at(1.0) == pytest.approx(0.0)
     warm = shape_setting({"name": "cosine", "warmup": 0.2})
     assert [warm.at(s) for s in (0.0, 0.1, 0.2)] == [0.0, 0.5, 1.0]
-    assert shape_setting("warmup") == Shape("constant", 0.05)
+    assert shape_setting("warmup") == ScheduleShape("constant", 0.05)
     for wrong in ("cosin", {"name": "cosine", "warm": 1}, {"warmup": 1.0}, 3):
         with pytest.raises(SpecError, match="base_schedule"):
             shape_setting(wrong)

@@ -7,7 +7,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 
 from raysearch.core.cause import MEMORY_KILL
 from raysearch.engine.messages import WITH_ITS_NODE, Death
-from raysearch.executors.tune.scaling import Orders
+from raysearch.executors.tune.scaling import StaffOrders
 from raysearch.executors.tune.tune_plugins import Asking, Roster, as_death, death_of
 
 KILLED = "1 worker(s) were killed due to the node running low on memory. Memory on the node was 7.7GB used"
@@ -22,10 +22,10 @@ def names(asking: Asking) -> list[str]:
 
 def test_a_tune_that_is_begun_again_is_asked_for_everyone_who_was_not_let_go() -> None:
     roster = Roster()
-    roster.carry_out(Orders(start=(0, 0, 0)))
+    roster.carry_out(StaffOrders(start=(0, 0, 0)))
     first = Asking(roster)
     assert names(first) == ["worker-0", "worker-1", "worker-2"]
-    roster.carry_out(Orders(start=(0,), cancel=("worker-1",)))
+    roster.carry_out(StaffOrders(start=(0,), cancel=("worker-1",)))
     first.on_trial_complete("2")
     assert names(Asking(roster)) == ["worker-0", "worker-3"]
 

@@ -27,7 +27,7 @@ app = typer.Typer(
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ClusterShape:
     """What a cluster is to look like; None where its kind has a default, or does not need it."""
 
     nodes: options.Nodes = 1
@@ -99,7 +99,7 @@ class Shape:
 @grouped
 def render(
     kind: options.Kind,
-    shape: Shape,
+    shape: ClusterShape,
     spec: options.SpecToLaunch = "search.yaml",
     working_dir: options.WorkingDir = None,
     output: options.ClusterFile = None,

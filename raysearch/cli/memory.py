@@ -13,7 +13,7 @@ from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json, say
 
 if TYPE_CHECKING:
-    from raysearch.workflows.memory.store import Held
+    from raysearch.workflows.memory.store import MemoryContent
 
 app = typer.Typer(no_args_is_help=True, help="Remember finished searches, and what they teach a new one.")
 Where = Annotated[
@@ -104,7 +104,7 @@ def forget(task: Task, memory: Where = "memory") -> None:
     console().print(f"forgot {count} {'search' if count == 1 else 'searches'} of {task}")
 
 
-def _held(memory: str) -> Held:
+def _held(memory: str) -> MemoryContent:
     from raysearch.errors import RunError
     from raysearch.workflows.memory.store import Memory
 

@@ -16,7 +16,7 @@ LOOK_S = 3.0  # between two looks for orders
 ORDER, ANSWER = ".json", ".answer"
 
 
-class Post:
+class OrderRelay:
     """Carries files of one folder of a run between its mirror and the store."""
 
     def __init__(self, mirror: Mirror, folder: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.errors import RunError, SpecError
-from raysearch.run.order_relay import Post
+from raysearch.run.order_relay import OrderRelay
 from raysearch.storage.atomic import replace_text
 from raysearch.storage.mirror import mirror_at
 
@@ -35,7 +35,7 @@ class Orders:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         mirror = mirror_at(folder.parent)
-        self._post = Post(mirror, folder) if mirror is not None else None
+        self._post = OrderRelay(mirror, folder) if mirror is not None else None
 
     def give(self, order: Mapping[str, Any]) -> str:
         """Leaves an order; returns its name. Raises RunError if it cannot be written."""

@@ -13,7 +13,7 @@ NAMES = ("constant", "cosine", "linear")
 
 
 @dataclass(frozen=True)
-class Shape:
+class ScheduleShape:
     """A factor of the learning rate over a training.
 
     Attributes:
@@ -47,21 +47,21 @@ class Shape:
         return self.at((start + stop) / 2 / whole)
 
 
-def shape_setting(value: Any) -> Shape:
+def shape_setting(value: Any) -> ScheduleShape:
     """What stands under `base_schedule:`, read: a name, or {name: cosine, warmup: 0.05}.
 
     Raises:
         SpecError: for anything else.
     """
-    if isinstance(value, Shape):
+    if isinstance(value, ScheduleShape):
         return value
     if isinstance(value, Mapping):
         for field in value:
             if field not in ("name", "warmup"):
                 raise SpecError(unknown("field of base_schedule", field, ("name", "warmup")))
-        return Shape(**value)
+        return ScheduleShape(**value)
     if isinstance(value, str):
-        return Shape("constant", 0.05) if value == "warmup" else Shape(value)
+        return ScheduleShape("constant", 0.05) if value == "warmup" else ScheduleShape(value)
     raise SpecError(
         f"base_schedule = {value!r} is none of {', '.join(NAMES)}, and no {{name: cosine, warmup: 0.05}}"
     )

@@ -28,7 +28,7 @@ from raysearch.errors import LocatedError, SpecError, unknown
 from raysearch.space.space import Space
 from raysearch.strategies.base import Abilities, Strategy
 from raysearch.strategies.cost import PopulationCost
-from raysearch.strategies.panda.base_schedule import Shape, shape_setting
+from raysearch.strategies.panda.base_schedule import ScheduleShape, shape_setting
 from raysearch.strategies.panda.challengers import ChallengeSearch
 from raysearch.strategies.panda.interventions import RaisingSearch
 from raysearch.strategies.panda.parallel_lines import FamilySearch
@@ -93,10 +93,10 @@ class Panda:
     rho: float = 3.0
     lenience: float = 0.7
     steady: int = 6
-    base_schedule: str | Mapping[str, Any] | Shape = "constant"
+    base_schedule: str | Mapping[str, Any] | ScheduleShape = "constant"
     exploit: str = "commit"
     suggest: str = "nudge"
-    shape: Shape = field(init=False, repr=False, compare=False)
+    shape: ScheduleShape = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         with_plain_numbers(self)

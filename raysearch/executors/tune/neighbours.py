@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError
 
 from raysearch.engine.fair_share import Amounts, Claim, divided
-from raysearch.executors.tune.scaling import Fleet, Member, Orders
+from raysearch.executors.tune.scaling import Fleet, StaffMember, StaffOrders
 from raysearch.spec.search_spec import SearchSpec
 
 NAMESPACE = "raysearch"  # in which coordinators are named
@@ -111,7 +111,7 @@ def claim_of(name: str, fleet: Fleet, spec: SearchSpec) -> Claim:
     )
 
 
-def within(orders: Orders, members: Sequence[Member], part: int | None) -> Orders:
+def within(orders: StaffOrders, members: Sequence[StaffMember], part: int | None) -> StaffOrders:
     """The fleet's orders for a search that may have no more than `part` workers: the least busy go first."""
     if part is None:
         return orders
@@ -122,4 +122,4 @@ def within(orders: Orders, members: Sequence[Member], part: int | None) -> Order
         return dataclasses.replace(orders, start=orders.start[:-surplus])
     waiting = [m.name for m in reversed(staying) if not m.node][:surplus]
     running = sorted((m for m in staying if m.node), key=lambda m: m.leases)[: surplus - len(waiting)]
-    return Orders((), (*orders.cancel, *waiting), (*orders.retire, *(m.name for m in running)))
+    return StaffOrders((), (*orders.cancel, *waiting), (*orders.retire, *(m.name for m in running)))

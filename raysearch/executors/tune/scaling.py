@@ -17,7 +17,7 @@ LINGER_S = 30.0  # how long bigger workers stay after the last segment that need
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class StaffMember:
     """A worker that was asked for.
 
     Attributes:
@@ -49,7 +49,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class StaffOrders:
     """Levels of workers to start, names of waiting ones to cancel and of running ones to retire."""
 
     start: tuple[int, ...] = ()
@@ -72,8 +72,12 @@ class Fleet:
     _has_said: bool = False
 
     def orders(
-        self, members: Sequence[Member], nodes: Mapping[str, Amounts], work: Mapping[int, int], now: float
-    ) -> Orders:
+        self,
+        members: Sequence[StaffMember],
+        nodes: Mapping[str, Amounts],
+        work: Mapping[int, int],
+        now: float,
+    ) -> StaffOrders:
         """What brings the workers to what they should be.
 
         Args:
@@ -99,9 +103,9 @@ class Fleet:
         waiting = [m.name for m in reversed(small) if not m.node]
         unneeded = [m.name for m in staying if m.level and not m.node and not work.get(m.level)]
         cancel = (*waiting[: max(0, -more)], *unneeded)
-        return Orders((*start, *(0,) * max(0, more)), cancel, tuple(sorted(retire)))
+        return StaffOrders((*start, *(0,) * max(0, more)), cancel, tuple(sorted(retire)))
 
-    def missing(self, members: Sequence[Member], nodes: Mapping[str, Amounts], now: float) -> str:
+    def missing(self, members: Sequence[StaffMember], nodes: Mapping[str, Amounts], now: float) -> str:
         """What the search waits for, in words, once; empty while enough run or there is still time."""
         running = sum(bool(m.node) for m in members)
         if running >= self.bounds.least:
@@ -134,7 +138,7 @@ class Fleet:
 
     def _bigger(
         self,
-        staying: Sequence[Member],
+        staying: Sequence[StaffMember],
         left: dict[str, dict[str, float]],
         nodes: Mapping[str, Amounts],
         work: Mapping[int, int],
@@ -163,11 +167,11 @@ class Fleet:
         return min(work[level], max(1, whole * work[level] // max(1, sum(work.values()))))
 
     def _make_room(
-        self, level: int, left: dict[str, dict[str, float]], smaller: Sequence[Member]
+        self, level: int, left: dict[str, dict[str, float]], smaller: Sequence[StaffMember]
     ) -> set[str]:
         """Takes a share of this level from the node where the fewest need to go for it; returns those."""
         bundle = self.shares[level].bundle()
-        best: tuple[str, list[Member]] | None = None
+        best: tuple[str, list[StaffMember]] | None = None
         for node, amounts in left.items():
             trial, going = dict(amounts), []
             for member in sorted((m for m in smaller if m.node == node), key=lambda m: m.leases):

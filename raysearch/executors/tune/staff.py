@@ -10,7 +10,7 @@ from raysearch.cluster.capacity import alive, brought
 from raysearch.cluster.node_health import SILENT_S, Pulse
 from raysearch.engine.snapshot import Snapshot
 from raysearch.executors.tune.neighbours import Neighbours, within
-from raysearch.executors.tune.scaling import Fleet, Member, Orders
+from raysearch.executors.tune.scaling import Fleet, StaffMember, StaffOrders
 from raysearch.executors.tune.tune_plugins import Roster
 
 SILENT = "node {} ({}) has not answered for {:g} s: no worker is started there until it does"
@@ -44,7 +44,7 @@ class Staff:
         members, nodes = self._roster.members(status.live.workers), self._answering()
         now = time.monotonic()
         if outdated := self._outdated(members):
-            self._roster.carry_out(Orders(cancel=outdated))
+            self._roster.carry_out(StaffOrders(cancel=outdated))
             members = [m for m in members if m.name not in outdated]
         kinds = brought() if self._fleet.bounds.can_grow else []
         part = self._neighbours.part([*nodes.values(), *kinds], now, facts.need)
@@ -60,7 +60,7 @@ class Staff:
         """The nodes that take work and answer: id -> resources."""
         return {node: amounts for node, amounts in alive().items() if node not in self._pulse.silent}
 
-    def _outdated(self, members: Sequence[Member]) -> tuple[str, ...]:
+    def _outdated(self, members: Sequence[StaffMember]) -> tuple[str, ...]:
         """Workers that wait for a share of the wrong nodes, since some fell silent or answer again.
 
         Warns the user of nodes that do not answer.

@@ -20,7 +20,7 @@ from raysearch.engine.memory_retry import Growth
 from raysearch.engine.messages import WITH_ITS_NODE, Death
 from raysearch.engine.snapshot import WorkerSnapshot
 from raysearch.errors import SpecError
-from raysearch.executors.tune.scaling import Bounds, Fleet, Member, Orders
+from raysearch.executors.tune.scaling import Bounds, Fleet, StaffMember, StaffOrders
 from raysearch.ray_private import on_task_failure
 from raysearch.spec.workers import Workers, resource_name
 
@@ -70,7 +70,7 @@ class Roster:
         """Tune pickles the experiment for a restore that we never ask for; the workers on it stay here."""
         return Roster, ()
 
-    def carry_out(self, orders: Orders) -> None:
+    def carry_out(self, orders: StaffOrders) -> None:
         """Asks for workers, and notes which are not wanted any more."""
         with self._lock:
             if orders.start:
@@ -88,12 +88,12 @@ class Roster:
         with self._lock:
             self._asked = [*self._levels]
 
-    def members(self, seen: Mapping[str, WorkerSnapshot]) -> list[Member]:
+    def members(self, seen: Mapping[str, WorkerSnapshot]) -> list[StaffMember]:
         """Those asked for, with what the search knows of them (`workers` of its snapshot)."""
         with self._lock:
             self._training = {name: worker.segment for name, worker in seen.items()}
             return [
-                Member(
+                StaffMember(
                     name,
                     level,
                     seen[name].node if name in seen else "",

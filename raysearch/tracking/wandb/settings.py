@@ -18,14 +18,14 @@ WHERE = f"{VARIABLE}, the file that {FILE_VARIABLE} names, and netrc"
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class SendDecision:
     """Whether a search is sent while it runs, and why, in words."""
 
     send: bool
     why: str
 
 
-def decide(wandb: Mapping[str, Any], run: str) -> Decision:
+def decide(wandb: Mapping[str, Any], run: str) -> SendDecision:
     """What the mode comes to here and now. A spec without `wandb:` sends nothing.
 
     Raises:
@@ -34,19 +34,21 @@ def decide(wandb: Mapping[str, Any], run: str) -> Decision:
     mode = wandb.get("mode", "auto") if wandb else "off"
     later = f"send it at any time: raysearch wandb push {run}"
     if mode == "off":
-        return Decision(False, "")
+        return SendDecision(False, "")
     if mode == "offline":
-        return Decision(False, f"W&B: offline, nothing is sent; {later}")
+        return SendDecision(False, f"W&B: offline, nothing is sent; {later}")
     if mode == "auto" and (said := os.environ.get("WANDB_MODE", "")) in ("offline", "disabled", "dryrun"):
-        return Decision(False, f"W&B: WANDB_MODE is {said}, nothing is sent; {later}")
+        return SendDecision(False, f"W&B: WANDB_MODE is {said}, nothing is sent; {later}")
     check(wandb)
     key, server = find_key(), base_url()
     if key is None:
         where = f"a key is looked for in {WHERE}"
-        return Decision(False, f"W&B: no key for {server}, nothing is sent ({where}); {later}")
+        return SendDecision(False, f"W&B: no key for {server}, nothing is sent ({where}); {later}")
     if mode == "auto" and not answers(server):
-        return Decision(False, f"W&B: {server} did not answer within {PROBE_S:g} s, nothing is sent; {later}")
-    return Decision(True, f"W&B: sending to {server}")
+        return SendDecision(
+            False, f"W&B: {server} did not answer within {PROBE_S:g} s, nothing is sent; {later}"
+        )
+    return SendDecision(True, f"W&B: sending to {server}")
 
 
 def check(wandb: Mapping[str, Any]) -> None:

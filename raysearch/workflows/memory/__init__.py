@@ -11,6 +11,6 @@ from __future__ import annotations
 
 from raysearch.workflows.memory.effect import Helped, helped
 from raysearch.workflows.memory.recall import Record, importance_table
-from raysearch.workflows.memory.store import Held, Memory, record_of
+from raysearch.workflows.memory.store import Memory, MemoryContent, record_of
 
-__all__ = ["Held", "Helped", "Memory", "Record", "helped", "importance_table", "record_of"]
+__all__ = ["Helped", "Memory", "MemoryContent", "Record", "helped", "importance_table", "record_of"]

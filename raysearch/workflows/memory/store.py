@@ -40,7 +40,7 @@ _FIELDS = ("task", "run", "metric", "mode", "space", "at", "importances", "verdi
 
 
 @dataclass(frozen=True)
-class Held:
+class MemoryContent:
     """What a memory holds: records, and (file, why) of those that cannot be used."""
 
     good: tuple[Record, ...]
@@ -92,7 +92,7 @@ class Memory:
             raise RunError(f"memory {self.where!r} cannot be written: {error}") from None
         return name
 
-    def records(self) -> Held:
+    def records(self) -> MemoryContent:
         """All records, by task and time; empty if there is no such folder yet."""
         good, bad = [], []
         for name in self._names():
@@ -100,7 +100,7 @@ class Memory:
                 good.append(self._read(name))
             except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
                 bad.append((name, str(error).splitlines()[0]))
-        return Held(tuple(sorted(good, key=lambda r: (r.task, r.at))), tuple(bad))
+        return MemoryContent(tuple(sorted(good, key=lambda r: (r.task, r.at))), tuple(bad))
 
     def forget(self, task: str) -> int:
         """Deletes every record of a task; how many there were.
