@@ -14,7 +14,7 @@ from waiting import Children
 
 import raysearch
 from raysearch.core.segment import Status
-from raysearch.worker.preemption import TOLD
+from raysearch.worker.preemption import ON_SIGTERM
 
 
 def one_rung(samples: int, iterations: int) -> raysearch.Caviar:
@@ -40,7 +40,7 @@ def test_a_worker_told_to_go_saves_and_another_goes_on_from_there_with_the_same_
     rows = outcomes(storage, "run")
     check_whole(rows, 4)
     [lost] = [o for o in rows if o.status is Status.LOST]
-    assert lost.error == f"its worker {TOLD}; it goes on from iteration 3 of 6"
+    assert lost.error == f"its worker {ON_SIGTERM}; it goes on from iteration 3 of 6"
     [whole] = [o for o in rows if o.status is Status.COMPLETED and o.segment.id == lost.segment.id]
     assert lost.reached == 3
     assert whole.curve["steps"] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
@@ -54,7 +54,7 @@ def test_a_worker_told_to_go_saves_and_another_goes_on_from_there_with_the_same_
     ]
     assert [line for line in first if line.startswith(rate)] == [f"{rate}{i}" for i in range(3)]
     assert sorted(trained) == [f"{rate}{i}" for i in range(6)]
-    assert f"worker-{lost.worker.rpartition('-')[2]} {TOLD}" in last["warnings"]
+    assert f"worker-{lost.worker.rpartition('-')[2]} {ON_SIGTERM}" in last["warnings"]
 
     search(trainables.Walk, storage, "undisturbed", strategy=one_rung(4, 6))
     expected = {o.segment.id: o.curve for o in outcomes(storage, "undisturbed")}

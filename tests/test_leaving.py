@@ -30,7 +30,7 @@ from raysearch.worker.host import Aborted, Host
 from raysearch.worker.isolated_host import IsolatedHost
 from raysearch.worker.job import Job
 from raysearch.worker.loop import Loop
-from raysearch.worker.preemption import TOLD, Notice
+from raysearch.worker.preemption import ON_SIGTERM, Notice
 from raysearch.worker.shipping import ship
 
 LONG = Segment(0, 0, None, {"rate": 0.5}, 0, 6, 7, "for a test")
@@ -302,10 +302,10 @@ def test_a_function_goes_on_from_its_last_checkpoint_and_the_curve_is_cut_there(
     whole = host(seldom).train(Lease(LONG), None, lambda i: Going.ON)
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     loop = Loop(Job("", ship(seldom), "loss", "min"), "w", host(seldom), checkpoints, Once(LONG))
-    loop._progress = lambda i: setattr(loop, "leaving", TOLD) or Going.PAUSE if i == 5 else Going.ON  # type: ignore[method-assign,func-returns-value]
+    loop._progress = lambda i: setattr(loop, "leaving", ON_SIGTERM) or Going.PAUSE if i == 5 else Going.ON  # type: ignore[method-assign,func-returns-value]
     assert loop.run(time.monotonic() + PATIENCE_S)
     [outcome] = loop._link.turns[-1].outcomes  # type: ignore[attr-defined]
-    assert outcome.error == f"its worker {TOLD}; it goes on from iteration 3 of 6"
+    assert outcome.error == f"its worker {ON_SIGTERM}; it goes on from iteration 3 of 6"
     assert outcome.curve["steps"] == [1.0, 2.0, 3.0]
     lease = Lease(LONG, outcome.checkpoint, LONG.id, begun=outcome.curve)
     rest = host(seldom).train(lease, checkpoints.path(outcome.checkpoint or ""), lambda i: Going.ON)
@@ -354,14 +354,14 @@ def test_a_loop_told_to_leave_says_so_with_what_it_began_and_takes_nothing_more(
     class Told(trainables.Walk):
         def step(self) -> dict[str, Any]:
             if self.steps == 3:
-                loop.leaving = TOLD
+                loop.leaving = ON_SIGTERM
             return super().step()
 
     link = Once(LONG)
     loop = Loop(Job("", ship(trainables.Walk), "loss", "min"), "w", host(Told), Checkpoints(tmp_path), link)
     assert loop.run(time.monotonic() + PATIENCE_S)
     last = link.turns[-1]
-    assert (last.leaving, last.want, last.holding) == (TOLD, 0, ())
+    assert (last.leaving, last.want, last.holding) == (ON_SIGTERM, 0, ())
     assert [o.reached for o in last.outcomes] == [4]
     assert loop.held() == ()
 
@@ -375,9 +375,9 @@ def test_sigterm_is_a_notice_and_only_the_first_counts() -> None:
     try:
         notice = Notice(loop, 3600.0, lambda why: None)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert loop.leaving == TOLD
+        assert loop.leaving == ON_SIGTERM
         notice.take("left its node, which is being drained")
-        assert loop.leaving == TOLD
+        assert loop.leaving == ON_SIGTERM
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -386,9 +386,9 @@ def test_a_worker_whose_iteration_does_not_end_in_time_goes_without(monkeypatch:
     before, said, gone = signal.getsignal(signal.SIGTERM), [], threading.Event()
     monkeypatch.setattr(os, "_exit", lambda code: gone.set())
     try:
-        Notice(Leaving(), 0.05, said.append).take(TOLD)
+        Notice(Leaving(), 0.05, said.append).take(ON_SIGTERM)
         assert gone.wait(PATIENCE_S)
-        assert said == [f"{TOLD}, and its iteration did not end within 0.05 s"]
+        assert said == [f"{ON_SIGTERM}, and its iteration did not end within 0.05 s"]
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -60,8 +60,8 @@ def write_rows(file: Path, rows: Sequence[ModelRow], layout: RowLayout) -> None:
 
 def write_note(folder: Path, note: Note) -> None:
     """Says which row of the folder's file is meant."""
-    said = {"row": note.row, "seed": note.seed, "iteration": note.iteration, "config": dict(note.config)}
-    (folder / NOTE).write_text(json.dumps(said, default=repr), encoding="utf-8")
+    fields = {"row": note.row, "seed": note.seed, "iteration": note.iteration, "config": dict(note.config)}
+    (folder / NOTE).write_text(json.dumps(fields, default=repr), encoding="utf-8")
 
 
 def link_rows(file: Path, folder: Path) -> None:
@@ -79,8 +79,8 @@ def read_note(folder: Path) -> Note:
         CheckpointError: it holds none.
     """
     try:
-        said: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-        return Note(int(said["row"]), int(said["seed"]), int(said["iteration"]), said["config"])
+        fields: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        return Note(int(fields["row"]), int(fields["seed"]), int(fields["iteration"]), fields["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / NOTE} cannot be read: {type(error).__name__}: {error}") from error
 

@@ -1,6 +1,6 @@
 """Compiles one list of operations: `python -m raysearch.fused.compile_worker JOB LIBRARY`, see compiled.py.
 
-What goes wrong is said in the last line on stderr.
+An error is the last line on stderr.
 """
 
 from __future__ import annotations

@@ -74,8 +74,8 @@ def _examples(what: str, given: Any) -> tuple[Batch, int]:
     sizes: list[int] = []
     mapped(lambda t: sizes.append(len(t)), _tensors(what, given))
     if not sizes or len(set(sizes)) > 1 or not sizes[0]:
-        told = f"lengths {sizes}" if sizes else "no tensor"
-        raise TrainableError(f"data: {what} has {told}: all its tensors need the same length, at least 1")
+        found = f"lengths {sizes}" if sizes else "no tensor"
+        raise TrainableError(f"data: {what} has {found}: all its tensors need the same length, at least 1")
     return given, sizes[0]
 
 

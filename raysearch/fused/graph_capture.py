@@ -43,7 +43,7 @@ def written(function: Callable[[], Any], inputs: Sequence[Tensor]) -> GraphModul
 class _Recorder(TorchDispatchMode):
     """Adds a node to the graph for every operation below vmap and autograd.
 
-    Tensors are told apart by who they are, so all of them are held until the end.
+    Tensors are compared by identity, so all of them are held until the end.
     """
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:

@@ -44,7 +44,7 @@ class Describes(Protocol):
 
 @dataclass(slots=True)
 class PackMember:
-    """One model in training, as far as numbers go; its weights are in a row.
+    """One model in training as numbers; its weights are in a row.
 
     Attributes:
         at: iterations trained.
@@ -67,10 +67,10 @@ class PackMember:
 def member(learner: Describes, config: Config, seed: int, at: int = 0) -> PackMember:
     """A member for this configuration.
 
-    Its schedule is asked once, so that what is wrong with it is this model's fault and not its pack's.
+    The schedule is called once, so that an error in it fails this model alone and not its pack.
 
     Raises:
-        SpecError: the configuration names no optimizer that there is, or gives it what it cannot take.
+        SpecError: the configuration names an unknown optimizer, or a value that the optimizer does not take.
         TrainableError: a batch size below 1, no schedule or rule, a norm, decay or seed out of its range.
     """
     if not -(2**63) <= seed < 2**63:

@@ -1,4 +1,4 @@
-"""How much memory is left, so that packs stop growing before the machine kills a process."""
+"""Free memory, so that packs stop growing before the machine kills a process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEPT = 256 << 20  # of what is free at the end of the heap
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """What a device, or this machine or container, has left; None where nothing says so.
+    """Free bytes of a device, or of this machine or container; None if unknown.
 
     Of a GPU, what this process keeps and does not use counts too, and nothing beyond its share.
     """
@@ -68,7 +68,7 @@ class Meter:
         self._before = _peak_bytes(device)
 
     def begin(self) -> None:
-        """An iteration begins."""
+        """Begins to measure an iteration."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             self._before = torch.cuda.memory_allocated(self._device)
@@ -111,7 +111,7 @@ def let_go(error: BaseException | None) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True if it says that memory ran out, on a GPU or not."""
+    """True if the error says that memory ran out, on a GPU or not."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)

@@ -17,7 +17,7 @@ from raysearch.fused.memory import is_out_of_memory
 
 TOLERANCE = 1e-5  # relative
 ROUGHLY = 1e-3  # in single precision, where sums in another order end in other last digits,
-ROUNDING = 1e-6  # of which more is left in a small difference of large numbers: the loss of who knows it all
+ROUNDING = 1e-6  # a loss near 0 is a small difference of large numbers, with relatively more rounding error
 DIFFERENT = "it came out different"
 AT_ONCE = 1 << 22  # values that are compared together
 

@@ -169,10 +169,10 @@ _ALIASES = {"learning_rate": LR}
 
 
 def rule_of(config: Mapping[str, Any]) -> Rule:
-    """The rule that a configuration names: `optimizer` (adamw if it says none) and the rule's own fields.
+    """The rule that a configuration names: `optimizer` (adamw by default) and the rule's own fields.
 
     Taken are lr (or learning_rate), weight_decay, momentum, nesterov, beta1, beta2, betas, eps, where the
-    rule has them; what is not said has torch's default.
+    rule has them; a field that the configuration lacks has torch's default.
 
     Raises:
         SpecError: no rule has that name, or a value is no number or out of its range.

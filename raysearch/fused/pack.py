@@ -53,7 +53,7 @@ class Pack:
     Attributes:
         width: how many models one vectorised step takes at most; halved when memory runs out.
         ran_out: memory has run out here.
-        trouble: the last error for which models had to be taken apart, in words; empty if there was none.
+        trouble: the last error after which models trained one at a time, in words; empty if there was none.
     """
 
     def __init__(
@@ -93,12 +93,12 @@ class Pack:
 
     @property
     def refused(self) -> str:
-        """Why its steps run as they are written, in words; empty where nothing stands against a list."""
+        """Why steps run as written and not as a list of operations, in words; empty if they run as a list."""
         return self._traces.steps.refused
 
     @property
     def uncompiled(self) -> str:
-        """Why its steps are not compiled though they should be, in words."""
+        """Why steps are not compiled though the learner asks for it, in words; empty otherwise."""
         return self._traces.steps.uncompiled
 
     def fits(self, models: int) -> bool:
@@ -115,7 +115,7 @@ class Pack:
     # ---- joining and leaving
 
     def join(self, member: PackMember, row: ModelRow, lifted: list[float]) -> None:
-        """One more model, with its `lifted_values`. Raises what torch raises where memory runs out."""
+        """Adds a model, with its `lifted_values`. Raises torch's error where memory runs out."""
         at = len(self.members)
         if at == self._rows.capacity:
             if not self.fits(rounded(at + 1)):
@@ -147,7 +147,7 @@ class Pack:
         `train_loss` is the mean loss of the iteration's steps. A model that failed is to be taken out.
 
         Args:
-            ways: says how many models a step should take, and is told how long steps took.
+            ways: how many models a step should take; gets the measured times of the steps.
         """
         ways, known = ways or Width(settled=True), self._traces.steps.any
         self._meter.begin()
@@ -183,7 +183,7 @@ class Pack:
         return 1 if few else min(self.width, ways.step)
 
     def _spare(self, width: int) -> int:
-        """Rows of nobody that train along, so that steps are of few shapes, where that costs little."""
+        """Padding rows, so that steps come in few batch sizes, where they cost little."""
         if self._traces.steps.refused or self._step_s > HEAVY_S or len(self) > width:
             return 0
         return min(rounded(len(self)), self._rows.capacity) - len(self)
@@ -284,7 +284,7 @@ class Pack:
         )
 
     def _own_numbers(self, first: int, stop: int) -> tuple[Tensor, Tensor]:
-        """(models, ...) lifted values and numbers of the configurations; rows of nobody have the first's."""
+        """(models, ...) lifted values and numbers of the configurations; padding rows have the first's."""
         places = [place if place < len(self) else 0 for place in range(first, stop)]
         names = self._engine.number_names
         numbers = [[float(self.members[place].config[name]) for name in names] for place in places]
@@ -292,7 +292,7 @@ class Pack:
         return torch.tensor(lifted, device=self._device), torch.tensor(numbers, device=self._device)
 
     def _ran_out(self, error: Exception) -> bool:
-        """True if memory did; else notes what went wrong."""
+        """True if `error` says that memory ran out; notes any other error."""
         if not is_out_of_memory(error):
             self.trouble = in_words(error)
             return False
@@ -302,7 +302,7 @@ class Pack:
 
 
 def _safely(take: Steps, step: int, kept: Sequence[Tensor]) -> Tensor:
-    """Takes a step. Where it goes wrong, `kept` is as before: a batch norm may have seen the batch."""
+    """Takes a step; after an error, puts `kept` back, since a batch norm may have changed it."""
     before = [value.clone() for value in kept]
     try:
         return take(step)

@@ -1,4 +1,4 @@
-"""How many models a pack should train at once, found by trying: more until that pays no longer."""
+"""The number of models that a pack trains at once, found by measuring steps of several sizes."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-FEW = 4  # models to begin with, the first of which end soon however large they are
-TIMES = 4  # as many in the next try
-GAIN = 1.1  # so much faster together they must be, or it is not worth their waiting for each other
-WORTH = 1.5  # so much faster more of them must promise to be, where it costs something to try:
-MODEST = 16  # from so many on, as steps of new sizes take a while to get fast,
-DEAR_S = 0.004  # or where a step takes so long
-CLEAR = 2.0  # so much faster in short steps of a few than singly, and other models begin with more
-ALL = 1 << 30  # a step takes all models there are
-STRETCH = 40  # calls of a step after which a way of going is as fast as it will be
-MEASURED = 3  # steps of all models from then on; the quickest of all counts
+FEW = 4  # models in a pack at first
+TIMES = 4  # factor by which a pack grows
+MIN_SPEEDUP = 1.1  # keep a wider pack only if it is at least 10% faster than the narrower steps
+MIN_PROMISE = 1.5  # try a wider pack, where a try is costly, only if it promises to be 50% faster
+CHEAP_MODELS = 16  # up to so many models a try is cheap: steps of more need long until they are fast
+CHEAP_STEP_S = 0.004  # a try is costly where a step takes longer
+CLEAR_SPEEDUP = 2.0  # where FEW models gain so much, packs of other structures begin with CHEAP_MODELS
+ALL = 1 << 30  # a step takes every model of the pack
+STRETCH = 40  # calls after which a step of a new size runs at its full speed
+MEASURED = 3  # steps measured from then on, of which the fastest counts
 
 
 @dataclass(slots=True)
 class Width:
     """How many models a pack is filled up to, and how many of them one vectorised step takes.
 
-    A few models train first, in steps of all and in single ones: a model may be so large that vectorising it
-    costs more than it saves. Where all together are faster, and more promise to be, four times as many come,
-    and steps of all are compared with steps of as many as before: from some number on models leave the
-    processor's cache. Where memory runs out it is less for good.
+    FEW models train first, all in one step and then one at a time: a large model may be slower vectorised
+    than alone. Where one step for all is faster, and a wider pack promises to be, the pack grows by TIMES,
+    and steps of all its models are compared with steps of as many as before: at some width the models no
+    longer fit into the processor's cache. Where memory runs out, the width stays below that for good.
 
     Attributes:
-        limit: how many models to fill up to.
-        step: how many of them a step takes at most.
-        most: never more than this.
-        settled: nothing is compared any more.
-        trusted: it begins with MODEST models, and with more without comparing those, once it is full.
-        pays: so much faster together that others of the same learner can be trusted.
-        fits: asked before it grows: whether there is memory for so many models.
+        limit: the pack is filled up to so many models.
+        step: most models in one vectorised step.
+        most: largest limit.
+        settled: the width is found, and nothing is compared any more.
+        trusted: the pack begins with CHEAP_MODELS, and grows once without a comparison when it is full.
+        pays: one step for all was CLEAR_SPEEDUP times as fast, so packs of the same learner can be trusted.
+        fits: True if there is memory for so many models; called before the pack grows.
     """
 
     limit: int = FEW
@@ -44,16 +44,16 @@ class Width:
     trusted: bool = False
     pays: bool = False
     fits: Callable[[int], bool] = lambda models: True
-    _calls: int = 0  # of the way under comparison
-    _measured: int = 0  # its steps since it is fast
-    _found: dict[int, float] = field(default_factory=dict)  # models a second, by way of going
+    _calls: int = 0  # of the step size under comparison
+    _measured: int = 0  # its steps since STRETCH calls
+    _found: dict[int, float] = field(default_factory=dict)  # models a second, by step size
 
     def __post_init__(self) -> None:
         if self.trusted:
-            self.limit = MODEST
+            self.limit = CHEAP_MODELS
 
     def stretch(self, models: int) -> int:
-        """How many steps to take before `took` is told; 0 where there is nothing to compare."""
+        """Steps to take until the next call of `took`; 0 where nothing is compared."""
         if self.trusted and models >= self.limit:
             self.trusted = False
             self._widen(True)
@@ -62,7 +62,7 @@ class Width:
         return max(1, MEASURED - self._measured, math.ceil((STRETCH - self._calls) / self._at_a_step(models)))
 
     def took(self, models: int, steps: int, seconds: float) -> None:
-        """So many steps were taken as `step` says, the quickest of them in so many seconds for all models."""
+        """Notes that the fastest of `steps` steps of the size `step` took `seconds` for all models."""
         self._measured += steps if self._calls >= STRETCH else 0
         self._calls += steps * self._at_a_step(models)
         rate = models / max(seconds, 1e-9)
@@ -72,25 +72,25 @@ class Width:
             self._compare()
 
     def ran_out(self, fits: int) -> None:
-        """Memory was enough for `fits` models at most."""
+        """Notes that memory ran out: it is enough for `fits` models at most."""
         self.limit, self.settled = max(1, min(self.limit, fits)), True
         self.step = min(self.step, self.limit)
 
     def _at_a_step(self, models: int) -> int:
-        """How many calls a step of all models takes."""
+        """Calls that a step of all models takes."""
         return math.ceil(models / self.step)
 
     def _compare(self) -> None:
-        """All together, and then as many as before; more, if the former is faster."""
+        """Goes from one step for all to steps of the width before; then grows if the former was faster."""
         if self.step == ALL:
             self.step = self.limit // TIMES
             return
         before, together = self._found[self.step], self._found[ALL]
-        if together < GAIN * before:
+        if together < MIN_SPEEDUP * before:
             self.limit, self.settled = self.step, True
             return
         if self.limit == FEW:
-            self.pays = together >= CLEAR * before and self.limit / together < DEAR_S
+            self.pays = together >= CLEAR_SPEEDUP * before and self.limit / together < CHEAP_STEP_S
         self._widen(self._is_worth(before, together))
         self._found.clear()
 
@@ -100,9 +100,9 @@ class Width:
         self.limit, self.step = self.limit if self.settled else wider, ALL
 
     def _is_worth(self, before: float, together: float) -> bool:
-        """Whether it costs little to try, or promises much if each model more costs what those did."""
+        """True if a try is cheap, or promises much when each further model costs what the last ones did."""
         seconds, wider = self.limit / together, TIMES * self.limit
-        if self.limit <= MODEST and seconds < DEAR_S:
+        if self.limit <= CHEAP_MODELS and seconds < CHEAP_STEP_S:
             return True
         each = (seconds - self.step / before) / (self.limit - self.step)
-        return wider / (seconds + each * (wider - self.limit)) >= WORTH * together
+        return wider / (seconds + each * (wider - self.limit)) >= MIN_PROMISE * together

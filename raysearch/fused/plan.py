@@ -17,11 +17,11 @@ from raysearch.fused.optimizers import LR
 
 
 class Moment(NamedTuple):
-    """What changes from step to step.
+    """The part of a plan that changes from step to step.
 
     Attributes:
         examples: (models, size) numbers of the examples.
-        key: (models,) of the draws.
+        key: (models,) keys of the random draws.
         rate: (models, 1) learning rates.
         taken: (models, 1) steps taken, this one included.
     """
@@ -38,7 +38,7 @@ class IterationPlan:
 
     Attributes:
         numbers: (models, examples) which examples, batch after batch.
-        keys: (steps, models) of the draws.
+        keys: (steps, models) keys of the random draws.
         rates: (steps, models, 1) learning rates.
         hyper: the rule's other hyper-parameters, (models, 1) each.
         taken: (models, 1) steps taken before, in double precision.
@@ -57,7 +57,7 @@ class IterationPlan:
     ema: Tensor | None
 
     def moments(self, first: int, stop: int) -> list[Moment]:
-        """What each step has of its own, for models `first` to `stop` - 1."""
+        """The moments of all steps, for models `first` to `stop` - 1."""
         own = slice(first, stop)
         step = torch.arange(1, self.steps + 1, device=self.taken.device).view(-1, 1, 1)
         batches = self.numbers[own].split(self.batch_size, 1)
@@ -65,7 +65,7 @@ class IterationPlan:
         return [Moment(*each) for each in zip(batches, *(c.unbind() for c in columns), strict=True)]
 
     def padded(self, models: int) -> IterationPlan:
-        """The same for rows of nobody as well, up to so many: as the first model's, at rates of 0."""
+        """The plan with padding rows up to `models`: those of the first model, at learning rates of 0."""
         have = self.numbers.shape[0]
         places = torch.arange(models, device=self.numbers.device)
         places[have:] = 0

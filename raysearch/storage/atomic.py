@@ -1,4 +1,4 @@
-"""Files that are there after a power cut: written, synced, renamed."""
+"""Files that survive a power cut: written, synced, renamed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def replace_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives the name of a file beside `path` that takes its place if the block ends well, and else goes.
+    """Gives the name of a file beside `path` that replaces it if the block ends well, and is removed if not.
 
     Its suffix is that of `path`. What is there and no file, such as a pipe, is written as it is.
     """

@@ -6,7 +6,7 @@
     run.listing("journal")                  # {"journal/log-0.rsj": Entry(bytes, changed_at), ...}
 
 Keys and secrets come from the environment or the machine's role, as for every program on the cluster;
-an address holds none. A store cannot append, rename or lock: `mirror` and `fence` live with that.
+an address holds none. A store cannot append, rename or lock: `mirror` and `store_lock` do without.
 """
 
 from __future__ import annotations
@@ -308,5 +308,5 @@ def _hint(error: Exception) -> str:
 
 
 def _said(error: Exception) -> str:
-    """The client's words, without the request's number."""
+    """The text of the client's error, without the request's number."""
     return re.sub(r"\s*\(Request ID: [^)]*\)", "", str(error)).strip().rstrip(".")

@@ -13,7 +13,7 @@ class Saving:
     """Weighs what a checkpoint costs against growing the segment again.
 
     Attributes:
-        keep, bars: as the coordinator said last; see `exchange.Reply`.
+        keep, bars: of the last reply of the coordinator; see `messages.Reply`.
     """
 
     def __init__(self, metric: str, mode: Mode) -> None:
@@ -25,7 +25,7 @@ class Saving:
     def is_worth(self, segment: Segment, curve: Mapping[str, list[float]], grown_s: float) -> bool:
         """False where growing the segment again would be cheaper than its checkpoint, or over quota.
 
-        What is among the best so far of its rung, and finalists, are saved all the same.
+        Segments among the best so far of their rung, and finalists, are saved in any case.
 
         Args:
             grown_s: seconds of training from a fresh model to the end of the segment.
@@ -37,7 +37,7 @@ class Saving:
         return self.keep and (self._seconds is None or grown_s > CHEAP * self._seconds)
 
     def took(self, seconds: float) -> None:
-        """A checkpoint took so long to write."""
+        """Notes how long a checkpoint took to write."""
         self._seconds = smoothed(self._seconds, seconds)
 
 

@@ -45,7 +45,7 @@ Progress = Callable[[int], int]  # what to do after this iteration: see `Going`
 
 
 class UnstoppableError(TrainableError):
-    """A function goes on after it was told to end: this process cannot be used for another trial."""
+    """A function goes on after SystemExit: this process cannot train another trial."""
 
 
 class Aborted(Exception):
@@ -88,12 +88,12 @@ class Host:
 
         Args:
             checkpoint: where the lease's checkpoint lies.
-            progress: called after each iteration; answers with a `Going`. Told to pause, the result is
-                `paused`, the trial live, and to be saved with `midway`.
+            progress: called after each iteration; answers with a `Going`. At PAUSE the result is
+                `paused`, and the trial stays live, to be saved with `midway`.
 
         Raises:
             CheckpointError: the checkpoint cannot be loaded.
-            Aborted: `progress` said to stop, or to pause before the segment's own first iteration.
+            Aborted: `progress` answered STOP, or PAUSE before the segment's own first iteration.
         """
         result = Trained()
         path = [*lease.chain, lease.segment]
@@ -196,9 +196,9 @@ class Host:
             self._apply(config if isinstance(config, dict) else None)
 
     def _apply(self, before: Mapping[str, Any] | None) -> None:
-        """The configuration of now, after a restore of what was saved under another one.
+        """Applies the present configuration after a restore of a checkpoint that was saved under another one.
 
-        What a class does not take of it is noted, once a name. A function reads its config itself.
+        A value that a class ignores is noted, once a name. A function reads its config itself.
         """
         trainable = self._trainable
         now = as_read(self._config)

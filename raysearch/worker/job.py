@@ -23,7 +23,7 @@ class Job:
         address: of the run at a store; each machine has a mirror of its own. Empty for a folder.
         is_fused: the trainable is a Learner, whose models are trained many at once if they can be.
         samples: some of the search's configurations, to find out whether they can be.
-        grace_s: what a worker that is told to go may take to end an iteration and save.
+        grace_s: what a worker that has to leave may take to end an iteration and save.
     """
 
     run: str

@@ -35,7 +35,7 @@ class TrialOutput(io.TextIOBase):
 
     @property
     def buffer(self) -> BinaryIO:
-        """The file, for those who write bytes."""
+        """The file, for writers of bytes."""
         return self._file
 
     def fileno(self) -> int:

@@ -89,7 +89,7 @@ class FusedLoop(WorkerLoop):
     # ---- models
 
     def _take_on(self) -> None:
-        """Brings leased models to their starts; one that is suspected of killing workers has them stop."""
+        """Brings leased models to their starts; others wait while a suspect of worker deaths trains."""
         while self._queue and not self._crew.is_reserved:
             lease = self._queue.popleft()
             try:
@@ -159,7 +159,7 @@ class FusedLoop(WorkerLoop):
                 together = [group] if self._checkpoints.shares_files else [[leaver] for leaver in group]
                 for each in together:
                     names.update(self._write(each))
-        except Exception as error:  # noqa: BLE001  (a full disk, a storage that is away: told with the outcome)
+        except Exception as error:  # noqa: BLE001  (a full disk, storage that is away: the outcome has the text)
             return names, f"checkpoint not written: {in_words(error)}"
         self._saving.took((time.perf_counter() - began) / len(leavers))
         return names, ""
@@ -204,7 +204,7 @@ def fused_loop(
         share: of a GPU, if it has one.
 
     Raises:
-        TrainableError: the learner's data are not what they should be, or what its methods return.
+        TrainableError: the learner's data, or what its methods return, are wrong.
     """
     keep_what_is_freed()
     data, device = learner.prepared()

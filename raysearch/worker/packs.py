@@ -55,7 +55,7 @@ class Trainee:
 
 @dataclass(frozen=True, slots=True)
 class Leaver:
-    """A model that is through with its lease, or cannot go on. `model` is None where it failed."""
+    """A model whose lease has ended, or that failed: then `model` is None."""
 
     lease: Lease
     trained: Trained
@@ -65,7 +65,7 @@ class Leaver:
 
 @dataclass(slots=True)
 class Team:
-    """A pack, who trains in its rows, and who waits for a row."""
+    """A pack, the trainees in its rows, and those that wait for a row."""
 
     pack: Pack
     trainees: list[Trainee] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Team:
     width: Width = field(default_factory=Width)
 
     def fill(self) -> None:
-        """Lets in who waits, up to the width."""
+        """Moves waiting trainees into free rows, up to the width."""
         while self.waiting and len(self.trainees) < self.width.limit:
             model = self.waiting[0].model
             try:
@@ -86,7 +86,7 @@ class Team:
             self.trainees.append(self.waiting.popleft())
 
     def ending(self) -> int:
-        """How many are through with their lease after the next iteration, unless they fail."""
+        """How many leases end with the next iteration, failures apart."""
         return sum(len(t.todo) == 1 and t.member.at + 1 >= t.todo[0].stop for t in self.trainees)
 
 
@@ -116,7 +116,7 @@ class PackCrew:
         self._told_refused = self._told_uncompiled = False
         self.paused = Paused(scratch / "paused")
 
-    # ---- who is here
+    # ---- counts
 
     @property
     def live(self) -> int:
@@ -131,7 +131,7 @@ class PackCrew:
     def room(self) -> int:
         """How many more models should come so that no row is empty at the end of the next iteration.
 
-        Where models of ever new structures come, only as many as go. None while one trains alone.
+        With PACKS packs or more: as many as leave. 0 while one model trains alone.
         """
         if self._reserved is not None:
             return 0
@@ -155,7 +155,7 @@ class PackCrew:
         return self._models.layout_of(model)
 
     def clear(self) -> None:
-        """Ends everything that is in training and forgets who waits."""
+        """Ends every training, and drops the waiting trainees."""
         self._teams.clear()
         self._reserved = None
         self.paused.clear()
@@ -167,7 +167,7 @@ class PackCrew:
 
         Raises:
             CheckpointError: the lease's checkpoint cannot be loaded.
-            Exception: whatever the learner raises for this configuration.
+            Exception: any error of the learner for this configuration.
         """
         path = [*lease.chain, lease.segment]
         known = reversed(range(len(path))) if lease.begun is None else ()  # else it stands in the midst
@@ -220,7 +220,7 @@ class PackCrew:
         return team
 
     def _width(self) -> Width:
-        """Of a structure that has not been here yet."""
+        """The width of a structure that the worker has not trained yet."""
         return Width(trusted=self._pays)
 
     # ---- training
@@ -231,12 +231,12 @@ class PackCrew:
             team = self._teams.pop(structure)
             team.fill()
             if team.trainees:
-                self._teams[structure] = team  # the others have their turns first
+                self._teams[structure] = team  # behind the others
                 return team
         return None
 
     def iterate(self, team: Team) -> list[Leaver]:
-        """One iteration of a pack; returns those who are through with their leases."""
+        """Trains a pack for one iteration; returns the models whose leases have ended."""
         began = time.perf_counter()
         reports = team.pack.iterate(team.width)
         seconds = time.perf_counter() - began
@@ -262,7 +262,7 @@ class PackCrew:
         return self._released(team, through)
 
     def pause(self) -> list[Leaver]:
-        """Takes out all who are in the midst of a leased segment, as they stand."""
+        """Takes out every model in the midst of a leased segment, in its present state."""
         found: list[Leaver] = []
         for team in self._teams.values():
             midway = [
@@ -295,7 +295,7 @@ class PackCrew:
         return ended
 
     def _released(self, team: Team, places: list[int]) -> list[Leaver]:
-        """Takes those out whose segment has ended. Who has another one before it is placed anew."""
+        """Takes out trainees whose segment has ended; places those with a further segment again."""
         whole = [place for place in places if team.trainees[place].trained.status is Status.COMPLETED]
         for place, row in zip(whole, team.pack.take(whole) if whole else [], strict=True):
             trainee = team.trainees[place]
@@ -303,7 +303,7 @@ class PackCrew:
                 trainee.model, row=row, at=trainee.member.at, grown_s=trainee.trained.grown_s
             )
         ended = [team.trainees[place] for place in places]
-        for place in sorted(places, reverse=True):  # as the pack moves its rows
+        for place in sorted(places, reverse=True):  # the pack moves its last rows into the free places
             team.trainees[place] = team.trainees[-1]
             team.trainees.pop()
         team.pack.leave(places)

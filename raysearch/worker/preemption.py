@@ -1,7 +1,7 @@
-"""A worker that is told to go: by SIGTERM, or because its node is being drained.
+"""A worker that has to leave: after SIGTERM, or because its node is being drained.
 
-What is in training goes on to the end of its iteration and is saved. If that takes longer than the grace
-period, the worker goes without.
+The segment in training goes on to the end of its iteration and is saved. If that takes longer than the grace
+period, the process ends without a checkpoint.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-TOLD = "was told to go (SIGTERM)"
+ON_SIGTERM = "was told to go (SIGTERM)"
 
 
 class Leaves(Protocol):
-    """A loop that can be told to leave."""
+    """A loop that leaves at the end of an iteration once `leaving` is set."""
 
     leaving: str
 
 
 class Left(Exception):
-    """The worker has said goodbye; its process is of no more use."""
+    """The worker has left the search, and its process can end."""
 
 
 class Notice:
@@ -47,7 +47,7 @@ class Notice:
             threading.Thread(target=self._wait, args=(why,), daemon=True, name="grace").start()
 
     def _on_sigterm(self, number: int, frame: Any) -> None:
-        self.take(TOLD)
+        self.take(ON_SIGTERM)
 
     def _wait(self, why: str) -> None:
         """Ends the process when the grace period is over; a loop that leaves ends it sooner."""

@@ -1,4 +1,4 @@
-"""The register of checkpoints: folders that are there whole or not at all.
+"""Checkpoints in folders, each of which is there whole or not at all.
 
     tmp = checkpoints.path_for_new(segment_id, token)     # the worker saves into it
     name = checkpoints.commit(tmp)                        # synced and renamed: it survives any crash
@@ -50,7 +50,7 @@ class Checkpoints:
         return _try(f"{tmp}: cannot be made", lambda: _make_empty(tmp))
 
     def commit(self, tmp: Path, durably: bool = True) -> str:
-        """Makes what was saved in `tmp` the checkpoint of that name, durably and at once; returns the name.
+        """Renames `tmp` to the checkpoint of its name, synced if `durably`; returns the name.
 
         A checkpoint of that name that is there already stays as it is. One that is not written `durably`
         survives the death of every process, but maybe not that of the machine: then it is grown again.

@@ -1,4 +1,4 @@
-"""What stands beside a checkpoint: the iteration, configuration and cost that it was written with."""
+"""The note beside a checkpoint: the iteration, configuration and cost that it was written with."""
 
 from __future__ import annotations
 

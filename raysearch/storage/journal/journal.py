@@ -48,7 +48,7 @@ class Journal:
     """A journal opened for appending, which one process at a time may do; safe to call from any thread.
 
     Attributes:
-        notes: what was odd and needs no action now: an unfinished append cut, a compaction put off.
+        notes: events that need no action now: an unfinished append cut, a compaction put off.
     """
 
     def __init__(self, root: Path, lock: int) -> None:
@@ -153,7 +153,7 @@ class Journal:
             raise JournalError(note)
 
     def close(self) -> None:
-        """Compacts and lets go of the lock. What cannot be compacted stays as it is, and is noted."""
+        """Compacts, and releases the lock. Logs that cannot be compacted stay, and `notes` says why."""
         with self._mutex:
             if self._closed:
                 return
@@ -217,7 +217,7 @@ class Journal:
         self._rotate_at = LOG_BYTES
 
     def _submit(self) -> Future[str]:
-        """Has the logs that are no longer appended to compacted; the result says why they were not."""
+        """Starts the compaction of the logs that are closed; the result is its error, or empty."""
         if self._compactor is None:
             self._compactor = ThreadPoolExecutor(1, thread_name_prefix="journal-compaction")
         below = self._log.next_row if self._closed else self._log.part.first
@@ -236,7 +236,7 @@ class Journal:
 
 
 def _fence(mirror: Mirror) -> Fence:
-    """The hold on a journal at a store, whose mirror is brought up to date."""
+    """Locks a journal at a store, and brings its mirror up to date."""
     fence = Fence(mirror.store)
     try:
         mirror.refresh(now=True)
@@ -249,7 +249,7 @@ def _fence(mirror: Mirror) -> Fence:
 
 @contextlib.contextmanager
 def _released_on_error(lock: int, failure: str) -> Iterator[None]:
-    """Lets the lock go when the block raises; what storage says becomes a JournalError that begins so."""
+    """Releases the lock when the block raises; turns errors of storage into a JournalError."""
     try:
         yield
     except BaseException as error:

@@ -3,7 +3,7 @@
 A journal is parts: Parquet files, then logs, the last of which grows. Their names carry the row
 numbers. Compaction writes a Parquet part under a temporary name, syncs and renames it, and only then
 removes what it covers; a crash in between leaves parts that are covered twice, and of those the longest
-counts. So no moment loses a row or doubles one.
+counts. So no row is lost or doubled at any moment.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _chain(found: Sequence[Part]) -> tuple[list[Part], list[Part], bool]:
     """(used, covered, whether rows are missing) of parts sorted by (first, Parquet before logs, longest)."""
     used: list[Part] = []
     covered: list[Part] = []
-    at: int | None = 0  # None behind a log, whose end the next part's beginning tells
+    at: int | None = 0  # None behind a log: it ends where the next part begins
     for part in found:
         if (at is None and part.first > used[-1].first) or part.first == at:
             used.append(part)
@@ -202,7 +202,7 @@ def open_parquet(part: Part) -> pq.ParquetFile:
 
 
 def dictionaries(rows: pa.RecordBatch) -> pa.Table:
-    """The rows as a table, with the texts that repeat as dictionaries, whatever part they came from."""
+    """The rows as a table, with the texts that repeat as dictionaries, in parts of any kind."""
     table = pa.Table.from_batches([rows])
     for name in _TEXTS_THAT_REPEAT:
         at = table.schema.get_field_index(name)
@@ -215,7 +215,7 @@ def dictionaries(rows: pa.RecordBatch) -> pa.Table:
 
 
 def compact(root: Path, below: int) -> None:
-    """Turns the logs of rows below number `below`, which nobody appends to, into Parquet parts.
+    """Turns the logs of rows below number `below`, which no process appends to, into Parquet parts.
 
     Raises:
         JournalError: a log is broken.
