@@ -1,7 +1,7 @@
 """Clusters that want a token: Ray's token authentication.
 
-`ray start --head` turns it on by itself where ~/.ray/auth_token exists; who connects by an explicit address
-has to ask for it. We ask once the cluster has refused us without.
+`ray start --head` turns it on by itself where ~/.ray/auth_token exists; a client that connects by an explicit
+address has to ask for it. We ask once the cluster has refused us without a token.
 """
 
 from __future__ import annotations
@@ -40,5 +40,5 @@ def with_token(connect: Callable[[], T], where: str) -> T:
 
 
 def use_own_token() -> bool:
-    """Turns authentication on for this process, if nobody chose otherwise and there is a token here."""
+    """Turns authentication on in this process if a token is here and the environment does not choose."""
     return os.environ.get("RAY_AUTH_MODE") is None and ray_private.use_own_token()

@@ -114,24 +114,24 @@ def draining() -> set[str]:
 def brought() -> list[dict[str, float]]:
     """Nodes that the cluster's autoscaler could start, one of each kind; empty where none is known.
 
-    It is known from what the autoscaler told Ray, or from the file that Ray's cluster launcher leaves on the
-    head. KubeRay's says nothing that could be read here.
+    Read from the autoscaler's report to Ray, or from the file that Ray's cluster launcher leaves on the
+    head. KubeRay's autoscaler reports no kinds of nodes.
     """
     config: Any = ray_private.cluster_config()
     if config is not None:
         groups = [dict(group.resources) for group in config.node_group_configs if group.max_count != 0]
         return [_floats(resources) for resources in groups]
     file = BOOTSTRAP.expanduser()
-    said: Any = yaml.safe_load(file.read_text()) if file.is_file() else {}
-    kinds = said.get("available_node_types", {}).values()
+    launched: Any = yaml.safe_load(file.read_text()) if file.is_file() else {}
+    kinds = launched.get("available_node_types", {}).values()
     return [_floats(kind.get("resources", {})) for kind in kinds if kind.get("max_workers", 1) != 0]
 
 
 def fitting(resources: Resources, may_come: bool = False) -> int:
-    """How many workers fit into the whole cluster at once, whatever else runs there; 0 if nodes may come.
+    """How many workers fit into the whole cluster at once, without what else runs there; 0 if nodes may come.
 
     Args:
-        may_come: the user said so, by how many workers there are to be.
+        may_come: the user asked for a number of workers, so nodes may come.
 
     Raises:
         ClusterError: not even one, now or later.

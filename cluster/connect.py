@@ -104,9 +104,9 @@ def _connect(address: str | None, local: bool, cpus: float | None) -> None:
         ) from error
 
 
-def _other_versions(where: str, said: str) -> str:
+def _other_versions(where: str, error: str) -> str:
     """What Ray says of a cluster with other versions than ours, and what to do."""
-    found = re.findall(r"Ray: (\S+)\s+Python: (\S+)", said)
+    found = re.findall(r"Ray: (\S+)\s+Python: (\S+)", error)
     (ray_there, python_there), (ray_here, python_here) = found if len(found) == 2 else (("?", "?"),) * 2
     return (
         f"the cluster at {where} has Ray {ray_there} and Python {python_there}, this machine has Ray "

@@ -34,7 +34,7 @@ NOT_FOUND = 127  # the shell's code for a command that is not there
 NO_AGENT = "No available agent"  # Ray's words for: the part of the head that starts jobs is not up
 AGENT_S = 90.0  # for it to come up
 POLL_S = 0.5
-AWAY_S = 300.0  # a dashboard that has not answered for so long is given up by who follows a job
+AWAY_S = 300.0  # a follower of a job gives up on a dashboard that has not answered for so long
 STOPPED_S = 90.0
 LOOK_S = 120.0  # for a small job that reads a run: its packages may have to be installed first
 

@@ -1,12 +1,12 @@
-"""Which nodes answer: each one's raylet is knocked at every second, long before Ray gives a dead one up.
+"""Which nodes answer: we connect to each raylet every second, and know a dead node long before Ray does.
 
 Ray's head places placement groups one after the other, and waits without a limit for the node on which it
-places one. A node that hangs or is cut off, and that Ray still takes for alive (for 15 to 90 s), so holds up
-every group that is asked for after it, also those that would fit elsewhere. Nobody can call such a group
-back: so none is placed there in the first place.
+places one. A node that hangs or is cut off, and that Ray still takes for alive (for 15 to 90 s), therefore
+holds up every later group, also those that would fit elsewhere. Ray cannot cancel such a group, so we place
+none on a node that does not answer.
 
-A raylet is a gRPC server, which says HTTP/2 settings to whoever connects. One that is stopped does not,
-though its kernel may still take the connection.
+A raylet is a gRPC server, which sends HTTP/2 settings to every client that connects. A stopped one does
+not, though its kernel may still accept the connection.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class NodeFacts:
         disk: (free, total) bytes where Ray keeps its files.
         open_files: as many a process of Ray may open.
         shm_bytes: size of /dev/shm; 0 where there is none.
-        memory_free: bytes; None where it cannot be told.
+        memory_free: bytes; None if unknown.
         data_ok: an object put by the driver came through the object store.
         storage: None where no storage was asked for.
         trainable: why the trainable cannot be loaded there; None if it can, or was not asked for.
@@ -73,7 +73,7 @@ class ClusterFacts:
         has_trainable: it was asked for.
         worker: what one worker takes, in words; empty without a spec.
         room: how many workers fit at once; 0 with `no_room` saying why not even one.
-        wandb: what is said of sending to W&B, and whether something is wrong with it; None without `wandb:`.
+        wandb: (a text about sending to W&B, whether it names a problem); None without `wandb:`.
     """
 
     here: Mapping[str, str]
@@ -102,7 +102,7 @@ def node_facts(
     answered_at: float,
     is_read: bool,
 ) -> NodeFacts:
-    """What a node said of itself (`probe.look`), with what the driver knows about it.
+    """The facts of a node: its own answer (`node_probe.look`), and what the driver knows about it.
 
     Args:
         sent_at, answered_at: by the driver's clock; the node's own began and ended in between.

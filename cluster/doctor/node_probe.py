@@ -1,6 +1,6 @@
 """What a node says of itself. This one module is sent to nodes by value: raysearch may be missing there.
 
-So it imports nothing of raysearch at its top, takes and gives plain values, and answers whatever fails.
+So it imports nothing of raysearch at its top, takes and gives plain values, and answers in spite of failures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RAY_FILES = 65536  # up to which Ray raises a process's limit of open files by i
 
 
 def look(asked: dict[str, Any], data: bytes) -> dict[str, Any]:
-    """Everything that is asked, as plain values; what cannot be found out is left out or said in words.
+    """Everything that is asked, as plain values; an unknown fact is left out, or a text says why.
 
     Args:
         asked: `storage`, `token` and `name` (see `storage_seen`), `trainable` (a pickled `Shipped`), `folder`
@@ -66,7 +66,7 @@ def storage_seen(storage: str, token: str, name: str) -> dict[str, Any]:
             out.flush()
             os.fsync(out.fileno())
         return {"error": None, "reads": True, "free": shutil.disk_usage(storage).free}
-    except Exception as error:  # noqa: BLE001  (whatever a file system raises is the answer)
+    except Exception as error:  # noqa: BLE001  (any error of a file system is the answer)
         return {"error": f"{type(error).__name__}: {error}", "reads": False, "free": None}
 
 

@@ -270,7 +270,7 @@ def _last_line(log: Path) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options, and what they are if not said."""
+    """The options with their defaults."""
     made = argparse.ArgumentParser(prog="raysearch bench chaos", description=__doc__)
     made.add_argument("--seed", type=int, default=0, help="of the first search; the next ones count up")
     made.add_argument("--faults", type=int, default=200)

@@ -1,6 +1,6 @@
 """`raysearch bench fork`: what it takes to fork a checkpoint, beside copying its file.
 
-A fork copies nothing: a live worker restores the parent's checkpoint, which nobody writes any more, under
+A fork copies nothing: a live worker restores the parent's checkpoint, which no process writes any more, under
 another configuration. `fork` is the time from the lease to the first metric of an iteration that does
 nothing, and `save` what a segment adds at its end: its own checkpoint, committed and synced. The peers do
 the same to the same file by hand: `copy` as `cp` does, `copy-synced` so that it survives a power cut,

@@ -145,7 +145,7 @@ def _searching(folder: Path, address: str) -> Iterator[None]:
 
 
 def run_search(folder: str, address: str) -> dict[str, Any]:
-    """Trains on whatever nodes there are until it is interrupted."""
+    """Trains on all nodes of the cluster until it is interrupted."""
     import raysearch
 
     raysearch.search(

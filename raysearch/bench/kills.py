@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="a segment")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two kills")
-    parser.add_argument("--seed", type=int, default=0, help="decides who is killed")
+    parser.add_argument("--seed", type=int, default=0, help="decides which worker is killed")
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args(argv)
     values = {"segments": o.segments, "seconds": o.seconds, "workers": o.workers, "seed": o.seed}

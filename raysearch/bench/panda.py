@@ -81,7 +81,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def wanted_starts(name: str, starts: Sequence[float], ray_starts: bool) -> list[float | None]:
-    """Where a contender begins; populations of Ray Tune draw their starts unless told otherwise."""
+    """Where a contender begins; populations of Ray Tune draw their starts by default."""
     if name == GRID_NAME:
         return [*GRID]
     if name in raising.ON_RAY:

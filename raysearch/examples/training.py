@@ -1,4 +1,4 @@
-"""One model in training: what the examples share, whichever way Ray Tune is told about it.
+"""One model in training: shared by the examples for classes, functions and Learners.
 
 All randomness of a training (first weights, order of the examples, dropout) comes from one generator
 that `config["seed"]` seeds and the checkpoint carries. So the same seed trains the same model, and a

@@ -65,8 +65,8 @@ def compare(runs: Sequence[Results]) -> list[Compared]:
         raise RunError("compare needs two runs or more")
     goals = {(run.metric, run.mode) for run in runs}
     if len(goals) > 1:
-        said = ", ".join(f"{run.path} {run.mode} {run.metric}" for run in runs)
-        raise RunError(f"these runs search for different things and cannot be compared: {said}")
+        runs_text = ", ".join(f"{run.path} {run.mode} {run.metric}" for run in runs)
+        raise RunError(f"these runs search for different things and cannot be compared: {runs_text}")
     target = _target(runs)
     return [_compared(run, target) for run in runs]
 

@@ -1,7 +1,7 @@
 """The lives of a run, and a clock that stands still between them.
 
-A run that is paused, stopped or killed and gone on with has a life from each start to its end. What took
-how long is told by that clock, so that a night in which nobody ran the run is nobody's idle time.
+A run that was paused, stopped or killed, and then resumed, has several lives, each from a start to its end.
+Durations are measured by this clock, so that a night in which no process ran the run is not idle time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OF_A_LIFE = ("spent", "end")  # events that are noted while it lasts; others may
 
 @dataclass(frozen=True)
 class Lives:
-    """Unix times at which each life began, and how long nobody ran the run before it (0 for the first)."""
+    """Unix times at which each life began, and seconds without a process before it (0 for the first)."""
 
     starts: Floats
     gaps: Floats
@@ -29,7 +29,7 @@ class Lives:
     def of(cls, events: Iterable[Any], finished_at: Floats) -> Lives:
         """From a journal's events, in order, and when its outcomes came.
 
-        A life that was killed ended with the last that is known of it.
+        A life that was killed ends with its last event or outcome.
         """
         starts: list[float] = []
         known: list[float] = []
@@ -49,7 +49,7 @@ class Lives:
 
     @property
     def count(self) -> int:
-        """How many there were; 1 for a run whose journal names none."""
+        """The number of lives; 1 for a run whose journal names none."""
         return max(1, len(self.starts))
 
     def which(self, at: Floats) -> npt.NDArray[np.int64]:
@@ -57,7 +57,7 @@ class Lives:
         return np.maximum(0, np.searchsorted(self.starts, at, "right") - 1)
 
     def clock(self, at: Floats) -> Floats:
-        """These moments less the time before them in which nobody ran the run."""
+        """These moments less the time before them in which no process ran the run."""
         if self.count == 1:
             return at
         return np.asarray(at - np.cumsum(self.gaps)[self.which(at)], np.float64)

@@ -44,7 +44,7 @@ class RungScores:
         return self.space.encode_many(self.configs)
 
     def common_level(self) -> int | None:
-        """The highest rung that enough trials reached for something to be said; None if none is."""
+        """The highest rung that enough trials reached to compare them; None if none is."""
         known = (~np.isnan(self.scores)).sum(axis=0)
         able = [i for i, n in enumerate(known) if n >= max(LEAST, 4 * self.space.dimension)]
         return able[-1] if able else None
@@ -73,7 +73,7 @@ class RungScores:
         """The fewest iterations after which trials rank as after the most (Spearman >= RANKS_ALIKE).
 
         None if too few trials were trained to the end for it to be known. Those were picked for being good,
-        so their ranks agree less than all would: the estimate errs towards longer trainings.
+        so their ranks agree less than those of all trials would: the estimate errs towards longer trainings.
         """
         if not self.levels:
             return None

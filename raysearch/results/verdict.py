@@ -1,4 +1,4 @@
-"""What the finish says: means with intervals, and an honest word on the gain over the baseline.
+"""The verdict of the finish: means with intervals, and whether the gain over the baseline is significant.
 
 The winner of a search was picked because it looked best, so its own value is optimistic. The finals
 train the best few again on fresh seeds. The gain is the mean of the paired differences on the seeds
@@ -79,7 +79,7 @@ class Verdict:
         baseline: None if none was given, or none of its trainings ended well.
         gain: paired improvement of the winner over the baseline, positive is better, whatever the mode;
             None without two seeds in common.
-        significant: whether the gain's interval lies above zero; None where nothing can be said.
+        significant: True if the gain's interval lies above zero; None without an interval.
         seeds_matter: False if every configuration gave one value for all its seeds; None if unknown.
         contenders: all that were trained again, best mean first; those with a failed training come last.
         baseline_won: the winner has the baseline's own configuration; it is among the contenders once, and
@@ -252,7 +252,7 @@ def _all_failed(contenders: Sequence[Contender]) -> str:
     finalists = [c for c in contenders if c.role != "baseline"]
     trained = sum(len(c.values) for c in finalists)
     if not trained:
-        return "No finalist was trained again yet, so nothing can be said of the winner."
+        return "No finalist was trained again yet, so its value on fresh seeds is not known."
     error = next((e for c in finalists for e in c.errors if e), "")
     why = f" The first error: {error}" if error else ""
     return (

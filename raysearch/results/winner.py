@@ -61,7 +61,7 @@ def best_of(run: RunRows, root: Path, finals: Contender | None, unfit: Collectio
 
 
 def contenders(run: RunRows, unfit: Collection[int] = frozenset()) -> list[Contender]:
-    """What the finish trained for as many iterations as any: earlier, shorter finishes do not compare."""
+    """The configurations of the longest finish: earlier, shorter ones do not compare."""
     rows, segments = run.finals, run.segments
     if not len(rows):
         return []
@@ -110,7 +110,7 @@ def _best_at(run: RunRows, root: Path, at: int) -> Best:
     trials, segments = run.trials, run.segments
     row, value, iteration = int(trials.leaves[at]), float(trials.values[at]), int(trials.iterations[at])
     ended_well = segments.having("status", "completed")
-    if not ended_well[row]:  # its value is of before it failed
+    if not ended_well[row]:  # its value is from before the failure
         rows = trials.rows(at)
         well = rows[ended_well[rows] & np.isfinite(segments.last[rows])]
         row = int(well[-1]) if len(well) else row

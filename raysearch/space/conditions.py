@@ -30,7 +30,7 @@ class Test:
         value: what it is compared with; a tuple for "in" (any of these) and "ne" (none of these).
     """
 
-    __test__ = False  # not a test case, whatever pytest makes of the name
+    __test__ = False  # not a test case, in spite of its name
 
     name: str
     op: str

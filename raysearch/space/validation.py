@@ -27,7 +27,7 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[str]:
 
 
 def check_names(domains: Mapping[str, Domain]) -> None:
-    """Raises LocatedError for names that cannot be told apart or written down."""
+    """Raises LocatedError for names that are ambiguous or cannot be written."""
     spelt: dict[str, str] = {}
     for name, domain in domains.items():
         parts = name.split("/") if isinstance(name, str) else [""]

@@ -1,6 +1,6 @@
 """The fields of a spec one by one: from what a user may give to what SearchSpec holds.
 
-A reader raises SpecError, saying the value and what is allowed; who calls it adds where it stood.
+A reader raises SpecError with the value and what is allowed; its caller adds the place of the field.
 """
 
 from __future__ import annotations

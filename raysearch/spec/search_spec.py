@@ -49,7 +49,7 @@ _REQUIRED = {
 
 @dataclass(frozen=True, slots=True)
 class SearchSpec:
-    """A search, fully said: the same spec gives the same search.
+    """A complete description of a search: the same spec gives the same search.
 
     Attributes:
         name: of the run and its folder in the storage.
@@ -341,7 +341,7 @@ def _qualified(value: Any) -> str:
 
 
 def default_name(trainable: Any) -> str:
-    """What a run is called when nobody says: the trainable's own name in small letters."""
+    """The default name of a run: the trainable's own name in small letters."""
     name = re.sub(r"\.<(partial|object)>$", "", trainable_name(trainable))
     last = getattr(trainable, "__name__", re.split(r"[:.]", name)[-1])  # tune.with_parameters sets __name__
     return re.sub(r"[^A-Za-z0-9_]+", "-", last).strip("-").lower()[:NAME_MAX] or "search"

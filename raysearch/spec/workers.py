@@ -75,7 +75,7 @@ class Workers:
         return cpus, gpus
 
     def with_count(self, count: int) -> Workers:
-        """The same with so many workers, whatever was said of how many."""
+        """The same with exactly `count` workers."""
         return dataclasses.replace(self, count=count, min=None, max=None)
 
     def to_dict(self) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def report(run: Path, key: str | None, timeout_s: float = REPORT_S) -> str:
 
 
 def _report(run: Path, key: str | None, say: Callable[[str], None]) -> None:
-    """The report of a search that has ended, where the extra is installed; a failure is said, not raised."""
+    """Saves the report of an ended search, where the extra is installed; prints failures."""
     if importlib.util.find_spec("wandb_workspaces") is None:
         return
     try:

@@ -63,7 +63,7 @@ class Findings:
         acknowledged: completed outcomes that workers saw acknowledged.
         lost: acknowledged and not in the journal, or not as they were handed in.
         doubled: segments with more than one outcome that counts.
-        failed: segments that are said to have failed or diverged; the training does neither.
+        failed: segments recorded as failed or diverged, though the training does neither.
         torn: segments whose lineage is not whole, and why.
         strayed: what differs from the search that was left in peace: values by (trial, iteration), and
             segments by start, stop, parent, seed and configuration.

@@ -27,7 +27,7 @@ class Scene:
 
     Attributes:
         disk: the small file system that the run lies on.
-        rng: decides who is hit, and for how long.
+        rng: decides which process is hit, and for how long.
         driver: the process of the command; `head_is_dead` until a new cluster is there.
     """
 
@@ -61,7 +61,7 @@ class Done:
     undo: Undo | None = None
 
 
-Fault = Callable[[Scene], Done | None]  # None: there was nobody to do it to
+Fault = Callable[[Scene], Done | None]  # None: no process could be hit
 
 
 def kill_worker(scene: Scene) -> Done | None:

@@ -1,4 +1,4 @@
-"""Trainings that can be simulated whatever happens to their learning rate: for judging a choice of strategy.
+"""Trainings that can be simulated for any change of their learning rate: for judging a choice of strategy.
 
 The noisy quadratic (Wu et al. 2018, arXiv:1803.02021): of each dimension with curvature h, E[theta^2]
 contracts by (1 - lr h)^2 a step towards lr^2 h^2 s^2 / (1 - (1 - lr h)^2). The loss is half the mean of h

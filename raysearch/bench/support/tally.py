@@ -11,12 +11,12 @@ from raysearch.bench.support import audit
 
 @dataclass(slots=True)
 class FaultTally:
-    """One search: what was done to it, and what came of it.
+    """One search: the faults injected into it, and its result.
 
     Attributes:
         resumes: commands started again after a fault that ended the command.
-        refused: of those, commands that found the disk full or away or the head gone, and said so at once.
-        hands: times the command ended with no fault to it; each would have needed somebody.
+        refused: of those, commands that ended at once because the disk was full or away, or the head gone.
+        hands: times the command ended without a fault that explains it; each would have needed a person.
     """
 
     seed: int

@@ -1,4 +1,4 @@
-"""What the workers did when: who trained which trial, and how much of the time nobody did."""
+"""What the workers did when: which worker trained which trial, and how much of the time they were idle."""
 
 from __future__ import annotations
 
@@ -144,8 +144,8 @@ def _words(digest: Digest) -> str:
     share, hours, workers = utilisation(digest)
     count = "1 worker" if workers == 1 else f"{workers:,} workers"
     trained = duration(hours * 3600)
-    told = f"{count} trained for {trained} together, {share:.0%} of the time they were there; the rest they were idle."  # noqa: E501
-    return f"{told} {digest.lives_note}".strip()
+    text = f"{count} trained for {trained} together, {share:.0%} of the time they were there; the rest they were idle."  # noqa: E501
+    return f"{text} {digest.lives_note}".strip()
 
 
 def _natural(name: str) -> tuple[str, int]:

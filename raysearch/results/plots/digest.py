@@ -1,4 +1,4 @@
-"""What the figures are drawn from: the columns of a run, and what its spec says of them."""
+"""The data of the figures: the columns of a run, and what its spec says of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Digest:
         path: rows of the segments from a fresh model to the best trial's end.
         verdict: what the finish says.
         spec: as the run's folder has it; may be empty.
-        lives: of the run; what took how long is told by their clock, which stands still between them.
+        lives: of the run; durations are measured by their clock, which stands still between them.
     """
 
     name: str
@@ -76,12 +76,12 @@ class Digest:
 
     @cached_property
     def ended(self) -> Floats:
-        """When each segment was told, in seconds by the clock of the run's lives; 0 or less where unknown."""
+        """When each segment ended, in seconds by the clock of the run's lives; 0 or less where unknown."""
         return self.lives.clock(self.segments.floats("finished_at"))
 
     @cached_property
     def began(self) -> Floats:
-        """When each segment began, by the same clock: when it was told, less what it took."""
+        """When each segment began, by the same clock: its end less its seconds."""
         return self.ended - np.nan_to_num(self.segments.floats("seconds"))
 
     @cached_property
@@ -97,7 +97,7 @@ class Digest:
 
     @property
     def lives_note(self) -> str:
-        """What figures over time say of a run that was gone on with; empty for one with a single life."""
+        """The note of figures over time for a run that was resumed; empty for one with a single life."""
         count = self.lives.count
         return f"Of its {count} lives, without the time between them." if count > 1 else ""
 

@@ -1,4 +1,4 @@
-"""One setting over the months: what its re-tests measured, and what they said."""
+"""One setting over the months: what its re-tests measured, and their verdicts."""
 
 from __future__ import annotations
 

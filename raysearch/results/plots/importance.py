@@ -20,7 +20,7 @@ from raysearch.results.plots.style import ACCENT, blank, empty, escape
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-LEAST = 12  # trials below which nothing is said
+LEAST = 12  # trials that an importance needs
 MOST = 3000  # trials that the forest sees
 FITS = 0.05  # the share of the ranks' spread that the forest must explain on rows it has not seen
 
@@ -43,7 +43,7 @@ class Importance:
 
 
 def importance(digest: Digest) -> Importance | None:
-    """The importances at the rung that says most; None with too few trials or hyper-parameters.
+    """The importances at the rung with the most information; None with too few trials or hyper-parameters.
 
     Takes the lowest rung that at least a third of the trials reached with a finite value: later ones hold
     only survivors, among which what matters most has been selected away. A diverged trial counts as worst.

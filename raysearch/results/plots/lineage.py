@@ -1,4 +1,4 @@
-"""How a raised model came about: its schedules, and the tree of what was tried."""
+"""The lineage of a raised model: its schedules, and the tree of all segments."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ def _hovers(digest: Digest, rows: Integers, reasons: list[str], errors: list[str
         n: as_labels(v) for n, v in digest.columns(rows).items() if not digest.free or n in digest.free
     }
     names = digest.texts("status", rows)
-    said = []
+    texts = []
     for i, r in enumerate(rows.tolist()):
         config = ", ".join(f"{n} {v[i]}" for n, v in columns.items() if v[i])
         head = f"<b>trial {trial_name(int(segments.integers('trial')[r]), ',')}</b>, iterations {int(segments.integers('start')[r]):,} to {int(segments.reached[r]):,}, {names[i]}"  # noqa: E501
@@ -282,5 +282,5 @@ def _hovers(digest: Digest, rows: Integers, reasons: list[str], errors: list[str
             wrapped(config, 60, 3),
             wrapped(reasons[i]),
         ]
-        said.append("<br>".join(line for line in (*lines, wrapped(errors[i])) if line))
-    return said
+        texts.append("<br>".join(line for line in (*lines, wrapped(errors[i])) if line))
+    return texts

@@ -130,8 +130,8 @@ def _line(
     heights = [float(axis.heights[i]) for axis in axes]
     x = [k for k, h in enumerate(heights) if h == h]  # where it does not occur, the line goes straight on
     trial = int(digest.trials.numbers[at[i]])
-    said = [f"<b>trial {trial_name(trial, ',')}</b>", f"{int(digest.trials.iterations[at[i]]):,} iterations"]
-    said += [f"{escape(axis.name)} {escape(axis.texts[i])}" for axis in axes if axis.texts[i]]
+    lines = [f"<b>trial {trial_name(trial, ',')}</b>", f"{int(digest.trials.iterations[at[i]]):,} iterations"]
+    lines += [f"{escape(axis.name)} {escape(axis.texts[i])}" for axis in axes if axis.texts[i]]
     figure.add_scatter(
         x=x,
         y=[heights[k] for k in x],
@@ -142,7 +142,7 @@ def _line(
             "shape": "linear",
         },
         opacity=1.0 if is_best else 0.75 - 0.5 * rank,
-        hovertext="<br>".join(said),
+        hovertext="<br>".join(lines),
         hoverinfo="text",
     )
 

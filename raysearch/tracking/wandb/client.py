@@ -34,7 +34,7 @@ LEAN = {
 
 
 class Unreachable(Exception):
-    """The server did not take what was sent; the words say what it said."""
+    """The server did not take what was sent; the text is its answer."""
 
 
 class Runs:

@@ -33,7 +33,7 @@ FIGURES = {
 
 
 def build(results: Results, entity: str) -> Any:
-    """The report of a run, a `wandb_workspaces.reports.v2.Report`; asks nobody."""
+    """The report of a run, a `wandb_workspaces.reports.v2.Report`; calls no server."""
     content = content_of(results)
     wandb = results.spec.get("wandb") or {}
     project = str(wandb.get("project") or "raysearch")

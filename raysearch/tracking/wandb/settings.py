@@ -37,8 +37,8 @@ def decide(wandb: Mapping[str, Any], run: str) -> SendDecision:
         return SendDecision(False, "")
     if mode == "offline":
         return SendDecision(False, f"W&B: offline, nothing is sent; {later}")
-    if mode == "auto" and (said := os.environ.get("WANDB_MODE", "")) in ("offline", "disabled", "dryrun"):
-        return SendDecision(False, f"W&B: WANDB_MODE is {said}, nothing is sent; {later}")
+    if mode == "auto" and (asked := os.environ.get("WANDB_MODE", "")) in ("offline", "disabled", "dryrun"):
+        return SendDecision(False, f"W&B: WANDB_MODE is {asked}, nothing is sent; {later}")
     check(wandb)
     key, server = find_key(), base_url()
     if key is None:
