@@ -1,4 +1,4 @@
-"""Clusters that want a token: Ray's token authentication.
+"""Ray's token authentication, for clusters that need a token.
 
 `ray start --head` turns it on by itself where ~/.ray/auth_token exists; a client that connects by an explicit
 address has to ask for it. We ask once the cluster has refused us without a token.
@@ -22,10 +22,10 @@ WHAT_TO_DO = (
 
 
 def with_token(connect: Callable[[], T], where: str) -> T:
-    """What `connect` returns; called again with this user's token where the cluster refuses it without.
+    """The result of `connect`, called again with this user's token if the cluster refuses it without.
 
     Raises:
-        ClusterError: it is refused all the same.
+        ClusterError: the cluster refuses the token too.
     """
     refused = ray_private.refusals()
     try:

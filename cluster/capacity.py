@@ -1,4 +1,4 @@
-"""What a worker takes of a cluster, how many fit, and what an autoscaler could bring."""
+"""The share of a cluster that a worker takes, how many fit, and nodes that an autoscaler could add."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GROUPS_COUNTED = 4096  # placement groups of several bundles are tried out one b
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one worker takes.
+    """The resources of one worker.
 
     Attributes:
         bundles: reserved for it; its process runs in the first. Resource name -> amount, without zeros.
@@ -46,18 +46,18 @@ class Resources:
         return Placement([dict(bundle) for bundle in self.bundles], self.strategy, pulse)
 
     def bundle(self) -> dict[str, float]:
-        """What the worker's own process takes."""
+        """The bundle of the worker's own process."""
         return dict(self.bundles[0])
 
     def held(self) -> tuple[float, float]:
-        """CPUs and GPUs of it all."""
+        """CPUs and GPUs of all bundles."""
         taken = (*self.bundles, *self.beside)
         cpus, gpus = (sum(bundle.get(name, 0.0) for bundle in taken) for name in ("CPU", "GPU"))
         return cpus, gpus
 
     @property
     def is_nothing(self) -> bool:
-        """True if it fits any number of times."""
+        """True if the worker takes nothing, so that any number fits."""
         return not any((*self.bundles, *self.beside))
 
     def words(self) -> str:
@@ -77,7 +77,7 @@ class Resources:
 
 
 def resources_of(workers: Workers) -> Resources:
-    """What each worker of a spec takes."""
+    """The resources of each worker of a spec."""
     train = workers.train
     beside = (train["resources_per_worker"],) * train["num_workers"] if train else ()
     return Resources((workers.share(), *workers.bundles), workers.placement, beside)
@@ -93,7 +93,7 @@ def shares_of(workers: Workers, nodes: Sequence[Amounts]) -> list[Resources]:
 
 
 def beyond(workers: Workers, shares: Sequence[Resources], nodes: Sequence[Amounts]) -> str:
-    """Why the last of the shares cannot be made bigger."""
+    """Why no share is larger than the last one."""
     factors = {resource_name(key): factor for key, factor in workers.on_oom.items()}
     bigger = {n: a for n, a in shares[-1].grown(factors).bundle().items() if n in factors}
     most = amounts(_most(nodes, bigger))
@@ -134,7 +134,7 @@ def fitting(resources: Resources, may_come: bool = False) -> int:
         may_come: the user asked for a number of workers, so nodes may come.
 
     Raises:
-        ClusterError: not even one, now or later.
+        ClusterError: not even one worker fits, now or later.
     """
     nodes = list(alive().values())
     fit = room(nodes, resources)
@@ -170,7 +170,7 @@ def fit(node: Amounts, bundle: Amounts) -> int:
 
 
 def take(node: dict[str, float], bundle: Amounts) -> None:
-    """Takes the bundle from what is left on the node."""
+    """Subtracts the bundle from the node's free resources."""
     for name, amount in bundle.items():
         node[name] = node.get(name, 0.0) - amount
 
@@ -181,7 +181,7 @@ def amounts(bundle: Amounts) -> str:
 
 
 def _take(left: list[dict[str, float]], bundles: Sequence[Amounts], strategy: str) -> bool:
-    """Takes a group from what is left of the nodes; False if it does not fit."""
+    """Subtracts a group from the nodes' free resources; False if it does not fit."""
     used: list[dict[str, float]] = []
     for bundle in bundles:
         able = [node for node in left if fit(node, bundle) > 0]

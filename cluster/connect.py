@@ -18,7 +18,7 @@ REACH_S = 3.0  # for a connection to the cluster's head
 STARTS = (
     4  # of a cluster on this machine: Ray waits 30 s for its processes, which a busy machine may not keep
 )
-TOO_SLOW = "timed out during startup"  # in what Ray says then
+TOO_SLOW = "timed out during startup"  # in Ray's error then
 
 
 @contextlib.contextmanager
@@ -61,7 +61,7 @@ def begin(**options: Any) -> None:
     """`ray.init`; once more, a few times, where the machine is too busy to start Ray in the time it allows.
 
     Raises:
-        RuntimeError: it was too busy each time.
+        RuntimeError: Ray did not start in any of the attempts.
     """
     for _ in range(STARTS):
         try:
@@ -105,7 +105,7 @@ def _connect(address: str | None, local: bool, cpus: float | None) -> None:
 
 
 def _other_versions(where: str, error: str) -> str:
-    """What Ray says of a cluster with other versions than ours, and what to do."""
+    """The error for a cluster with other versions than ours, and what to do."""
     found = re.findall(r"Ray: (\S+)\s+Python: (\S+)", error)
     (ray_there, python_there), (ray_here, python_here) = found if len(found) == 2 else (("?", "?"),) * 2
     return (

@@ -1,4 +1,4 @@
-"""Where a cluster's dashboard is, through which jobs are submitted, and whether it answers.
+"""The address of a cluster's dashboard, which takes jobs, and whether it answers.
 
 address_of("auto")                -> "http://127.0.0.1:8265", asked of the cluster
 address_of("ray://head:10001")    -> "http://head:8265", where Ray puts it
@@ -31,7 +31,7 @@ def is_dashboard(address: str | None) -> bool:
 
 
 def address_of(address: str | None) -> str:
-    """The dashboard's address of the cluster meant; None is what the environment says, else one found here.
+    """The address of the dashboard of a cluster; None means that of the environment, or one found here.
 
     Raises:
         ClusterError: no cluster answers, or it has no dashboard.
@@ -52,7 +52,7 @@ def address_of(address: str | None) -> str:
 
 
 def check_answers(url: str) -> None:
-    """Raises ClusterError unless something listens there; Ray itself asks without end."""
+    """Raises ClusterError unless something listens there; Ray itself tries without end."""
     split = urlsplit(url)
     try:
         port = split.port or (443 if split.scheme == "https" else 80)
@@ -65,7 +65,7 @@ def check_answers(url: str) -> None:
 
 
 def check_cluster(place: str) -> None:
-    """Raises ClusterError unless the cluster at HOST:PORT takes us in; turns its token on if needed."""
+    """Raises ClusterError unless the cluster at HOST:PORT accepts us; turns its token on if needed."""
     check_port(place)
     _gcs(place)
 

@@ -1,4 +1,4 @@
-"""What travels to a cluster with a search: the working directory, the user's modules, the versions used here.
+"""The package of a job: the working directory, the user's modules, the versions used here.
 
 Pure but for looking at the file system; `jobs` sends it.
 """
@@ -23,7 +23,7 @@ EXCLUDED = (".git", ".venv", "venv", "__pycache__", ".mypy_cache", ".pytest_cach
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What a job gets of this machine, as Ray's runtime_env and as remarks for the user."""
+    """The files and packages of this machine that a job gets: Ray's runtime_env, and remarks for the user."""
 
     runtime_env: dict[str, Any]
     notes: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ def run_of(storage: str, name: str) -> str:
     """Where the run of that name lies: a folder, or an address.
 
     Raises:
-        SpecError: the storage is an address of which something is wrong.
+        SpecError: the storage is a wrong address.
     """
     if not is_address(storage):
         return f"{storage.rstrip('/')}/{name}"
@@ -193,7 +193,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _with_packages(there: Any, packages: Sequence[str]) -> Any:
-    """What a runtime_env says under `pip`, with more packages."""
+    """The `pip` entry of a runtime_env, with further packages."""
     if isinstance(there, dict):
         return {**there, "packages": [*there.get("packages", ()), *packages]}
     if isinstance(there, str):

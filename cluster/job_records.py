@@ -1,7 +1,7 @@
 """Jobs that were submitted from this machine: which cluster they went to, and which run is theirs.
 
-Kept so that `raysearch status JOB` needs no address. A file of lines in the user's state folder, appended
-to; losing it loses nothing but that convenience.
+With the records `raysearch status JOB` needs no address. They are lines of a file in the user's state
+folder; without it only that convenience is lost.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Submitted:
 
 
 def record(entry: Submitted) -> str | None:
-    """Notes a submission; what stands in the way in words, None if nothing does."""
+    """Notes a submission; returns why that failed, in words, or None."""
     file = _file()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ LOOK_S = 120.0  # for a small job that reads a run: its packages may have to be 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """How a job stands.
+    """The state of a job.
 
     Attributes:
         status: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED.
@@ -68,7 +68,7 @@ def connect(address: str | None) -> Jobs:
     """The jobs of the cluster at `address` (any that `dashboard.address_of` takes).
 
     Raises:
-        ClusterError: it does not answer, or what is needed to talk to it is not installed.
+        ClusterError: the cluster does not answer, or ray[default] is not installed.
     """
     check_installed()
     url = dashboard.address_of(address)
@@ -118,7 +118,7 @@ class Jobs:
             is_look: it only reads, and is not listed.
 
         Raises:
-            ClusterError: what is to be sent is too large, or the cluster refuses it.
+            ClusterError: the package is too large, or the cluster refuses it.
         """
         metadata = {"raysearch": versions()["raysearch"], **({"run": run} if run else {})}
         if is_look:
@@ -138,7 +138,7 @@ class Jobs:
                 time.sleep(POLL_S)  # a cluster that has just started
 
     def state(self, job: str) -> JobState:
-        """How the job stands.
+        """The state of the job.
 
         Raises:
             ClusterError: there is no such job; names the latest.
@@ -164,13 +164,13 @@ class Jobs:
         return next((state.job for state in self.listing() if state.run == run), None)
 
     def log(self, job: str) -> str:
-        """All that the job has printed."""
+        """The output of the job so far."""
         self.state(job)
         with _said(f"{self.address}: the output of {job} cannot be read"):
             return str(self._client.get_job_logs(job))
 
     def output(self, job: str) -> Iterator[str]:
-        """What the job prints, as it comes, until it ends; a connection that breaks is made again."""
+        """The job's output as it comes, until the job ends; reconnects when the connection breaks."""
         printed, seen_at = 0, time.monotonic()
         while True:
             for text in self._tail(job, printed):
@@ -190,7 +190,7 @@ class Jobs:
             time.sleep(POLL_S)
 
     def stop(self, job: str) -> JobState:
-        """Asks the job to end, as SIGTERM does, and waits until it has; what it acknowledged is kept.
+        """Asks the job to end, as SIGTERM does, and waits for its end; acknowledged outcomes are kept.
 
         Raises:
             ClusterError: there is no such job, or it has not ended in time.
@@ -224,7 +224,7 @@ class Jobs:
         return state.exit_code, self.printed(job)
 
     def printed(self, job: str) -> str:
-        """What the job's own command has printed, without Ray's lines before it."""
+        """The output of the job's own command, without Ray's lines before it."""
         text = self.log(job)
         before, _, after = text.partition(f"Running entrypoint for job {job}")
         return after.partition("\n")[2] if after else before
@@ -283,7 +283,7 @@ def _client_error() -> type[Exception]:
 
 
 def _first_line(error: object) -> str:
-    """The line of an error that says what went wrong; Ray sends tracebacks of its own along."""
+    """The line with the cause in an error, around which Ray sends its own tracebacks."""
     lines = [line.strip() for line in str(error).replace("\\n", "\n").splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Traceback", "File "))]
     return told[-1] if "Traceback" in str(error) and told else (told[0] if told else "no reason was given")
@@ -291,7 +291,7 @@ def _first_line(error: object) -> str:
 
 @contextlib.contextmanager
 def _said(what: str) -> Iterator[None]:
-    """Turns what Ray's client raises into one sentence."""
+    """Turns errors of Ray's client into a ClusterError of one sentence."""
     try:
         yield
     except (RuntimeError, ValueError, OSError) as error:

@@ -35,7 +35,7 @@ Addresses = Mapping[str, tuple[str, int]]
 
 
 class Pulse:
-    """Knocks at the nodes in a thread of its own, until it is stopped."""
+    """Connects to every node each second, in a thread of its own, until it is stopped."""
 
     def __init__(self, look: Callable[[], Addresses] | None = None) -> None:
         """Knows nothing yet; `look` says where the raylets of the nodes listen, by node id."""
@@ -60,7 +60,7 @@ class Pulse:
         return self._silent
 
     def changes(self) -> tuple[dict[str, str], list[str]]:
-        """(id -> address of nodes that fell silent, ids of those that answer again) since this was asked."""
+        """(id -> address of nodes that fell silent, ids of those that answer again) since the last call."""
         silent, there = self._silent, self._addresses
         fallen = {node: address for node, address in silent.items() if node not in self._told}
         back = [node for node in self._told if node not in silent and node in there]
@@ -68,21 +68,21 @@ class Pulse:
         return fallen, back
 
     def start(self) -> None:
-        """Begins to knock."""
+        """Starts the thread."""
         threading.Thread(target=self._knock, daemon=True, name="pulse").start()
 
     def stop(self) -> None:
-        """Ends that."""
+        """Ends the thread."""
         self._over.set()
 
     def settle(self) -> None:
-        """Returns when each node has answered, or has had the time to."""
+        """Waits until each node has answered, or its time is up."""
         with self._news:
             self._news.wait_for(lambda: self._is_known, 2 * SILENT_S)
 
     def _knock(self) -> None:
         while not self._over.is_set():
-            with contextlib.suppress(Exception):  # Ray may be away for a while; it is asked again
+            with contextlib.suppress(Exception):  # Ray may be away for a while; the next round asks again
                 self._addresses = self._look()
             began = time.monotonic()
             answered = answering(self._addresses, SILENT_S)
@@ -105,7 +105,7 @@ _LIVING: weakref.WeakValueDictionary[str, Pulse] = weakref.WeakValueDictionary()
 
 
 def _living(key: str) -> Pulse:
-    """The one of this process; elsewhere one that knows nothing."""
+    """The Pulse of this process; in another process a new one without nodes."""
     return _LIVING.get(key) or Pulse()
 
 
@@ -127,7 +127,7 @@ class Placement(PlacementGroupFactory):  # type: ignore[misc]
 
 
 def raylets() -> Addresses:
-    """Where the raylets of the nodes that Ray takes for alive listen, by node id."""
+    """Addresses of the raylets of the nodes that Ray takes for alive, by node id."""
     return {
         node["NodeID"]: (node["NodeManagerAddress"], node["NodeManagerPort"])
         for node in ray.nodes()
@@ -161,7 +161,7 @@ def _answering(addresses: Addresses, seconds: float) -> set[str]:
 
 
 def _go_on(selector: selectors.BaseSelector, key: selectors.SelectorKey, found: set[str]) -> None:
-    """The next step of one connection: greet when it stands, note when something comes."""
+    """The next step of one connection: send the preface once it is open, and note an answer."""
     wire: Any = key.fileobj
     try:
         if key.events & selectors.EVENT_WRITE:
@@ -170,8 +170,8 @@ def _go_on(selector: selectors.BaseSelector, key: selectors.SelectorKey, found: 
             return
         wire.recv(1)
     except ConnectionResetError:
-        pass  # by somebody who is there
-    except OSError:  # refused, or no way there
+        pass  # closed by the other side, so a process is there
+    except OSError:  # refused, or no route
         selector.unregister(wire)
         return
     found.add(key.data)

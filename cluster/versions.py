@@ -1,4 +1,4 @@
-"""Versions of Python, Ray and raysearch here, and what it means where another machine has others."""
+"""Versions of Python, Ray and raysearch here, and notes where another machine has others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ray_version() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Name -> version of what has to fit together."""
+    """Name -> version of the packages that must match between machines."""
     return {"raysearch": __version__, "ray": ray_version(), "python": platform.python_version()}
 
 

@@ -19,9 +19,9 @@ from raysearch.errors import SpecError
 
 FOLDER = "/home/ray/search"
 IDLE_S = 300
-GRACE_S = 60  # for what is in training to be saved when a pod is taken away
+GRACE_S = 60  # in which a worker saves its training when its pod is taken away
 MAP_BYTES = 900_000  # a ConfigMap holds one MiB
-SPOT_TAINTS = {  # what clouds put on spot nodes
+SPOT_TAINTS = {  # taints that clouds put on spot nodes
     "cloud.google.com/gke-spot": "true",
     "kubernetes.azure.com/scalesetpriority": "spot",
     "eks.amazonaws.com/capacityType": "SPOT",
@@ -132,7 +132,7 @@ def _pod(layout: Layout, container: dict[str, Any]) -> dict[str, Any]:
 
 
 def _placed(layout: Layout) -> dict[str, Any]:
-    """On which nodes the workers may run."""
+    """The nodes on which workers may run."""
     tolerations = []
     if layout.gpus:
         tolerations.append({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"})

@@ -1,6 +1,6 @@
-"""What a cluster is to look like, and which search it is for: what `raysearch cluster render` is asked.
+"""The layout of a cluster, and its search: the options of `raysearch cluster render`.
 
-Checked here once; `launcher`, `kuberay` and `slurm` turn it into files.
+Checked here once; `ray_launcher`, `kuberay` and `slurm` turn it into files.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Layout:
 
     @property
     def most_nodes(self) -> int:
-        """Up to which the cluster may grow."""
+        """The largest number of nodes."""
         return self.max_nodes or self.nodes
 
     def command(self, address: str | None = None, storage: str | None = None) -> str:
@@ -113,7 +113,7 @@ class Layout:
             )
 
     def needs_shared_folder(self) -> None:
-        """Raises SpecError for a folder that means another place on each machine."""
+        """Raises SpecError for a folder that is a different place on each machine."""
         if "://" not in self.storage and not self.storage.startswith(("/", "~", "$")):
             raise SpecError(
                 f"--storage {self.storage}: is relative, and would lie somewhere else on each node; give a "

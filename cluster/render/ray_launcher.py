@@ -94,7 +94,7 @@ def command(layout: Layout, file: str) -> str:
 def _cluster(
     layout: Layout, provider: dict[str, Any], head: dict[str, Any], worker: dict[str, Any]
 ) -> dict[str, Any]:
-    resources = {"CPU": layout.cpus} if layout.cpus else {}  # what is not given, Ray asks the cloud for
+    resources = {"CPU": layout.cpus} if layout.cpus else {}  # Ray asks the cloud for what is not given
     docker = {"docker": {"image": layout.image, "container_name": "raysearch"}} if layout.image else {}
     return {
         "cluster_name": layout.name,

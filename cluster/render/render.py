@@ -27,7 +27,7 @@ KINDS: Mapping[str, str] = {
 
 
 def file_name(kind: str, layout: Layout) -> str:
-    """What the file is called where the user does not say."""
+    """The default name of the file."""
     return f"{layout.name}-{kind}.{'sh' if kind == 'slurm' else 'yaml'}"
 
 
@@ -115,7 +115,7 @@ _DOCUMENTS: Mapping[str, Callable[[Layout, str], _Documents]] = {
 
 
 def _hint(kind: str, layout: Layout) -> str:
-    """What else is worth knowing, as comments."""
+    """Further hints, as comments."""
     if kind == "kuberay-job":
         return f"# Its output: kubectl logs -f job/{layout.name}; its end: kubectl get rayjob {layout.name}\n"
     if kind == "kuberay-cluster":

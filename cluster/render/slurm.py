@@ -9,7 +9,7 @@ from raysearch.cluster.job_package import run_of
 from raysearch.cluster.render.layout import Layout
 
 CPUS = 8  # for each node, or for each of its GPUs
-WARNING_S = 120  # before the time limit: what is in training is saved
+WARNING_S = 120  # before the time limit, in which workers save their trainings
 
 
 def script(layout: Layout) -> str:

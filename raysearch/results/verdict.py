@@ -252,7 +252,7 @@ def _all_failed(contenders: Sequence[Contender]) -> str:
     finalists = [c for c in contenders if c.role != "baseline"]
     trained = sum(len(c.values) for c in finalists)
     if not trained:
-        return "No finalist was trained again yet, so its value on fresh seeds is not known."
+        return "No finalist was trained again yet, so the winner has no value on fresh seeds."
     error = next((e for c in finalists for e in c.errors if e), "")
     why = f" The first error: {error}" if error else ""
     return (

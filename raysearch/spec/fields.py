@@ -1,4 +1,4 @@
-"""The fields of a spec one by one: from what a user may give to what SearchSpec holds.
+"""Readers of the fields of a spec: from the user's value to that of SearchSpec.
 
 A reader raises SpecError with the value and what is allowed; its caller adds the place of the field.
 """

@@ -64,7 +64,7 @@ class SearchSpec:
         seed: of every random choice.
         baseline: the configuration used today; trained too, and compared with.
         wandb: mode (auto, online, offline, off), project, entity, group, tags; empty sends nothing.
-        sinks: where else it is written while it runs: tensorboard, mlflow, module:attribute.
+        sinks: further places that get the run while it goes on: tensorboard, mlflow, module:attribute.
         isolate: a fresh process for each trial.
         fuse: a worker trains many models of a Learner at once where they allow it.
         stall_timeout_s: a trial that has not reported for so long has failed.
@@ -72,12 +72,12 @@ class SearchSpec:
         quota: bytes that checkpoints may take.
         seed_as: name of the config entry in which the trainable gets its seed.
         config: entries that every configuration gets besides the space's.
-        fingerprint: what the data are, for `raysearch due`: `files` (hashed, their rows counted), `rows`, and
+        fingerprint: of the data, for `raysearch due`: `files` (hashed, their rows counted), `rows`, and
             entries of one's own.
         memory: folder or URL of finished searches to begin from; None to begin afresh.
         known_good: configurations that are tried first.
         priors: where good values are believed to lie: a domain for each hyper-parameter, and `confidence`.
-        notes: what was understood differently from what was written; to be shown once.
+        notes: notices about reinterpreted settings, shown once.
 
     >>> spec = raysearch.load_spec("runs/digits/spec.yaml")
     >>> spec.name, spec.metric, spec.mode, spec.baseline
@@ -211,7 +211,7 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[s
     ('larger', 50)
 
     Args:
-        overrides: take the place of what the file says: `strategy.samples=50`,
+        overrides: replace settings of the file: `strategy.samples=50`,
             `space.lr={loguniform: [1e-4, 1]}`, or the same as a mapping from dotted path to value.
 
     Raises:

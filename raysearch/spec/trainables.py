@@ -66,7 +66,7 @@ def is_learner(trainable: Any) -> bool:
 
 
 def can_pause(trainable: Any) -> bool:
-    """True if it shows that it writes checkpoints.
+    """True if the trainable's code shows that it writes checkpoints.
 
     A class overrides `save_checkpoint`. A function passes `checkpoint=` to `tune.report`; that is read
     off its source, and a function without source counts as one that does not.

@@ -1,4 +1,4 @@
-"""The field `workers` of a spec: how many train, and what each one takes of the cluster."""
+"""The field `workers` of a spec: their number, and the share of the cluster that each one takes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Workers:
         gpu: may be a fraction below 1: 0.25 puts four workers on a GPU.
         resources: custom Ray resources of each.
         min: the search begins when so many run.
-        max: the most; an autoscaler is asked for so many.
+        max: the most; the autoscaler sees demand for so many.
         memory: bytes of Ray's `memory` resource.
         accelerator_type: the kind of accelerator that a worker's node must have, such as A100.
         bundles: what is reserved beside the worker's own share, for actors and tasks of the trainable.
         placement: how a worker's bundles lie on nodes.
         train: of a Ray Train run that the trainable starts itself: {num_workers, resources_per_worker}. It
             takes its own share, for which room is left.
-        grace_s: what a worker that is told to go may take to end an iteration and save.
+        grace_s: time that a worker which has to leave may take to end an iteration and save.
         on_oom: factors by which a share grows where memory ran out, by resource.
     """
 
@@ -53,16 +53,16 @@ class Workers:
 
     @property
     def least(self) -> int:
-        """How many must run before the search begins."""
+        """The number that must run before the search begins."""
         return self.min or 1
 
     @property
     def most(self) -> int | None:
-        """How many there may be; None is as many as fit."""
+        """The largest number; None: as many as fit."""
         return self.max if self.count == "auto" else self.count
 
     def share(self) -> dict[str, float]:
-        """What the worker itself takes, by Ray's names, without zeros."""
+        """The resources of the worker itself, by Ray's names, without zeros."""
         kind = {f"accelerator_type:{self.accelerator_type}": 0.001} if self.accelerator_type else {}
         wanted = {"CPU": self.cpu, "GPU": self.gpu, "memory": self.memory, **kind, **self.resources}
         return {name: float(amount) for name, amount in wanted.items() if amount > 0}
@@ -94,7 +94,7 @@ def read_workers(value: Any) -> Workers:
     """The workers that a number, "auto", a mapping or Workers say.
 
     Raises:
-        SpecError: something is wrong with it; says what is allowed.
+        SpecError: a setting is wrong; says what is allowed.
     """
     if isinstance(value, Workers):
         value = value.to_dict()

@@ -1,1 +1,1 @@
-"""What a team reviews: the report, the board, and the process that sends a run to W&B and other places."""
+"""The process that sends a run to W&B, and sinks such as MLflow and TensorBoard."""

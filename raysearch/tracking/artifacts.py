@@ -1,7 +1,7 @@
-"""What is made of a whole search for W&B: Parquet files, a table of trials, the figures.
+"""Artifacts of a whole search for W&B: Parquet files, a table of trials, the figures.
 
-Made in a process of its own, which ends: `python -m raysearch.tracking.artifacts RUN FOLDER ROWS`. So the
-tracking process stays small, whatever the search.
+A short process of its own makes them: `python -m raysearch.tracking.artifacts RUN FOLDER ROWS`. So the
+tracking process stays small, however large the search.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ LINEAGE_ROWS = 10_000
 
 
 def make(run: Path, folder: Path, rows: int) -> None:
-    """Has it all written into a folder.
+    """Writes all artifacts into a folder, in a process of their own.
 
     Raises:
-        RunError: it could not be made; says why.
+        RunError: the process failed; says why.
     """
     command = [sys.executable, "-m", "raysearch.tracking.artifacts", str(run), str(folder), str(rows)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}

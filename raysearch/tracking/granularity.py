@@ -1,4 +1,4 @@
-"""What of a search becomes a run of its own at W&B, by the number of its trials.
+"""How many trials of a search become runs of their own at W&B, by the size of the search.
 
 Parallel coordinates, importance and scatter panels read runs, never rows of a table, and a project takes
 fewer than 100,000 runs (10,000 on dedicated servers). So small searches send every trial, large ones
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 EVERY_UP_TO = 200
 TABLE_UP_TO = 50_000
 FINALISTS = 50
-BEST_ROWS, RANDOM_ROWS = 5_000, 5_000  # of a table that does not hold all
+BEST_ROWS, RANDOM_ROWS = 5_000, 5_000  # of a table that cannot hold every trial
 
 
 @dataclass(frozen=True, slots=True)
 class Granularity:
-    """How fine a search is sent.
+    """How finely a search is sent.
 
     Attributes:
         live: every trial is a run from its first segment on.

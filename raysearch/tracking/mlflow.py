@@ -1,8 +1,8 @@
 """MLflow: an experiment of the search's name, a run for the search and one below it for each trial or member.
 
-Where to is MLflow's own MLFLOW_TRACKING_URI. Runs carry the tag `raysearch.run`; those that an earlier sending
-of the same run left are deleted first, so that it is there once.
-"""  # noqa: E501
+MLflow's own MLFLOW_TRACKING_URI says where. Runs carry the tag `raysearch.run`; runs that were sent earlier
+under the same tag are deleted first, so that each is there once.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class MLflow:
             self._flush(self._run(feed))
 
     def end(self, feeds: Sequence[Feed]) -> None:
-        """Configurations and what became of them; the runs are finished."""
+        """Sends configurations and summaries, and finishes the runs."""
         for feed in feeds:
             run = self._run(feed)
             self._flush(run)

@@ -2,7 +2,7 @@
 
 It follows the run's journal and sends what is new every few seconds; when the run has ended, or its
 driver has closed stdin, it sends the rest with the tables, checks that the server has every row, and ends.
-It may die at any moment and be started again: the journal and the server are all that it needs.
+It may die at any moment and be started again: all its state is in the journal and at the server.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _take_key() -> None:
 
 
 def _watch_stdin(abandon: bool) -> threading.Event:
-    """Set when the driver closes its end, by finishing or by dying; with `abandon` the process ends then."""
+    """An event set when the driver closes stdin, at its end or death; `abandon` ends the process then."""
     left = threading.Event()
 
     def wait() -> None:

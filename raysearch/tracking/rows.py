@@ -1,7 +1,7 @@
 """Outcomes turned into rows of runs, the same rows in the same order whenever the journal is read.
 
-That is what makes a push exact: a server that has n rows of a run gets those from the n-th on, whoever
-sent the first ones, and whatever became of him. Nothing here knows W&B.
+So a push is exact: a server that has n rows of a run gets those from the n-th on, whichever process sent the
+first ones. Nothing here knows W&B.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 from raysearch.core.segment import Mode, Outcome, Status, score, segment_label, trial_name
 
-TICK_S = 10.0  # of the journal's clock, between two rows of the search's own run
+TICK_S = 10.0  # seconds of the journal's clock between two rows of the search's own run
 Row = dict[str, Any]
 
 
 @dataclass
 class Feed:
-    """A run to be: what it is called, and its rows so far.
+    """A run at a tracking server: its names, and its rows so far.
 
     Attributes:
         key: names it within the search: `search`, `trial-12`, `member-0`.
@@ -36,7 +36,7 @@ class Feed:
 
     @property
     def name(self) -> str:
-        """The key with its trial as people read it: `member-17b`; what was sent is known by its key."""
+        """The key with its trial as people read it: `member-17b`; a run that was sent is known by its key."""
         kind, dash, number = self.key.partition("-")
         return f"{kind}-{trial_name(int(number))}" if dash and number.isdigit() else self.key
 
@@ -81,7 +81,7 @@ class SearchFeed:
             self._best = value
 
     def summary(self) -> Row:
-        """Where the search stands now."""
+        """The present state of the search."""
         return (
             {k: v for k, v in self._row(self._began).items() if k != "search/hours"} if self._trials else {}
         )
@@ -100,7 +100,7 @@ class SearchFeed:
 
 
 class TrialFeeds:
-    """A run for each trial, or for each member where models are raised: a member is all that grew from one root."""  # noqa: E501
+    """A run for each trial, or for each member where models are raised: a member is every segment that grew from one root."""  # noqa: E501
 
     def __init__(self, metric: str, members: bool, only: Iterable[int] | None = None) -> None:
         """`only`: the trials that are wanted; None is all of them."""

@@ -1,9 +1,9 @@
-"""Where else a run can go: listeners on its journal, each one file with the interface of `Sink`.
+"""Sinks: further places for a run, each one file with the interface of `Sink`, fed from the journal.
 
     sinks: [tensorboard, mlflow]            # in the spec: while the search runs
     raysearch sink runs/digits tensorboard  # at any time, from the journal
 
-A sink is made of the run's folder: `make(paths) -> Sink`, found by name among those below, among the entry
+`make(paths) -> Sink` makes a sink for a run's folder, found by name among those below, among the entry
 points of the group `raysearch.sinks`, or as `module:attribute`. It writes the run anew each time it begins,
 from the first outcome on, so it needs no memory of its own and can be run again after any death.
 """
@@ -36,17 +36,17 @@ POLL_S = 2.0
 
 
 class Sink(Protocol):
-    """A place that takes runs: the search's own, and one for each trial or member that is sent."""
+    """A place for runs: the search's own, and one for each trial or member that is sent."""
 
     def log(self, feed: Feed, row: Mapping[str, Any], number: int) -> None:
         """Takes a row of a run; `number` counts the rows of the run from 0. `feed.config` is its configuration."""  # noqa: E501
 
     def end(self, feeds: Sequence[Feed]) -> None:
-        """Takes what stands at the end, and closes what is open. No row comes after it."""
+        """Takes the final summaries, and closes the runs. No row comes after it."""
 
 
 def find(name: str) -> Callable[[RunPaths], Sink]:
-    """What makes the sink of that name.
+    """The function `make` of the sink of that name.
 
     Raises:
         SpecError: there is none, or it cannot be imported.

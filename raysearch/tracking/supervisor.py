@@ -98,7 +98,7 @@ class Companion:
         return self._process.pid
 
     def close(self, patience_s: float = PATIENCE_S) -> bool:
-        """Lets it send the rest; ends it when that takes too long. True if the server has everything."""
+        """Has the process send the rest, or ends it after a while. True if the server has everything."""
         self._closing.set()
         self._leave()
         self._thread.join(patience_s)
@@ -106,7 +106,7 @@ class Companion:
         return self._complete
 
     def _leave(self) -> None:
-        """Closes our end of its stdin: it sends the rest, and ends."""
+        """Closes the process's stdin, at which it sends the rest and ends."""
         with contextlib.suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -121,15 +121,15 @@ class Companion:
             if self._closing.is_set() or code in (OK, INCOMPLETE):
                 self._complete = code == OK
                 return
-            deaths += code != AGAIN  # an outage may last as long as it likes
-            end(self._process)  # what it started: the client's own process
+            deaths += code != AGAIN  # an outage may last for any time
+            end(self._process)  # with the client's own process, which it started
             self._process = self._start()
             if self._closing.is_set():  # the search ended while it was being started again
                 self._leave()
 
 
 def start(run: Path, key: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """A tracking process; the key goes through its stdin and stands in no command line and no file."""
+    """Starts a tracking process; the key goes through its stdin, and is in no command line and no file."""
     paths = RunPaths(run)
     paths.tracking.mkdir(parents=True, exist_ok=True)
     with taken_out(), (paths.tracking / "process.log").open("ab") as log:
@@ -148,7 +148,7 @@ def start(run: Path, key: str, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a tracking process and what it started."""
+    """Ends a tracking process and its children."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -20,7 +20,7 @@ class TensorBoard:
         self._folder = paths.root / "tensorboard"
         try:
             if self._folder.is_dir():
-                shutil.rmtree(self._folder)  # it is written anew
+                shutil.rmtree(self._folder)  # the runs are written anew
             self._folder.mkdir()
         except OSError as error:
             raise RunError(
@@ -42,7 +42,7 @@ class TensorBoard:
                 writer.add_scalar(name, value, step)
 
     def end(self, feeds: Sequence[Feed]) -> None:
-        """Configurations with what became of them, for TensorBoard's HPARAMS page; closes the files."""
+        """Writes configurations with their results, for TensorBoard's HPARAMS page; closes the files."""
         for feed in feeds:
             last = {n: v for n, v in (feed.rows[-1] if feed.rows else {}).items() if isinstance(v, float)}
             if feed.config and last:

@@ -1,6 +1,6 @@
-"""The runs at W&B: opened with the least that the client can do, fed row by row, checked through its Api.
+"""Runs at W&B: opened with the fewest features of the client, fed row by row, checked through its Api.
 
-The one module, with report_wandb.py, that imports wandb; it runs in the tracking process only.
+The modules of this package are the only ones that import wandb; they run in the tracking process only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from raysearch.tracking.rows import Feed
 
 OPEN = 48  # runs held open at a time; the one that was not written to for the longest is finished first
 PATIENCE_S = 30.0  # with the server, for each run that is opened, and for all that are finished together
-SLACK_S = 10.0  # the client has been seen to wait for ever for a run that was to be finished among many
+SLACK_S = 10.0  # the client can wait for ever for one of many runs that it finishes
 LEAN = {
     "console": "off",
     "x_disable_stats": True,
@@ -54,7 +54,7 @@ class Runs:
         """Opens or goes on with a run; returns how many rows the server has of it.
 
         Raises:
-            Unreachable: it did not answer.
+            Unreachable: the server did not answer.
         """
         if run_id in self._open:
             self._open.move_to_end(run_id)
@@ -90,7 +90,7 @@ class Runs:
         self._open[run_id].log(dict(row))
 
     def summarise(self, run_id: str, summary: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-        """Sets what stands beside an open run."""
+        """Sets the summary and the configuration of an open run."""
         run = self._open[run_id]
         run.config.update(dict(config), allow_val_change=True)
         run.summary.update(dict(summary))
@@ -106,7 +106,7 @@ class Runs:
     def finish_all(self) -> None:
         """Finishes every open run, all at once: a server that is away costs the patience of one, not of each.
 
-        What the client does not finish then is left to itself; the server is asked for its rows later.
+        A run that the client does not finish in time is left; we ask the server for its rows later.
         """
         pool = ThreadPoolExecutor(OPEN)
         finishing = [pool.submit(run.finish) for run in self._open.values()]
@@ -120,7 +120,7 @@ class Runs:
         """How many rows the server has of a run, as its public Api says; 0 if it has no such run.
 
         Raises:
-            Unreachable: it did not answer.
+            Unreachable: the server did not answer.
         """
         path = "/".join(p for p in (self._where.get("entity"), self._where["project"], run_id) if p)
         try:

@@ -1,4 +1,4 @@
-"""What the search's own run gets at the end: verdict, tables, figures, artifacts. Runs in the tracking process."""  # noqa: E501
+"""The final upload of the search's own run: verdict, tables, figures, artifacts. Runs in the tracking process."""  # noqa: E501
 
 from __future__ import annotations
 

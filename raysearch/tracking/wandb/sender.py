@@ -1,4 +1,4 @@
-"""What the tracking process does: reads the journal, keeps the rows of every run, and brings the server up to them."""  # noqa: E501
+"""The sender of the tracking process: reads the journal, and brings the server up to its rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ATTEMPTS = 3  # at the end, until the server has every row
 
 
 class Sender:
-    """One search on its way to W&B. Any number of lives: each asks the server what it has and sends the rest."""  # noqa: E501
+    """One search on its way to W&B. After a restart it asks the server which rows it has, and sends the rest."""  # noqa: E501
 
     def __init__(
         self, run: Path, patience_s: float = PATIENCE_S, now: Callable[[], float] = time.time
