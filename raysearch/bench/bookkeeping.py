@@ -1,4 +1,4 @@
-"""`raysearch bench bookkeeping`: what the search costs beside trials that only wait.
+"""`raysearch bench bookkeeping`: the cost of the search beside trials that only wait.
 
 Ray's published scalability test in small: 1,000 trials of one second on 16 logical workers; ideal is
 trials * seconds / workers, for what was left when all workers were up.

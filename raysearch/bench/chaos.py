@@ -1,9 +1,10 @@
-"""`raysearch bench chaos`: searches on a cluster of several nodes in which things go wrong all the time.
+"""`raysearch bench chaos`: searches on a cluster of several nodes under constant faults.
 
 Three nodes in network namespaces (see `machines`), the run on a small disk of its own. At random moments
 something is killed, frozen, cut off or filled (see `faults`); a node that is gone is replaced, and a driver
 that was killed is followed by `raysearch resume`, as a batch system would. Afterwards an independent reader
-(see `audit`) compares the journal with what the workers saw acknowledged, and with the same search in peace.
+(see `audit`) compares the journal with the outcomes that workers saw acknowledged, and with a search without
+faults.
 Needs Linux, root, iproute2 and util-linux.
 """
 
@@ -33,7 +34,7 @@ from raysearch.bench.support.machines import Machines, mounted, why_not
 from raysearch.bench.support.tally import FaultTally, row, summarise
 
 CPUS = (1, 2, 2)  # logical ones of the head and of the other nodes
-PATIENCE_S = 600.0  # a search that has no fault any more and does not end in so long has got stuck
+PATIENCE_S = 600.0  # a search that does not end within so long after its last fault is stuck
 GONE_S = 90.0  # the command says that the cluster is gone within so long
 TICK_S = 0.05
 ON_DISK = ("full disk", "disk out of reach")

@@ -1,4 +1,4 @@
-"""`raysearch bench fork`: what it takes to fork a checkpoint, beside copying its file.
+"""`raysearch bench fork`: the cost of forking a checkpoint, beside copying its file.
 
 A fork copies nothing: a live worker restores the parent's checkpoint, which no process writes any more, under
 another configuration. `fork` is the time from the lease to the first metric of an iteration that does

@@ -110,7 +110,7 @@ def _round(found: dict[str, list[float]], cluster: Any, folder: Path) -> None:
 
 
 def _joined(cluster: Any, folder: Path, **node: Any) -> float:
-    """Seconds from when a new node is known to the cluster to its first stamp; it goes again afterwards."""
+    """Seconds from when a new node is known to the cluster to its first stamp; the node leaves afterwards."""
     before = {n["NodeID"] for n in _nodes()}
     seen: list[tuple[str, float]] = []
     watching = threading.Thread(target=lambda: seen.append((_await(lambda: _new(before)), time.time())))

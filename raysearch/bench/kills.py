@@ -1,4 +1,4 @@
-"""`raysearch bench kills`: what a killed worker a minute costs a search of long segments.
+"""`raysearch bench kills`: the cost of one killed worker a minute in a search of long segments.
 
 Workers that wait 20 s a segment, so that many fit on few cores. The same search twice, one after the other,
 each on a Ray cluster of its own: left in peace, and with `kill -9` of a random worker every minute.

@@ -39,7 +39,7 @@ class Run:
 
     @property
     def key(self) -> tuple[str, float | None, int, int]:
-        """What was asked for."""
+        """Contender, start and seed."""
         return (self.contender, self.start, self.seed, self.horizon)
 
 

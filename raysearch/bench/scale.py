@@ -23,7 +23,7 @@ import numpy as np
 
 from raysearch.bench.support.contest import contend, serve, show
 
-BATCH_S = 0.25  # see executors.worker
+BATCH_S = 0.25  # see worker.loop
 ROWS = 2000
 EPOCHS = 27
 LENGTHS_S = (0.1, 1.0, 10.0, 60.0, 600.0)

@@ -1,4 +1,4 @@
-"""`raysearch bench tracking`: what W&B costs a search, and how long sending takes. Needs the tests' stand-in server.
+"""`raysearch bench tracking`: the cost of W&B to a search, and how long sending takes. Needs the tests' stand-in server.
 
 Three figures, against a server on loopback that takes what the real client sends: how fast 200 lean runs
 are sent; the memory of the tracking process (and of the client's own) while it sends 10,000 trials; and

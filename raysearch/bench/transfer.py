@@ -1,4 +1,4 @@
-"""`raysearch bench transfer FILE`: what remembered searches are worth, leaving one task out at a time.
+"""`raysearch bench transfer FILE`: the gain from remembered searches, leaving one task out at a time.
 
 Every task is searched without a past first; what it tried becomes its record. Then each task is searched
 beginning from the records of all others: as they are (good), with their scores shuffled (random), and turned
@@ -84,7 +84,7 @@ class RecordedStrategy:
 
 
 def record_of(name: str, table: Table, watched: Any) -> Record:
-    """What is remembered of a search."""
+    """The record of a search in a memory."""
     last: dict[int, Outcome] = {}
     for outcome in watched.outcomes:
         trial = outcome.segment.trial

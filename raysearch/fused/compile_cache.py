@@ -1,7 +1,7 @@
-"""Steps as machine code: what torch's compiler makes of a list of operations.
+"""Steps as machine code, which torch's compiler makes from a list of operations.
 
 It takes the compiler half a minute of a processor for each list, so it works in a process of its own, at
-low priority, while training goes on by the list. What it made lies in the cache folder, so the next
+low priority, while training goes on by the list. Its result lies in the cache folder, so the next
 worker and the next search only load it. The process that trains never loads the compiler.
 """
 
@@ -38,11 +38,11 @@ class Library:
     """A step in compilation, and then the compiled step.
 
     Attributes:
-        trouble: why there is none, in words; empty while there may be one.
+        trouble: why there is no compiled step, in words; empty while there may be one.
     """
 
     def __init__(self, steps: GraphModule, inputs: Sequence[Tensor], home: Path | None = None) -> None:
-        """Has it compiled unless that was done before. The process that does it ends with this one."""
+        """Starts the compiler unless the result is cached. The compiler's process ends with this one."""
         self._strides = [tensor.stride() for tensor in inputs]
         self._file = (home or cache_folder() / "compiled") / f"{_key(steps, inputs)}.pt2"
         self._run: Any = None
@@ -67,7 +67,7 @@ class Library:
         return self._process is not None and self._process.poll() is None
 
     def wait(self, seconds: float) -> bool:
-        """Waits for the compiler so long at most; `ready`."""
+        """Waits for the compiler, at most for `seconds`; returns `ready`."""
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
@@ -107,7 +107,7 @@ class Library:
 
 
 def missing(device: torch.device) -> str:
-    """What is not there that compiling needs, in words; empty if all is there."""
+    """What compiling needs and this machine lacks, in words; empty if nothing."""
     if device.type != "cpu":
         return f"only steps on a CPU are compiled, not on {device.type}"
     if not hasattr(torch._C, "_aoti") or not hasattr(torch._C._aoti, "AOTIModelPackageLoader"):

@@ -1,4 +1,4 @@
-"""Metrics of several models of one structure at once, by a list of operations where that gives the same."""
+"""Metrics of several models of one structure at once, by a list of operations once that is proved equal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raysearch.fused.op_list import DIFFERENT, ROUNDING, agree, quickest
 from raysearch.fused.traced_step import LATER, Shapes, TracedShape
 from raysearch.fused.vmap_engine import Engine, Inputs
 
-PATIENCE = 6  # batches as written before a shape is worth it
+PATIENCE = 6  # batches run as written before a list for their shape pays
 
 
 class Judge:
@@ -23,7 +23,7 @@ class Judge:
         self._shapes, self._engine, self._inputs = shapes, engine, inputs
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """metric -> (models,) or (models, examples, ...). Raises whatever the learner's method raises."""
+        """metric -> (models,) or (models, examples, ...). Raises the errors of the learner's method."""
         if self._shapes.refused:
             return self._engine.metrics(self._inputs, batch)
         given = self._given(batch)
@@ -55,7 +55,7 @@ class Judge:
     def _compare(
         self, shape: TracedShape, given: list[Tensor], batch: Batch, found: dict[str, Tensor]
     ) -> None:
-        """Writes the list, and notes whether it gives what was found as written."""
+        """Makes the list, and notes whether it gives the same metrics as the code as written."""
         try:
             if shape.run is None:
                 shape.names = tuple(found)

@@ -1,6 +1,6 @@
-"""What a function does to tensors, written down as a graph of operations.
+"""A function of tensors, captured as a graph of operations.
 
-As `make_fx` does it, which takes a second to import and knows shapes that change.
+`make_fx` does the same, but takes a second to import, and handles shapes that change.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Recorder(TorchDispatchMode):
         return False  # nothing is compiled here, and wrapping would import the compiler: a second and more
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Does the operation and notes it."""
+        """Runs the operation and records it."""
         kwargs = kwargs or {}
         if _LOOKS & set(func.tags) and not _picks_by_number(func, args):
             raise RuntimeError(f"it looks at values ({func}), which differ from step to step")
@@ -73,7 +73,7 @@ class _Recorder(TorchDispatchMode):
         return out
 
     def node(self, tensor: Tensor) -> Node:
-        """Where a tensor comes from; what was there before is a constant."""
+        """The node of a tensor; a tensor from before the capture is a constant."""
         if id(tensor) not in self._nodes:
             name = f"constant_{len(self._held)}"
             self.constants.register_buffer(name, tensor)

@@ -1,4 +1,4 @@
-"""A step's list of operations, with quicker ones in place of some, for a CPU.
+"""Rewrites of a step's list of operations that run faster on a CPU.
 
 Products of many small matrices come out quickest where the longer side of the result is the last one, and
 sums and maxima where what they run over is not: torch's kernels then work on whole vectors. So a product

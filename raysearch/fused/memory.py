@@ -50,13 +50,13 @@ def keep_what_is_freed() -> bool:
 
 
 def keep_to(share: float, device: torch.device) -> None:
-    """Has what goes beyond a share of a GPU's memory run out, rather than the neighbours' share."""
+    """Limits this process to a share of a GPU's memory, so that it cannot use its neighbours' share."""
     if device.type == "cuda" and 0 < share < 1:
         torch.cuda.set_per_process_memory_fraction(share, device)
 
 
 class Meter:
-    """The most memory that iterations took besides what there is before them.
+    """The most memory that iterations took beyond that in use before them.
 
     Attributes:
         most: bytes. Not on a GPU, it is only known by how much this process' peak has grown.
@@ -74,7 +74,7 @@ class Meter:
             self._before = torch.cuda.memory_allocated(self._device)
 
     def end(self, rows: int) -> None:
-        """It is over; there are so many bytes of rows."""
+        """Ends the iteration; `rows` are the bytes of the rows."""
         had = self._before + (0 if self._device.type == "cuda" else rows)
         self.most = max(self.most, _peak_bytes(self._device) - had)
 
@@ -95,7 +95,7 @@ def _available(meminfo: Path) -> int | None:
 
 
 def _left_in_group(folder: Path) -> int | None:
-    """Of a container's limit (cgroup v2), what is not in use."""
+    """Bytes left below a container's limit (cgroup v2)."""
     try:
         limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
     except OSError:
@@ -104,7 +104,7 @@ def _left_in_group(folder: Path) -> int | None:
 
 
 def let_go(error: BaseException | None) -> None:
-    """Frees what an error's traceback holds: all tensors of the step in which it was raised."""
+    """Frees the tensors of a failed step, which the error's traceback holds."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

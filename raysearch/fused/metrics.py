@@ -14,7 +14,7 @@ from raysearch.fused.member import Describes, Report
 
 
 def metrics_of(learner: Describes, model: Any, batch: Batch) -> dict[str, Any]:
-    """What the learner's `metrics` returns, as a dict.
+    """The result of the learner's `metrics`, as a dict.
 
     Raises:
         TrainableError: it returned no mapping, or has a metric named as the loss of training is.

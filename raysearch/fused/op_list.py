@@ -1,4 +1,4 @@
-"""Lists of tensor operations: run in the quickest way there is, and compared with what they stand for."""
+"""Lists of tensor operations: the fastest way to run one, and comparison with the code that it replaces."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Run: TypeAlias = Callable[..., Any]
 
 
 def quickest(flat: GraphModule, example: Callable[[], Sequence[Tensor]]) -> Run:
-    """A function that does what the list says, on a CPU with quicker operations and without Python.
+    """A function that runs the list, on a CPU with faster operations and without Python.
 
     Args:
         flat: with the device of each input in its `meta`, as `written` makes it.

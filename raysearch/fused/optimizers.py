@@ -64,7 +64,7 @@ class Rule:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What must be alike for two models to train together."""
+        """A key that is equal for rules whose models can train together."""
         return (type(self), *((k, v) for k, v in self._fields() if not is_number(v)))
 
     def _fields(self) -> list[tuple[str, Any]]:

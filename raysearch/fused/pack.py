@@ -1,7 +1,7 @@
 """A pack: models of one structure that train together, a row each.
 
 Models join and leave between two iterations. All of them train in one vectorised step; each has its own
-hyper-parameters, seed, age and order of examples, and what one does changes nothing for the others.
+hyper-parameters, seed, age and order of examples, and models do not affect each other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from raysearch.fused.traced_step import Steps, Traces, Unfit, rounded
 from raysearch.fused.vmap_engine import Engine, Inputs
 
 JUDGED = 16  # models whose metrics are computed together on a CPU
-FEW = 2  # models that take less time one after the other than vectorised
+FEW = 2  # up to so many models run faster one after the other than vectorised
 HEAVY_S = 0.004  # a step: beyond it the time goes into computing, not into what a list of operations saves
 
 
@@ -102,7 +102,7 @@ class Pack:
         return self._traces.steps.uncompiled
 
     def fits(self, models: int) -> bool:
-        """True if there is memory for so many models, as far as what it has used so far tells.
+        """True if there is memory for so many models, judged by its use so far.
 
         Counted is twice what it would take: others on this machine grow too.
         """
@@ -142,7 +142,7 @@ class Pack:
     # ---- training
 
     def iterate(self, ways: Width | None = None) -> list[Report | Exception]:
-        """Trains every model for one iteration; its metrics, or what went wrong with it, in their order.
+        """Trains every model for one iteration; returns the metrics or the error of each, in order.
 
         `train_loss` is the mean loss of the iteration's steps. A model that failed is to be taken out.
 
@@ -189,7 +189,7 @@ class Pack:
         return min(rounded(len(self)), self._rows.capacity) - len(self)
 
     def strictly(self) -> list[Report] | Exception:
-        """One iteration of all models in one piece; what goes wrong ends it and is returned."""
+        """One iteration of all models in one piece; returns the error that ended it, if any."""
         plan = make_plan(self._learner, self.members, self._data, self._device)
         run = _Iteration(plan, torch.zeros(len(self), device=self._device))
         try:
@@ -218,7 +218,7 @@ class Pack:
         return seconds
 
     def _train(self, run: _Iteration, first: int, stop: int, step: int, until: int, spare: int = 0) -> float:
-        """As `_train_all`. Where a step goes wrong, nothing has moved: halves go on from there."""
+        """As `_train_all`. A step that fails changes nothing: the pack goes on from there in halves."""
         try:
             self._engine.train()
             block = self._block(run.plan, first, stop + spare)

@@ -1,7 +1,7 @@
 """Rows: the state of many models of one structure, a row a model.
 
 All parameters of a model lie side by side in one row, and so does each vector of its optimizer. A step of
-the optimizer is then a handful of operations whatever the model, and a pause, a resume or a copy of a
+the optimizer is then a handful of operations for any model, and a pause, a resume or a copy of a
 model is the copy of a row.
 """
 
@@ -25,7 +25,7 @@ class RowPart:
 
 
 class RowLayout:
-    """Where each trained parameter of a module lies; what is frozen is kept with the buffers."""
+    """Where each trained parameter of a module lies; frozen parameters are kept with the buffers."""
 
     def __init__(self, module: nn.Module) -> None:
         self.parts: list[RowPart] = []
@@ -66,7 +66,7 @@ class ModelRow:
 
     @property
     def nbytes(self) -> int:
-        """What it takes in memory."""
+        """Bytes in memory."""
         tensors = (self.parameters, *self.vectors.values(), *self.kept.values())
         return sum(t.nbytes for t in tensors)
 
@@ -97,7 +97,7 @@ class Rows:
 
     @property
     def nbytes(self) -> int:
-        """What they take in memory."""
+        """Bytes in memory."""
         tensors = (self.parameters, self.gradients, self.room, *self.vectors.values(), *self.kept.values())
         return sum(tensor.nbytes for tensor in tensors)
 

@@ -36,7 +36,7 @@ FIGURES = ("progress", "rungs", "curves", "parallel", "importance", "timeline", 
 
 
 class WatchedRun:
-    """A run that is followed: its figures are made again only when its journal has grown."""
+    """A run that the board follows; it makes the figures again only when the journal has grown."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -47,7 +47,7 @@ class WatchedRun:
         self._lock = threading.Lock()
 
     def state(self, known: int) -> dict[str, Any]:
-        """What the page shows; without figures where it has this version already."""
+        """The state that the page shows; without figures if the page has this version already."""
         with self._lock:
             if time.monotonic() >= self._next:
                 self._refresh()

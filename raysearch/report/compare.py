@@ -1,4 +1,4 @@
-"""Searches side by side: what each found, what it cost, and how fast it got there.
+"""Searches side by side: the result, cost and speed of each.
 
 A value is comparable only where metric and mode are the same; runs that differ in them are refused.
 """
@@ -72,7 +72,7 @@ def compare(runs: Sequence[Results]) -> list[Compared]:
 
 
 def rows_of(results: Sequence[Results], found: Sequence[Compared]) -> list[tuple[str, ...]]:
-    """One row a thing that is compared: its name, then a cell for each run."""
+    """One row a measure: its name, then a cell for each run."""
     metric = results[0].metric
     rows = [
         ("strategy", *(one.strategy for one in found)),

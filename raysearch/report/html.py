@@ -1,4 +1,4 @@
-"""HTML: how sections, tables and figures are set. Text of users goes through `html.escape`, always."""
+"""The HTML of sections, tables and figures. Text of users always goes through `html.escape`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raysearch.report.sections.values import Content, Picture, Section, TextTabl
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Nothing is loaded: scripts and styles stand in the page, pictures are data or made by plotly itself.
+# The page loads nothing: scripts and styles are in it, pictures are data or drawn by plotly.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
@@ -97,7 +97,7 @@ def _header(content: Content, about: str) -> str:
 
 
 def tile(one: Tile) -> str:
-    """A figure that stands out."""
+    """A number at the top."""
     return (
         f'<div class="tile {one.tone}"><div class="label">{_text(one.label)}</div>'
         f'<div class="value">{_text(one.value)}</div><div class="below">{_text(one.below)}</div></div>'

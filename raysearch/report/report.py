@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def write_report(results: Results) -> str:
-    """The report as HTML text, below 10 MB; what users typed is escaped, and nothing is loaded from elsewhere."""  # noqa: E501
+    """The report as HTML text, below 10 MB; text of users is escaped, and the page loads nothing."""
     written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     return page(content_of(results), f"{results.path} · raysearch {__version__} · {written}")
 

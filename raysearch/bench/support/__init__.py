@@ -1,1 +1,1 @@
-"""What the commands of `raysearch bench` share: rivals, clients, machines to kill, landscapes to search."""
+"""Helpers of the commands of `raysearch bench`: rivals, clients, machines to kill, landscapes to search."""

@@ -1,4 +1,4 @@
-"""What went wrong, counted by cause."""
+"""The failures of a run, counted by cause."""
 
 from __future__ import annotations
 

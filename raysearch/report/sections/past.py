@@ -1,4 +1,4 @@
-"""What earlier searches, remembered, did for this one."""
+"""The effect of earlier searches in the memory on this one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def past(results: Results, winner: Best | None) -> Section | None:
-    """What the transfer of earlier searches did; None without a transfer."""
+    """The effect of the transfer from earlier searches; None without a transfer."""
     from raysearch.workflows.memory.effect import helped
 
     if winner is None or not (results.spec.get("strategy") or {}).get("transfer"):

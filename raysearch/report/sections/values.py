@@ -1,4 +1,4 @@
-"""What a report is made of: sections of words, figures and tables, as values."""
+"""The parts of a report as values: sections with words, figures and tables."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands under it, in this order: words, pictures, tables, code."""
+    """A heading, and below it words, pictures, tables and code, in this order."""
 
     key: str
     title: str
