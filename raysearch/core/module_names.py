@@ -22,10 +22,10 @@ FACADES = {
     "retest": "raysearch.workflows.retest",
 }
 OFFERED = {
-    "memory": ("Held", "Helped", "Memory", "Record", "helped", "importance_table", "record_of"),
+    "memory": ("Helped", "Memory", "MemoryContent", "Record", "helped", "importance_table", "record_of"),
     "plan": ("Advice", "Plan", "Situation", "advise", "make_plan"),
     "retest": (
-        *("Damaged", "Due", "Verdict", "due_in", "due_of", "history_frame", "judged", "record"),
+        *("Damaged", "Due", "RetestVerdict", "due_in", "due_of", "history_frame", "judged", "record"),
         *("retest_spec", "unfinished"),
     ),
 }
