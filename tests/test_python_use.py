@@ -491,7 +491,7 @@ def test_a_second_search_in_this_process_is_refused_before_it_begins(storage: Pa
 def test_a_function_is_not_trained_inside_a_function_trainable_of_rays(
     storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raysearch.executors.inline.get_session", object)
+    monkeypatch.setattr("raysearch.ray_private.function_session", object)
     with pytest.raises(RunError, match="a function trainable of Ray Tune is at work already"):
         search(storage, shifted)
     assert not any(storage.iterdir())
