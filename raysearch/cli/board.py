@@ -11,7 +11,7 @@ ADDRESS = "127.0.0.1"
 
 
 def board(runs: options.Runs, port: options.Port = 8337) -> None:
-    """Follow runs on a local page, with the report's figures; it answers this machine alone."""
+    """Serve a page that follows runs, with the figures of the report, to this machine alone."""
     import uvicorn
 
     from raysearch.report.board import app

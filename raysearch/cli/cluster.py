@@ -104,7 +104,7 @@ def render(
     working_dir: options.WorkingDir = None,
     output: options.ClusterFile = None,
 ) -> None:
-    """Write a file that starts a cluster for a search; its first lines hold the one command to run it."""
+    """Write a file that starts a cluster for a search; its first lines hold the command that runs it."""
     from raysearch.cluster.job_package import folder_and_spec
     from raysearch.cluster.render.render import file_name
     from raysearch.cluster.render.render import render as text_of
@@ -141,7 +141,7 @@ def jobs(address: options.Dashboard = None, as_json: options.AsJson = False) -> 
 
 @app.command()
 def stop(job: options.Job, address: options.Dashboard = None) -> None:
-    """End a job. What it acknowledged is kept; its run goes on with resume."""
+    """End a job. Its run keeps every acknowledged outcome; [bold]resume[/bold] continues it."""
     place = submitting.elsewhere(job, address)
     if place is None:
         raise SpecError(f"{job} is a run of this machine, not a job: Ctrl-C ends it where it is searched")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def compare(runs: options.Runs, output: options.PageFile = None, as_json: options.AsJson = False) -> None:
-    """Put searches side by side: what each found, how soon, and what it cost."""
+    """Compare searches: what each found, how soon, and at what cost."""
     from raysearch.report.compare import compare as compared
     from raysearch.results.results import load
     from raysearch.run.location import existing_run

@@ -1,4 +1,4 @@
-"""`raysearch doctor`: is the cluster fit for a search, and if not, what is to be done?"""
+"""`raysearch doctor`: whether a search can run on the cluster, and if not, what to do."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def doctor(
     timeout: options.Timeout = 60.0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Look at the cluster: nodes, versions, trainable, storage, clocks, disks, limits; say what to do.
+    """Check the cluster: nodes, versions, trainable, storage, clocks, disks, limits; say what to do.
 
-    With a spec also whether its trainable loads on every node and how many workers fit. Exit code 0: a
-    search can run; 2: it cannot.
+    With a spec, check also whether its trainable loads on every node and how many workers fit. Exit code 0:
+    a search can run; 2: it cannot.
     """
     from raysearch.cli.submit import goes_to_cluster
 

@@ -1,4 +1,4 @@
-"""`raysearch nudge` and `raysearch rollback`: a person steps in while a run goes on."""
+"""`raysearch nudge` and `raysearch rollback`: a person changes a search that is running."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from raysearch.storage.mirror import shown
 if TYPE_CHECKING:
     from raysearch.spec.search_spec import SearchSpec
 
-PATIENCE_S = 60.0  # for the answer of a run that goes on
+PATIENCE_S = 60.0  # for the answer of the process that runs it
 POLL_S = 0.1
 TAKES = "panda does, unless it is exploit: truncation"
 SEGMENT = re.compile(r"(\d+[a-z]?)\.(\d+)")
 
 
 def nudge(run: options.Run, values: options.Values, as_json: options.AsJson = False) -> None:
-    """Set hyper-parameters of a run that is going on: raysearch nudge runs/x lr=3e-4."""
+    """Change hyper-parameters of a running search: raysearch nudge runs/x lr=3e-4."""
     root, spec = _run(run)
     _give(root, {"kind": "nudge", "values": _values(spec, values)}, as_json)
 
 
 def rollback(run: options.Run, segment: options.SegmentName, as_json: options.AsJson = False) -> None:
-    """Put a run that is going on back to the end of a segment, such as 12.3 (raysearch lineage RUN)."""
+    """Return a running search to the end of a segment, such as 12.3 (raysearch lineage RUN)."""
     root, _ = _run(run)
     found = SEGMENT.fullmatch(segment)
     if found is None:
@@ -48,7 +48,7 @@ def rollback(run: options.Run, segment: options.SegmentName, as_json: options.As
 
 
 def _run(run: str) -> tuple[Path, SearchSpec]:
-    """The run's folder and spec. Raises SpecError if its strategy takes no orders."""
+    """The folder and spec of a run. Raises SpecError if its strategy takes no orders."""
     from raysearch.run.location import existing_run
     from raysearch.spec.search_spec import load_spec
     from raysearch.strategies.base import abilities_of
@@ -76,7 +76,7 @@ def _values(spec: SearchSpec, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A number where it reads as one (also 3e-4, which YAML takes for text), else YAML."""
+    """A number if the text is one (also 3e-4, which YAML reads as text); else its value as YAML."""
     try:
         return float(text) if re.search(r"[.eE]", text) else int(text)
     except ValueError:
@@ -84,7 +84,7 @@ def _value(text: str) -> Any:
 
 
 def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:
-    """Leaves the order, and waits for its answer if the run goes on."""
+    """Gives the order to the run, and prints its answer if a process runs it."""
     from raysearch.run.liveness import is_complete, run_by
     from raysearch.run.orders import Orders
     from raysearch.storage.paths import RunPaths
@@ -100,13 +100,13 @@ def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:
     until = time.monotonic() + PATIENCE_S
     while (answer := orders.answered(name)) is None:
         if run_by(root) is None:
-            text = f"no process is running {run}: the order is taken in by {command('resume', run)}"
+            text = f"no process is running {run}: {command('resume', run)} carries the order out"
             _say({"order": name, "taken": None, "words": text}, as_json)
             return
         if time.monotonic() > until:
             raise RunError(
-                f"{run}: whoever runs it has not answered for {PATIENCE_S:g} s; the order stays, and is "
-                "taken in when it does"
+                f"{run}: the process that runs it has not answered for {PATIENCE_S:g} s; the order stays "
+                "until the process takes it"
             )
         time.sleep(POLL_S)
     accepted, words = answer

@@ -118,7 +118,7 @@ def resume(
     skip_checks: options.SkipChecks = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Go on with a run, whatever ended it, as it was or made larger."""
+    """Continue a run, whatever ended it; the options change or enlarge it first."""
     how = where.how(checks=not skip_checks)
     from raysearch.cli.pause import taken_back
     from raysearch.launch import resume as go_on

@@ -50,7 +50,7 @@ def lineage(
     limit: options.LineageLimit = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show how the best model came about: every fork, rejection and rollback, with its reason."""
+    """Show the segments that led to the best model: each fork, rejection and rollback, with its reason."""
     from raysearch.results.results import load
     from raysearch.run.location import existing_run
 

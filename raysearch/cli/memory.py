@@ -15,20 +15,20 @@ from raysearch.cli.output import command, console, print_json, say
 if TYPE_CHECKING:
     from raysearch.workflows.memory.store import MemoryContent
 
-app = typer.Typer(no_args_is_help=True, help="Remember finished searches, and what they teach a new one.")
+app = typer.Typer(no_args_is_help=True, help="Remember finished searches, for new ones to start from.")
 Where = Annotated[
     str, Option("--memory", metavar="DIR", envvar="RAYSEARCH_MEMORY", help="Folder or URL of the memory.")
 ]
-Task = Annotated[str, Argument(metavar="TASK")]
-MaybeTask = Annotated[str, Argument(metavar="[TASK]", show_default=False)]
+Task = Annotated[str, Argument(metavar="TASK", help="Name of the task.")]
+MaybeTask = Annotated[str, Argument(metavar="[TASK]", show_default=False, help="Name of the task.")]
 Name = Annotated[
-    str | None, Option("--task", metavar="NAME", help="What it is remembered as; else the run's name.")
+    str | None, Option("--task", metavar="NAME", help="Name of the task. Default: the run's name.")
 ]
 
 
 @app.command()
 def add(run: options.Run, memory: Where = "memory", task: Name = None) -> None:
-    """Remember a finished search; one added before is brought up to date."""
+    """Remember a finished search; adding it again updates its record."""
     from raysearch.results.results import load
     from raysearch.run.location import existing_run
     from raysearch.workflows.memory.store import Memory, record_of
@@ -46,7 +46,7 @@ def add(run: options.Run, memory: Where = "memory", task: Name = None) -> None:
 
 @app.command(name="list")
 def list_(memory: Where = "memory", as_json: options.AsJson = False) -> None:
-    """List what is remembered."""
+    """List the remembered searches."""
     from raysearch.workflows.retest.calendar import day_of
 
     held = _held(memory)

@@ -1,4 +1,4 @@
-"""`raysearch pause` and `raysearch stop`: a run ends in order and gives its workers back."""
+"""`raysearch pause` and `raysearch stop`: a run ends in order and gives its workers back to the cluster."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from raysearch.engine.wind_down import Ending, more_of
 from raysearch.errors import RunError, SpecError
 from raysearch.storage.mirror import shown
 
-PATIENCE_S = 60.0  # for the answer of whoever runs it
+PATIENCE_S = 60.0  # for the answer of the process that runs it
 POLL_S = 0.1
 
 
 def pause(
     run: options.Run, now: options.Now = False, wait: options.Wait = False, as_json: options.AsJson = False
 ) -> None:
-    """Let a run that is going on end after what is in training; [bold]resume[/bold] goes on with it."""
+    """End a run when its workers have finished their segments; [bold]resume[/bold] continues it."""
     from raysearch.run.pause import PAUSE
 
     _order(run, PAUSE, 0.0 if now else None, wait, as_json)
@@ -30,7 +30,7 @@ def stop(
     wait: options.Wait = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """End a run with what it has: nothing new is begun, what is in training has a grace and is then cut."""
+    """End a run soon: workers start no new segment, and have 30 s to finish their current one."""
     from raysearch.core import quantities
     from raysearch.run.pause import GRACE_S, STOP
 
@@ -42,10 +42,10 @@ def stop(
 
 
 def taken_back(root: Path) -> str | None:
-    """Tells a run that is pausing or stopping to go on; its answer, or None if nobody runs it.
+    """Takes back the order to pause or stop; the answer of the run, or None if no process runs it.
 
     Raises:
-        SpecError: it is going on, or cannot be held up any more.
+        SpecError: the run refuses, because it is searching or has ended already.
     """
     from raysearch.run.liveness import run_by
     from raysearch.run.pause import RESUME, order
@@ -86,10 +86,10 @@ def _order(run: str, kind: str, grace_s: float | None, wait: bool, as_json: bool
 
 
 def _answer(root: Path, order: dict[str, object]) -> tuple[bool, str]:
-    """Gives the order and waits for its answer, from its start on where the run is still starting.
+    """Gives the order to a run, which may still be starting; (is it accepted, the words of the run).
 
     Raises:
-        RunError: nobody runs the run, or nobody answers.
+        RunError: no process runs it, or the process does not answer within PATIENCE_S.
     """
     from raysearch.run.liveness import run_by, started_by
     from raysearch.run.orders import Orders
@@ -105,8 +105,8 @@ def _answer(root: Path, order: dict[str, object]) -> tuple[bool, str]:
                 return True, f"{starter} is still starting it, and takes the order in when it has"
             orders.withdraw(name)
             raise RunError(
-                f"{shown(root)}: whoever runs it has not answered for {PATIENCE_S:g} s, and the order was "
-                "taken back"
+                f"{shown(root)}: the process that runs it has not answered for {PATIENCE_S:g} s, and "
+                "the order was taken back"
             )
         if run_by(root) is None:
             time.sleep(POLL_S)  # its last act may be the answer

@@ -1,4 +1,4 @@
-"""`raysearch plan`: measure a trainable for a short while, and say how to search with the time there is."""
+"""`raysearch plan`: measures a trainable for seconds, and recommends a strategy for the time available."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
     from raysearch.spec.search_spec import SearchSpec
     from raysearch.workflows.plan import Plan
 
-Deadline = Annotated[str | None, Option(metavar="TIME", help="When the model is needed: 3d, 12h, 90m.")]
-GpuHours = Annotated[float | None, Option(metavar="H", min=0, help="GPU-hours that may be spent.")]
-Seconds = Annotated[float, Option("--seconds", metavar="S", min=0.1, help="How long to measure, about.")]
+Deadline = Annotated[str | None, Option(metavar="TIME", help="Time until the model is needed: 3d, 12h, 90m.")]
+GpuHours = Annotated[float | None, Option(metavar="H", min=0, help="GPU-hours that the search may spend.")]
+Seconds = Annotated[float, Option("--seconds", metavar="S", min=0.1, help="Measure for about S seconds.")]
 Like = Annotated[
-    str | None, Option(metavar="RUN", help="An earlier run, that says how far early ranks hold.")
+    str | None, Option(metavar="RUN", help="Earlier run that shows how well early ranks predict late ones.")
 ]
-Moving = Annotated[bool, Option("--moving", help="The best settings change while a model trains, as in RL.")]
-Write = Annotated[bool, Option("--write", help="Put the strategy into the spec.")]
+Moving = Annotated[
+    bool, Option("--moving", help="Assume that the best settings change during a training, as in RL.")
+]
+Write = Annotated[bool, Option("--write", help="Write the strategy into the spec.")]
 
 
 @grouped
 def plan(
     spec: options.Spec,
-    where: Where,
     deadline: Deadline = None,
     gpu_hours: GpuHours = None,
     seconds: Seconds = 10.0,
@@ -40,9 +41,11 @@ def plan(
     like: Like = None,
     moving: Moving = False,
     write: Write = False,
+    *,
+    where: Where,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure the trainable for a short while, and recommend a strategy for the time there is."""
+    """Train for a few seconds to measure the trainable, and recommend a strategy for the time available."""
     from raysearch.core.quantities import seconds as seconds_of
     from raysearch.workflows.plan import make_plan
 

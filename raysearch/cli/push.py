@@ -1,4 +1,4 @@
-"""`raysearch wandb push RUN`: sends a run to W&B from its journal, at any time, as often as one likes."""
+"""`raysearch wandb push` and `raysearch sink`: send a run from its journal, at any time and again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sink(run: options.Run, names: options.Sinks, follow: options.Watch = False) 
 
 @wandb.command()
 def push(run: options.Run, as_json: options.AsJson = False) -> None:
-    """Send a run, or what W&B lacks of it; sending it again changes nothing."""
+    """Send to W&B the parts of a run that it lacks; sending them again changes nothing."""
     from raysearch.run.location import existing_run
     from raysearch.tracking.supervisor import push as send
     from raysearch.tracking.wandb.api_key import FILE_VARIABLE, VARIABLE, base_url, find_key

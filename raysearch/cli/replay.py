@@ -20,16 +20,17 @@ SHORT = 5
 @grouped
 def replay(
     run: options.Run,
-    where: Where,
     seeds: options.ReplaySeeds = 3,
     constants: options.Constants = 3,
     schedule: options.ScheduleFile = None,
     trial: options.Trial = None,
     name: options.Name = None,
     workers: options.Workers = None,
+    *,
+    where: Where,
     as_json: options.AsJson = False,
 ) -> None:
-    """Train the winner's schedule again on fresh seeds; the gap to the original and to the best constant."""
+    """Train the winner's schedule again on fresh seeds; compare it with the original and with constants."""
     from raysearch import schedule as schedules
     from raysearch.launch import launch
     from raysearch.results.results import load

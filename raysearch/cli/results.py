@@ -1,4 +1,4 @@
-"""Commands that read a run: its winner, its trials, and what can be taken out of it."""
+"""Commands that read a run: best, trials, export, report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DIGITS = 6  # of the winner's configuration; the exact values come from export
 
 
 def best(run: options.Run, as_json: options.AsJson = False) -> None:
-    """Show the best configuration, and what the verdict on it rests on."""
+    """Show the best configuration, and the verdict with its evidence."""
     results = _results(run)
     if as_json:
         print_json(summary(results))
@@ -85,7 +85,7 @@ def export(
     checkpoint: options.Checkpoint = None,
     trial: options.Trial = None,
 ) -> None:
-    """Take the best trial's, or another's, configuration, schedule or checkpoint out of a run."""
+    """Write the configuration, schedule or checkpoint of the best trial, or of another, to a file."""
     results = _results(run)
     if schedule and config:
         raise SpecError("--config and --schedule: give one of them; a schedule holds every configuration")

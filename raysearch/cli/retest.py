@@ -26,29 +26,30 @@ EXIT = {"fresh": 0, "stale": 3, "inconclusive": 4}
 DUE = 3
 DAMAGED = 2
 
-Challengers = Annotated[int, Option(metavar="K", min=1, max=8, help="How many other settings to try.")]
+Challengers = Annotated[int, Option(metavar="K", min=1, max=8, help="Number of other settings to try.")]
 Settings = Annotated[
-    Path | None, Option("--config", metavar="FILE", help="The settings in use, if not the run's best.")
+    Path | None,
+    Option("--config", metavar="FILE", help="File with the settings in use, if not the run's best."),
 ]
 Screen = Annotated[
-    int | None, Option(metavar="N", min=0, help="Compare after N iterations; 0 is whole trainings.")
+    int | None, Option(metavar="N", min=0, help="Compare after N iterations; 0 compares whole trainings.")
 ]
-Eps = Annotated[float, Option(metavar="GAIN", min=0, help="The smallest gain that matters, in the metric.")]
+Eps = Annotated[
+    float, Option(metavar="GAIN", min=0, help="Smallest gain that matters, in units of the metric.")
+]
 Margin = Annotated[
-    float, Option(metavar="SDS", min=0, help="The same in standard deviations of a difference.")
+    float,
+    Option(metavar="SDS", min=0, help="Smallest gain that matters, in standard deviations of a difference."),
 ]
-Alpha = Annotated[float, Option(metavar="P", help="Chance of replacing settings that are the best.")]
-Pairs = Annotated[int, Option(metavar="N", help="The most pairs.")]
-IfDue = Annotated[bool, Option("--if-due", help="Do nothing unless the settings are due.")]
-Storage = Annotated[
-    str, Argument(metavar="[DIR]", show_default=True, help="The folder that runs are kept in.")
-]
+Alpha = Annotated[float, Option(metavar="P", help="Probability of replacing settings that are the best.")]
+Pairs = Annotated[int, Option(metavar="N", help="Most pairs to train.")]
+IfDue = Annotated[bool, Option("--if-due", help="Start only if the settings are due.")]
+Storage = Annotated[str, Argument(metavar="[DIR]", show_default=True, help="Folder of the runs.")]
 
 
 @grouped
 def retest(
     run: options.Run,
-    where: Where,
     challengers: Challengers = 4,
     config: Settings = None,
     screen: Screen = None,
@@ -59,14 +60,16 @@ def retest(
     if_due: IfDue = False,
     memory: options.Memory = None,
     workers: options.Workers = None,
+    *,
+    where: Where,
     dry_run: Annotated[
-        bool, Option("--dry-run", help="Show what would be tried, and start nothing.")
+        bool, Option("--dry-run", help="Show what the retest would try; start nothing.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Test whether a run's settings are still good. Exit code 0: fresh, 3: stale, 4: inconclusive.
 
-    One that was interrupted goes on where it stopped.
+    A retest that was interrupted continues where it stopped.
     """
     from raysearch.run.location import existing_run
     from raysearch.workflows.retest.due import due_of
@@ -90,9 +93,9 @@ def retest(
 
 
 def due(storage: Storage = "runs", as_json: options.AsJson = False) -> None:
-    """List settings due for a retest: by date, or since data, code or machine changed. Exit code 3 if any.
+    """List settings due for a retest, by date or by changed data, code or machine. Exit code 3 if any.
 
-    A run that cannot be read is named, beside the others; exit code 2 if none of them is due.
+    It names runs that it cannot read too; then the exit code is 2 if no other run is due.
     """
     from raysearch.workflows.retest.due import due_in
 

@@ -1,4 +1,4 @@
-"""`raysearch status`: how a run stands, from its journal alone, whoever is running it."""
+"""`raysearch status`: how a run stands, read from its journal, whether a process runs it or not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def status(
     address: options.Dashboard = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show how a run stands, whether it is being run now or not, here or as a job on a cluster."""
+    """Show progress, workers and the best trial of a run, here or as a job on a cluster."""
     from raysearch.cli import submit
     from raysearch.run.location import existing_run
 

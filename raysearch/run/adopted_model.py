@@ -22,7 +22,7 @@ OPTION = "--from-checkpoint"
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """A checkpoint to begin from, the iteration it was saved after, and what to go on with."""
+    """A checkpoint, the iteration after which it was saved, and the configuration to continue with."""
 
     folder: Path
     iteration: int
@@ -30,11 +30,11 @@ class Adoption:
 
 
 def make_adoption(spec: SearchSpec, folder: str | Path, at_iteration: int | None) -> Adoption:
-    """What is to be adopted, checked.
+    """The model that a search shall start from, checked.
 
     Args:
-        folder: what raysearch kept, or what the trainable's own `save_checkpoint` wrote.
-        at_iteration: after which iteration; may be None where the checkpoint says it.
+        folder: a checkpoint that raysearch kept, or that the trainable's own `save_checkpoint` wrote.
+        at_iteration: the iteration after which it was saved; None if the checkpoint holds it.
 
     Raises:
         SpecError: the strategy adopts no models, the folder is no checkpoint, or the iteration is wrong.

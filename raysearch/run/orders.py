@@ -1,4 +1,4 @@
-"""Orders that people give a run: a file each, taken in by whoever runs it, answered by a file beside it.
+"""Orders that people give a run: a file each, which the process that runs it answers by a file beside it.
 
     name = Orders(paths.orders).give({"kind": "nudge", "values": {"lr": 3e-4}})   # any process
     for name in orders.waiting():                          # the one that runs it

@@ -160,7 +160,7 @@ class Memory:
 
 
 def record_of(results: Results, *, task: str | None, now: float) -> Record:
-    """What is to be remembered of a search.
+    """The record of a search: what a memory keeps of it.
 
     Raises:
         SpecError: the task cannot name a file.
