@@ -1,9 +1,8 @@
-"""The command line: `raysearch launch SPEC`, `resume`, `status`, `best`, `export`, `trials`, and lists.
+"""The command line: `raysearch launch SPEC`, `resume`, `status`, `best`, `export`, `trials` and the others.
 
-Exit codes: 0 good, 2 something that the user can mend (one message, no traceback; also a search in which
-no trial ended well), 75 paused (as sysexits'
-EX_TEMPFAIL: to be gone on with), 130 interrupted or stopped. Here only typer is imported; numpy, pandas
-and Ray come with the command that needs them.
+Exit codes: 0 success; 2 an error that the user can mend (one message, no traceback), or a search in which no
+trial ended well; 75 paused (EX_TEMPFAIL of sysexits: resume it); 130 interrupted or stopped. This module
+imports typer alone; numpy, pandas and Ray are loaded by the command that needs them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Commands that list what there is, and the benchmarks."""
+"""Commands that list examples and strategies, and the one that runs benchmarks."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def bench(
         print("usage: raysearch bench NAME [OPTIONS]\n")
         for name, line in BENCHES.items():
             print(f"  {name:<12} {line}")
-        print("\nraysearch bench NAME --help says what each takes.")
+        print("\nraysearch bench NAME --help shows the options of one.")
         return
     if what not in BENCHES:
         raise SpecError(unknown("benchmark", what, BENCHES))
@@ -99,7 +99,7 @@ def bench(
 
 
 def describe(recipe: type[Any]) -> dict[str, Any]:
-    """What a recipe class says of itself: its first line, and its fields with defaults and docs."""
+    """The first line of a recipe's docstring, and its fields with defaults and documentation."""
     text = recipe.__doc__ or ""
     docs = _attribute_docs(text)
     fields = {}
@@ -139,6 +139,6 @@ def _attribute_docs(text: str) -> dict[str, str]:
 
 
 def _first_line(yaml: str) -> str:
-    """An example's first comment, without the command that stands behind it."""
+    """The first comment of an example, without its launch command."""
     line = yaml.partition("\n")[0].lstrip("# ")
     return re.sub(r"\s{2,}raysearch launch .*", "", line)

@@ -28,7 +28,7 @@ app = typer.Typer(
 
 @dataclass(frozen=True, slots=True)
 class ClusterShape:
-    """What a cluster is to look like; None where its kind has a default, or does not need it."""
+    """The nodes, images and accounts of a cluster; None leaves the default of its kind."""
 
     nodes: options.Nodes = 1
     max_nodes: options.MaxNodes = None
@@ -57,7 +57,7 @@ class ClusterShape:
     account: options.Account = None
 
     def layout(self, spec: str, folder: Path, working_dir: Path) -> Layout:
-        """The same for `raysearch.cluster`, for a search whose `spec` lies in `folder`.
+        """The layout of a cluster file, for a search whose `spec` lies in `folder`.
 
         Args:
             working_dir: the folder as the file names it.
@@ -144,7 +144,7 @@ def stop(job: options.Job, address: options.Dashboard = None) -> None:
     """End a job. Its run keeps every acknowledged outcome; [bold]resume[/bold] continues it."""
     place = submitting.elsewhere(job, address)
     if place is None:
-        raise SpecError(f"{job} is a run of this machine, not a job: Ctrl-C ends it where it is searched")
+        raise SpecError(f"{job} is a run of this machine, not a job: Ctrl-C or raysearch stop end it")
     submitting.stop_job(place)
 
 

@@ -38,7 +38,7 @@ LIFE_SHOWN_S = 1.0  # of earlier lives, from which on this one's time is shown t
 
 
 class Screen:
-    """The panel; drawn anew from the last snapshot whenever it is asked for."""
+    """The panel; rich draws it again and again from the last snapshot."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Screen:
         self._note = ""
 
     def show(self, status: Snapshot, note: str = "") -> None:
-        """Takes the snapshot, and what else to say about the run."""
+        """Replaces the snapshot, and the line about the run below it."""
         self._pace.note(status)
         self._status, self._seen, self._note = status, self._now(), note
 
@@ -232,7 +232,7 @@ def display_for(console: Console, about: About, shared: bool = False) -> Display
 
 
 def rung_table(rungs: Sequence[RungCounts], metric: str) -> Table:
-    """The rungs, numbers aligned; of many the lowest two and the highest."""
+    """A table of the rungs, numbers aligned; of many rungs the lowest two and the highest ones."""
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
     for name in ("iteration", "completed", "diverged", "failed", f"best {metric}"):
         table.add_column(name, justify="right", no_wrap=True)

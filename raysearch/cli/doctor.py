@@ -87,7 +87,7 @@ def _look(
 
 
 def _wait_for_ray(address: str | None, local: bool, until: float) -> None:
-    """Returns once Ray listens at the address, or time is up."""
+    """Returns when Ray listens at the address, or at the time `until`."""
     from raysearch.cluster.dashboard import check_port
 
     while address is not None and ":" in address and not local:
@@ -95,7 +95,7 @@ def _wait_for_ray(address: str | None, local: bool, until: float) -> None:
             check_port(address)
         except ClusterError:
             if time.monotonic() > until:
-                return  # connecting says what is wrong
+                return  # connecting raises the error
             time.sleep(POLL_S)
         else:
             return
@@ -109,7 +109,7 @@ def _shipped(search: SearchSpec) -> bytes:
 
 
 def _with_spec(facts: ClusterFacts, search: SearchSpec) -> ClusterFacts:
-    """The facts with how many workers fit, and what becomes of W&B."""
+    """The facts with the number of workers that fit, and where W&B data will go."""
     from raysearch.cluster.capacity import fitting, resources_of
     from raysearch.errors import RunError
     from raysearch.tracking.wandb.settings import decide
@@ -139,7 +139,7 @@ def _on_the_cluster(
     timeout_s: float,
     as_json: bool,
 ) -> None:
-    """The same look as a small job, since this machine is not part of the cluster."""
+    """Runs the same checks as a small job, because this machine is not part of the cluster."""
     from raysearch.cli.job_options import Travel
     from raysearch.cluster import jobs as cluster
     from raysearch.cluster.job_package import Parcel, folder_and_spec

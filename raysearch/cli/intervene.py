@@ -100,7 +100,7 @@ def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:
     until = time.monotonic() + PATIENCE_S
     while (answer := orders.answered(name)) is None:
         if run_by(root) is None:
-            text = f"no process is running {run}: {command('resume', run)} carries the order out"
+            text = f"no process is running {run}: the order is taken in by {command('resume', run)}"
             _say({"order": name, "taken": None, "words": text}, as_json)
             return
         if time.monotonic() > until:

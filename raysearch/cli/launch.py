@@ -171,7 +171,7 @@ def _checked(spec: str, search: SearchSpec) -> Ready:
 
 
 def _check_budget(root: Path, spec: SearchSpec, spent: Spent) -> None:
-    """Raises SpecError if there is nothing left to go on with; says how to give it more."""
+    """Raises SpecError if the budget is used up; the message holds the command that raises it."""
     from raysearch.core.budget import Amount
 
     budget = spec.budget
@@ -245,7 +245,7 @@ def _say_unfit(found: Sequence[tuple[int, str]]) -> None:
 
 
 def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool) -> None:
-    """Runs the search; says at its end what came of it and what can be done next."""
+    """Runs the search under a display; prints the result and the next command at its end."""
     from raysearch.cli.results import has_winner, show_end, summary
 
     results, ended = follow(root, spec, how, start, as_json)
@@ -270,7 +270,7 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
 def follow(
     root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool
 ) -> tuple[Results, Ended | None]:
-    """Runs a search under a display; its results, and why it ended."""
+    """Runs a search under a display; returns its results, and why it ended."""
     from raysearch.cli.display import display_for
     from raysearch.cli.status_text import about
 
@@ -291,7 +291,7 @@ def follow(
 
 
 def _flags(how: Any) -> list[str]:
-    """The options that the next command needs, for it to run where this one did."""
+    """The options with which the next command runs where this one did."""
     if how.executor == "inline":
         return ["--executor", "inline"]
     if how.local:

@@ -30,7 +30,7 @@ STYLES = {"accept": "green", "rollback": "bold red", "order": "bold cyan", "clon
 
 @dataclass(frozen=True)
 class Row:
-    """A stretch of the tree: on the trunk, or beside it."""
+    """A row of the drawing: segments on the way to the model, or a side branch."""
 
     is_trunk: bool
     segment: str
@@ -180,7 +180,7 @@ def _show(results: Results, rows: Sequence[Row], limit: int | None) -> None:
 
 
 def _show_others(results: Results, frame: pd.DataFrame) -> None:
-    """The models that grew from other roots."""
+    """Prints the models that grew from other roots."""
     roots: dict[int, int] = {}
     parents = frame["parent"].astype(object).where(frame["parent"].notna(), None)
     for segment, parent in zip(frame["id"], parents, strict=True):

@@ -33,16 +33,16 @@ def logs(
 
 
 def _show_files(root: Path, lines: int, follow_it: bool) -> None:
-    """The end of each log file of a run, then what comes; until nobody runs it any more."""
+    """Prints the last lines of each log file of a run, then new lines until no process runs it."""
     from raysearch.run.liveness import run_by
     from raysearch.storage.paths import RunPaths
 
     paths = RunPaths(root)
     if not paths.logs.is_dir():
-        raise RunError(f"{root}: nothing has been printed yet")
+        raise RunError(f"{root}: its workers have printed nothing yet")
     tails: dict[Path, _Tail] = {}
     while True:
-        is_held = run_by(root) is not None  # asked first: what is printed until then is shown
+        is_held = run_by(root) is not None  # asked before reading: a run's last lines count
         for file in sorted(paths.logs.glob("*.log")):
             if file not in tails:
                 tails[file] = _Tail(file, lines)
@@ -54,7 +54,7 @@ def _show_files(root: Path, lines: int, follow_it: bool) -> None:
 
 
 class _Tail:
-    """A file from its last lines on."""
+    """Reads a file from its last lines on."""
 
     def __init__(self, file: Path, lines: int) -> None:
         self._file = file
@@ -63,7 +63,7 @@ class _Tail:
         self._position = ends[-lines] + 1 if lines and len(ends) >= lines else 0
 
     def read(self) -> str:
-        """What is new in it."""
+        """The text written since the last read."""
         with self._file.open("rb") as stream:
             stream.seek(self._position)
             found = stream.read()

@@ -56,7 +56,7 @@ class Where:
     address: options.Address = None
 
     def how(self, checks: bool = True) -> How:
-        """The same for `launch` and `resume`.
+        """The `How` of these options.
 
         Raises:
             SpecError: two of the options contradict each other.

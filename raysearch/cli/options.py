@@ -1,4 +1,4 @@
-"""The arguments and options of the commands, each once."""
+"""The arguments and options of the commands, each defined once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raysearch.core.segment import trial_number
 
 
 def _trial(text: str) -> int:
-    """A trial's number; `17b` as well, as screens show one that took over the number of another."""
+    """The number of a trial; also of `17b`, as screens show the second trial with number 17."""
     try:
         return trial_number(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What commands share: where they print, JSON, and the words about a run."""
+"""Output of commands: the console, JSON, files, remarks, and commands to type next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def console(stderr: bool = False) -> Console:
-    """Where people read; nothing in user's text is taken for markup."""
+    """A rich console that prints text of users as it is, without markup."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, markup=False)
@@ -45,12 +45,12 @@ def writing(path: Path, option: str = "") -> Iterator[Path]:
 
 
 def say(text: str) -> None:
-    """A remark on stderr, so that what is piped stays clean."""
+    """Prints a remark to stderr, which keeps piped output clean."""
     print(text, file=sys.stderr)
 
 
 def command(*words: str) -> str:
-    """`raysearch resume runs/x`, as it can be typed."""
+    """The command line of these words, quoted for a shell: `raysearch resume runs/x`."""
     return shlex.join(["raysearch", *words])
 
 

@@ -27,7 +27,7 @@ class Pace:
         self._left: float | None = None
 
     def note(self, status: Snapshot) -> None:
-        """Takes in a snapshot."""
+        """Adds a snapshot."""
         now = status.live.seconds
         self._recent.append((now, self._count(status)))
         while len(self._recent) > 2 and now - self._recent[1][0] >= WINDOW_S:
@@ -36,7 +36,7 @@ class Pace:
 
     @property
     def per_s(self) -> float | None:
-        """Of the last seconds; None before anything can be said."""
+        """Trials or segments a second, lately; None while there are too few snapshots."""
         if len(self._recent) < 2:
             return None
         (then, before), (now, count) = self._recent[0], self._recent[-1]
@@ -44,7 +44,7 @@ class Pace:
 
     @property
     def seconds_left(self) -> float | None:
-        """As many as the iterations left of the plan take at the pace so far; None if nobody can say."""
+        """Seconds that the remaining iterations take at the speed so far; None if either is unknown."""
         return self._left
 
     def _count(self, status: Snapshot) -> int:

@@ -123,7 +123,7 @@ def report(run: options.Run, output: options.ReportFile = None, wandb: options.T
 
 
 def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
-    """A run's end as plain values; `best` is None, with `why`, where no trial ended well."""
+    """The result of a run as plain values; `best` is None, with `why`, if no trial ended well."""
     said: dict[str, Any] = {"run": shown(results.path), "metric": results.metric, "mode": results.mode}
     if ending is not None:
         said["ending"] = ending
@@ -137,7 +137,7 @@ def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
 def show_end(
     out: Console, results: Results, ended: Ended | None, flags: Sequence[str], spent: str = ""
 ) -> None:
-    """What a search came to, where it lies, and what can be done next."""
+    """Prints the result of a search, its folder, and the next commands."""
     is_complete = ended is not None and ended.kind is Ending.COMPLETE
     try:
         winner: Best | None = results.best
@@ -169,7 +169,7 @@ def show_end(
 
 
 def _larger(results: Results, run: str, flags: Sequence[str]) -> str:
-    """The command by which more is got out of a complete run."""
+    """The command that enlarges a complete run."""
     strategy = results.spec.get("strategy", {})
     if "samples" in strategy:
         return command("resume", run, "--samples", f"+{strategy['samples']}", *flags)
@@ -177,7 +177,7 @@ def _larger(results: Results, run: str, flags: Sequence[str]) -> str:
 
 
 def _after_failure(results: Results, run: str, flags: Sequence[str]) -> str:
-    """What to do with a complete run in which nothing ended well; what has failed is not tried again."""
+    """The advice for a complete run in which no trial ended well; a resume does not repeat failed trials."""
     strategy = results.spec.get("strategy", {})
     if "samples" in strategy:
         more = command("resume", run, "--samples", f"+{strategy['samples']}", *flags)
@@ -194,7 +194,7 @@ def has_winner(results: Results) -> bool:
 
 
 def show_best(out: Console, results: Results, winner: Best) -> None:
-    """The winner's value and configuration."""
+    """Prints the value and the configuration of the winner."""
     from rich.table import Table
     from rich.text import Text
 
@@ -286,7 +286,7 @@ def _places(results: Results, winner: Best) -> dict[str, str]:
 
 
 def _facts(rows: dict[str, str]) -> Any:
-    """`label  text` lines; not a table, so that a path or command is never torn apart."""
+    """Lines of `label  text`; not a table, which would break paths and commands."""
     from rich.text import Text
 
     width = max(map(len, rows))
@@ -295,7 +295,7 @@ def _facts(rows: dict[str, str]) -> Any:
 
 
 def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Path | None]:
-    """(number, configuration, checkpoint) of the best trial, or of this one at its furthest."""
+    """(number, configuration, checkpoint) of the best trial, or of this trial at its last iteration."""
     if trial is None:
         winner = results.best
         return winner.trial, dict(winner.config), winner.checkpoint

@@ -85,7 +85,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def gpus() -> str | None:
-    """Kinds of GPU in this machine, without loading a library for it; None without one."""
+    """Kinds of GPU in this machine, found without loading a library; None if it has none."""
     kinds = set()
     for file in sorted(_GPUS.glob("*/information")) if _GPUS.is_dir() else ():
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -143,7 +143,7 @@ def _rows(path: Path) -> int | None:
 
 
 def _said(trainable: Any) -> dict[str, Any]:
-    """What the trainable says of its own data."""
+    """The entries that the trainable adds about its own data."""
     say = getattr(trainable, "fingerprint", None)
     if not callable(say):
         return {}
@@ -170,7 +170,7 @@ def _hash_of(path: Path) -> str:
 
 
 def _commit(code: Path | None) -> str | None:
-    """The commit of the folder that the code lies in; None outside a repository."""
+    """The commit of the repository that holds the code; None outside a repository."""
     folder = code.parent if code is not None else Path.cwd()
     try:
         done = subprocess.run(

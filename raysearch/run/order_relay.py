@@ -39,13 +39,13 @@ class OrderRelay:
         self._store.delete([path.name])
 
     def carry(self) -> None:
-        """Begins to fetch orders and send answers, until `close`."""
+        """Starts to fetch orders and send answers, until `close`."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._carry, daemon=True, name="post")
             self._thread.start()
 
     def close(self) -> None:
-        """Ends that, after a last round."""
+        """Ends the relay, after a last round."""
         if self._thread is None:
             return
         self._ended.set()

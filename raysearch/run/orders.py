@@ -5,7 +5,7 @@
         orders.answer(name, True, "nudge lr 0.001 -> 0.0003")
     orders.answered(name)                                  # (True, "nudge lr ...")
 
-An order that is answered is no longer waiting; one that nobody takes stays until the run is resumed.
+An order waits until it is answered; if no process runs the run, until a resume.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def given_at(name: str) -> float:
 
 
 class Orders:
-    """The orders in a folder, which is made when the first is given."""
+    """The orders in a folder, which the first order makes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -38,7 +38,7 @@ class Orders:
         self._post = OrderRelay(mirror, folder) if mirror is not None else None
 
     def give(self, order: Mapping[str, Any]) -> str:
-        """Leaves an order; returns its name. Raises RunError if it cannot be written."""
+        """Writes an order; returns its name. Raises RunError if it cannot be written."""
         name = f"{time.time_ns():020d}-{secrets.token_hex(3)}"  # sorted by time
         try:
             self._folder.mkdir(exist_ok=True)
@@ -60,7 +60,7 @@ class Orders:
         return sorted(name[:-5] for name in found if name.endswith(".json"))
 
     def close(self) -> None:
-        """Sends what was answered, where the run is at a store; nothing is waited for any more."""
+        """Sends the answers to the store of the run, if it has one; the relay then ends."""
         if self._post is not None:
             self._post.close()
 
@@ -75,7 +75,7 @@ class Orders:
         return order
 
     def answer(self, name: str, accepted: bool, words: str) -> None:
-        """Answers an order, which then waits no longer. What cannot be written is tried at the next look."""
+        """Answers an order, which then waits no longer; if the disk fails, it waits for the next look."""
         try:
             replace_text(self._answer(name), json.dumps({"accepted": accepted, "words": words}))
             self._order(name).unlink(missing_ok=True)
@@ -83,13 +83,13 @@ class Orders:
             return
 
     def withdraw(self, name: str) -> None:
-        """Takes an order back that nobody answered; it is not taken in later."""
+        """Takes back an order without an answer; no process carries it out later."""
         self.answer(name, False, "taken back: nobody answered")
         if self._post is not None:
             self._post.delete(self._order(name))
 
     def answered(self, name: str) -> tuple[bool, str] | None:
-        """(was it accepted, in words); None while there is no answer."""
+        """(whether the run accepted it, its words); None while there is no answer."""
         if self._post is not None:
             self._post.fetch(self._answer(name))
         try:

@@ -1,7 +1,7 @@
-"""Orders to pause, stop or go on with a run: what each does to the search that takes it in.
+"""Orders to pause, stop or continue a run: what each does to its search.
 
-`pause` lets what is in training end, `stop` gives it a short grace; both then end the run's life, its
-workers leaving one by one. Either is taken back by `resume` as long as something is still in training.
+`pause` lets running segments finish, `stop` gives them a short grace; then the workers leave one by one, and
+the process ends. `resume` takes either back while a segment still runs.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from raysearch.engine.wind_down import PAUSED, STOPPED, WindDown
 
 PAUSE, STOP, RESUME = "pause", "stop", "resume"
 RUN_ORDERS = (PAUSE, STOP, RESUME)
-GRACE_S = 30.0  # what is in training may end within so long after a `stop`
+GRACE_S = 30.0  # time for running segments to finish after a `stop`
 
 
 def order(kind: str, grace_s: float | None = None) -> dict[str, Any]:
-    """The order as it is left in the run's folder; without a grace, what is in training is waited for."""
+    """The order as a mapping for `Orders.give`; without a grace, running segments may finish."""
     return {"kind": kind, "grace_s": grace_s}
 
 
 def begin(search: Search, kind: str, order: Mapping[str, Any], now: float) -> tuple[bool, str]:
-    """Carries an order out: (was it accepted, in words)."""
+    """Carries out an order; (whether the search accepts it, its words)."""
     lifetime = search.lifetime
     if kind == RESUME:
         if lifetime.go_on():

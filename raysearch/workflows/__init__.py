@@ -1,1 +1,1 @@
-"""What is done with finished searches: retest, replay, plan, memory."""
+"""Work around a search: plan it, replay its schedule, retest its settings, remember its trials."""

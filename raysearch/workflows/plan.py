@@ -36,7 +36,7 @@ CONFIGS = 3  # that each worker measures
 
 @dataclass(frozen=True)
 class Plan:
-    """What was measured, and what to do.
+    """The measurements of a trainable, and the advised strategy.
 
     Attributes:
         fuses: whether many models can be trained at once in one process.

@@ -1,4 +1,4 @@
-"""What a replay says: what a schedule is worth on fresh seeds, beside its original and beside constants."""
+"""Replays of a schedule on fresh seeds, compared with the original training and with constants."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The end of a replay.
+    """The result of a replay.
 
     Attributes:
         schedule: what was replayed.
@@ -126,7 +126,7 @@ def constants_of(schedule: Schedule) -> list[Config]:
 
 
 def compare(results: Results, schedule: Schedule) -> Comparison:
-    """What a replay came to.
+    """The result of a finished replay.
 
     Raises:
         RunError: no training of it has ended.

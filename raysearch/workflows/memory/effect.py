@@ -1,4 +1,4 @@
-"""How much the past helped a search, or harmed it: transferred trials beside those free of it."""
+"""The effect of a memory on a search: transferred trials compared with independent ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST = 3
 
 @dataclass(frozen=True)
 class Helped:
-    """What the past did.
+    """How transferred trials compare with independent ones.
 
     Attributes:
         rows: for each origin: trials, how many went beyond the first rung, the best value, iterations there.
@@ -39,7 +39,7 @@ class Helped:
 
 
 def helped(results: Results) -> Helped | None:
-    """What the past did to a search; None if it did not begin from one."""
+    """The effect of the memory on a search; None if the search started without one."""
     trials = results.segments()
     decided = results.digest.segments.decisions(range(len(trials)))
     trials = trials.assign(origin=[one.origin or FREE for one in decided])

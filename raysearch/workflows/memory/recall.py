@@ -1,4 +1,4 @@
-"""From remembered searches to what a new one begins from; and which hyper-parameters mattered where."""
+"""What a new search takes from remembered ones, and which hyper-parameters mattered in which task."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEAST = 10  # trials, below which a record says nothing
 
 @dataclass(frozen=True)
 class Record:
-    """A finished search as it is remembered: what was tried, how far, and what came of it.
+    """A remembered search: its configurations, how far each was trained, and the metric there.
 
     Attributes:
         task: what was trained on what; searches of one task replace one another.
@@ -53,7 +53,7 @@ class Record:
 
     @property
     def weight(self) -> float:
-        """How much the task counts."""
+        """Weight of the task among the others."""
         return STALE if self.verdict == "stale" else 1.0
 
     @property
@@ -87,7 +87,7 @@ class Recalled:
 def recall(
     records: Sequence[Record], space: Space, metric: str, mode: Mode, size: int = SIZE, but: str = ""
 ) -> Recalled:
-    """What the remembered searches give a new one: a portfolio, and with three tasks or more a box.
+    """The transfer from remembered searches to a new one: a portfolio, and from three tasks on a box.
 
     Args:
         but: a task to leave out.
@@ -114,7 +114,7 @@ def recall(
 
 
 def why_not(record: Record, space: Space, metric: str, mode: Mode) -> str:
-    """Why a record says nothing of this search; empty if it does."""
+    """Why a record does not apply to this search; empty if it applies."""
     if (record.metric, record.mode) != (metric, mode):
         return f"it was searched for {record.metric} ({record.mode}), this is {metric} ({mode})"
     try:

@@ -41,7 +41,7 @@ _FIELDS = ("task", "run", "metric", "mode", "space", "at", "importances", "verdi
 
 @dataclass(frozen=True)
 class MemoryContent:
-    """What a memory holds: records, and (file, why) of those that cannot be used."""
+    """The content of a memory: usable records, and (file, why) of the others."""
 
     good: tuple[Record, ...]
     bad: tuple[tuple[str, str], ...]
@@ -51,7 +51,7 @@ class Memory:
     """The records in one folder or under one URL."""
 
     def __init__(self, where: str | os.PathLike[str]) -> None:
-        """Opens nothing that is not there.
+        """Opens the folder or URL; makes nothing.
 
         Raises:
             SpecError: the URL names a store that cannot be read.
@@ -103,7 +103,7 @@ class Memory:
         return MemoryContent(tuple(sorted(good, key=lambda r: (r.task, r.at))), tuple(bad))
 
     def forget(self, task: str) -> int:
-        """Deletes every record of a task; how many there were.
+        """Deletes every record of a task; returns their number.
 
         Raises:
             RunError: there is none.
@@ -196,10 +196,9 @@ def record_of(results: Results, *, task: str | None, now: float) -> Record:
 
 
 def begin_from(spec: Any) -> tuple[Any, tuple[str, ...]]:
-    """(the recipe that begins from what memory, known_good and priors of the spec say, remarks on it).
+    """(the recipe that starts from memory, known_good and priors of the spec, remarks for the user).
 
-    What is known is written into the recipe, so that a run that is resumed does not depend on what the memory
-    holds by then.
+    The recipe holds the transfer itself: a resumed run does not depend on later changes of the memory.
 
     Raises:
         SpecError: the strategy begins from nothing known, or a prior is wrong.
@@ -224,7 +223,7 @@ def begin_from(spec: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 def _remembered(spec: Any) -> tuple[Transfer, tuple[str, ...]]:
-    """(what the spec's memory holds for its search, remarks on it)."""
+    """(the transfer from the spec's memory, remarks for the user)."""
     from raysearch.strategies.samplers.transfer_settings import Transfer
     from raysearch.workflows.memory.recall import recall
 

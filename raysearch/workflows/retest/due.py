@@ -1,4 +1,4 @@
-"""Which settings are due for a retest: by date, or because what they rest on has changed."""
+"""Which settings are due for a retest: by date, or because their fingerprint has changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from raysearch.workflows.retest.retest import history, last_fingerprint, searche
 
 @dataclass(frozen=True)
 class Due:
-    """How a run's settings stand.
+    """The state of a run's settings between two retests.
 
     Attributes:
         run: the folder of the search that found them.
@@ -38,14 +38,14 @@ class Due:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A run of which nothing can be said, and why."""
+    """A run that cannot be read, and why."""
 
     run: Path
     error: str
 
 
 def due_in(storage: Path, now: float) -> tuple[list[Due], list[Damaged]]:
-    """(how the settings of every finished search in a folder stand, the due ones first; what is damaged)."""
+    """(one Due for each finished search in a folder, the due ones first; the damaged runs)."""
     found, damaged = [], []
     for run in searches_in(storage):
         try:
@@ -57,7 +57,7 @@ def due_in(storage: Path, now: float) -> tuple[list[Due], list[Damaged]]:
 
 
 def due_of(run: Path, now: float) -> Due | None:
-    """How one run's settings stand; None while its search has not come to an end."""
+    """The state of one run's settings; None until its search has ended."""
     ended = _ended_at(run)
     if ended is None:
         return None
@@ -80,7 +80,7 @@ def due_of(run: Path, now: float) -> Due | None:
 
 
 def _ended_at(run: Path) -> float | None:
-    """When the search ended, whatever ended it; None if it never did."""
+    """Unix time at which the search last ended; None if it never did."""
     at = None
     for event in read_events(RunPaths(run).journal):
         if event.kind in ("start", "end"):

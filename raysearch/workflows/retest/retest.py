@@ -1,4 +1,4 @@
-"""Retests of a run's settings: what to try against them, what came of it, and when they are due again.
+"""Retests of a run's settings: the challengers, the verdicts, and the date of the next one.
 
 A retest is a run of its own beside the one whose settings it tests, NAME-retest-DATE, with the same journal;
 so it is resumed like any other. Its verdict is an event of that journal: nothing else is kept.
@@ -213,7 +213,7 @@ def retests_of(run: Path) -> list[Path]:
 
 
 def last_fingerprint(folder: Path) -> dict[str, Any]:
-    """What the run rested on when it was last started; empty where it was not noted."""
+    """The fingerprint of the run at its last start; empty if its journal holds none."""
     found: dict[str, Any] = {}
     for event in read_events(RunPaths(folder).journal):
         if event.kind == "start":
@@ -245,7 +245,7 @@ def _free_name(run: Path, day: dt.date) -> str:
 
 
 def _stored(results: Results, past: Sequence[RetestVerdict], tested: Config, horizon: int) -> list[float]:
-    """What the settings gave before: in the last retest that had two trainings, or in the finish."""
+    """Earlier metrics of the settings: of the last retest with two trainings, or of the finish."""
     for verdict in reversed(past):
         if len(verdict.values) > 1 and verdict.config == tested and not verdict.changed:
             return list(verdict.values)
@@ -256,7 +256,7 @@ def _stored(results: Results, past: Sequence[RetestVerdict], tested: Config, hor
 
 
 def _ranked(scores: RungScores, weights: Mapping[str, float]) -> list[str]:
-    """The free hyper-parameters, those first that mattered most, here and in other tasks."""
+    """The free hyper-parameters, the most important first, by this run and other tasks."""
     here = scores.importances()
     share = {n: here.get(n, 0.0) + weights.get(n, 0.0) for n in scores.space.free}
     rates = ("lr", "learning_rate")  # where nothing is known

@@ -1,4 +1,4 @@
-"""The verdict of a retest that has come to its end: read from its journal, and written into it."""
+"""The verdict of a finished retest: computed from its journal, and written into it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from raysearch.workflows.retest.retest import VERDICT, RetestVerdict, history, l
 
 
 def judged(folder: Path) -> Judgement | None:
-    """What a retest's journal comes to; None while it is not at its end."""
+    """The judgement of a retest by its journal; None until it has ended."""
     spec = load_spec(RunPaths(folder).spec)
     strategy: Any = spec.strategy.start(
         spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
