@@ -6,17 +6,18 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from raysearch.cli import options
+from raysearch.cli.follow import INTERRUPTED, flags_of, follow
 from raysearch.cli.job_options import Travel
 from raysearch.cli.option_groups import MoreBudget, SpecChanges, Where, grouped, spec_file, with_workers
 from raysearch.cli.output import command, console, print_json, say
 from raysearch.cli.submit import check_submit_options, goes_to_cluster, submit_launch
 from raysearch.cluster.versions import submitted_note
-from raysearch.engine.wind_down import COMPLETE, Ended, Ending
+from raysearch.engine.wind_down import COMPLETE, Ending
 from raysearch.errors import SpecError
 from raysearch.storage.mirror import shown
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from raysearch.spec.search_spec import SearchSpec
 
 NOTHING_FOUND = 2  # complete, and no trial ended well
-INTERRUPTED = 130
 PAUSED = 75
 UNFIT_SHOWN = 5
 
@@ -215,7 +215,7 @@ def _with_space(spec: SearchSpec, file: Path) -> SearchSpec:
 
 
 def _say_complete(root: Path, how: How, as_json: bool) -> None:
-    from raysearch.cli.results import has_winner, show_end, summary
+    from raysearch.cli.result_text import has_winner, show_end, summary
     from raysearch.results.results import load
 
     results = load(root)
@@ -224,7 +224,7 @@ def _say_complete(root: Path, how: How, as_json: bool) -> None:
     else:
         out = console()
         out.print("The run is complete: there is nothing left to do. Make it larger to go on.\n")
-        show_end(out, results, COMPLETE, _flags(how))
+        show_end(out, results, COMPLETE, flags_of(how))
     if not has_winner(results):
         raise typer.Exit(NOTHING_FOUND)
 
@@ -246,7 +246,7 @@ def _say_unfit(found: Sequence[tuple[int, str]]) -> None:
 
 def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool) -> None:
     """Runs the search under a display; prints the result and the next command at its end."""
-    from raysearch.cli.results import has_winner, show_end, summary
+    from raysearch.cli.result_text import has_winner, show_end, summary
 
     results, ended = follow(root, spec, how, start, as_json)
     ending = ended.words if ended is not None else ""
@@ -257,7 +257,7 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
         print_json({**summary(results, ending), "spent": dataclasses.asdict(spent)})
     else:
         words = spec.budget.in_words(spent) if spec.budget.is_set else ""
-        show_end(console(), results, ended, _flags(how), words)
+        show_end(console(), results, ended, flags_of(how), words)
     kind = ended.kind if ended is not None else None
     if kind is Ending.PAUSED:
         raise typer.Exit(PAUSED)
@@ -265,35 +265,3 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
         raise typer.Exit(INTERRUPTED)
     if kind is Ending.COMPLETE and not has_winner(results):
         raise typer.Exit(NOTHING_FOUND)
-
-
-def follow(
-    root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool
-) -> tuple[Results, Ended | None]:
-    """Runs a search under a display; returns its results, and why it ended."""
-    from raysearch.cli.display import display_for
-    from raysearch.cli.status_text import about
-
-    out = console(stderr=as_json)
-    display = display_for(out, about(root, spec), shared=how.executor == "inline")
-    flags = _flags(how)
-    try:
-        with display:
-            results = start(dataclasses.replace(how, on_status=display, returns_when_stopped=True))
-    except KeyboardInterrupt:
-        count = f" ({display.last.trials:,} trials)" if display.last else ""
-        out.print(
-            f"\nInterrupted. Nothing acknowledged is lost: it is in {shown(root)}{count}.", soft_wrap=True
-        )
-        out.print(f"go on  {command('resume', shown(root), *flags)}", soft_wrap=True)
-        raise typer.Exit(INTERRUPTED) from None
-    return results, display.last.live.end if display.last is not None else None
-
-
-def _flags(how: Any) -> list[str]:
-    """The options with which the next command runs where this one did."""
-    if how.executor == "inline":
-        return ["--executor", "inline"]
-    if how.local:
-        return ["--local"]
-    return ["--address", how.address] if how.address else []

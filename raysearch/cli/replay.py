@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
-from raysearch.cli.launch import follow
+from raysearch.cli.follow import follow
 from raysearch.cli.option_groups import Where, grouped, with_workers
 from raysearch.cli.output import command, console, print_json
 from raysearch.core.formatting import column

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -11,22 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json, writing
-from raysearch.core.formatting import column, number, settings
+from raysearch.cli.result_text import contender_table, facts, show_best, summary
 from raysearch.core.segment import trial_name
-from raysearch.engine.wind_down import Ended, Ending, more_of
 from raysearch.errors import CheckpointError, RunError, SpecError
 from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.paths import RunPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import Console
-
     from raysearch.results import Best, Results
-    from raysearch.results.verdict import Contender, Verdict
-
-DIGITS = 6  # of the winner's configuration; the exact values come from export
 
 
 def best(run: options.Run, as_json: options.AsJson = False) -> None:
@@ -41,11 +32,11 @@ def best(run: options.Run, as_json: options.AsJson = False) -> None:
     verdict = results.verdict()
     if verdict.contenders:
         out.print()
-        out.print(_contender_table(verdict.contenders, results.metric))
+        out.print(contender_table(verdict.contenders, results.metric))
     out.print()
     out.print(str(verdict))
     out.print()
-    out.print(_facts(_places(results, winner)), soft_wrap=True)
+    out.print(facts(_places(results, winner)), soft_wrap=True)
 
 
 def trials(
@@ -122,98 +113,6 @@ def report(run: options.Run, output: options.ReportFile = None, wandb: options.T
     print(f"report written to {path}")
 
 
-def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
-    """The result of a run as plain values; `best` is None, with `why`, if no trial ended well."""
-    said: dict[str, Any] = {"run": shown(results.path), "metric": results.metric, "mode": results.mode}
-    if ending is not None:
-        said["ending"] = ending
-    try:
-        said["best"] = dataclasses.asdict(results.best)
-    except RunError as error:
-        return {**said, "best": None, "why": str(error)}
-    return {**said, "verdict": _verdict_values(results.verdict())}
-
-
-def show_end(
-    out: Console, results: Results, ended: Ended | None, flags: Sequence[str], spent: str = ""
-) -> None:
-    """Prints the result of a search, its folder, and the next commands."""
-    is_complete = ended is not None and ended.kind is Ending.COMPLETE
-    try:
-        winner: Best | None = results.best
-    except RunError as error:
-        out.print(str(error), soft_wrap=True)
-        winner = None
-    if winner is not None:
-        show_best(out, results, winner)
-        if is_complete:
-            out.print()
-            out.print(str(results.verdict()))
-        failed, first_error = results.failures()
-        if failed:
-            trials = "1 trial" if failed == 1 else f"{failed:,} trials"
-            out.print(f"\n{trials} failed; the first: {first_error}", soft_wrap=True, markup=False)
-    run = shown(results.path)
-    rows = {"run": f"{run} ({ended.words})" if ended is not None else run}
-    if spent:
-        rows["spent"] = spent
-    if is_complete and winner is None:
-        rows["next"] = _after_failure(results, run, flags)
-    elif is_complete:
-        rows["next"] = command("best", run)
-        rows[""] = _larger(results, run, flags)
-    else:
-        rows["go on"] = command("resume", run, *more_of(ended), *flags)
-    out.print()
-    out.print(_facts(rows), soft_wrap=True)
-
-
-def _larger(results: Results, run: str, flags: Sequence[str]) -> str:
-    """The command that enlarges a complete run."""
-    strategy = results.spec.get("strategy", {})
-    if "samples" in strategy:
-        return command("resume", run, "--samples", f"+{strategy['samples']}", *flags)
-    return command("lineage", run)
-
-
-def _after_failure(results: Results, run: str, flags: Sequence[str]) -> str:
-    """The advice for a complete run in which no trial ended well; a resume does not repeat failed trials."""
-    strategy = results.spec.get("strategy", {})
-    if "samples" in strategy:
-        more = command("resume", run, "--samples", f"+{strategy['samples']}", *flags)
-        return f"mend the trainable, then try new trials: {more}"
-    return "mend the trainable, then launch it again under another name (--name)"
-
-
-def has_winner(results: Results) -> bool:
-    """Whether any trial ended well."""
-    try:
-        return bool(results.best)
-    except RunError:
-        return False
-
-
-def show_best(out: Console, results: Results, winner: Best) -> None:
-    """Prints the value and the configuration of the winner."""
-    from rich.table import Table
-    from rich.text import Text
-
-    out.print(
-        Text.assemble(
-            ("best ", "dim"),
-            f"{results.metric} ",
-            (number(winner.value, 5), "bold green"),
-            f" at iteration {winner.iteration:,}, trial {trial_name(winner.trial, ',')}",
-        )
-    )
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
-    for name, value in settings(winner.config, DIGITS).items():
-        grid.add_row(f"     {name}", Text(value))
-    out.print(grid)
-
-
 # ---- inside
 
 
@@ -234,44 +133,6 @@ def _results(run: str) -> Results:
     return load(existing_run(run))
 
 
-def _contender_table(contenders: Sequence[Contender], metric: str) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
-    table.add_column("on fresh seeds")
-    for name in (f"mean {metric}", "95% interval", "seeds", "failed"):
-        table.add_column(name, justify="right", no_wrap=True)
-    estimates = [c.estimate for c in contenders]
-    figures = column([x for e in estimates for x in (e.mean, e.low, e.high)], 5)
-    for i, contender in enumerate(contenders):
-        mean, low, high = figures[3 * i : 3 * i + 3]
-        interval = "-" if low == "-" else f"{low} to {high}"
-        table.add_row(contender.name, mean, interval, str(estimates[i].n), str(contender.failed))
-    return table
-
-
-def _verdict_values(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "text": str(verdict),
-        "significant": verdict.significant,
-        "baseline_won": verdict.baseline_won,
-        "seeds_matter": verdict.seeds_matter,
-        "gain": dataclasses.asdict(verdict.gain) if verdict.gain else None,
-        "contenders": [
-            {
-                "name": contender.name,
-                "role": contender.role,
-                "trial": contender.source,
-                "config": contender.config,
-                "failed": contender.failed,
-                "values": contender.values,
-                **dataclasses.asdict(contender.estimate),
-            }
-            for contender in verdict.contenders
-        ],
-    }
-
-
 def _places(results: Results, winner: Best) -> dict[str, str]:
     run = shown(results.path)
     is_raised = results.raised is not None
@@ -283,15 +144,6 @@ def _places(results: Results, winner: Best) -> dict[str, str]:
         **({"try it": f"{command('replay', run)}   (on fresh seeds)"} if is_raised else {}),
         "report": command("report", run),
     }
-
-
-def _facts(rows: dict[str, str]) -> Any:
-    """Lines of `label  text`; not a table, which would break paths and commands."""
-    from rich.text import Text
-
-    width = max(map(len, rows))
-    lines = [Text.assemble((f"{label:<{width}}  ", "dim"), text) for label, text in rows.items()]
-    return Text("\n").join(lines)
 
 
 def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Path | None]:

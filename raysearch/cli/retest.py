@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from raysearch.cli import options
-from raysearch.cli.launch import follow
+from raysearch.cli.follow import follow
 from raysearch.cli.option_groups import Where, grouped, with_workers
 from raysearch.cli.output import command, console, print_json, say
 from raysearch.core.yaml_io import read_mapping
