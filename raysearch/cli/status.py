@@ -99,7 +99,7 @@ class Follower:
         return Look(snapshot, holder, starter)
 
     def _read_events(self, holder: str | None) -> None:
-        """Reads when the run began and why it ended, again only when its holder changes or it has none."""
+        """Reads start and end of the run from its events; again only if its holder changed or is gone."""
         from raysearch.run.session import account_of
         from raysearch.storage.journal.reading import read_events
 
@@ -116,7 +116,7 @@ class Follower:
 
 
 def _spent(root: Path) -> str:
-    """What the run has cost, in words; empty where its spec sets no budget and no prices."""
+    """The cost of the run so far, in words; empty if its spec sets no budget and no prices."""
     from raysearch.run.session import spent_on
     from raysearch.spec.search_spec import load_spec
 
@@ -144,7 +144,7 @@ def state(root: Path, look: Look) -> str:
 
 
 def about_run(root: Path) -> About:
-    """What a run's spec says of it; less where a strategy of the spec is not installed here."""
+    """The fixed part of a run's display; less of it if the strategy is not installed here."""
     from raysearch.cli.status_text import About, about
     from raysearch.results.results import load
     from raysearch.spec.search_spec import load_spec

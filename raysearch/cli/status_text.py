@@ -1,4 +1,4 @@
-"""What a snapshot of a search says, in words."""
+"""Lines of text about a snapshot of a search."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from raysearch.strategies.cost import PopulationCost, RungCost
 if TYPE_CHECKING:
     from raysearch.spec.search_spec import SearchSpec
 
-SILENT_S = 10.0  # a worker not heard of for so long is mentioned
-BUSY_FROM = 3  # segments a worker must have ended before its busy share says anything
+SILENT_S = 10.0  # the line of workers names one that was silent for so long
+BUSY_FROM = 3  # segments that each worker must have ended before the busy fraction means anything
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What stays the same while a search runs."""
+    """The fixed part of a display: run, strategy, metric, cost."""
 
     run: str
     strategy: str
@@ -37,7 +37,7 @@ class About:
 
     @property
     def better(self) -> str:
-        """Which way the metric is to go."""
+        """`lower is better` or `higher is better`."""
         return "lower is better" if self.mode == "min" else "higher is better"
 
 
@@ -125,18 +125,18 @@ def latest_line(latest: Latest, metric: str) -> str:
 
 
 def config_line(config: Mapping[str, Any]) -> str:
-    """`lr 0.003162, optimizer adamw`; a name and its value are not torn apart."""
+    """`lr 0.003162, optimizer adamw`; no line breaks between a name and its value."""
     return ", ".join(f"{name}\N{NO-BREAK SPACE}{value}" for name, value in settings(config).items())
 
 
 def decision_line(text: str) -> str:
-    """`12.3: rung 27: rank 1 of 9, promoted`; without the long numbers that trials of the finish have."""
+    """`12.3: rung 27: rank 1 of 9, promoted`; without the long trial number of the finish."""
     name, _, reason = text.partition(": ")
     return reason if len(name) > 13 else text
 
 
 def ending_line(status: Snapshot) -> str:
-    """Why the search ends, and what happens now."""
+    """Why the search ends, and what its workers do meanwhile."""
     live, ending = status.live, status.ending
     if not ending:
         return f"{live.winding}: what is in training ends first"
@@ -161,7 +161,7 @@ def plain_line(status: Snapshot, about: About, pace: Pace) -> str:
 
 
 def _busy_share(status: Snapshot) -> float | None:
-    """How much of their time workers trained; None while their segments are too long to tell."""
+    """Fraction of their time in which workers trained; None until each has ended BUSY_FROM segments."""
     workers, life_s = status.live.workers.values(), status.live.life_s
     if not workers or life_s <= 0 or any(w.segments < BUSY_FROM for w in workers):
         return None

@@ -1,4 +1,4 @@
-"""`--submit`, and what `status`, `logs` and `cluster stop` do about a job on a cluster."""
+"""Jobs on a cluster: `--submit`, and what `status`, `logs`, `pause` and `stop` do with one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def submit_launch(
 def start(
     typed: Sequence[str], parcel: Parcel, run: str, address: str | None, wait: bool, as_json: bool
 ) -> None:
-    """Submits a command; prints the job's id first, then what it prints.
+    """Submits a command as a job; prints the id of the job, then its output.
 
     Raises:
         ClusterError: the cluster cannot be reached, or the job failed.
@@ -92,7 +92,7 @@ def start(
 
 
 def follow(place: Place) -> None:
-    """Prints what a job prints until it ends.
+    """Prints the output of a job until it ends.
 
     Raises:
         ClusterError: it failed, or was stopped.
@@ -137,7 +137,7 @@ def elsewhere(target: str, address: str | None) -> Place | None:
 
 
 def show_job(place: Place, as_json: bool) -> None:
-    """How a job stands, and its run, which is read on the cluster."""
+    """Prints the state of a job, and of its run, which the cluster reads."""
     state = place.jobs.state(place.job)
     if as_json:
         print_json({"job": asdict(state), "run": _run_values(place, state)})
@@ -172,7 +172,7 @@ def order_there(place: Place, words: Sequence[str]) -> None:
 
 
 def list_jobs(jobs: Jobs, as_json: bool) -> None:
-    """The jobs of a cluster, the latest first."""
+    """Prints the jobs of a cluster, the latest first."""
     found = jobs.listing()
     if as_json:
         print_json([asdict(state) for state in found])
@@ -184,7 +184,7 @@ def list_jobs(jobs: Jobs, as_json: bool) -> None:
 
 
 def stop_job(place: Place) -> None:
-    """Ends a job as SIGTERM does, and says how its run goes on."""
+    """Ends a job as SIGTERM does, and prints the command that resumes its run."""
     state = place.jobs.stop(place.job)
     print(_line(state))
     if state.run and state.status == "STOPPED":
@@ -196,7 +196,7 @@ def stop_job(place: Place) -> None:
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:
-    """`--name x --set a=1 --set b=2 --skip-checks`, of what was given."""
+    """The given options as words: `--name x --set a=1 --set b=2 --skip-checks`."""
     words: list[str] = []
     for name, value in options.items():
         if value is None or value is False:
@@ -213,7 +213,7 @@ def _line(state: JobState) -> str:
 
 
 def _run_values(place: Place, state: JobState) -> Any:
-    """What `raysearch status --json` says of the job's run on the cluster; None if it says nothing."""
+    """The output of `raysearch status --json` for the job's run on the cluster; None if it has none."""
     if not state.run:
         return None
     code, text = place.jobs.ask(["raysearch", "status", state.run, "--json"], like=state.job)
@@ -228,6 +228,6 @@ def _run_values(place: Place, state: JobState) -> Any:
 
 
 def check_submit_options(submit: bool, travel: Travel) -> None:
-    """Raises SpecError for options of a job where nothing is submitted."""
+    """Raises SpecError for options of a job without --submit."""
     if not submit and (given := travel.given()):
-        raise SpecError(f"{', '.join(given)}: what a job gets; add --submit")
+        raise SpecError(f"{', '.join(given)}: options of a job; add --submit")

@@ -1,4 +1,4 @@
-"""`raysearch trials`: choosing rows of the table of trials, showing them, writing them to files."""
+"""`raysearch trials`: selects rows of the table of trials, shows them, writes them to files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _QUOTED = re.compile(r"""(`[^`]*`|'[^']*'|"[^"]*")""")
 
 
 def select(results: Results, where: str | None, sort: str | None) -> pd.DataFrame:
-    """The trials that fit, in order; if none is asked for the best first, those that failed last.
+    """The trials that meet `where`, sorted by `sort`; without it the best first, the failed last.
 
     Raises:
         SpecError: an unknown column, or a condition that cannot be read.
@@ -67,7 +67,7 @@ def _filtered(frame: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def show(out: Console, frame: pd.DataFrame, total: int) -> None:
-    """A table as wide as the screen allows; says what is left out."""
+    """Prints a table as wide as the screen, and which rows and columns it leaves out."""
     from rich.table import Table
     from rich.text import Text
 

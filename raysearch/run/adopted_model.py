@@ -106,7 +106,7 @@ def _meta(folder: Path) -> dict[str, Any]:
 
 
 def _config(spec: SearchSpec, said: dict[str, Any]) -> Config:
-    """The baseline; else what the checkpoint was saved under, if it lies in the space; else its middle."""
+    """The baseline; else the checkpoint's configuration, if it lies in the space; else the space's middle."""
     if spec.baseline is not None:
         return spec.baseline
     groups = {name.split("/")[0] for name in spec.space.names}
