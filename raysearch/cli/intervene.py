@@ -14,7 +14,6 @@ from raysearch.cli import options
 from raysearch.cli.output import command, print_json
 from raysearch.core.segment import segment_id, trial_number
 from raysearch.errors import RunError, SpecError, unknown
-from raysearch.space.names import flat_name
 from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
@@ -61,6 +60,8 @@ def _run(run: str) -> tuple[Path, SearchSpec]:
 
 
 def _values(spec: SearchSpec, texts: Sequence[str]) -> dict[str, Any]:
+    from raysearch.space.names import flat_name
+
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
