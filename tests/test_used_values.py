@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from ray import tune
@@ -15,12 +19,17 @@ from torch import nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 from torch.optim import lr_scheduler as schedulers
 
+import raysearch.schedule
 import raysearch.torch
+from raysearch.cli.lineage import rows_of
 from raysearch.core.segment import Outcome, Segment, Status, segment_id
-from raysearch.core.used_values import HELD, ends_of, series_of
+from raysearch.core.used_values import HELD, Wanted, apart, ends_of, series_of, slot_of
 from raysearch.engine.messages import Lease
+from raysearch.fused.member import member
+from raysearch.fused.plan import make_plan
 from raysearch.storage.journal.decode import Decoder
 from raysearch.storage.journal.encode import encode_outcomes
+from raysearch.torch.bindings import bind
 from raysearch.worker.host import Host
 from raysearch.worker.reports import Trained
 
@@ -568,3 +577,170 @@ def test_two_nudges_without_effect_end_a_panda_search_and_say_what_to_do(tmp_pat
     assert any("raysearch.torch.apply(optimizer, config)" in text for text in texts)
     forks = results.segments()["reason"].str.startswith("nudge: ").sum()
     assert forks == 2
+
+
+# ---- which hyper-parameter is which value
+
+
+def levels(*lrs: float) -> list[dict[str, tuple[float, ...]]]:
+    return [{"lr": (lr,)} for lr in lrs]
+
+
+def wanted(**values: float) -> list[Wanted]:
+    return [Wanted(name, slot_of(name), value, value) for name, value in values.items()]
+
+
+def test_groups_belong_to_the_hyper_parameter_whose_value_they_hold_or_keep_a_ratio_to() -> None:
+    assert bind(levels(LR, LR / 10, 0.0), wanted(lr=LR)) == {(0, "lr"): "lr", (1, "lr"): "lr"}
+    assert bind(levels(0.5 * LR), wanted(learning_rate=LR)) == {(0, "lr"): "learning_rate"}
+    two = wanted(head_lr=0.0171, body_lr=0.0023)
+    assert bind(levels(0.0023, 0.0171, 0.004), two) == {(0, "lr"): "body_lr", (1, "lr"): "head_lr"}
+
+
+def test_a_value_that_no_hyper_parameter_stands_for_is_bound_to_none() -> None:
+    assert bind(levels(0.00317), wanted(lr=LR)) == {}  # no round multiple
+    assert bind([{"weight_decay": (0.01,)}], wanted(weight_decay=0.1)) == {}  # torch's default
+    assert bind(levels(LR), wanted(lr_decay=LR, lr_gamma=LR, dropout=LR)) == {}
+    assert bind(levels(0.0), wanted(lr=0.0)) == {}
+    assert bind(levels(LR), wanted(lr_g=LR, lr_d=LR)) == {}  # either
+
+
+def test_two_hyper_parameters_with_one_value_differ_in_the_last_bit_where_they_are_handed_out() -> None:
+    one, other, third = apart(wanted(lr_g=LR, lr_d=LR, momentum=LR))
+    assert (one.given, third.given) == (LR, LR)
+    assert other.given == other.asked != LR
+    assert other.given == pytest.approx(LR, rel=1e-15)
+    assert bind(levels(other.given), [one, other]) == {(0, "lr"): "lr_d"}
+
+
+# ---- where the used values are read
+
+
+@pytest.fixture
+def raised(tmp_path: Path) -> raysearch.Results:
+    """A panda search of a model with a schedule of its own."""
+
+    class Stepped(Class):
+        def setup(self, config: dict[str, Any]) -> None:
+            super().setup({**config, "scheduler": "StepLR"})
+
+    return raysearch.search(
+        Stepped,
+        space={"lr": {"loguniform": [1e-4, 1.0]}},
+        metric="loss",
+        mode="min",
+        storage=tmp_path,
+        name="stepped",
+        executor="inline",
+        strategy=raysearch.Panda(max_iterations=20, interval=4),
+        baseline={"lr": 0.01},
+    )
+
+
+def test_curves_lineage_schedule_and_export_have_the_used_values(raised: raysearch.Results) -> None:
+    curves = raised.curves()
+    assert curves["used.lr.first"].to_list() == close(curves["rate0"].to_list())
+    assert curves["used.lr.last"].to_list() == close(curves[f"rate{STEPS - 1}"].to_list())
+    lineage = raised.lineage(raised.best.trial)
+    ends = curves.groupby("segment")[["rate0", f"rate{STEPS - 1}"]].agg(["first", "last"])
+    for row in lineage.to_dict("records"):
+        assert row["used.lr.first"] == close(ends["rate0"]["first"][row["id"]])
+        assert row["used.lr.last"] == close(ends[f"rate{STEPS - 1}"]["last"][row["id"]])
+    schedule = raysearch.schedule.of(raised)
+    assert raysearch.schedule.from_dict(schedule.to_dict()) == schedule
+    assert schedule.steps[0].used["lr"][0] == close(lineage["used.lr.first"].iloc[0])
+    assert schedule.steps[-1].used["lr"][1] == close(lineage["used.lr.last"].iloc[-1])
+    values = [row.values for row in rows_of(raised.lineage())]
+    assert any("(used 0.01 to 0.005)" in text for text in values), values
+
+
+def test_an_exported_schedule_leaves_out_changes_that_did_not_reach_the_optimizer(tmp_path: Path) -> None:
+    results = raysearch.search(
+        HardCoded,
+        space={"lr": {"loguniform": [1e-4, 1.0]}},
+        metric="loss",
+        mode="min",
+        storage=tmp_path,
+        name="deaf",
+        executor="inline",
+        strategy=raysearch.Panda(max_iterations=8, interval=4, decay=0.5, decay_steps=2),
+        baseline={"lr": 0.01},
+    )
+    asked = set(results.lineage(results.best.trial)["config.lr"])
+    assert len(asked) > 1
+    schedule = raysearch.schedule.of(results)
+    assert [(step.config, step.used) for step in schedule.steps] == [({"lr": 0.01}, {"lr": (0.0371, 0.0371)})]
+
+
+# ---- torch that comes late, and Learners
+
+
+def test_a_function_that_imports_torch_itself_is_observed_from_its_first_step(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from raysearch.core.segment import Segment
+from raysearch.engine.messages import Lease
+from raysearch.worker.host import Host
+from ray import tune
+
+def late(config):
+    import torch
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=config["lr"])
+    while True:
+        (weight**2).sum().backward()
+        optimizer.step()
+        tune.report({"loss": float(weight.detach())})
+
+host = Host(late, metric="loss", scratch=Path(sys.argv[1]))
+assert "torch" not in sys.modules
+trained = host.train(Lease(Segment(0, 0, None, {"lr": 0.0123}, 0, 2, 7, "")), None, lambda iteration: 0)
+assert trained.used() == {"lr": [0.0123, 0.0123]}, (trained.used(), trained.error)
+host.drop()
+"""
+    environment = {**os.environ, "RAY_CHDIR_TO_TRIAL_DIR": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+class Line(raysearch.torch.Learner):
+    """A learner with a schedule of its own, one pass of three steps an iteration."""
+
+    batch_size = 8
+
+    def data(self) -> raysearch.torch.Data:
+        x = torch.randn(24, 4, generator=torch.Generator().manual_seed(1))
+        y = x.sum(1, keepdim=True)
+        return raysearch.torch.Data(train=(x, y), validation=(x, y))
+
+    def model(self, config: Any) -> nn.Module:
+        return nn.Linear(4, 1)
+
+    def loss(self, model: nn.Module, batch: Any, config: Any) -> Any:
+        return ((model(batch[0]) - batch[1]) ** 2).mean()
+
+    def metrics(self, model: nn.Module, batch: Any) -> Any:
+        return {"loss": ((model(batch[0]) - batch[1]) ** 2).mean()}
+
+
+def test_a_learner_cut_anywhere_gives_the_same_numbers_and_is_remarked_on_nowhere(lab: Lab) -> None:
+    config = {"lr": 0.02, "momentum": 0.9, "optimizer": "sgd", "schedule": "cosine", "total_steps": 36}
+    whole = lab.train(Line, (LENGTH, config))
+    cut = lab.train(Line, (3, config), (4, config), (9, config), (LENGTH, config))
+    assert cut["loss"] == close(whole["loss"])
+    lab.train(Line, (3, config), (LENGTH, {**config, "lr": 0.01}))
+    assert [piece.error for piece in lab.pieces] == ["", ""]
+    assert not any(piece.used() for piece in lab.pieces)  # its rules are ours: what is asked for is used
+
+
+def test_packs_train_at_the_configured_rate_times_the_learners_schedule() -> None:
+    learner, data = Line.plain(), Line.plain().data()
+    config = {"lr": 0.02, "optimizer": "sgd", "schedule": "cosine", "total_steps": 36, "warmup_steps": 4}
+    for at in range(LENGTH):
+        models = [member(learner, {**config, "lr": lr}, 1, at) for lr in (0.02, 0.08)]
+        both = make_plan(learner, models, data, torch.device("cpu")).rates[:, :, 0]
+        steps = np.arange(3 * at, 3 * at + 3)
+        assert both[:, 0].tolist() == close((0.02 * learner.schedule(steps, config)).tolist())
+        assert both[:, 1].tolist() == close((4 * both[:, 0]).tolist())

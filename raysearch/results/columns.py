@@ -30,6 +30,11 @@ _T = TypeVar("_T", bound=np.generic)
 _LOST = "lost"
 
 
+def used_place(column: str) -> str:
+    """How frames call a column of `core.used_values`: `used.lr:first`; `held.lr` where none stands for it."""
+    return f"held.{column.removeprefix(HELD)}" if column.startswith(HELD) else f"used.{column}"
+
+
 @dataclass(frozen=True)
 class Segments:
     """The segments of a run, one row each: that of a lost one only if nothing better came of it.
@@ -148,12 +153,11 @@ class Segments:
         values = np.append(self.values[1], np.nan)
         found: dict[str, Floats] = {}
         for column, (first, stop) in self.used_spans.items():
-            name, _, part = column.removeprefix(HELD).partition(":")
-            kind = "held" if column.startswith(HELD) else "used"
+            place, _, part = used_place(column).partition(":")
             has = stop[rows] > first[rows]
             for end, at in (("first", first[rows]), ("last", stop[rows] - 1)):
                 if part in ("", end):
-                    known = found.setdefault(f"{kind}.{name}.{end}", np.full(len(rows), np.nan))
+                    known = found.setdefault(f"{place}.{end}", np.full(len(rows), np.nan))
                     known[has] = values[at[has]]
         return found
 

@@ -5,7 +5,7 @@ The functions import pandas when they make a frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from raysearch.core.reserved_names import column_of
 from raysearch.core.segment import segment_name
-from raysearch.results.columns import Floats, Integers, Segments, Trials
+from raysearch.results.columns import Floats, Integers, Segments, Trials, used_place
 from raysearch.storage.journal.config_columns import parse_shape
 
 if TYPE_CHECKING:
@@ -93,13 +93,33 @@ def curve_frame(segments: Segments, rows: Integers) -> pd.DataFrame:
         "iteration": np.repeat(segments.integers("start")[rows], points) + within + 1,
     }
     values = np.append(segments.values[1], np.nan)
-    spans = {column_of(name): span for name, span in segments.spans.items()}
-    spans |= {f"used.{name}": span for name, span in segments.used_spans.items()}
-    for name, (first, stop) in spans.items():
+
+    def found(span: tuple[Integers, Integers]) -> Floats:
+        first, stop = span
         reported = np.repeat(stop[rows] > first[rows], points)
         at = np.repeat(first[rows], points) + within
-        columns[name] = values[np.where(reported, at, len(values) - 1)]
+        return np.asarray(values[np.where(reported, at, len(values) - 1)], np.float64)
+
+    columns |= {column_of(name): found(span) for name, span in segments.spans.items()}
+    columns |= _used_columns({name: found(span) for name, span in segments.used_spans.items()})
     return pd.DataFrame(columns, copy=False)
+
+
+def _used_columns(found: Mapping[str, Floats]) -> dict[str, Floats]:
+    """`used.NAME.first`, `.last`, `.least` and `.greatest` of an iteration, from the journal's columns."""
+    columns: dict[str, Floats] = {}
+    for column, values in found.items():
+        place, _, part = used_place(column).partition(":")
+        for end in ("first", "last", "least", "greatest"):
+            if part in ("", end):
+                known = columns.setdefault(f"{place}.{end}", np.full(len(values), np.nan))
+                np.copyto(known, values, where=~np.isnan(values))
+    for place in {name.removesuffix(".first") for name in columns if name.endswith(".first")}:
+        ends = columns[f"{place}.first"], columns[f"{place}.last"]
+        for end, extreme in (("least", np.fmin), ("greatest", np.fmax)):
+            known = columns.setdefault(f"{place}.{end}", np.full(len(ends[0]), np.nan))
+            np.copyto(known, extreme(*ends), where=np.isnan(known))
+    return columns
 
 
 def storable(frame: pd.DataFrame) -> pd.DataFrame:
