@@ -27,6 +27,7 @@ from raysearch.core.used_values import HELD, Wanted, apart, ends_of, series_of, 
 from raysearch.engine.messages import Lease
 from raysearch.fused.member import member
 from raysearch.fused.plan import make_plan
+from raysearch.storage.checkpoints.meta import read_meta, write_meta
 from raysearch.storage.journal.decode import Decoder
 from raysearch.storage.journal.encode import encode_outcomes
 from raysearch.torch.bindings import bind
@@ -207,6 +208,7 @@ class Lab:
         self._folder = folder
         self._hosts = 0
         self.pieces: list[Trained] = []
+        self.forgets = False  # checkpoints say nothing of optimizers, as those of version 0.1
 
     def train(self, trainable: Any, *pieces: tuple[int, dict[str, Any]], again: bool = False) -> Curve:
         """The curves of all pieces (stop, config) joined; `again`: one host for all."""
@@ -230,6 +232,10 @@ class Lab:
             checkpoint = self._folder / f"checkpoint{self._hosts}"
             checkpoint.mkdir()
             assert host.save(checkpoint)
+            if self.forgets:
+                meta = read_meta(checkpoint)
+                del meta["optimizer"]
+                write_meta(checkpoint, meta)
             parent = segment
         host.drop()
         return {k: [v for piece in self.pieces for v in piece.curve[k]] for k in self.pieces[0].curve}
@@ -436,6 +442,34 @@ def test_groups_that_are_added_on_the_way_follow_the_same_hyper_parameter(lab: L
     assert seen == [[round(LR, 9)]]
     last = lab.pieces[1]
     assert [last.curve[f"rate{i}"][-1] for i in range(2)] == close([2 * LR, 0.2 * LR])
+
+
+def test_an_optimizer_that_is_made_anew_for_each_iteration_is_one_optimizer(lab: Lab) -> None:
+    class Fickle(Class):
+        def step(self) -> dict[str, Any]:
+            training = self.training
+            training.optimizers = [SGD(training.model.parameters(), lr=self.config["lr"])]
+            training.optimizers[0].register_step_pre_hook(training._seen)
+            return training.iterate()
+
+        def load_checkpoint(self, checkpoint_dir: str) -> None:
+            self.training.at, state, *_ = torch.load(Path(checkpoint_dir, "state.pt"), weights_only=False)
+            self.training.model.load_state_dict(state)
+
+    found = rates(lab.train(Fickle, (3, {"lr": LR}), (6, {"lr": 2 * LR})))
+    assert found == [close([f * LR] * STEPS) for f in (1, 1, 1, 2, 2, 2)]
+    assert [piece.used() for piece in lab.pieces] == [{"lr": close([f * LR] * 3)} for f in (1, 2)]
+
+
+@pytest.mark.parametrize("scheduler", ["constant", "StepLR", "LambdaLR", "OneCycleLR"])
+def test_a_checkpoint_that_says_nothing_of_optimizers_is_gone_on_with_at_the_new_value(
+    lab: Lab, scheduler: str
+) -> None:
+    config = {"lr": LR, "scheduler": scheduler, "groups": True}
+    whole = rates(lab.train(Class, (6, config)))
+    lab.forgets = True
+    found = rates(lab.train(Class, (3, config), (6, {**config, "lr": 4 * LR})))
+    assert found == [close([(1 if i < 3 else 4) * rate for rate in of]) for i, of in enumerate(whole)]
 
 
 # ---- momentum, betas and weight decay
@@ -652,6 +686,9 @@ def test_curves_lineage_schedule_and_export_have_the_used_values(raised: raysear
     assert schedule.steps[-1].used["lr"][1] == close(lineage["used.lr.last"].iloc[-1])
     values = [row.values for row in rows_of(raised.lineage())]
     assert any("(used 0.01 to 0.005)" in text for text in values), values
+    (line,) = (trace for trace in raised.plot.schedules().data if trace.name == "used")
+    assert line.y[0] == close(lineage["used.lr.first"].iloc[0])
+    assert line.y[-1] == close(lineage["used.lr.last"].iloc[-1])
 
 
 def test_an_exported_schedule_leaves_out_changes_that_did_not_reach_the_optimizer(tmp_path: Path) -> None:

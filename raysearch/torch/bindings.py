@@ -18,8 +18,8 @@ def bind(groups: Sequence[Levels], wanted: Sequence[Wanted]) -> dict[tuple[int, 
 
     A group belongs to the hyper-parameter whose value it holds. The other groups of an optimizer keep their
     ratios to it, so they belong to it too, where it is the only one. Where no group holds it, a learning
-    rate is still recognised as the single one of the configuration if it is a round multiple of it.
-    Zeros belong to none.
+    rate is still recognised as the single one of the configuration if it is a round multiple of it (not
+    where that has just changed: then the old value may be such a multiple). Zeros belong to none.
     """
     found: dict[tuple[int, str], str] = {}
     for slot in {w.slot for w in wanted}:
@@ -47,6 +47,8 @@ def _holder(levels: Sequence[float], able: Sequence[Wanted]) -> str | None:
 
 
 def _is_round_multiple(groups: Sequence[Levels], wanted: Wanted) -> bool:
+    if wanted.saved is not None and wanted.saved != wanted.given:
+        return False
     for levels in groups:
         for value in levels.get(wanted.slot, ()):
             ratio = value / wanted.given

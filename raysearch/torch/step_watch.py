@@ -11,7 +11,7 @@ import math
 import sys
 import weakref
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -95,14 +95,11 @@ class Met:
     """An optimizer that has taken a step.
 
     Attributes:
-        name: what it is called in `Place`: its class and the sizes of its groups.
         undo: while it steps: (group, key, the value before, the value during the step).
         depth: calls of `step` within one another; a subclass that calls `super().step()` has two.
     """
 
     ref: weakref.ref[torch.optim.Optimizer]
-    name: str
-    number: int
     groups: int
     values: list[list[Watched]]
     scaled: list[tuple[int, Watched]]
@@ -126,14 +123,14 @@ class StepWatch:
         self.settled: set[str] = set()
         self._done: dict[tuple[int, str], float] = {}  # what the optimizer had before it was settled
         self._met: dict[int, Met] = {}
-        self._count = 0
+        self._names: dict[tuple[str, int], str] = {}  # by the optimizer's kind and its first parameter
 
     def plan(self, wanted: Sequence[Wanted], places: Sequence[Place] = ()) -> None:
         """Begins a trial, or a trial's next life: all optimizers are new."""
         for met in self._met.values():
             _take_back(met)
         self.wanted, self.places = tuple(wanted), set(places)
-        self.settled, self._done, self._met, self._count = set(), {}, {}, 0
+        self.settled, self._done, self._met, self._names = set(), {}, {}, {}
 
     @property
     def has_stepped(self) -> bool:
@@ -218,12 +215,8 @@ class StepWatch:
 
     def _meet(self, optimizer: torch.optim.Optimizer) -> Met:
         groups: Groups = optimizer.param_groups
-        old = self._met.get(id(optimizer))
-        if old is not None and old.ref() is optimizer:
-            name, number = old.name, old.number
-        else:
-            name, number = self._name_of(optimizer), self._count
-            self._count += 1
+        name = self._name_of(optimizer)
+        number = [*self._names.values()].index(name)
         bound = self._bound(name, optimizer)
         values = [self._values(g, group, bound, number) for g, group in enumerate(groups)]
         done = self._still_settled(optimizer)
@@ -233,7 +226,7 @@ class StepWatch:
             for v in group_values
             if abs(v.factor - 1.0) > ONE and v.series.name not in done
         ]
-        met = Met(weakref.ref(optimizer), name, number, len(groups), values, scaled)
+        met = Met(weakref.ref(optimizer), len(groups), values, scaled)
         self._met[id(optimizer)] = met
         return met
 
@@ -250,11 +243,14 @@ class StepWatch:
         return {name for identity, name in self._done if identity == id(optimizer)}
 
     def _name_of(self, optimizer: torch.optim.Optimizer) -> str:
-        sizes = "+".join(str(sum(p.numel() for p in g["params"])) for g in optimizer.param_groups[:1])
-        name = f"{type(optimizer).__name__}/{sizes}"
+        """What it is called in `Place`: another optimizer for the same parameters is called the same."""
         self._met = {key: met for key, met in self._met.items() if met.ref() is not None}
-        alive = {met.name for met in self._met.values()}
-        return next(n for k in range(len(alive) + 1) if (n := f"{name}#{k}") not in alive)
+        params = optimizer.param_groups[0]["params"]
+        kind = f"{type(optimizer).__name__}/{sum(p.numel() for p in params)}"
+        key = (kind, id(params[0]) if params else 0)
+        if key not in self._names:
+            self._names[key] = f"{kind}#{sum(known == kind for known, _ in self._names)}"
+        return self._names[key]
 
     def _bound(self, name: str, optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], str]:
         """(group, slot) -> hyper-parameter: as it was found in an earlier life, else as the values say."""
@@ -263,9 +259,21 @@ class StepWatch:
         if known and len(optimizer.param_groups) <= 1 + max(g for g, _ in known):
             return {place: hyper for place, hyper in known.items() if hyper in names}
         slots = {w.slot for w in self.wanted}
-        bound = bind([_levels(group, slots) for group in optimizer.param_groups], self.wanted) | known
+        levels = [_levels(group, slots) for group in optimizer.param_groups]
+        bound = bind(levels, self.wanted) | known
+        bound |= self._bound_to_saved(levels, set(bound.values()))
         self.places.update((name, g, slot, hyper) for (g, slot), hyper in bound.items())
         return bound
+
+    def _bound_to_saved(self, levels: Sequence[Levels], bound: Set[str]) -> dict[tuple[int, str], str]:
+        """The same for values that were restored as they had been saved, before another one was asked for."""
+        older = [
+            replace(w, given=w.saved) for w in self.wanted if w.saved is not None and w.name not in bound
+        ]
+        found = bind(levels, older)
+        kept = {w.name: w for w in older if w.name in set(found.values())}
+        self.wanted = tuple(kept.get(w.name, w) for w in self.wanted)
+        return found
 
     def _values(
         self, number: int, group: dict[str, Any], bound: Mapping[tuple[int, str], str], optimizer: int

@@ -10,11 +10,11 @@ through its configuration alone.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.used_values import HELD, KNOWN, Held, Wanted, apart, slot_of
+from raysearch.core.values import fresh
 from raysearch.worker.torch_import import AfterTorch, is_imported
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class OptimizerValues:
         if self._watch is not None:
             self._watch.plan(self._wanted, self._places)
         self._install()
-        given = copy.deepcopy(dict(config))
+        given: dict[str, Any] = fresh(dict(config))
         for w in self._wanted:
             if w.given != w.asked or not meta:
                 _put(given, w.name, w.given)
@@ -95,7 +95,8 @@ class OptimizerValues:
         places = sorted(self._watch.places) if self._watch is not None else self._places
         settled = self._watch.settled if self._watch is not None else ()
         bound = {name for *_, name in places}
-        given = {w.name: w.asked if w.name in settled else w.given for w in self._wanted if w.name in bound}
+        wanted = self._watch.wanted if self._watch is not None else self._wanted
+        given = {w.name: w.asked if w.name in settled else w.given for w in wanted if w.name in bound}
         return {"given": given, "places": places} if given else {}
 
     @property

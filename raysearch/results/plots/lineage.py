@@ -9,7 +9,8 @@ import numpy as np
 
 from raysearch.core.formatting import number, setting
 from raysearch.core.segment import Event, trial_name
-from raysearch.results.columns import Integers
+from raysearch.core.used_values import slot_of
+from raysearch.results.columns import Floats, Integers
 from raysearch.results.plots.digest import Digest, as_floats, as_labels
 from raysearch.results.plots.style import ACCENT, BAD, BEST, GRID, QUIET, WARN, blank, empty, escape, wrapped
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 NODES = 1200  # segments that a tree shows
+ENDS = ("first", "last")
 MEMBERS = 8  # other lines beside the winner's schedule
 EVENT_COLOURS = {
     Event.ACCEPT: BEST,
@@ -225,12 +227,40 @@ def _schedule(figure: go.Figure, digest: Digest, rows: Integers, names: list[str
             row=k + 1,
             col=1,
         )
+        if is_winner:
+            _used(figure, digest, rows, name, numbers, k + 1)
     x, y = curve_of(digest, rows)
     figure.add_scatter(
         x=x, y=y, mode="lines", line={**look, "shape": "linear"}, opacity=1.0 if is_winner else 0.5,
         showlegend=False, legendgroup=label, row=len(names) + 1, col=1,
         hovertemplate="iteration %{x:,}<br>%{y:.5g}<extra></extra>",
     )  # fmt: skip
+
+
+def _used(figure: go.Figure, digest: Digest, rows: Integers, name: str, asked: Floats, row: int) -> None:
+    """What the optimizer held at each segment's first and last step, where that is not what was asked."""
+    ends = digest.segments.used_ends(rows)
+    held = [ends.get(f"used.{name}.{end}", ends.get(f"held.{slot_of(name)}.{end}")) for end in ENDS]
+    first, last = held
+    if (
+        first is None
+        or last is None
+        or np.allclose(np.stack([first, last]), asked, rtol=1e-6, equal_nan=True)
+    ):
+        return
+    starts, reached = digest.segments.integers("start")[rows], digest.segments.reached[rows]
+    figure.add_scatter(
+        x=np.column_stack([starts, reached]).ravel().tolist(),
+        y=np.column_stack([first, last]).ravel().tolist(),
+        mode="lines",
+        line={"color": BEST, "width": 1.4, "dash": "dot"},
+        name="used",
+        legendgroup="used",
+        showlegend=not any(t.name == "used" for t in figure.data),
+        hovertemplate=f"iteration %{{x:,}}: the optimizer used {escape(name)} %{{y:.4g}}<extra></extra>",
+        row=row,
+        col=1,
+    )
 
 
 def _shown(digest: Digest) -> tuple[Integers, bool]:
