@@ -48,6 +48,10 @@ __all__ = ["How", "launch", "more_samples", "resume", "search", "unfit"]
 
 HOW = frozenset(field.name for field in dataclasses.fields(How))  # arguments of `search` about its run
 BEGIN = frozenset(("from_checkpoint", "at_iteration"))  # and about the model that it goes on with
+SHARES_FOLDER = (
+    "executor: inline trains in your own working folder, which all trials share; under executor: tune, and "
+    "with isolate: true, each trial has an empty one of its own"
+)
 SAMPLES = 8  # configurations, some pairs of which are tried together before a search of a Learner
 
 
@@ -337,7 +341,8 @@ def _samples(spec: SearchSpec) -> tuple[Config, ...]:
 def _run_inline(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
     from raysearch.executors.inline import by_itself, limited_threads, run_inline
 
-    setup = dataclasses.replace(setup, notes=(*_sharing(spec, 1), *setup.notes))
+    shared = () if spec.isolate else (SHARES_FOLDER,)
+    setup = dataclasses.replace(setup, notes=(*_sharing(spec, 1), *shared, *setup.notes))
     session = Session.open(setup, time.time())
     alone = contextlib.nullcontext() if spec.isolate else by_itself()
     try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.errors import LocatedError, SpecError, located, prefixed
 from raysearch.run.location import run_folder
+from raysearch.spec.resource_request import REQUESTS, says_share, with_request
 from raysearch.spec.trainables import can_pause, is_class, load_trainable
 from raysearch.storage.object_store import is_address, open_store, parse_address
 from raysearch.strategies import registry
@@ -51,7 +52,9 @@ def check(spec: SearchSpec) -> Ready:
         TrainableError: the trainable cannot be imported.
     """
     trainable = load_trainable(spec.trainable)
-    checked = spec if spec.strategy.name == "auto" else _with_strategy(spec, trainable)
+    checked = _with_resources(spec, trainable)
+    if spec.strategy.name != "auto":
+        checked = _with_strategy(checked, trainable)
     _check_sinks(spec)
     _check_files(spec)
     _check_storage(spec)
@@ -155,6 +158,15 @@ def _objects_in(spec: SearchSpec) -> str:
 
 
 # ---- checks
+
+
+def _with_resources(spec: SearchSpec, trainable: Any) -> SearchSpec:
+    """The spec, whose workers take what a trainable found by name asks for in Ray Tune's words."""
+    if not isinstance(spec.trainable, str):
+        return spec  # asked when the spec was made
+    configs = [{**spec.config, **spec.space.sample(0, i)} for i in range(REQUESTS)]
+    workers, note = with_request(spec.workers, trainable, configs, says_share(spec.workers))
+    return dataclasses.replace(spec, workers=workers, notes=(*spec.notes, note)) if note else spec
 
 
 def _check_executor(how: How, spec: SearchSpec, trainable: Any) -> None:

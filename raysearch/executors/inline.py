@@ -119,7 +119,8 @@ def run_inline(
     """
     # Ray's Trainable changes the working directory; in the user's own process it must not.
     logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)  # a line a checkpoint
-    with tempfile.TemporaryDirectory(prefix="raysearch-") as scratch, environment(RAY_CHDIR_TO_TRIAL_DIR="0"):
+    stay = {} if job.isolate else {"RAY_CHDIR_TO_TRIAL_DIR": "0"}
+    with tempfile.TemporaryDirectory(prefix="raysearch-") as scratch, environment(**stay):
         host = make_host(job, Path(scratch), None)
         link = InlineLink(search, look)
         loop = InlineLoop(job, "inline", host, checkpoints, link, search=search, look=look)

@@ -28,6 +28,7 @@ from raysearch.interop import read_space
 from raysearch.space.constraints import Constraint
 from raysearch.space.space import Space
 from raysearch.spec.fields import READERS
+from raysearch.spec.resource_request import REQUESTS, says_share, with_request
 from raysearch.spec.workers import Workers
 from raysearch.strategies.base import Recipe
 from raysearch.strategies.samplers.base import Source, behind
@@ -200,6 +201,13 @@ def make_spec(**settings: Any) -> SearchSpec:
                 fields[key] = _space(value, constraints, notes)
             elif value is not None:
                 fields[_FIELDS.get(key, key)] = READERS[key](value)
+    if not isinstance(fields["trainable"], str):
+        constants = fields.get("config", {})
+        configs = [{**constants, **fields["space"].sample(0, i)} for i in range(REQUESTS)]
+        fields["workers"], note = with_request(
+            fields.get("workers", Workers()), fields["trainable"], configs, says_share(given.get("workers"))
+        )
+        notes += [note] if note else []
     return SearchSpec(**fields, notes=tuple(notes))
 
 

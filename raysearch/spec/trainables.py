@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from raysearch.errors import TrainableError, unknown
+from raysearch.spec.saves import saves_checkpoints
 
 _NAMELESS = {
     "<partial>": "a functools.partial",
@@ -68,17 +69,12 @@ def is_learner(trainable: Any) -> bool:
 def can_pause(trainable: Any) -> bool:
     """True if the trainable's code shows that it writes checkpoints.
 
-    A class overrides `save_checkpoint`. A function passes `checkpoint=` to `tune.report`; that is read
-    off its source, and a function without source counts as one that does not.
+    A class overrides `save_checkpoint`. A function reports a checkpoint, itself or by a helper or callback;
+    that is read off the source, and a function without source counts as one that does not.
     """
     if is_class(trainable):
         return any("save_checkpoint" in vars(c) for c in trainable.__mro__ if not _is_base(c))
-    while hasattr(trainable, "func"):
-        trainable = trainable.func
-    try:
-        return "checkpoint=" in inspect.getsource(trainable)
-    except (OSError, TypeError):
-        return False
+    return saves_checkpoints(trainable)
 
 
 def _is_base(cls: type) -> bool:

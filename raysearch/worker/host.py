@@ -21,7 +21,7 @@ from typing import Any
 
 from ray.tune.result import DONE, RESULT_DUPLICATE, SHOULD_CHECKPOINT
 from ray.tune.trainable import Trainable
-from ray.tune.trainable.function_trainable import FunctionTrainable, wrap_function
+from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from raysearch import ray_private
 from raysearch.core.cause import NO_CHECKPOINT
@@ -35,6 +35,8 @@ from raysearch.storage.checkpoints.meta import as_read, read_meta, write_meta
 from raysearch.storage.paths import CHECKPOINT_META
 from raysearch.worker import rng
 from raysearch.worker.applied_config import ignored
+from raysearch.worker.functions import CheckpointWatch, wrapped
+from raysearch.worker.once import OnceAProcess
 from raysearch.worker.optimizer_values import OptimizerValues
 from raysearch.worker.reports import Trained, check_metric, is_only_an_end, record
 from raysearch.worker.rng import seed_of
@@ -64,7 +66,7 @@ class Host:
         constants: Mapping[str, Any] | None = None,
         seed_as: str | None = None,
     ) -> None:
-        self._class = trainable if is_class(trainable) else _wrapped(trainable)
+        self._class = trainable if is_class(trainable) else wrapped(trainable)
         self._metric = metric
         self._constants = dict(constants or {})
         self._seed_as = seed_as
@@ -79,6 +81,9 @@ class Host:
         self._values = OptimizerValues(not is_learner(trainable))
         self._at = 0
         self._grown_s = 0.0
+        self._watch = CheckpointWatch()
+        self._once = OnceAProcess()
+        self._trial: int | None = None  # whose working folder this process is in
         self._ignored: set[str] = set()
         self._remarks: list[str] = []
         self._reported: tuple[int, Path] | None = None  # a function's last checkpoint: (iteration, folder)
@@ -112,7 +117,7 @@ class Host:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
             print_traceback()
-            result.status, result.error = Status.FAILED, in_words(error)
+            result.status, result.error = Status.FAILED, in_words(error) + self._once.hint(error)
         finally:
             self._values.pause()
         if result.status is not Status.COMPLETED and not result.paused:
@@ -174,6 +179,8 @@ class Host:
         """Brings the trainable to the start of some segment of `path`; returns those left to train."""
         for i in reversed(range(len(path))) if lease.begun is None else ():
             if self._live is not None and self._live == path[i].parent:
+                if self._trial != path[i].trial:
+                    self._enter_folder(path[i].trial)
                 if i == 0 and checkpoint is not None and self._full_config(path[0]) != self._config:
                     break  # saved already: restored under the new configuration, not saved once more
                 return path[i:]
@@ -183,6 +190,9 @@ class Host:
     def _begin(self, segment: Segment, checkpoint: Path | None) -> None:
         self._live = None
         rng.seed_all(seed_of(segment))
+        self._once.begin()
+        self._watch.end()
+        self._enter_folder(segment.trial)
         meta = read_meta(checkpoint) if checkpoint is not None else {}
         self._config = self._full_config(segment)
         self._given = self._values.begin(self._config, meta)
@@ -194,6 +204,13 @@ class Host:
             self._restore(checkpoint)
             config = meta.get("config")
             self._apply(config if isinstance(config, dict) else None)
+
+    def _enter_folder(self, trial: int) -> None:
+        """Gives the trial an empty working folder of its own."""
+        self._trial = trial
+        self._storage.begin(trial)
+        if self._trainable is not None:
+            self._trainable._logdir = self._storage.trial_working_directory
 
     def _apply(self, before: Mapping[str, Any] | None) -> None:
         """Applies the present configuration after a restore of a checkpoint that was saved under another one.
@@ -239,6 +256,7 @@ class Host:
         self._at, self._grown_s = meta["iteration"], meta["grown_s"]
         if isinstance(self._trainable, FunctionTrainable):
             self._reported = (self._at, folder)
+            self._watch.begin(self._at)
 
     def _change_config(self, segment: Segment) -> None:
         """Goes on from here under another configuration: save, reset, restore."""
@@ -274,6 +292,8 @@ class Host:
             self._values.activate()
             report = self._trainable.train()
             self._grown_s += time.perf_counter() - began
+            self._watch.check()
+            self._once.reported()
             if RESULT_DUPLICATE in report or is_only_an_end(report, self._metric):
                 result.done = True
                 break
@@ -328,12 +348,3 @@ def _wait_for_end(thread: threading.Thread) -> None:
             f"the trainable's function still runs {END_S:g} s after it was told to end. Ray ends it with "
             "SystemExit inside tune.report: let that pass (no bare `except:` around tune.report)"
         )
-
-
-def _wrapped(function: Callable[..., Any]) -> type[Trainable]:
-    try:
-        return wrap_function(function)  # type: ignore[no-any-return]
-    except ValueError as error:
-        raise TrainableError(
-            f"trainable {getattr(function, '__name__', function)!r} must take one positional argument: config"
-        ) from error

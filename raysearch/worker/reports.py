@@ -131,8 +131,20 @@ def _numbers(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, flo
         elif isinstance(value, float):
             found.append((f"{prefix}{key}", value))
         elif value is not None and not isinstance(value, (str, bytes)) and hasattr(value, "__float__"):
-            try:
-                found.append((f"{prefix}{key}", float(value)))
-            except (TypeError, ValueError):  # an array of several values is not a metric
-                continue
+            number = _as_float(value)
+            if number is not None:
+                found.append((f"{prefix}{key}", number))
     return found
+
+
+def _as_float(value: Any) -> float | None:
+    """`value` as a float; None for an array of several values, and for what a float cannot hold."""
+    try:
+        return None if is_complex(value) else float(value)
+    except Exception:  # noqa: BLE001  (whatever its own __float__ raises, it is no metric)
+        return None
+
+
+def is_complex(value: Any) -> bool:
+    """Whether a number, or a tensor's type of number, is complex."""
+    return isinstance(value, complex) or "complex" in str(getattr(value, "dtype", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -30,6 +31,7 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
         self._working_directory = str(scratch / "working_dirs" / "trial")
+        self._begun = 0
         scratch.mkdir(parents=True, exist_ok=True)
         super().__init__(str(scratch), experiment_dir_name="reported", trial_dir_name="trial")
 
@@ -38,8 +40,22 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
 
     @property
     def trial_working_directory(self) -> str:
-        """One folder for all trials of the worker; made up anew by Ray at every reset, so kept here."""
+        """The folder of the trial in hand; made up anew by Ray at every reset, so kept here."""
         return self._working_directory
+
+    def begin(self, trial: int) -> None:
+        """Makes an empty working folder for a trial, goes there, and deletes the one of the trial before.
+
+        The process stays where it is under RAY_CHDIR_TO_TRIAL_DIR=0.
+        """
+        before, self._begun = Path(self._working_directory), self._begun + 1
+        folder = self._scratch / "working_dirs" / f"trial_{trial}_{self._begun}"
+        folder.mkdir(parents=True)
+        self._working_directory = str(folder)
+        if os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0":
+            os.environ.setdefault("TUNE_ORIG_WORKING_DIR", os.getcwd())
+            os.chdir(folder)
+        shutil.rmtree(before, ignore_errors=True)
 
     def discard(self, folder: Path) -> None:
         """Deletes a checkpoint that a function reported, or that was made here; leaves others."""
