@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,11 @@ def test_a_retest_tells_its_control_by_its_event() -> None:
     recipe = Retest.examples()["screened"]
     told = run(recipe.start(SPACE, metric="loss", mode="min", seed=1, baseline=BASELINE))
     assert [o.segment.event for o in told].count(Event.CONTROL) == 1
+
+
+def test_a_pickled_segment_has_its_role_event_and_origin() -> None:
+    sent = Segment(0, 0, None, {}, 0, 1, 0, "x", role=Role.BASELINE, event=Event.ORDER, origin="memory")
+    came = pickle.loads(pickle.dumps(sent))
+    assert (came.role, came.event, came.origin) == (Role.BASELINE, Event.ORDER, "memory")
+    assert isinstance(came.role, Role)
+    assert isinstance(came.event, Event)
