@@ -1,4 +1,4 @@
-"""The contracts of strategies and samplers as tests, for whoever writes one.
+"""The contracts of strategies and samplers as tests, for packages that bring their own.
 
 A test file of yours, run by pytest:
 

@@ -87,7 +87,7 @@ def run(
 
 
 def steps(strategy: Strategy, train: Train, free: int, order: random.Random | None) -> Iterator[Outcome]:
-    """The outcomes of such a run, each as soon as the strategy was told of it."""
+    """The outcomes of such a run, each after the strategy has folded it in."""
     flying: list[Segment] = []
     count = 0
     while not strategy.finished:

@@ -154,7 +154,7 @@ class Rung:
         self.entries = SortedScores()
         self.waiting = SortedScores()
         self._next_sweep = 0
-        self._settled = True  # nobody became promotable since `settle` found none
+        self._settled = True  # no trial became promotable since `settle` found none
 
     def __len__(self) -> int:
         return len(self.entries)

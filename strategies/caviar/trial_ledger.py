@@ -30,7 +30,7 @@ class Ledger:
         self._gaps: set[int] = set()
 
     def has_begun(self, trial: int) -> bool:
-        """Whether the trial was asked for or told of."""
+        """Whether the strategy asked for the trial, or was told an outcome of it."""
         return trial < len(self._began) and self._began[trial] == 1
 
     def begin(self, trial: int) -> None:

@@ -54,7 +54,7 @@ def gain(hold: End, nudge: End, noise: float) -> Gain:
 
 
 def needed(found: Gain, progress: float, is_calming: bool, z: float, rho: float) -> float:
-    """What a gain must exceed: nothing for a nudge that does not calm, z SE + rho progress for one that does.
+    """What a gain must exceed: z SE, and rho times the progress more if the nudge reduces gradient noise.
 
     Lowering the learning rate nearly always looks good for a while (Wu et al. 2018), so it has to gain
     more than `progress`, what the other arm gained on the fork.

@@ -61,11 +61,11 @@ class Panda:
         decay: the last part of the training, in which the learning rate falls to zero, or to the lower
             bound of its domain. There is none without a learning rate among the nudged.
         decay_steps: in how many steps it falls.
-        factor: by how much the first nudges move a logarithmic hyper-parameter; later ones move less.
+        factor: the first nudges multiply or divide a logarithmic hyper-parameter by it; later ones move less.
         z: standard errors that a gain must exceed.
-        rho: a nudge that makes the steps less noisy must also gain so many times what is gained without.
-        lenience: raising the learning rate may cost so much of what is gained without.
-        steady: cycles after which the steady member of three to seven is compared with the line.
+        rho: a change that reduces gradient noise must also gain `rho` times what the control arm gains.
+        lenience: a higher learning rate may lose this share of what the control arm gains.
+        steady: cycles after which the steady one of three to seven members is compared with the line.
         base_schedule: "constant", "linear", "cosine" or {name: cosine, warmup: 0.05}: what the learnt
             learning rate is multiplied by.
         exploit: "commit"; "challenge" for an incumbent and challengers that train whole stretches, of two

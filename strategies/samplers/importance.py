@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 BINS = 5
-LEAST = 20  # scores, below which nothing is said
+LEAST = 20  # scores, below which all importances are NaN
 
 
 def importances(points: Floats, scores: Floats) -> Floats:

@@ -63,11 +63,6 @@ class Transfer:
         """Whether there is nothing to begin from."""
         return not (self.portfolio or self.box or prior_names(self.priors))
 
-    @property
-    def known(self) -> int:
-        """Portfolio entries that a person gave."""
-        return sum(1 for one in self.portfolio if str(one.get("why", "")).startswith("known good"))
-
 
 def transfer_setting(value: object) -> Transfer | None:
     """What stands under `transfer:`, read: a Transfer, its fields as a mapping, or None.
