@@ -18,7 +18,7 @@ from wandb_standin import CANARY, StandIn
 import raysearch
 from raysearch.bench.report import outcomes
 from raysearch.cli import main
-from raysearch.core.segment import Outcome, Segment, Status, segment_id
+from raysearch.core.segment import Event, Outcome, Segment, Status, segment_id
 from raysearch.errors import RunError
 from raysearch.tracking.granularity import level_of
 from raysearch.tracking.rows import SearchFeed, TrialFeeds, run_id
@@ -195,9 +195,10 @@ def test_ids_are_the_same_in_every_life_and_differ_between_runs() -> None:
 
 
 def test_a_member_keeps_rows_that_step_back_and_has_its_hyper_parameters_as_metrics() -> None:
-    first = Segment(segment_id(0, 0), 0, None, {"lr": 0.1}, 0, 2, 0, "start: fresh")
-    probe = Segment(segment_id(1, 0), 1, first.id, {"lr": 0.2}, 2, 3, 0, "nudge: lr x2")
-    again = Segment(segment_id(0, 1), 0, first.id, {"lr": 0.05}, 1, 3, 0, "rollback: to 0.0")
+    first = Segment(segment_id(0, 0), 0, None, {"lr": 0.1}, 0, 2, 0, "start: fresh", event=Event.START)
+    probe = Segment(segment_id(1, 0), 1, first.id, {"lr": 0.2}, 2, 3, 0, "nudge: lr x2", event=Event.NUDGE)
+    back = "rollback: to 0.0"
+    again = Segment(segment_id(0, 1), 0, first.id, {"lr": 0.05}, 1, 3, 0, back, event=Event.ROLLBACK)
     feeds = TrialFeeds("loss", members=True)
     curves = ([1.0, 0.9], [2.0], [0.8, 0.7])
     for segment, curve in zip((first, probe, again), curves, strict=True):
