@@ -12,82 +12,20 @@ import sys
 import weakref
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.optim import optimizer as torch_optimizer
 
 from raysearch.core.used_values import HELD, KNOWN, Held, Wanted
 from raysearch.torch.bindings import SAME, Levels, bind
+from raysearch.torch.group_values import BETAS, Series, Watched, joined, levels_of, place_of
 
 Groups = list[dict[str, Any]]
 Place = tuple[str, int, str, str]  # optimizer, group, slot, name of the hyper-parameter
 ONE = 1e-12  # a factor that is nearer to 1 than this is none
-RATE_KEYS = ("initial_lr", "max_lr", "lr")
-BETAS = {"beta1": 0, "beta2": 1}  # where the slot lies in Adam's `betas`
-
-
-class Series(NamedTuple):
-    """Names a value of an optimizer: the hyper-parameter or `held:` slot, the optimizer, and the group."""
-
-    name: str
-    optimizer: int
-    group: int
-
-
-@dataclass(slots=True)
-class Watched:
-    """A value of a parameter group that is noted at each step.
-
-    Attributes:
-        key, part: where it lies: `group[key]`, or `group[key][part]`.
-        factor: what it is multiplied by during a step.
-        most: a multiplied momentum is at most this (or what it was before).
-        seen: the object that was last noted; the same object is the same value.
-    """
-
-    series: Series
-    slot: str
-    key: str
-    part: int | None
-    factor: float = 1.0
-    most: float = math.inf
-    seen: Any = None
-    version: int = 0
-    first: Any = None
-    last: Any = None
-    least: Any = None
-    greatest: Any = None
-
-    def note(self, group: dict[str, Any]) -> None:
-        """Takes in what the group holds now. A tensor is read only if it was written to; no device waits."""
-        value = group.get(self.key)
-        if value is None:
-            return
-        if isinstance(value, torch.Tensor):
-            version = value._version
-            if value is self.seen and version == self.version and self.first is not None:
-                return
-            self.seen, self.version, value = value, version, value.detach().clone()
-        elif value is self.seen and self.first is not None:
-            return
-        else:
-            self.seen = value
-            value = value if self.part is None else value[self.part]
-        self.last = value
-        if self.first is None:
-            self.first = self.least = self.greatest = value
-        elif isinstance(value, torch.Tensor):
-            self.least, self.greatest = torch.minimum(self.least, value), torch.maximum(self.greatest, value)
-        else:
-            self.least, self.greatest = min(self.least, value), max(self.greatest, value)
-
-    def taken(self) -> Held:
-        """What was noted since the last time."""
-        held = Held(float(self.first), float(self.last), float(self.least), float(self.greatest))
-        self.first = self.last = self.least = self.greatest = None
-        return held
 
 
 @dataclass(slots=True)
@@ -95,17 +33,20 @@ class Met:
     """An optimizer that has taken a step.
 
     Attributes:
+        values, tensors: what is noted: (group, key, value); tensors are looked at although they stay the same
+            objects.
         undo: while it steps: (group, key, the value before, the value during the step).
-        depth: calls of `step` within one another; a subclass that calls `super().step()` has two.
+        depth: where it is multiplied, calls of `step` within one another; a subclass that calls
+            `super().step()` has two.
     """
 
     ref: weakref.ref[torch.optim.Optimizer]
     groups: int
-    values: list[list[Watched]]
+    values: list[tuple[int, str, Watched]]
+    tensors: list[tuple[int, str, Watched]]
     scaled: list[tuple[int, Watched]]
     undo: list[tuple[dict[str, Any], str, Any, Any]] = field(default_factory=list)
     depth: int = 0
-    steps: int = 0
 
 
 class StepWatch:
@@ -123,6 +64,8 @@ class StepWatch:
         self.settled: set[str] = set()
         self._done: dict[tuple[int, str], float] = {}  # what the optimizer had before it was settled
         self._met: dict[int, Met] = {}
+        self._gone: list[Met] = []  # optimizers that are no more, or were met anew, since `take`
+        self._multiplies = False
         self._names: dict[tuple[str, int], str] = {}  # by the optimizer's kind and its first parameter
 
     def plan(self, wanted: Sequence[Wanted], places: Sequence[Place] = ()) -> None:
@@ -131,11 +74,12 @@ class StepWatch:
             _take_back(met)
         self.wanted, self.places = tuple(wanted), set(places)
         self.settled, self._done, self._met, self._names = set(), {}, {}, {}
+        self._gone, self._multiplies = [], False
 
     @property
     def has_stepped(self) -> bool:
         """Whether an optimizer took a step since `plan`."""
-        return bool(self._met)
+        return bool(self._names)
 
     def find(self, name: str) -> Wanted | None:
         """The wanted hyper-parameter of this name."""
@@ -151,48 +95,58 @@ class StepWatch:
             return False
         self._done[key] = before
         self.settled.add(name)
-        self._met.pop(id(optimizer), None)
+        if met := self._met.pop(id(optimizer), None):
+            self._gone.append(met)
         return True
 
     def take(self) -> dict[Series, Held]:
         """What was held at the steps since the last call."""
         found: dict[Series, Held] = {}
-        for met in list(self._met.values()):
+        gone, self._gone = self._gone, []
+        for met in (*gone, *list(self._met.values())):
             _take_back(met)
             met.depth = 0
-            for values in met.values if met.steps else ():
-                found.update((v.series, v.taken()) for v in values if v.first is not None)
-            met.steps = 0
+            for value in [value for *_, value in (*met.values, *met.tensors) if value.first is not None]:
+                before = found.get(value.series)
+                found[value.series] = value.taken() if before is None else joined(before, value.taken())
         return found
 
     # ---- the hooks
 
     def before(self, optimizer: torch.optim.Optimizer) -> None:
-        """The optimizer is about to step."""
+        """The optimizer is about to step. This runs at every step: it does nothing that can wait."""
         met = self._met.get(id(optimizer))
         groups: Groups = optimizer.param_groups
-        if met is None or met.ref() is not optimizer or met.groups != len(groups):
+        if met is None or met.groups != len(groups):
             met = self._meet(optimizer)
-        if met.depth and _is_within_step(optimizer):
-            met.depth += 1
+        if met.scaled and not self._has_begun(met, optimizer, groups):
             return
-        if met.undo:
-            _take_back(met)  # a step that raised left its multipliers
-        met.depth, met.steps = 1, met.steps + 1
-        if met.scaled:
-            self._multiply(met, groups)
-        for values, group in zip(met.values, groups, strict=True):
-            for value in values:
-                value.note(group)
+        for number, key, value in met.values:
+            held = groups[number].get(key)
+            if held is not value.seen:
+                value.note(held)
+        for number, key, value in met.tensors:
+            value.note(groups[number].get(key))
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """The optimizer has stepped."""
-        met = self._met.get(id(optimizer))
+        met = self._met.get(id(optimizer)) if self._multiplies else None
         if met is None or not met.depth:
             return
         met.depth -= 1
         if not met.depth and met.undo:
             _take_back(met)
+
+    def _has_begun(self, met: Met, optimizer: torch.optim.Optimizer, groups: Groups) -> bool:
+        """Multiplies what is to be multiplied; False for a step within another one of the same optimizer."""
+        if met.depth and _is_within_step(optimizer):
+            met.depth += 1
+            return False
+        if met.undo:
+            _take_back(met)  # a step that raised left its multipliers
+        met.depth = 1
+        self._multiply(met, groups)
+        return True
 
     def _multiply(self, met: Met, groups: Groups) -> None:
         held = {(id(g), key) for m in self._met.values() for g, key, *_ in m.undo if m is not met}
@@ -226,16 +180,34 @@ class StepWatch:
             for v in group_values
             if abs(v.factor - 1.0) > ONE and v.series.name not in done
         ]
-        met = Met(weakref.ref(optimizer), len(groups), values, scaled)
+        if old := self._met.get(id(optimizer)):
+            self._gone.append(old)
+        places = [(g, v.key, v) for g, of_group in enumerate(values) for v in of_group]
+        met = Met(
+            weakref.ref(optimizer, partial(self._bury, id(optimizer))),
+            len(groups),
+            [place for place in places if not isinstance(groups[place[0]][place[1]], torch.Tensor)],
+            [place for place in places if isinstance(groups[place[0]][place[1]], torch.Tensor)],
+            scaled,
+        )
+        self._multiplies = self._multiplies or bool(scaled)
         self._met[id(optimizer)] = met
         return met
+
+    def _bury(self, identity: int, ref: weakref.ref[torch.optim.Optimizer]) -> None:
+        """Keeps what was noted of an optimizer that is no more until it is taken."""
+        met = self._met.get(identity)
+        if met is not None and met.ref is ref:
+            self._gone.append(self._met.pop(identity))
 
     def _still_settled(self, optimizer: torch.optim.Optimizer) -> set[str]:
         """The hyper-parameters whose asked values the optimizer has itself."""
         for name in [name for identity, name in self._done if identity == id(optimizer)]:
             wanted, before = self.find(name), self._done[id(optimizer), name]
             slots = {wanted.slot} if wanted is not None else set()
-            levels = [v for g in optimizer.param_groups for vs in _levels(g, slots).values() for v in vs[:1]]
+            levels = [
+                v for g in optimizer.param_groups for vs in levels_of(g, slots).values() for v in vs[:1]
+            ]
             now = next((level for level in levels if level), 0.0)
             if math.isclose(now, before, rel_tol=SAME):
                 del self._done[id(optimizer), name]
@@ -244,7 +216,6 @@ class StepWatch:
 
     def _name_of(self, optimizer: torch.optim.Optimizer) -> str:
         """What it is called in `Place`: another optimizer for the same parameters is called the same."""
-        self._met = {key: met for key, met in self._met.items() if met.ref() is not None}
         params = optimizer.param_groups[0]["params"]
         kind = f"{type(optimizer).__name__}/{sum(p.numel() for p in params)}"
         key = (kind, id(params[0]) if params else 0)
@@ -259,7 +230,7 @@ class StepWatch:
         if known and len(optimizer.param_groups) <= 1 + max(g for g, _ in known):
             return {place: hyper for place, hyper in known.items() if hyper in names}
         slots = {w.slot for w in self.wanted}
-        levels = [_levels(group, slots) for group in optimizer.param_groups]
+        levels = [levels_of(group, slots) for group in optimizer.param_groups]
         bound = bind(levels, self.wanted) | known
         bound |= self._bound_to_saved(levels, set(bound.values()))
         self.places.update((name, g, slot, hyper) for (g, slot), hyper in bound.items())
@@ -281,7 +252,7 @@ class StepWatch:
         """What is noted of a group: the learning rate, and values that hyper-parameters are meant for."""
         found = []
         for slot in dict.fromkeys(("lr", *(w.slot for w in self.wanted))):
-            place = _place_of(group, slot)
+            place = place_of(group, slot)
             if place is None:
                 continue
             name = bound.get((number, slot))
@@ -346,29 +317,6 @@ def _take_back(met: Met) -> None:
         elif isinstance(group.get(key), float) and isinstance(during, float) and during:
             group[key] *= old / during
     met.undo.clear()
-
-
-def _place_of(group: Mapping[str, Any], slot: str) -> tuple[str, int | None] | None:
-    """(key, part) of a slot in a parameter group; None where the group has no such number."""
-    if slot in BETAS and slot not in group:
-        betas = group.get("betas")
-        return ("betas", BETAS[slot]) if isinstance(betas, (tuple, list)) and len(betas) == 2 else None
-    value = group.get(slot)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    is_scalar = isinstance(value, torch.Tensor) and value.numel() == 1
-    return (slot, None) if is_number or is_scalar else None
-
-
-def _levels(group: Mapping[str, Any], slots: Set[str]) -> Levels:
-    """slot -> the values of a group that may be the configured one."""
-    found: dict[str, tuple[float, ...]] = {}
-    for slot in slots:
-        place = _place_of(group, slot)
-        if place is None:
-            continue
-        keys = [key for key in (RATE_KEYS if slot == "lr" else (place[0],)) if key in group]
-        found[slot] = tuple(float(group[k] if place[1] is None else group[k][place[1]]) for k in keys)
-    return found
 
 
 def _is_within_step(optimizer: torch.optim.Optimizer) -> bool:

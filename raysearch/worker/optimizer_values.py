@@ -18,7 +18,8 @@ from raysearch.core.values import fresh
 from raysearch.worker.torch_import import AfterTorch, is_imported
 
 if TYPE_CHECKING:
-    from raysearch.torch.step_watch import Place, Series, StepWatch
+    from raysearch.torch.group_values import Series
+    from raysearch.torch.step_watch import Place, StepWatch
 
 Note = dict[str, Any]
 

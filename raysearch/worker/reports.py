@@ -13,7 +13,7 @@ from raysearch.core.used_values import NOTHING, Held, columns_of
 from raysearch.errors import TrainableError
 
 if TYPE_CHECKING:
-    from raysearch.torch.step_watch import Series
+    from raysearch.torch.group_values import Series
 
 NAMES_TOLD = 8  # of the metrics that were reported, where the one searched for was not
 
