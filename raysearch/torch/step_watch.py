@@ -149,7 +149,8 @@ class StepWatch:
         return True
 
     def _multiply(self, met: Met, groups: Groups) -> None:
-        held = {(id(g), key) for m in self._met.values() for g, key, *_ in m.undo if m is not met}
+        others = [other for other in self._met.values() if other.undo] if len(self._met) > 1 else []
+        held = {(id(group), key) for other in others for group, key, *_ in other.undo}
         for number, value in met.scaled:
             group = groups[number]
             if (id(group), value.key) in held:  # an optimizer around this one has multiplied it
