@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Config, Mode
+from raysearch.core.yaml_io import read_yaml
 from raysearch.engine.snapshot import Snapshot
 from raysearch.engine.wind_down import Ending
 from raysearch.errors import RunError, SpecError
@@ -25,6 +26,7 @@ from raysearch.results.results import Results
 from raysearch.run.driver_lock import driving
 from raysearch.run.extension import more_samples, unfit
 from raysearch.run.fingerprint import fingerprint
+from raysearch.run.going_on import KEPT, changed_since, edited_by_hand, kept_spec, spec_of_text
 from raysearch.run.location import existing_run, new_run, write_spec
 from raysearch.run.options import Executor, How, OnStatus
 from raysearch.run.session import Session, Setup, open_journal
@@ -48,6 +50,10 @@ __all__ = ["How", "launch", "more_samples", "resume", "search", "unfit"]
 
 HOW = frozenset(field.name for field in dataclasses.fields(How))  # arguments of `search` about its run
 BEGIN = frozenset(("from_checkpoint", "at_iteration"))  # and about the model that it goes on with
+STILL_COMPARED = (
+    "Outcomes of before and of now are compared as if they were of one training; where they are not, begin "
+    "a new run"
+)
 SHARES_FOLDER = (
     "executor: inline trains in your own working folder, which all trials share; under executor: tune, and "
     "with isolate: true, each trial has an empty one of its own"
@@ -194,12 +200,19 @@ def resume(
     written = Results(root).spec
     old = _spec_of(root, written, strategy)
     new = edits(old) if edits is not None else old
+    kept, text = kept_spec(RunPaths(root).journal), RunPaths(root).spec.read_text(encoding="utf-8")
+    by_hand = edited_by_hand(kept, text) if kept is not None and strategy is None else []
+    if by_hand and kept is not None:  # checked as an edit is
+        how.say(f"spec.yaml was edited by hand since the run was last started: {', '.join(by_hand)}")
+        old, written = spec_of_text(kept), read_yaml(kept, "the journal's spec")
     ready = ready_to_go_on(old, new, written, how, trainable)
     shipped = ship(ready.trainable)
     before = "" if strategy is not None else old.to_yaml()
     with driving(root) as began:
         open_journal(RunPaths(root)).close()
         rests_on = fingerprint(ready.spec, ready.trainable)
+        for change in changed_since(RunPaths(root).journal, rests_on, ready.trainable):
+            how.say(f"since the run was last started: {change}. {STILL_COMPARED}")
         _note_edit(root, before or RunPaths(root).spec.read_text(encoding="utf-8"), ready.spec)
         return _go_on(root, ready, shipped, how, rests_on, began)
 
@@ -251,6 +264,7 @@ def _create(spec: SearchSpec, adoption: Adoption | None) -> Path:
     from raysearch.run.adopted_model import adopt
 
     with new_run(spec) as (root, journal):
+        journal.append_event(KEPT, {"text": spec.to_yaml()}, time.time())
         if adoption is not None:
             adopt(RunPaths(root), journal, adoption, spec.metric)
     return root

@@ -238,7 +238,7 @@ def _check_storage(spec: SearchSpec) -> None:
 
 def _check_edit(old: SearchSpec, new: SearchSpec, written: Mapping[str, Any]) -> None:
     """Raises SpecError for an edit that changes the meaning of the run's outcomes, or makes it smaller."""
-    for field in ("metric", "mode"):
+    for field in ("metric", "mode", "seed"):
         before, after = getattr(old, field), getattr(new, field)
         if before != after:
             raise SpecError(

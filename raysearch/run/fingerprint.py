@@ -39,7 +39,7 @@ def fingerprint(spec: Any, trainable: Any) -> dict[str, Any]:
     files = own.pop("files", [])
     said = _said(trainable)
     data, rows = of_files(files)
-    code = _source(trainable)
+    code = source_of(trainable)
     return {
         "data": data,
         "rows": own.pop("rows", said.pop("rows", rows)),
@@ -155,7 +155,7 @@ def _said(trainable: Any) -> dict[str, Any]:
     return dict(plain(said))
 
 
-def _source(trainable: Any) -> Path | None:
+def source_of(trainable: Any) -> Path | None:
     inner = getattr(trainable, "func", trainable)
     try:
         found = inspect.getsourcefile(inner)

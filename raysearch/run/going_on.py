@@ -1,0 +1,61 @@
+"""What a run was last started with, as its journal keeps it, beside what it is to go on with now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from raysearch.core.yaml_io import read_yaml
+from raysearch.errors import LocatedError, SpecError
+from raysearch.run.fingerprint import changes, source_of
+from raysearch.spec.search_spec import SearchSpec, make_spec
+from raysearch.storage.journal.reading import read_events
+
+KEPT = "spec"  # the kind of the event that holds the spec of a launch
+
+
+def kept_spec(journal: Path) -> str | None:
+    """The text of the spec that the run was last started with; None in a journal of an older version."""
+    found = None
+    for event in read_events(journal):
+        if event.kind == KEPT:
+            found = str(event.detail.get("text"))
+        elif event.kind == "edit":
+            found = str(event.detail.get("after") or found)
+    return found
+
+
+def spec_of_text(text: str) -> SearchSpec:
+    """The spec that the journal keeps.
+
+    Raises:
+        SpecError: it cannot be read any more.
+    """
+    settings = read_yaml(text, "the journal's spec")
+    try:
+        return make_spec(**settings)
+    except LocatedError as error:
+        raise SpecError(f"the journal's spec [{error.place}]: {error.text}") from None
+
+
+def edited_by_hand(kept: str, written: str) -> list[str]:
+    """The fields in which spec.yaml differs from the spec that the journal keeps."""
+    then, now = read_yaml(kept, "the journal's spec"), read_yaml(written, "spec.yaml")
+    if not isinstance(now, Mapping) or not isinstance(then, Mapping):
+        return []
+    return [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+
+
+def changed_since(journal: Path, rests_on: Mapping[str, Any], trainable: Any) -> list[str]:
+    """What has changed since the run was last started, in words: code, data, libraries.
+
+    GPUs are left out: workers may lie on other machines.
+    """
+    then: Mapping[str, Any] = {}
+    for event in read_events(journal):
+        if event.kind == "start":
+            then = event.detail.get("fingerprint") or then
+    found = changes(then, {**rests_on, "gpu": None}) if then else []
+    code = source_of(trainable)
+    return [f"{text} ({code})" if code is not None and "code has changed" in text else text for text in found]
