@@ -240,7 +240,7 @@ def test_a_trainable_that_is_named_is_asked_too(tmp_path: Path) -> None:
         "def train(config): tune.report({'loss': 1.0})\n"
         "train = tune.with_resources(train, {'cpu': 2, 'gpu': 1})\n"
     )
-    spec = check(spec_of(f"{tmp_path}/asks.py:train", storage=str(tmp_path)))
+    spec = check(spec_of(f"{tmp_path}/asks.py:train", storage=str(tmp_path))).spec
     assert (spec.workers.cpu, spec.workers.gpu) == (2.0, 1.0)
     assert any("that train asks for" in note for note in spec.notes)
 
