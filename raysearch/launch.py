@@ -58,6 +58,7 @@ SHARES_FOLDER = (
     "executor: inline trains in your own working folder, which all trials share; under executor: tune, and "
     "with isolate: true, each trial has an empty one of its own"
 )
+FILES_NAMED = 5
 SAMPLES = 8  # configurations, some pairs of which are tried together before a search of a Learner
 
 
@@ -355,8 +356,8 @@ def _samples(spec: SearchSpec) -> tuple[Config, ...]:
 def _run_inline(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
     from raysearch.executors.inline import by_itself, limited_threads, run_inline
 
-    shared = () if spec.isolate else (SHARES_FOLDER,)
-    setup = dataclasses.replace(setup, notes=(*_sharing(spec, 1), *shared, *setup.notes))
+    setup = dataclasses.replace(setup, notes=(*_sharing(spec, 1), *setup.notes))
+    before = {*os.listdir(), Path(spec.storage).parts[0]}
     session = Session.open(setup, time.time())
     alone = contextlib.nullcontext() if spec.isolate else by_itself()
     try:
@@ -366,6 +367,8 @@ def _run_inline(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
             )
     finally:
         session.close(time.time())
+    if not spec.isolate and (left := sorted({*os.listdir()} - before)):
+        how.say(f"{SHARES_FOLDER}. Trials left there: {', '.join(left[:FILES_NAMED])}")
     return session.search.status(time.time())
 
 

@@ -129,14 +129,17 @@ def search(trainable: Any, tmp_path: Path, **more: Any) -> Any:
     )  # fmt: skip
 
 
-def test_inline_says_that_trials_share_your_folder(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_inline_says_that_trials_share_your_folder_where_they_leave_something_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search(leaves_nothing, tmp_path)
-    assert (
-        "executor: inline trains in your own working folder, which all trials share"
-        in capsys.readouterr().err
-    )
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    search(leaves_nothing, tmp_path / "a")
+    assert capsys.readouterr().err == ""
+    search(leaves_files, tmp_path / "b")
+    said = capsys.readouterr().err
+    assert "executor: inline trains in your own working folder, which all trials share" in said
+    assert "Trials left there: 0.txt, 1.txt, 2.txt" in said
 
 
 def leaves_nothing(config: dict[str, Any]) -> None:
