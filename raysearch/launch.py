@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Config, Mode
-from raysearch.core.yaml_io import read_yaml
 from raysearch.engine.snapshot import Snapshot
 from raysearch.engine.wind_down import Ending
 from raysearch.errors import RunError, SpecError
@@ -26,16 +24,15 @@ from raysearch.results.results import Results
 from raysearch.run.driver_lock import driving
 from raysearch.run.extension import more_samples, unfit
 from raysearch.run.fingerprint import fingerprint
-from raysearch.run.going_on import KEPT, changed_since, edited_by_hand, kept_spec, spec_of_text
-from raysearch.run.location import existing_run, new_run, write_spec
+from raysearch.run.going_on import KEPT, changed_since, started_otherwise
+from raysearch.run.location import anchored, existing_run, new_name, new_run, write_spec
 from raysearch.run.options import Executor, How, OnStatus
 from raysearch.run.session import Session, Setup, open_journal
 from raysearch.space.constraints import Constraint
 from raysearch.space.space import Space
-from raysearch.spec.search_spec import SearchSpec, default_name, load_spec, make_spec
+from raysearch.spec.search_spec import SearchSpec, load_spec, make_spec
 from raysearch.spec.workers import Workers
 from raysearch.storage.mirror import mirror_at, shown
-from raysearch.storage.object_store import is_address
 from raysearch.storage.paths import RunPaths
 from raysearch.storage.retry import patiently
 from raysearch.strategies.base import Recipe, abilities_of
@@ -50,10 +47,6 @@ __all__ = ["How", "launch", "more_samples", "resume", "search", "unfit"]
 
 HOW = frozenset(field.name for field in dataclasses.fields(How))  # arguments of `search` about its run
 BEGIN = frozenset(("from_checkpoint", "at_iteration"))  # and about the model that it goes on with
-STILL_COMPARED = (
-    "Outcomes of before and of now are compared as if they were of one training; where they are not, begin "
-    "a new run"
-)
 SHARES_FOLDER = (
     "executor: inline trains in your own working folder, which all trials share; under executor: tune, and "
     "with isolate: true, each trial has an empty one of its own"
@@ -106,7 +99,7 @@ def search(
     given |= given.pop("unknown")  # make_spec names the nearest field
     how = How(**{option: given.pop(option) for option in HOW & given.keys()})
     begin = {option: given.pop(option) for option in BEGIN & given.keys()}
-    return launch(_anchored(make_spec(**{"name": _name_of(trainable), **given})), how, **begin)
+    return launch(anchored(make_spec(**{"name": new_name(trainable), **given})), how, **begin)
 
 
 def launch(
@@ -171,8 +164,7 @@ def resume(
 ) -> Results:
     """Goes on with a run, whatever ended it, and returns the results of the whole run at its end.
 
-    Every acknowledged outcome counts; lost segments are trained again. A complete run that `edits` does not
-    make larger trains nothing more.
+    Every acknowledged outcome counts; lost segments are trained again; a complete run trains nothing more.
 
     >>> from raysearch.launch import more_samples
     >>> results = raysearch.resume("runs/small", raysearch.How("inline"), trainable=train,
@@ -183,29 +175,24 @@ def resume(
     Args:
         run: its folder, or its address at a store.
         how: where and how it runs from here on, whatever it was before; None is Ray Tune.
-        trainable: needed where the spec cannot name it: a lambda, a `functools.partial`, what a function or
-            `tune.with_parameters` made, and what another process's notebook defined.
-        strategy: needed where the spec holds only its name: a recipe of your own, or one whose sampler is an
-            object. Its settings replace the run's.
-        edits: makes the changed spec: more samples, a longer horizon, another space. Old outcomes count if
-            they fit the new space; `unfit` lists the others.
+        trainable: needed where the spec cannot name it: a lambda, a partial, `tune.with_parameters`.
+        strategy: needed where the spec holds only its name; its settings replace the run's.
+        edits: makes the changed spec. Old outcomes that fit the new space count; `unfit` lists the others.
 
     Raises:
         RunError: there is no such run, or it ended with an error.
         SpecError: the strategy must be given, or an edit does not go with the run.
         TrainableError: the spec's name does not find the trainable; give it.
         JournalError: another process runs it.
-        KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly; at once at a second one.
+        KeyboardInterrupt: at Ctrl-C, once the search has stopped cleanly.
     """
     root, how = existing_run(run), how or How()
     written = Results(root).spec
     old = _spec_of(root, written, strategy)
     new = edits(old) if edits is not None else old
-    kept, text = kept_spec(RunPaths(root).journal), RunPaths(root).spec.read_text(encoding="utf-8")
-    by_hand = edited_by_hand(kept, text) if kept is not None and strategy is None else []
-    if by_hand and kept is not None:  # checked as an edit is
-        how.say(f"spec.yaml was edited by hand since the run was last started: {', '.join(by_hand)}")
-        old, written = spec_of_text(kept), read_yaml(kept, "the journal's spec")
+    if strategy is None and (started := started_otherwise(RunPaths(root))) is not None:
+        how.say(f"spec.yaml was edited by hand since the run was last started: {', '.join(started.edited)}")
+        old, written = started.spec, started.written
     ready = ready_to_go_on(old, new, written, how, trainable)
     shipped = ship(ready.trainable)
     before = "" if strategy is not None else old.to_yaml()
@@ -213,24 +200,12 @@ def resume(
         open_journal(RunPaths(root)).close()
         rests_on = fingerprint(ready.spec, ready.trainable)
         for change in changed_since(RunPaths(root).journal, rests_on, ready.trainable):
-            how.say(f"since the run was last started: {change}. {STILL_COMPARED}")
+            how.say(change)
         _note_edit(root, before or RunPaths(root).spec.read_text(encoding="utf-8"), ready.spec)
         return _go_on(root, ready, shipped, how, rests_on, began)
 
 
 # ---- inside
-
-
-def _name_of(trainable: Any) -> str:
-    """A name that no other run has: the trainable's, the time, and random digits for the same second."""
-    return f"{default_name(trainable)}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-
-
-def _anchored(spec: SearchSpec) -> SearchSpec:
-    """The spec with an absolute storage, so that the run is found after the working directory has changed."""
-    if is_address(spec.storage):
-        return spec
-    return dataclasses.replace(spec, storage=str(Path(spec.storage).expanduser().absolute()))
 
 
 def _spec_of(root: Path, written: Mapping[str, Any], strategy: Recipe | None) -> SearchSpec:

@@ -52,10 +52,10 @@ def fingerprint(spec: Any, trainable: Any) -> dict[str, Any]:
     }
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], code: str | None = None) -> list[str]:
     """What has changed so that settings may no longer hold, in words.
 
-    What is unknown on one side is no change.
+    What is unknown on one side is no change. `code` names where the trainable's code lies.
     """
     found = []
     rows = (old.get("rows"), new.get("rows"))
@@ -66,7 +66,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if _differ(old, new, "data"):
         found.append("the data files have changed")
     if _differ(old, new, "code"):
-        found.append("the trainable's code has changed")
+        found.append("the trainable's code has changed" + (f" ({code})" if code is not None else ""))
     elif old.get("code") is None and _differ(old, new, "commit"):
         found.append(f"commit {str(old['commit'])[:10]} then, {str(new['commit'])[:10]} now")
     libraries = (old.get("libraries") or {}, new.get("libraries") or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,28 @@ from raysearch.errors import LocatedError, SpecError
 from raysearch.run.fingerprint import changes, source_of
 from raysearch.spec.search_spec import SearchSpec, make_spec
 from raysearch.storage.journal.reading import read_events
+from raysearch.storage.paths import RunPaths
 
 KEPT = "spec"  # the kind of the event that holds the spec of a launch
+STILL_COMPARED = (
+    "Outcomes of before and of now are compared as if they were of one training; where they are not, begin "
+    "a new run"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A spec that the journal keeps because a run was last started with it, where spec.yaml says another one.
+
+    Attributes:
+        spec: as the journal keeps it.
+        written: the same, as the mapping that a spec.yaml holds.
+        edited: the fields in which spec.yaml differs.
+    """
+
+    spec: SearchSpec
+    written: dict[str, Any]
+    edited: tuple[str, ...]
 
 
 def kept_spec(journal: Path) -> str | None:
@@ -47,8 +68,23 @@ def edited_by_hand(kept: str, written: str) -> list[str]:
     return [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
 
 
+def started_otherwise(paths: RunPaths) -> Started | None:
+    """The spec that the run was last started with; None if spec.yaml says the same, or the journal is older.
+
+    Raises:
+        SpecError: the journal's spec cannot be read any more.
+    """
+    kept = kept_spec(paths.journal)
+    if kept is None:
+        return None
+    edited = edited_by_hand(kept, paths.spec.read_text(encoding="utf-8"))
+    return (
+        Started(spec_of_text(kept), read_yaml(kept, "the journal's spec"), tuple(edited)) if edited else None
+    )
+
+
 def changed_since(journal: Path, rests_on: Mapping[str, Any], trainable: Any) -> list[str]:
-    """What has changed since the run was last started, in words: code, data, libraries.
+    """What has changed since the run was last started, a sentence each: code, data, libraries.
 
     GPUs are left out: workers may lie on other machines.
     """
@@ -56,6 +92,6 @@ def changed_since(journal: Path, rests_on: Mapping[str, Any], trainable: Any) ->
     for event in read_events(journal):
         if event.kind == "start":
             then = event.detail.get("fingerprint") or then
-    found = changes(then, {**rests_on, "gpu": None}) if then else []
     code = source_of(trainable)
-    return [f"{text} ({code})" if code is not None and "code has changed" in text else text for text in found]
+    found = changes(then, {**rests_on, "gpu": None}, str(code) if code else None) if then else []
+    return [f"since the run was last started: {text}. {STILL_COMPARED}" for text in found]

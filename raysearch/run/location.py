@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from raysearch.errors import RunError
+from raysearch.spec.search_spec import SearchSpec, default_name
 from raysearch.storage.atomic import replace_text
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.mirror import mirror_at, mirror_of, shown
 from raysearch.storage.object_store import StoreAddress, is_address, open_store, parse_address
 from raysearch.storage.paths import RunPaths
 
-if TYPE_CHECKING:
-    from raysearch.spec.search_spec import SearchSpec
-
 NAMED = 10  # runs that an error about a missing run names
+
+
+def new_name(trainable: Any) -> str:
+    """A name that no other run has: the trainable's, the time, and random digits for the same second."""
+    return f"{default_name(trainable)}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def anchored(spec: SearchSpec) -> SearchSpec:
+    """The spec with an absolute storage, so that the run is found after the working directory has changed."""
+    if is_address(spec.storage):
+        return spec
+    return dataclasses.replace(spec, storage=str(Path(spec.storage).expanduser().absolute()))
 
 
 def run_folder(spec: SearchSpec) -> Path:
