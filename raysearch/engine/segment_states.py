@@ -200,7 +200,8 @@ class SegmentStates:
         held = self._leases.of(worker)
         if not held:
             return []
-        back = [s for s in held.values() if s.id not in holding and self._open[s.id] is SegmentState.LEASED]
+        kept = set(holding)
+        back = [s for s in held.values() if s.id not in kept and self._open[s.id] is SegmentState.LEASED]
         for segment in back:
             self._leases.release(segment.id)
             self._wait(segment.id, SegmentEvent.RETURNED)
