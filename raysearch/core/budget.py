@@ -179,7 +179,7 @@ class Budget:
 
 
 def amount_in(ending: str) -> Amount | None:
-    """What an ending of a journal of version 0.x says is used up; None for another ending."""
+    """What the sentence of an ending says is used up; None for another ending. Only `ended_of` asks."""
     found = _USED_UP.match(ending)
     return next(amount for amount in Amount if amount.unit == found[1]) if found is not None else None
 
