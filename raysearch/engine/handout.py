@@ -41,7 +41,7 @@ class Handout:
     ) -> None:
         self.prefers_home = prefers_home
         self._strategy = strategy
-        self._noting = strategy if isinstance(strategy, Noting) else None  # asking takes 0.1 ms
+        self._noting = strategy if isinstance(strategy, Noting) else None  # a slow check, made once
         self._states = states
         self._leases = leases
         self._workers = workers
