@@ -138,7 +138,7 @@ class StepWatch:
             _take_back(met)
 
     def _has_begun(self, met: Met, optimizer: torch.optim.Optimizer, groups: Groups) -> bool:
-        """Multiplies what is to be multiplied; False for a step within another one of the same optimizer."""
+        """Applies the multipliers; False for a step within another one of the same optimizer."""
         if met.depth and _is_within_step(optimizer):
             met.depth += 1
             return False

@@ -36,7 +36,7 @@ class OptimizerValues:
         self._watch: StepWatch | None = None
         self._is_active = False
         self._after_torch = AfterTorch(self._install_now)
-        self._said: set[str] = set()
+        self._remarked: set[str] = set()
         self._held: dict[str, list[float]] = {}  # slot -> [least, greatest] of what none is recognised in
 
     def begin(self, config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class OptimizerValues:
 
         Args:
             config: what is asked for.
-            meta: of the checkpoint that is to be restored; empty for a fresh model.
+            meta: of the checkpoint to restore; empty for a fresh model.
         """
         note = meta.get("optimizer") or {}
         before = dict(_numbers(meta.get("config") or {}))
@@ -106,15 +106,15 @@ class OptimizerValues:
         return {name for *_, name in (self._watch.places if self._watch is not None else self._places)}
 
     def remarks(self) -> Iterator[str]:
-        """What is to be said of values that are not used as they were asked for; each once."""
+        """Remarks for the user on values that the optimizers did not use as asked; one for each name."""
         bound = self.bound
         for w in self._wanted:
             is_meant = w.slot == "lr" or (w.slot in KNOWN and w.name in self._changed)
-            if w.name in bound or not is_meant or w.name in self._said:
+            if w.name in bound or not is_meant or w.name in self._remarked:
                 continue
             text = self._remark(w)
             if text:
-                self._said.add(w.name)
+                self._remarked.add(w.name)
                 yield text
 
     def _remark(self, wanted: Wanted) -> str:
