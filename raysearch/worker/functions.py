@@ -69,14 +69,11 @@ def _ended(error: SystemExit) -> None:
     """Returns where the function ended itself as if it had returned.
 
     Raises:
-        SystemExit: Ray ends the function so, inside tune.report.
-        RuntimeError: the code says that something went wrong.
+        SystemExit: Ray ends the function so, inside tune.report; or the code says that something went wrong.
     """
     session = ray_private.function_session()
-    if session is not None and session.stop_event.is_set():
+    if (session is not None and session.stop_event.is_set()) or error.code not in (None, 0):
         raise error
-    if error.code not in (None, 0):
-        raise RuntimeError(f"the function called sys.exit({error.code!r})") from None
 
 
 @functools.cache
