@@ -30,7 +30,7 @@ OFFERED = {
     ),
 }
 # What notebooks took from modules of version 0.1: module -> name -> the module that offers it now.
-OLD = {
+OLD: dict[str, dict[str, str]] = {
     "raysearch.helped": {"helped": "raysearch.memory"},
     "raysearch.histories": {"history_frame": "raysearch.retest"},
     "raysearch.planning": {"make_plan": "raysearch.plan"},
@@ -41,6 +41,59 @@ OLD = {
     "raysearch.tracking.report": {"write_report": "raysearch.report"},
     "raysearch.tracking.sections": {"content_of": "raysearch.report"},
 }
+# Modules of version 0.1 that scripts are known to import from: module -> where it is now -> names.
+MOVED = {
+    "raysearch.checkpoints": {
+        "raysearch.storage.checkpoints.local": "Checkpoints",
+    },
+    "raysearch.configspaces": {
+        "raysearch.interop.configspace": "from_configspace is_configspace to_configspace",
+    },
+    "raysearch.executors.host": {
+        "raysearch.core.error_text": "in_words print_traceback",
+        "raysearch.storage.checkpoints.meta": "read_meta write_meta",
+        "raysearch.worker.host": "Aborted Host Progress",
+    },
+    "raysearch.executors.loading": {
+        "raysearch.spec.trainables": "can_pause is_class is_learner load_trainable",
+        "raysearch.worker.shipping": "Shipped ship",
+    },
+    "raysearch.executors.recording": {
+        "raysearch.worker.reports": "Trained check_metric is_only_an_end record",
+    },
+    "raysearch.journal": {
+        "raysearch.storage.journal.journal": "Journal",
+        "raysearch.storage.journal.reading": "batches_since read_events read_outcomes read_table tail",
+    },
+    "raysearch.paths": {
+        "raysearch.storage.paths": "CheckpointPaths JournalPaths RunPaths",
+    },
+    "raysearch.readers": {
+        "raysearch.interop.read_space": "read_space",
+    },
+    "raysearch.strategies.model": {
+        "raysearch.strategies.samplers.gp_sampler": "ModelSampler",
+    },
+    "raysearch.strategies.rungs": {
+        "raysearch.core.segment": "value_at",
+        "raysearch.strategies.caviar.rungs": "Rung rung_levels",
+    },
+    "raysearch.sweeps": {
+        "raysearch.interop.wandb_sweep": "is_sweep read_parameter read_parameters sweep_to_spec",
+    },
+    "raysearch.tables": {
+        "raysearch.results.columns": "Segments Trials",
+        "raysearch.results.frames": "config_columns curve_frame segment_frame storable trial_frame",
+    },
+    "raysearch.tree": {
+        "raysearch.core.segment": "Config Mode Outcome Segment Status score segment_id segment_name trial_name",
+    },
+    "raysearch.writers": {
+        "raysearch.interop.write_space": "config_to_optuna optuna_to_config to_optuna to_ray",
+    },
+}
+for _module, _homes in MOVED.items():
+    OLD[_module] = {name: home for home, names in _homes.items() for name in names.split()}
 
 
 class StandIn(ModuleType):
