@@ -86,7 +86,7 @@ MOVED = {
         "raysearch.results.frames": "config_columns curve_frame segment_frame storable trial_frame",
     },
     "raysearch.tree": {
-        "raysearch.core.segment": "Config Mode Outcome Segment Status score segment_id segment_name trial_name",
+        "raysearch.core.segment": "Config Mode Outcome Segment Status score segment_id trial_name",
     },
     "raysearch.writers": {
         "raysearch.interop.write_space": "config_to_optuna optuna_to_config to_optuna to_ray",
