@@ -125,6 +125,11 @@ def restore(trainable: Any, folder: Path, iteration: int) -> None:
         trainable._iteration = iteration
 
 
+def work_in(trainable: Any, folder: str) -> None:
+    """Sets the folder in which a trainable believes to be."""
+    trainable._logdir = folder
+
+
 def save_into(trainable: Any, folder: Path) -> None:
     """Has a class trainable write its checkpoint into `folder` and nowhere else.
 

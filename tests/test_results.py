@@ -136,8 +136,9 @@ def test_what_a_run_took_and_how_busy_it_was_count_over_its_lives_only(tmp_path:
     figures = load(root).plot
     assert note in figures.timeline().layout.meta["note"]
     assert max(figures.progress().data[1].x) == pytest.approx(24)
-    snapshot, holder = Follower(root).look(1e9)
-    assert (snapshot["seconds"], snapshot["life_s"], holder) == (pytest.approx(10 + 10 + 7), 7.0, None)
+    look = Follower(root).look(1e9)
+    snapshot = look.snapshot
+    assert (snapshot["seconds"], snapshot["life_s"], look.holder) == (pytest.approx(10 + 10 + 7), 7.0, None)
 
 
 # ---------------------------------------------------------------------------- the winner

@@ -283,10 +283,10 @@ class Results:
         return schedule
 
     def events(self) -> Iterator[JournalEvent]:
-        """What happened to the run besides outcomes: started, resumed, edited.
+        """What happened to the run besides outcomes: its spec, its starts, edits and ends.
 
-        >>> [event.kind for event in results.events()][:2]
-        ['start', 'end']
+        >>> [event.kind for event in results.events()][:3]
+        ['spec', 'start', 'end']
         """
         return read_events(RunPaths(self._root).journal)
 

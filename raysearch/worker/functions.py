@@ -72,8 +72,8 @@ def _ended(error: SystemExit) -> None:
         SystemExit: Ray ends the function so, inside tune.report; or the code says that something went wrong.
     """
     session = ray_private.function_session()
-    if (session is not None and session.stop_event.is_set()) or error.code not in (None, 0):
-        raise error
+    if session is None or session.stop_event.is_set() or error.code not in (None, 0):
+        raise error  # also in a Ray whose session cannot be found: its own exits look like the user's
 
 
 @functools.cache

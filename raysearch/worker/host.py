@@ -210,7 +210,7 @@ class Host:
         self._trial = trial
         self._storage.begin(trial)
         if self._trainable is not None:
-            self._trainable._logdir = self._storage.trial_working_directory
+            ray_private.work_in(self._trainable, self._storage.trial_working_directory)
 
     def _apply(self, before: Mapping[str, Any] | None) -> None:
         """Applies the present configuration after a restore of a checkpoint that was saved under another one.
