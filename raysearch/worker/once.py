@@ -33,12 +33,11 @@ class OnceAProcess:
     def hint(self, error: BaseException) -> str:
         """What to do about an error before the first report of a training that is not the process's first.
 
-        Empty where others cannot be the cause: a ValueError, say, that names nothing done before.
+        Empty where the error does not speak of something that was done before.
         """
         if self._has_reported or not self._trials or isinstance(error, (RaysearchError, MemoryError)):
             return ""
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        is_like = isinstance(cause, (RuntimeError, AssertionError, OSError))
-        return ISOLATE if is_like or _ONCE.search(f"{error} {cause}") else ""
+        return ISOLATE if _ONCE.search(f"{error} {cause}") else ""
