@@ -22,13 +22,15 @@ def saves_checkpoints(function: Any) -> bool:
     Looked at is the source of what the function names: functions, classes and modules' attributes of the
     user's own modules, and those of their own. What has no source counts as writing none.
     """
-    return any(_shows(thing) for thing in _reached(function))
+    own = _behind(function)
+    return any(_shows(thing, thing is own) for thing in _reached(function))
 
 
-def _shows(thing: Any) -> bool:
+def _shows(thing: Any, is_own: bool) -> bool:
+    """Whether a thing's source shows it; `is_own` is the trainable itself, whatever module it is from."""
     if _CALLBACK.search(getattr(thing, "__qualname__", "")):
         return True
-    source = _source(thing) if _is_users(thing) else None
+    source = _source(thing) if _is_users(thing) or is_own else None
     return source is not None and ("checkpoint=" in source or _asks_or_gives(source))
 
 
@@ -68,7 +70,7 @@ def _reached(function: Any) -> Iterator[Any]:
             continue
         seen.add(id(thing))
         yield thing
-        waiting += _named(thing) if _is_users(thing) else _cells(thing)
+        waiting += _named(thing) if _is_users(thing) or len(seen) == 1 else _cells(thing)
 
 
 def _given(function: Any) -> list[Any]:
