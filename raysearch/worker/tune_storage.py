@@ -31,7 +31,6 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
         self._working_directory = str(scratch / "working_dirs" / "trial")
-        self._begun = 0
         scratch.mkdir(parents=True, exist_ok=True)
         super().__init__(str(scratch), experiment_dir_name="reported", trial_dir_name="trial")
 
@@ -48,10 +47,10 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
 
         The process stays where it is under RAY_CHDIR_TO_TRIAL_DIR=0.
         """
-        before, self._begun = Path(self._working_directory), self._begun + 1
-        folder = self._scratch / "working_dirs" / f"trial_{trial}_{self._begun}"
-        folder.mkdir(parents=True)
-        self._working_directory = str(folder)
+        before, parent = Path(self._working_directory), self._scratch / "working_dirs"
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix=f"trial_{trial}_", dir=parent)
+        self._working_directory = folder
         if os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0":
             os.environ.setdefault("TUNE_ORIG_WORKING_DIR", os.getcwd())
             os.chdir(folder)
