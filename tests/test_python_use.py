@@ -305,6 +305,8 @@ def test_ctrl_c_stops_cleanly_raises_and_says_how_to_go_on(
 ) -> None:
     if executor == "tune":
         request.getfixturevalue("ray_cluster")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
 
     def interrupt(status: dict[str, Any]) -> None:
         if status["trials"] and not status["ending"]:
