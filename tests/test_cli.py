@@ -40,6 +40,7 @@ from raysearch.run.liveness import held_by
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
+from raysearch.strategies.samplers.factory import SAMPLERS
 
 TRAINABLE = """
 import time
@@ -506,7 +507,11 @@ PANDA = "strategy={name: panda, max_iterations: 20"
         (["strategy={name: replay, steps: 3}"], "strategy.steps", "3 is no list; write what"),
         (["strategy={name: replay, steps: [3]}"], "strategy.steps[0]", "3 needs start, stop and config"),
         (["strategy.transfer={portfolio: 3}"], "strategy.transfer.portfolio", "3 is no list of {config"),
-        (["strategy.sampler=[x]"], "strategy.sampler", "['x'] is neither model, random, sobol nor an object"),
+        (
+            ["strategy.sampler=[x]"],
+            "strategy.sampler",
+            f"['x'] is neither {', '.join(SAMPLERS)} nor an object",
+        ),
         (["priors={xx: {uniform: [0, 1]}}"], "priors.xx", "unknown hyper-parameter 'xx'; did you mean 'x'?"),
         (
             ["priors={x: {uniform: [0, 1]}, confidence: lo}"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from raysearch.core.segment import Config
 from raysearch.errors import LocatedError, RaysearchError, RunError, SpecError, unknown
 from raysearch.space.space import Space
@@ -9,7 +11,19 @@ from raysearch.strategies.samplers.base import Sampler, Source, name_of
 from raysearch.strategies.samplers.fallbacks import fallbacks_of
 from raysearch.strategies.samplers.quasi_random import sobol, uniform
 
-NAMES = ("model", "random", "sobol")
+
+def _model(space: Space, seed: int, iterations: int) -> Sampler:
+    from raysearch.strategies.samplers.gp_sampler import ModelSampler  # scipy takes 0.3 s to import
+
+    return ModelSampler(space, seed, iterations)
+
+
+# What makes the sampler of each name: (space, seed, iterations) -> Sampler.
+SAMPLERS: Mapping[str, Callable[[Space, int, int], Sampler]] = {
+    "model": _model,
+    "random": lambda space, seed, iterations: uniform(space, seed),
+    "sobol": lambda space, seed, iterations: sobol(space, seed),
+}
 
 
 class Guarded:
@@ -43,8 +57,8 @@ class Guarded:
 
 def check_name(sampler: str) -> None:
     """Raises SpecError for a text that names no sampler, nor the class of an object that was one."""
-    if sampler not in NAMES and not is_of_object(sampler):
-        raise SpecError(unknown("sampler", sampler, NAMES))
+    if sampler not in SAMPLERS and not is_of_object(sampler):
+        raise SpecError(unknown("sampler", sampler, SAMPLERS))
 
 
 def is_of_object(name: str) -> bool:
@@ -72,17 +86,13 @@ def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> S
                 f"{sampler!r} was an object, and its name is all that spec.yaml holds of it; give it again: "
                 "raysearch.resume(run, strategy=Caviar(..., sampler=...))",
             )
-        if sampler == "model":
-            from raysearch.strategies.samplers.gp_sampler import ModelSampler  # scipy takes 0.3 s to import
-
-            return ModelSampler(space, seed, iterations)
-        return sobol(space, seed) if sampler == "sobol" else uniform(space, seed)
+        return SAMPLERS[sampler](space, seed, iterations)
     bound = _bound(sampler, space, seed, iterations) if isinstance(sampler, Source) else sampler
     if isinstance(bound, Sampler):
         return Guarded(bound, name_of(sampler))
     raise LocatedError(
         "sampler",
-        f"{sampler!r} is neither {', '.join(NAMES)} nor an object with propose and observe; wrap an Optuna "
+        f"{sampler!r} is neither {', '.join(SAMPLERS)} nor an object with propose and observe; wrap an Optuna "
         "sampler in raysearch.sources.from_optuna, a Ray Tune Searcher in from_ray_searcher",
     )
 
