@@ -92,8 +92,8 @@ def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> S
         return Guarded(bound, name_of(sampler))
     raise LocatedError(
         "sampler",
-        f"{sampler!r} is neither {', '.join(SAMPLERS)} nor an object with propose and observe; wrap an Optuna "
-        "sampler in raysearch.sources.from_optuna, a Ray Tune Searcher in from_ray_searcher",
+        f"{sampler!r} is neither {', '.join(SAMPLERS)} nor an object with propose and observe; wrap an "
+        "Optuna sampler in raysearch.sources.from_optuna, a Ray Tune Searcher in from_ray_searcher",
     )
 
 
