@@ -424,6 +424,29 @@ def test_a_search_at_a_store_is_the_search_in_a_folder_and_goes_on_elsewhere(
         existing_run(store.address("runs/other"))
 
 
+def test_a_file_that_is_deleted_while_it_is_fetched_counts_as_none(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_store(store.address("runs/run"))
+    place.put("journal/log", b"rows")
+    system = place._system
+
+    class Deleting:
+        """The store's file system, at which a file is deleted once it has been opened."""
+
+        def open_input_file(self, path: str) -> Any:
+            file = system.open_input_file(path)
+            system.delete_file(path)
+            return file
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(system, name)
+
+    monkeypatch.setattr(place, "_system", Deleting())
+    assert place.fetch("journal/log", tmp_path / "log") == ""
+    assert not (tmp_path / "log").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.own_cluster
 def test_a_killed_driver_s_search_goes_on_from_another_machine(

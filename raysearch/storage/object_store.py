@@ -158,7 +158,16 @@ class Store:
         def read() -> tuple[str, bytes | None]:
             with self._system.open_input_file(self._path(key)) as file:
                 version = _version(file.metadata())
-                return version, None if version and version == seen else bytes(file.read())
+                if version and version == seen:
+                    return version, None
+                try:
+                    return version, bytes(file.read())
+                except OSError as error:
+                    if self.has(key):
+                        raise
+                    raise FileNotFoundError(
+                        key
+                    ) from error  # deleted since it was opened: pyarrow does not say so
 
         try:
             version, content = self._do(f"{key} cannot be read", read)
