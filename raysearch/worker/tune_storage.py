@@ -43,18 +43,20 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
         return self._working_directory
 
     def begin(self, trial: int) -> None:
-        """Makes an empty working folder for a trial, goes there, and deletes the one of the trial before.
+        """Goes to an empty working folder; makes one and deletes the last, where that holds files.
 
         The process stays where it is under RAY_CHDIR_TO_TRIAL_DIR=0.
         """
-        before, parent = Path(self._working_directory), self._scratch / "working_dirs"
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix=f"trial_{trial}_", dir=parent)
-        self._working_directory = folder
+        before = Path(self._working_directory)
+        if not (is_empty := _is_empty(before)):
+            parent = self._scratch / "working_dirs"
+            parent.mkdir(parents=True, exist_ok=True)
+            self._working_directory = tempfile.mkdtemp(prefix=f"trial_{trial}_", dir=parent)
         if os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0":
             os.environ.setdefault("TUNE_ORIG_WORKING_DIR", os.getcwd())
-            os.chdir(folder)
-        shutil.rmtree(before, ignore_errors=True)
+            os.chdir(self._working_directory)
+        if not is_empty:
+            shutil.rmtree(before, ignore_errors=True)
 
     def discard(self, folder: Path) -> None:
         """Deletes a checkpoint that a function reported, or that was made here; leaves others."""
@@ -64,3 +66,12 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
     def new_folder(self) -> Path:
         """A new empty folder in the scratch folder."""
         return Path(tempfile.mkdtemp(dir=self._scratch))
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether the folder is there and holds nothing."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except FileNotFoundError:
+        return False
