@@ -47,27 +47,6 @@ def kept_spec(journal: Path) -> str | None:
     return found
 
 
-def spec_of_text(text: str) -> SearchSpec:
-    """The spec that the journal keeps.
-
-    Raises:
-        SpecError: it cannot be read any more.
-    """
-    settings = read_yaml(text, "the journal's spec")
-    try:
-        return make_spec(**settings)
-    except LocatedError as error:
-        raise SpecError(f"the journal's spec [{error.place}]: {error.text}") from None
-
-
-def edited_by_hand(kept: str, written: str) -> list[str]:
-    """The fields in which spec.yaml differs from the spec that the journal keeps."""
-    then, now = read_yaml(kept, "the journal's spec"), read_yaml(written, "spec.yaml")
-    if not isinstance(now, Mapping) or not isinstance(then, Mapping):
-        return []
-    return [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
-
-
 def started_otherwise(paths: RunPaths) -> Started | None:
     """The spec that the run was last started with; None if spec.yaml says the same, or the journal is older.
 
@@ -77,10 +56,19 @@ def started_otherwise(paths: RunPaths) -> Started | None:
     kept = kept_spec(paths.journal)
     if kept is None:
         return None
-    edited = edited_by_hand(kept, paths.spec.read_text(encoding="utf-8"))
-    return (
-        Started(spec_of_text(kept), read_yaml(kept, "the journal's spec"), tuple(edited)) if edited else None
-    )
+    then = read_yaml(kept, "the journal's spec")
+    now = read_yaml(paths.spec.read_text(encoding="utf-8"), "spec.yaml")
+    if not isinstance(now, Mapping) or not isinstance(then, Mapping):
+        return None
+    edited = tuple(name for name in sorted({*then, *now}) if then.get(name) != now.get(name))
+    return Started(_as_spec(then), dict(then), edited) if edited else None
+
+
+def _as_spec(kept: Mapping[str, Any]) -> SearchSpec:
+    try:
+        return make_spec(**kept)
+    except LocatedError as error:
+        raise SpecError(f"the journal's spec [{error.place}]: {error.text}") from None
 
 
 def changed_since(journal: Path, rests_on: Mapping[str, Any], trainable: Any) -> list[str]:
