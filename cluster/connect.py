@@ -6,9 +6,11 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 
 from raysearch.cluster.dashboard import check_cluster
@@ -60,13 +62,17 @@ def is_reachable(address: str) -> bool:
 def begin(**options: Any) -> None:
     """`ray.init`; once more, a few times, where the machine is too busy to start Ray in the time it allows.
 
+    Ray leaves the processes of a start that failed until this one exits: they are ended before the next.
+
     Raises:
         RuntimeError: Ray did not start in any of the attempts.
     """
     for _ in range(STARTS):
+        before = _rays_children()
         try:
             ray.init(**options)
         except Exception as error:  # Ray raises no narrower one
+            _end(_rays_children() - before)
             if TOO_SLOW not in str(error):
                 raise
             slow = error
@@ -80,6 +86,25 @@ def gpu_kinds() -> str | None:
     names = {name for node in ray.nodes() if node["Alive"] for name in node["Resources"]}
     prefix = "accelerator_type:"
     return ", ".join(sorted(n.removeprefix(prefix) for n in names if n.startswith(prefix))) or None
+
+
+def _rays_children() -> set[psutil.Process]:
+    """The processes that Ray has started from this one."""
+    folder = str(Path(ray.__file__).parent)
+    found = set()
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it has ended since, or is about to
+            if any(folder in part for part in process.cmdline()):
+                found.add(process)
+    return found
+
+
+def _end(processes: Collection[psutil.Process]) -> None:
+    """Kills the processes, and waits until they are gone."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=REACH_S)
 
 
 def _connect(address: str | None, local: bool, cpus: float | None) -> None:

@@ -258,6 +258,15 @@ while [[ $1 == --* ]]; do shift; done
 exec "$@"
 """
 
+# Fails at the first start of each node, as on a machine that is too busy.
+RAY = """#!/usr/bin/env bash
+if [[ $1 == start ]]; then
+  [[ " $* " == *" --head "* ]] && node=head || node=other
+  if mkdir "$SRUN_LOG.$node" 2> /dev/null; then exit 1; fi
+fi
+exec "$REAL_RAY" "$@"
+"""
+
 
 @pytest.fixture
 def slurm(tmp_path: Path, short_folder: Path) -> Iterator[dict[str, str]]:
@@ -266,13 +275,15 @@ def slurm(tmp_path: Path, short_folder: Path) -> Iterator[dict[str, str]]:
     folder.mkdir()
     (folder / "srun").write_text(SRUN)
     (folder / "scontrol").write_text("#!/bin/sh\nprintf 'node1\\nnode2\\n'\n")
-    for name in ("srun", "scontrol"):
+    (folder / "ray").write_text(RAY)
+    for name in ("srun", "scontrol", "ray"):
         (folder / name).chmod(0o755)
     port = str(free_port())
     yield {
         **os.environ,
         "PATH": f"{folder}:{BIN}:{os.environ['PATH']}",
         "SRUN_LOG": str(folder / "log"),
+        "REAL_RAY": str(BIN / "ray"),
         "SLURM_JOB_ID": "7",
         "SLURM_JOB_NODELIST": "node[1-2]",
         "RAYSEARCH_PORT": port,
@@ -345,6 +356,7 @@ def test_the_batch_script_searches_on_two_nodes_ends_at_a_warning_and_goes_on(
     steps = Path(slurm["SRUN_LOG"]).read_text()
     assert steps.count("ray start --block") == 2
     assert "--nodelist=node2" in steps
+    assert {file.name for file in Path(slurm["SRUN_LOG"]).parent.glob("log.*")} == {"log.head", "log.other"}
     assert _left(slurm["RAYSEARCH_PORT"]) == []
 
     start_process("bash", script, env=slurm).end()

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from ports import free_port
-from waiting import PATIENCE_S, SHOWN, wait_for
+from waiting import PATIENCE_S, SHOWN, Children, wait_for
 
 from raysearch.cli import main
 from raysearch.cluster import connect, dashboard, jobs
@@ -306,21 +306,28 @@ def test_an_address_where_nothing_answers_is_said_at_once() -> None:
 
 
 def test_ray_is_started_again_where_a_busy_machine_kept_it_from_being_up_in_time(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_process: Children
 ) -> None:
     errors: list[Exception] = []
     starts: list[dict[str, Any]] = []
+    nodes: list[subprocess.Popen[bytes]] = []
+    bystander = start_process("sleep", "600")
+    monkeypatch.setattr(connect.ray, "__file__", str(tmp_path / "ray" / "__init__.py"))
 
     def start(**options: Any) -> None:
         starts.append(options)
+        assert all(node.poll() is not None for node in nodes), "a start left its processes to the next"
+        nodes.append(start_process("sh", "-c", "sleep 600; :", tmp_path / "ray" / "raylet").process)
         if errors:
             raise errors.pop()
+        nodes.clear()
 
     monkeypatch.setattr(connect.ray, "init", start)
     too_slow = Exception("The current node timed out during startup. This could happen because")
     errors += [too_slow] * 2
     begin(num_cpus=1)
     assert starts == [{"num_cpus": 1}] * 3
+    assert bystander.is_running
     errors += [too_slow] * 9
     with pytest.raises(ClusterError, match=f"was started {STARTS} times and was not up within 30 s"):
         _connect(None, local=True, cpus=None)

@@ -10,11 +10,22 @@ export RAY_USAGE_STATS_ENABLED=0
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))') # others of these nodes have none
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token
 
+# Ray on a busy node may not be up within the 30 s that it allows itself: it is started again, up to three times.
+# shellcheck disable=SC2016 # the node's shell expands it
+keep_starting='trap "kill \$ray; wait; exit 143" TERM
+for _ in 1 2 3 4; do
+  SECONDS=0
+  ray start --block "$@" & ray=$!
+  code=0; wait $ray || code=$?
+  if ((code == 0 || SECONDS > 90)); then break; fi
+done
+exit $code'
+
 start_ray() { # start_ray NODE OPTIONS...
   local node=$1
   shift
   srun --nodes=1 --ntasks=1 --nodelist="$node" --cpus-per-task="$cpus" --overlap \
-    ray start --block --num-cpus="$cpus" --num-gpus="$gpus" --min-worker-port=0 --max-worker-port=0 "$@" \
+    bash -c "$keep_starting" ray --num-cpus="$cpus" --num-gpus="$gpus" --min-worker-port=0 --max-worker-port=0 "$@" \
     > /dev/null &
 }
 
