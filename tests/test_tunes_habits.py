@@ -14,6 +14,7 @@ import torch
 from ray import tune
 
 import raysearch
+from raysearch import ray_private
 from raysearch.core.segment import Segment, Status
 from raysearch.engine.messages import Going, Lease
 from raysearch.errors import LocatedError
@@ -441,6 +442,38 @@ def test_a_function_that_is_told_to_end_ends(tmp_path: Path) -> None:
     host.drop()
     assert train(host, segment(1)).status is Status.COMPLETED
     host.drop()
+
+
+SESSIONS: list[Any] = []
+
+
+def notes_its_session(config: dict[str, Any]) -> None:
+    SESSIONS.append(ray_private.function_session())
+    try:
+        for i in range(9):
+            tune.report({"loss": 1.0 / (i + 1)})
+    finally:
+        SESSIONS.append("told to end")
+
+
+def generates_and_notes(config: dict[str, Any]) -> Any:
+    SESSIONS.append(ray_private.function_session())
+    for i in range(9):
+        yield {"loss": 1.0 / (i + 1)}
+
+
+@pytest.mark.parametrize("function", [notes_its_session, generates_and_notes])
+def test_a_function_that_rays_session_ends_gives_way_to_the_next_trial(function: Any, tmp_path: Path) -> None:
+    """Ray forgets that it ends a function as it does so; taken for the user's exit, it waited two seconds."""
+    SESSIONS.clear()
+    host = host_of(function, tmp_path)
+    for trial in range(3):
+        assert train(host, segment(trial)).curve["loss"] == [1.0, 1 / 2, 1 / 3]
+    host.drop()
+    sessions = [session for session in SESSIONS if not isinstance(session, str)]
+    assert len(sessions) == 3
+    assert all(session is sessions[0] for session in sessions)  # reset, not made anew
+    assert SESSIONS.count("told to end") == (3 if function is notes_its_session else 0)
 
 
 class Odd:

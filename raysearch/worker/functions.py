@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -71,9 +72,16 @@ def _ended(error: SystemExit) -> None:
     Raises:
         SystemExit: Ray ends the function so, inside tune.report; or the code says that something went wrong.
     """
-    session = ray_private.function_session()
-    if session is None or session.stop_event.is_set() or error.code not in (None, 0):
-        raise error  # also in a Ray whose session cannot be found: its own exits look like the user's
+    if _is_rays(error.__traceback__) or error.code not in (None, 0):
+        raise error
+
+
+def _is_rays(traceback: types.TracebackType | None) -> bool:
+    """Whether Ray's own code raised it: of its sessions, some forget at once that they end the function."""
+    raised_in = ""
+    while traceback is not None:
+        raised_in, traceback = str(traceback.tb_frame.f_globals.get("__name__")), traceback.tb_next
+    return raised_in.partition(".")[0] == "ray"
 
 
 @functools.cache
