@@ -18,6 +18,9 @@ from raysearch.storage.paths import RunPaths
 
 if TYPE_CHECKING:
     from raysearch.results import Best, Results
+    from raysearch.results.model import Model
+
+ONLY_SOME = "only those that a trial may go on from and the best's are"
 
 
 def best(run: options.Run, as_json: options.AsJson = False) -> None:
@@ -80,10 +83,11 @@ def export(
     results = _results(run)
     if schedule and config:
         raise SpecError("--config and --schedule: give one of them; a schedule holds every configuration")
-    number_, found, folder = _trial(results, trial)
+    number_, found, model, why_none = _trial(results, trial)
     if checkpoint is not None:
-        _copy_checkpoint(number_, folder, checkpoint)
-        print(f"checkpoint of trial {trial_name(number_)} copied to {checkpoint}")
+        _copy_checkpoint(number_, model, why_none, checkpoint)
+        words = f": {model.words(results.metric)}" if model is not None else ""
+        print(f"checkpoint of trial {trial_name(number_)} copied to {checkpoint}{words}")
     if checkpoint is not None and not (config or schedule) and output is None:
         return
     what = "schedule" if schedule else "configuration"
@@ -139,45 +143,30 @@ def _places(results: Results, winner: Best) -> dict[str, str]:
     what = ("--schedule", "-o", "schedule.yaml") if is_raised else ("--config", "-o", "best.yaml")
     return {
         "run": run,
-        "checkpoint": str(winner.checkpoint) if winner.checkpoint else "none was kept",
+        "checkpoint": str(winner.model.path) if winner.model else winner.no_model,
+        **({"model": winner.model.words(results.metric)} if winner.model else {}),
         "take it": command("export", run, *what),
         **({"try it": f"{command('replay', run)}   (on fresh seeds)"} if is_raised else {}),
         "report": command("report", run),
     }
 
 
-def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Path | None]:
-    """(number, configuration, checkpoint) of the best trial, or of this trial at its last iteration."""
+def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Model | None, str]:
+    """(number, configuration, model, why there is none) of the best trial, or of this one at its end."""
     if trial is None:
         winner = results.best
-        return winner.trial, dict(winner.config), winner.checkpoint
-    from raysearch.core.segment import Status
-    from raysearch.storage.checkpoints.remote import checkpoints_of
-    from raysearch.storage.journal.reading import read_outcomes
-
-    paths = RunPaths(results.path)
-    of_trial = (o for o in read_outcomes(paths.journal) if o.segment.trial == trial)
-    last = max(
-        (o for o in of_trial if o.status is not Status.LOST), key=lambda o: o.segment.stop, default=None
-    )
-    if last is None:
-        look = command("trials", shown(results.path))
-        raise RunError(f"{results.path}: there is no trial {trial_name(trial)}; {look} lists them")
-    checkpoints = checkpoints_of(results.path)
-    there = last.checkpoint is not None and checkpoints.exists(last.checkpoint)
-    return (
-        trial,
-        dict(last.segment.config),
-        checkpoints.path(last.checkpoint) if there and last.checkpoint else None,
-    )
+        return winner.trial, dict(winner.config), winner.model, winner.no_model
+    config, model = results.end_of(trial)
+    return trial, dict(config), model, ONLY_SOME
 
 
-def _copy_checkpoint(trial: int, source: Path | None, target: Path) -> None:
-    if source is None:
+def _copy_checkpoint(trial: int, model: Model | None, why_none: str, target: Path) -> None:
+    if model is None:
         raise CheckpointError(
-            f"no checkpoint of trial {trial_name(trial)} is kept: only those that a trial may go on from and "
-            "the best's, are; its configuration can be exported and trained again"
+            f"no checkpoint of trial {trial_name(trial)} is kept: {why_none}; its configuration can be "
+            "exported and trained again"
         )
+    source = model.path
     if target.exists():
         raise CheckpointError(f"--checkpoint {target}: exists already; name a folder that is to be made")
     beside = target.with_name(f".{os.getpid()}-{target.name}")

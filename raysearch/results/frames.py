@@ -5,7 +5,7 @@ The functions import pandas when they make a frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,6 +78,19 @@ def trial_frame(trials: Trials) -> pd.DataFrame:
     columns |= config_columns(leaves)
     columns |= {name: _texts(leaves[name]) for name in ("reason", "checkpoint", "error")}
     return pd.DataFrame(columns, copy=False)
+
+
+def schedule_frame(lineage: pd.DataFrame, configs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row for segments that follow each other with one configuration, of a lineage and its configs."""
+    new = [i == 0 or configs[i] != configs[i - 1] for i in range(len(configs))]
+    first = np.flatnonzero(new)
+    names = [name for name in lineage.columns if name.startswith("config.")]
+    schedule = lineage.iloc[first][["start", "stop", "trial", *names, "reason"]].reset_index(drop=True)
+    last = [*first[1:] - 1, len(configs) - 1]
+    schedule["stop"] = lineage["reached"].to_numpy()[last]
+    for name in (n for n in lineage.columns if n.startswith(("used.", "held."))):
+        schedule[name] = lineage[name].to_numpy()[last if name.endswith(".last") else first]
+    return schedule
 
 
 def curve_frame(segments: Segments, rows: Integers) -> pd.DataFrame:

@@ -24,7 +24,8 @@ import yaml
 from raysearch.core.segment import Config, Mode
 from raysearch.errors import RunError
 from raysearch.results.columns import Segments, Trials
-from raysearch.results.frames import curve_frame, lineage_frame, segment_frame, trial_frame
+from raysearch.results.frames import curve_frame, lineage_frame, schedule_frame, segment_frame, trial_frame
+from raysearch.results.model import Model, model_of
 from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.gallery import Gallery
 from raysearch.results.run_clock import Lives
@@ -86,7 +87,8 @@ class Results:
         Raises:
             RunError: no trial ended well with a finite value; says how many failed, and of what first.
         """
-        return best_of(self._rows, self._root, self.verdict().winner, self.unfit)
+        horizon = self.abilities.max_iterations
+        return best_of(self._rows, self._root, self.verdict().winner, self.unfit, horizon)
 
     @cached_property
     def unfit(self) -> frozenset[int]:
@@ -133,6 +135,22 @@ class Results:
         (8, False)
         """
         return abilities_in(self.spec.get("strategy", {}))
+
+    def end_of(self, trial: int) -> tuple[Config, Model | None]:
+        """(configuration, model) of a trial, or of a training of the finish, at its last iteration.
+
+        The model is None where no checkpoint of it is kept.
+
+        >>> config, model = results.end_of(0)
+        >>> config
+        {'lr': 0.5}
+
+        Raises:
+            RunError: there is no such trial.
+        """
+        row = self._rows.leaf_of(trial)
+        (config,) = self._rows.segments.configs([row])
+        return config, model_of(self._rows, self._root, row, self.abilities.max_iterations)
 
     def failures(self) -> tuple[int, str]:
         """(how many of the search's trials failed, the error of the first of them or nothing).
@@ -270,17 +288,7 @@ class Results:
            start  stop  trial  config.lr        reason
         0      0     9      0        0.5  the baseline
         """
-        lineage = self.lineage(trial)
-        configs = self.configs(trial)
-        new = [i == 0 or configs[i] != configs[i - 1] for i in range(len(configs))]
-        first = np.flatnonzero(new)
-        names = [name for name in lineage.columns if name.startswith("config.")]
-        schedule = lineage.iloc[first][["start", "stop", "trial", *names, "reason"]].reset_index(drop=True)
-        last = [*first[1:] - 1, len(configs) - 1]
-        schedule["stop"] = lineage["reached"].to_numpy()[last]
-        for name in (n for n in lineage.columns if n.startswith(("used.", "held."))):
-            schedule[name] = lineage[name].to_numpy()[last if name.endswith(".last") else first]
-        return schedule
+        return schedule_frame(self.lineage(trial), self.configs(trial))
 
     def events(self) -> Iterator[JournalEvent]:
         """What happened to the run besides outcomes: its spec, its starts, edits and ends.

@@ -46,8 +46,8 @@ class RunRows:
         """The trials of the search."""
         return Trials.group(self.segments, self.searched)
 
-    def path_to(self, trial: int) -> list[int]:
-        """Rows of the segments from the root to the trial's last.
+    def leaf_of(self, trial: int) -> int:
+        """The row of the last segment of a trial, or of a training of the finish.
 
         Raises:
             RunError: there is no such trial.
@@ -59,10 +59,18 @@ class RunRows:
             raise RunError(
                 f"{where}: there is no trial {trial_name(trial)}; raysearch trials {where} lists them"
             )
+        return int(every.leaves[at[0]])
+
+    def path_to(self, trial: int) -> list[int]:
+        """Rows of the segments from the root to the trial's last.
+
+        Raises:
+            RunError: there is no such trial.
+        """
         ids = self.segments.integers("id")
         order = np.argsort(ids, kind="stable")
         parents = self.segments.table["parent"]
-        row: int | None = int(every.leaves[at[0]])
+        row: int | None = self.leaf_of(trial)
         path: list[int] = []
         while row is not None and row not in path:
             path.insert(0, row)

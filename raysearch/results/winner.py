@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from raysearch.core.segment import Config
+from raysearch.core.segment import Config, score
 from raysearch.errors import RunError, unknown
+from raysearch.results.model import Model, horizon_of, model_of, reach
 from raysearch.results.run_rows import RunRows
 from raysearch.results.verdict import Contender
-from raysearch.storage.checkpoints import checkpoints_of
+
+NONE_KEPT = "none was kept, or its trainable writes none"
+NONE_OF_FINISH = "no checkpoint of the finish was kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,14 @@ class Best:
     Attributes:
         value: the metric of this trial in the search, after `iteration` iterations. It was picked for
             being the best, so it is optimistic; `mean` is not.
-        checkpoint: folder of the model as it was then. Where a function saves only now and then: as it was
-            when it saved last, after the iteration that `.raysearch.json` in the folder says. None if it was
-            not kept, or the trainable writes none.
+        checkpoint: folder of the model that is handed over, which `model` says more of; None if none was
+            kept, or the trainable writes none.
         mean: over fresh seeds, `seeds` of them; None without a finish.
         interval: of the mean, 95%; None with fewer than two seeds.
+        horizon: iterations of a whole training; None if the strategy does not say. The trial may have fewer.
+        model: after a finish the model of one of its trainings of the winner, the best; else that of the
+            trial. Where a function saves only now and then: as it was when it saved last.
+        no_model: why there is none; empty where there is one.
 
     >>> best = results.best
     >>> print(f"trial {best.trial}: loss {best.mean:.3f} on {best.seeds} seeds")
@@ -42,22 +49,36 @@ class Best:
     mean: float | None = None
     interval: tuple[float, float] | None = None
     seeds: int = 0
+    horizon: int | None = None
+    model: Model | None = None
+    no_model: str = ""
 
 
-def best_of(run: RunRows, root: Path, finals: Contender | None, unfit: Collection[int] = frozenset()) -> Best:
+def best_of(
+    run: RunRows,
+    root: Path,
+    finals: Contender | None,
+    unfit: Collection[int] = frozenset(),
+    horizon: int | None = None,
+) -> Best:
     """The winner: `finals`, that of the finish, or without one the best trial of the search.
 
-    `root` is the run's folder; trials numbered in `unfit` are never best.
+    Args:
+        root: the run's folder.
+        unfit: numbers of trials that are never best.
+        horizon: iterations of a whole training, if the strategy says.
 
     Raises:
         RunError: no trial ended well with a finite value; says how many failed, and of what first.
     """
+    horizon = horizon_of(run, horizon)
     if finals is not None:
-        return _crowned(run, root, finals)
+        return _crowned(run, root, finals, horizon)
     ranking = [at for at in run.trials.ranking() if int(run.trials.numbers[at]) not in unfit]
     if not len(ranking):
         raise RunError(_why_none(run))
-    return _best_at(run, root, int(ranking[0]))
+    best, row = _best_at(run, int(ranking[0]), horizon)
+    return _with_model(best, model_of(run, root, row, horizon), NONE_KEPT)
 
 
 def contenders(run: RunRows, unfit: Collection[int] = frozenset()) -> list[Contender]:
@@ -88,25 +109,47 @@ def failures(run: RunRows) -> tuple[int, str]:
     return len(failed), str(errors[0] or "") if errors else ""
 
 
-def _crowned(run: RunRows, root: Path, winner: Contender) -> Best:
+def _crowned(run: RunRows, root: Path, winner: Contender, horizon: int | None) -> Best:
+    """The winner of a finish, with the model of one of its trainings there."""
     estimate = winner.estimate
     interval = None if math.isnan(estimate.low) else (estimate.low, estimate.high)
+    rows = _final_rows(run, winner)
     at = np.flatnonzero(run.trials.numbers == winner.source)
     # A final can repeat a trial that this journal does not hold.
-    best = _best_at(run, root, int(at[0])) if len(at) else _best_of_finals(run, root, winner)
-    return Best(
-        best.trial,
-        winner.config,
-        best.value,
-        best.iteration,
-        best.checkpoint,
-        estimate.mean,
-        interval,
-        estimate.n,
+    best, row = _best_at(run, int(at[0]), horizon) if len(at) else _best_of_finals(run, rows[0], horizon)
+    best = dataclasses.replace(
+        best, config=winner.config, mean=estimate.mean, interval=interval, seeds=estimate.n
     )
+    of_finish = (model_of(run, root, final, horizon, len(rows)) for final in rows)
+    model = next((model for model in of_finish if model is not None), None)
+    if model is not None:
+        return _with_model(best, model)
+    searched = model_of(run, root, row, horizon)
+    if searched is None or searched.iteration >= run.segments.reached[rows[0]]:
+        return _with_model(best, searched, NONE_KEPT)
+    kept = f"trained {reach(searched.iteration, horizon)} iterations, and the verdict is on whole trainings"
+    return _with_model(best, None, f"{NONE_OF_FINISH}; that of the trial in the search was {kept}")
 
 
-def _best_at(run: RunRows, root: Path, at: int) -> Best:
+def _with_model(best: Best, model: Model | None, why_none: str = "") -> Best:
+    if model is None:
+        return dataclasses.replace(best, no_model=why_none)
+    return dataclasses.replace(best, checkpoint=model.path, model=model)
+
+
+def _final_rows(run: RunRows, winner: Contender) -> list[int]:
+    """Rows of the whole trainings of a contender that ended well, the best first."""
+    segments, rows = run.segments, run.finals
+    of_it = segments.having("role", winner.role)[rows] & segments.having("status", "completed")[rows]
+    rows = rows[of_it & (segments.integers("stop")[rows] == segments.integers("stop")[rows].max())]
+    sources = segments.table["source"].take(rows).to_pylist()
+    mine = [int(row) for row, source in zip(rows, sources, strict=True) if source == winner.source]
+    values = {row: score(float(segments.last[row]), segments.mode) for row in mine}
+    return sorted((row for row in mine if math.isfinite(values[row])), key=lambda row: values[row])
+
+
+def _best_at(run: RunRows, at: int, horizon: int | None) -> tuple[Best, int]:
+    """(a trial as the winner, the row of its last segment that ended well)."""
     trials, segments = run.trials, run.segments
     row, value, iteration = int(trials.leaves[at]), float(trials.values[at]), int(trials.iterations[at])
     ended_well = segments.having("status", "completed")
@@ -116,23 +159,15 @@ def _best_at(run: RunRows, root: Path, at: int) -> Best:
         row = int(well[-1]) if len(well) else row
         value, iteration = float(segments.last[row]), int(segments.reached[row])
     (config,) = segments.configs([row])
-    return Best(int(trials.numbers[at]), config, value, iteration, _checkpoint(run, root, row))
+    return Best(int(trials.numbers[at]), config, value, iteration, None, horizon=horizon), row
 
 
-def _best_of_finals(run: RunRows, root: Path, winner: Contender) -> Best:
+def _best_of_finals(run: RunRows, row: int, horizon: int | None) -> tuple[Best, int]:
+    """(a training of the finish as the winner, its row)."""
     segments = run.segments
-    rows = [r for r in run.finals if segments.table["source"][int(r)].as_py() == winner.source]
-    worse = [(-1 if segments.mode == "max" else 1) * segments.last[r] for r in rows]
-    row = int(rows[int(np.nanargmin(worse))])
-    trial = int(segments.integers("trial")[row])
-    value, iteration = float(segments.last[row]), int(segments.reached[row])
-    return Best(trial, winner.config, value, iteration, _checkpoint(run, root, row))
-
-
-def _checkpoint(run: RunRows, root: Path, row: int) -> Path | None:
-    name = run.segments.table["checkpoint"][row].as_py()
-    checkpoints = checkpoints_of(root)
-    return checkpoints.path(name) if name is not None and checkpoints.exists(name) else None
+    (config,) = segments.configs([row])
+    trial, reached = int(segments.integers("trial")[row]), int(segments.reached[row])
+    return Best(trial, config, float(segments.last[row]), reached, None, horizon=horizon), row
 
 
 def _why_none(run: RunRows) -> str:

@@ -8,6 +8,7 @@ from raysearch.core.formatting import number, settings
 from raysearch.core.segment import trial_name
 from raysearch.errors import RunError
 from raysearch.report.sections.values import DIGITS, Section, TextTable
+from raysearch.results.model import reach
 from raysearch.results.verdict import Contender
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ def outcome(results: Results, winner: Best | None) -> Section:
         return Section("outcome", "Outcome", (why,))
     searched = (
         f"Trial {trial_name(winner.trial, ',')} had {results.metric} {number(winner.value, DIGITS)} at "
-        f"iteration {winner.iteration:,} of its search ({results.digest.better})."
+        f"iteration {reach(winner.iteration, winner.horizon)} of its search ({results.digest.better})."
     )
-    words = (*str(results.verdict()).splitlines(), searched)
+    words = (*str(results.verdict()).splitlines(), searched, _model(results, winner))
     tables = [TextTable(("hyper-parameter", "best", *_baseline_head(results)), _config_rows(results, winner))]
     contenders = results.verdict().contenders
     if contenders:
@@ -34,6 +35,13 @@ def outcome(results: Results, winner: Best | None) -> Section:
         rows = [(c.name, *_estimate(c), str(c.failed)) for c in contenders]
         tables.insert(0, TextTable(header, rows, frozenset({1, 2, 3, 4})))
     return Section("outcome", "Outcome", words, (), tables)
+
+
+def _model(results: Results, winner: Best) -> str:
+    """What is handed over, in a sentence."""
+    if winner.model is None:
+        return f"There is no model of it: {winner.no_model}."
+    return f"The model that is handed over was {winner.model.words(results.metric)}."
 
 
 def _baseline_head(results: Results) -> tuple[str, ...]:
