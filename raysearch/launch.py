@@ -20,11 +20,12 @@ from raysearch.engine.snapshot import Snapshot
 from raysearch.engine.wind_down import Ending
 from raysearch.errors import RunError, SpecError
 from raysearch.launch_checks import Ready, check, planned, ready_to_go_on, strategy_form
+from raysearch.results.remarks import KEPT
 from raysearch.results.results import Results
 from raysearch.run.driver_lock import driving
 from raysearch.run.extension import more_samples, unfit
 from raysearch.run.fingerprint import fingerprint
-from raysearch.run.going_on import KEPT, changed_since, started_otherwise
+from raysearch.run.going_on import changed_since, started_otherwise
 from raysearch.run.location import anchored, existing_run, new_name, new_run, write_spec
 from raysearch.run.options import Executor, How, OnStatus
 from raysearch.run.session import Session, Setup, open_journal

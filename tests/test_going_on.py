@@ -11,7 +11,7 @@ import yaml
 import raysearch
 from raysearch.errors import SpecError
 from raysearch.launch import more_samples
-from raysearch.run.going_on import kept_spec
+from raysearch.results.remarks import kept_spec
 
 CODE = """from ray import tune
 SCALE = 1.0

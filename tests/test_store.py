@@ -181,6 +181,20 @@ def test_a_spec_is_fetched_again_only_when_it_was_changed(store: ObjectStore) ->
     assert store.gets("spec.yaml") == 3
 
 
+def test_a_part_that_a_disk_changed_in_the_mirror_is_fetched_anew(
+    store: ObjectStore, machine: Callable[[str], None]
+) -> None:
+    with Journal.create(journal(store)) as writer:
+        writer.append([outcome(trial) for trial in range(30)])
+    machine("two")
+    assert trials(journal(store)) == [*range(30)]
+    (part,) = journal(store).glob("*.parquet")
+    whole = part.read_bytes()
+    part.write_bytes(whole[:300] + b"?" + whole[301:])
+    assert trials(journal(store)) == [*range(30)]
+    assert part.read_bytes() == whole
+
+
 @pytest.mark.usefixtures("machine")
 def test_many_small_logs_become_one_part_and_no_row_is_lost(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch, machine: Callable[[str], None]

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from raysearch.cli import options
-from raysearch.cli.output import console, print_json, writing
+from raysearch.cli.output import console, opened, print_json, writing
 from raysearch.errors import SpecError
 
 if TYPE_CHECKING:
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 def compare(runs: options.Runs, output: options.PageFile = None, as_json: options.AsJson = False) -> None:
     """Compare searches: what each found, how soon, and at what cost."""
     from raysearch.report.compare import compare as compared
-    from raysearch.results.results import load
-    from raysearch.run.location import existing_run
 
     if output is not None and as_json:
         raise SpecError("--json and -o: give one of them")
-    results = [load(existing_run(run)) for run in runs]
+    results = [opened(run) for run in runs]
     found = compared(results)
     if as_json:
         print_json([dataclasses.asdict(one) for one in found])

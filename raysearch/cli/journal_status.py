@@ -67,10 +67,11 @@ class JournalStatus:
     def _read(self) -> None:
         for batch in parts.read_batches(self._journal, COLUMNS, self._position):
             outcomes = batch.rows.filter(pc.is_null(batch.rows["event"]))
-            if outcomes.num_rows < batch.rows.num_rows:
-                self._note_events(batch.rows)
-            if outcomes.num_rows:
-                self._add(outcomes)
+            with batch.decoded():
+                if outcomes.num_rows < batch.rows.num_rows:
+                    self._note_events(batch.rows)
+                if outcomes.num_rows:
+                    self._add(outcomes)
             self._position = batch.behind
 
     def _add(self, rows: pa.RecordBatch) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
-from raysearch.cli.output import command, console, print_json
+from raysearch.cli.output import command, console, opened, print_json
 from raysearch.core.formatting import number, setting
 from raysearch.core.segment import segment_label, trial_name
 from raysearch.errors import RunError
@@ -51,10 +51,7 @@ def lineage(
     as_json: options.AsJson = False,
 ) -> None:
     """Show the segments that led to the best model: each fork, rejection and rollback, with its reason."""
-    from raysearch.results.results import load
-    from raysearch.run.location import existing_run
-
-    results = load(existing_run(run))
+    results = opened(run)
     frame = results.lineage()
     if not len(frame):
         raise RunError(f"{results.path}: no segment has ended yet")

@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from raysearch.cli import options
-from raysearch.cli.output import command, console, print_json, say
+from raysearch.cli.output import command, console, opened, print_json, say
 
 if TYPE_CHECKING:
     from raysearch.workflows.memory.store import MemoryContent
@@ -29,11 +29,9 @@ Name = Annotated[
 @app.command()
 def add(run: options.Run, memory: Where = "memory", task: Name = None) -> None:
     """Remember a finished search; adding it again updates its record."""
-    from raysearch.results.results import load
-    from raysearch.run.location import existing_run
     from raysearch.workflows.memory.store import Memory, record_of
 
-    record = record_of(load(existing_run(run)), task=task, now=time.time())
+    record = record_of(opened(run), task=task, now=time.time())
     known = [r for r in Memory(memory).records().good if r.task == record.task and r.run != record.run]
     name = Memory(memory).add(record)
     console().print(
@@ -47,6 +45,7 @@ def add(run: options.Run, memory: Where = "memory", task: Name = None) -> None:
 @app.command(name="list")
 def list_(memory: Where = "memory", as_json: options.AsJson = False) -> None:
     """List the remembered searches."""
+    from raysearch.workflows.memory.store import PLAIN
     from raysearch.workflows.retest.calendar import day_of
 
     held = _held(memory)
@@ -67,6 +66,8 @@ def list_(memory: Where = "memory", as_json: options.AsJson = False) -> None:
     _print(rows, f"nothing is remembered in {memory}; add a run: raysearch memory add RUN")
     for file, why in held.bad:
         say(f"warning: {file} is not used: {why}")
+    for file in held.plain:
+        say(f"note: {file}: {PLAIN}")
 
 
 @app.command()
@@ -108,11 +109,11 @@ def _held(memory: str) -> MemoryContent:
     from raysearch.errors import RunError
     from raysearch.workflows.memory.store import Memory
 
-    opened = Memory(memory)
-    if not opened.is_there:
+    found = Memory(memory)
+    if not found.is_there:
         add = command("memory", "add", "RUN", "--memory", memory)
         raise RunError(f"memory {memory!r}: there is no such folder; a run that is added makes it: {add}")
-    return opened.records()
+    return found.records()
 
 
 def _best(record: Any, rows: int = 5) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from raysearch.results.results import Results
+
 
 def console(stderr: bool = False) -> Console:
     """A rich console that prints text of users as it is, without markup."""
@@ -42,6 +44,22 @@ def writing(path: Path, option: str = "") -> Iterator[Path]:
             yield beside
     except OSError as error:
         raise RunError(f"{option} {path}: cannot be written: {error.strerror or error}".strip()) from None
+
+
+def opened(run: str) -> Results:
+    """The results of a run; remarks on its files go to stderr.
+
+    Raises:
+        RaysearchError: no run is there, or it cannot be read.
+    """
+    from raysearch.results.remarks import remarks
+    from raysearch.results.results import load
+    from raysearch.run.location import existing_run
+
+    root = existing_run(run)
+    for text in remarks(root):
+        say(f"note: {text}")
+    return load(root)
 
 
 def say(text: str) -> None:

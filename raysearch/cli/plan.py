@@ -10,7 +10,7 @@ from typer import Option
 
 from raysearch.cli import options
 from raysearch.cli.option_groups import Where, grouped, load, spec_file
-from raysearch.cli.output import command, console, print_json, say
+from raysearch.cli.output import command, console, opened, print_json, say
 from raysearch.core.formatting import duration, number
 from raysearch.errors import SpecError
 
@@ -78,11 +78,9 @@ def _ranks(run: str | None, spec: SearchSpec) -> float | None:
     """How far early ranks agree with late ones in an earlier run."""
     if run is None:
         return None
-    from raysearch.results.results import load
     from raysearch.results.rung_scores import scores_of
-    from raysearch.run.location import existing_run
 
-    found = scores_of(load(existing_run(run)), spec.space).early_ranks()
+    found = scores_of(opened(run), spec.space).early_ranks()
     if found is None:
         say(f"note: too few trials of {run} came to the end to tell how far early ranks hold")
     return found

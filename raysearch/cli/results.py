@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
-from raysearch.cli.output import command, console, print_json, writing
+from raysearch.cli.output import command, console, opened, print_json, writing
 from raysearch.cli.result_text import contender_table, facts, show_best, summary
 from raysearch.core.segment import trial_name
 from raysearch.errors import CheckpointError, RunError, SpecError
@@ -25,7 +25,7 @@ ONLY_SOME = "only those that a trial may go on from and the best's are"
 
 def best(run: options.Run, as_json: options.AsJson = False) -> None:
     """Show the best configuration, and the verdict with its evidence."""
-    results = _results(run)
+    results = opened(run)
     if as_json:
         print_json(summary(results))
         return
@@ -54,7 +54,7 @@ def trials(
     """List trials, the best first; filter them, or write them to a file."""
     from raysearch.cli import trial_table
 
-    results = _results(run)
+    results = opened(run)
     frame = trial_table.select(results, where, sort)
     total = len(frame)
     to_screen = not (csv or parquet or as_json)
@@ -80,7 +80,7 @@ def export(
     trial: options.Trial = None,
 ) -> None:
     """Write the configuration, schedule or checkpoint of the best trial, or of another, to a file."""
-    results = _results(run)
+    results = opened(run)
     if schedule and config:
         raise SpecError("--config and --schedule: give one of them; a schedule holds every configuration")
     number_, found, model, why_none = _trial(results, trial)
@@ -104,7 +104,7 @@ def report(run: options.Run, output: options.ReportFile = None, wandb: options.T
     """Write a report as one HTML file: verdict, figures, trials, failures, how to repeat it, decision."""
     from raysearch.report.report import write_report
 
-    results = _results(run)
+    results = opened(run)
     if wandb:
         _save_at_wandb(results.path)
     path = output or RunPaths(results.path).report
@@ -128,13 +128,6 @@ def _save_at_wandb(run: Path) -> None:
     if key is None:
         raise RunError(f"--wandb: there is no key for {base_url()}: set {VARIABLE}, or run `wandb login`")
     print(f"W&B report: {supervisor.report(run, key)}")
-
-
-def _results(run: str) -> Results:
-    from raysearch.results.results import load
-    from raysearch.run.location import existing_run
-
-    return load(existing_run(run))
 
 
 def _places(results: Results, winner: Best) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from raysearch.cli import options
-from raysearch.cli.output import command, console, print_json
+from raysearch.cli.output import command, console, print_json, say
 from raysearch.engine.snapshot import Snapshot
 from raysearch.engine.wind_down import Ended, Ending, ended_of, more_of
 from raysearch.errors import RaysearchError
@@ -28,6 +28,7 @@ def status(
 ) -> None:
     """Show progress, workers and the best trial of a run, here or as a job on a cluster."""
     from raysearch.cli import submit
+    from raysearch.results.remarks import remarks
     from raysearch.run.location import existing_run
 
     if (place := submit.elsewhere(run, address)) is not None:
@@ -35,6 +36,8 @@ def status(
         return
     root = existing_run(run)
     follower = Follower(root)
+    for text in remarks(root):
+        say(f"note: {text}")
     if watch:
         _watch(root, follower)
         return

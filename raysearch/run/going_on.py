@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raysearch.core.yaml_io import read_yaml
 from raysearch.errors import LocatedError, SpecError
+from raysearch.results.remarks import differing, kept_spec
 from raysearch.run.fingerprint import changes, source_of
 from raysearch.spec.search_spec import SearchSpec, make_spec
 from raysearch.storage.journal.reading import read_events
 from raysearch.storage.paths import RunPaths
 
-KEPT = "spec"  # the kind of the event that holds the spec of a launch
 STILL_COMPARED = (
     "Outcomes of before and of now are compared as if they were of one training; where they are not, begin "
     "a new run"
@@ -36,17 +35,6 @@ class Started:
     edited: tuple[str, ...]
 
 
-def kept_spec(journal: Path) -> str | None:
-    """The text of the spec that the run was last started with; None in a journal of an older version."""
-    found = None
-    for event in read_events(journal):
-        if event.kind == KEPT:
-            found = str(event.detail.get("text"))
-        elif event.kind == "edit":
-            found = str(event.detail.get("after") or found)
-    return found
-
-
 def started_otherwise(paths: RunPaths) -> Started | None:
     """The spec that the run was last started with; None if spec.yaml says the same, or the journal is older.
 
@@ -56,12 +44,8 @@ def started_otherwise(paths: RunPaths) -> Started | None:
     kept = kept_spec(paths.journal)
     if kept is None:
         return None
-    then = read_yaml(kept, "the journal's spec")
-    now = read_yaml(paths.spec.read_text(encoding="utf-8"), "spec.yaml")
-    if not isinstance(now, Mapping) or not isinstance(then, Mapping):
-        return None
-    edited = tuple(name for name in sorted({*then, *now}) if then.get(name) != now.get(name))
-    return Started(_as_spec(then), dict(then), edited) if edited else None
+    then, edited = differing(paths, kept)
+    return Started(_as_spec(then), then, edited) if edited else None
 
 
 def _as_spec(kept: Mapping[str, Any]) -> SearchSpec:

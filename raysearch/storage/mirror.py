@@ -58,6 +58,11 @@ class Mirror:
             self._fetch_journal()
             self._looked_at = time.monotonic()
 
+    def fetch_anew(self, path: Path) -> None:
+        """Fetches a file of the run, given by its path here, although it is here. Raises StoreError."""
+        with self._mutex:
+            self._fetch(path.relative_to(self.root).as_posix())
+
     def _fetch(self, name: str) -> None:
         self.store.fetch(name, self.root / name)
 

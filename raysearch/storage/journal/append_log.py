@@ -52,14 +52,23 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Tear:
-    """The end of a log that a crash left unfinished."""
+    """The end of a log that is no whole frame.
+
+    Attributes:
+        row: the number that its first row would have; those before it are whole.
+        is_damage: all bytes of a frame are there, and some are wrong: no append that a process died in, but
+            one that a power cut left half written, or that was changed since.
+    """
 
     path: Path
     offset: int
     size: int
+    row: int = 0
+    is_damage: bool = False
 
     def __str__(self) -> str:
-        return f"{self.path}: cut {self.size} bytes at {self.offset}, an append that was never finished"
+        text = f"{self.path}: cut {self.size} bytes at {self.offset}, an append that was never finished"
+        return f"{text}, or that a disk or a program has changed since" if self.is_damage else text
 
 
 class LogReader:
@@ -111,9 +120,14 @@ class LogReader:
         if behind := _whole_frame_behind(file.read()):
             raise JournalError(
                 f"{self.part.path}: broken at byte {self.end}, with whole rows behind it at byte"
-                f" {self.end + behind}: the disk or a program changed it. Restore the file from a backup"
+                f" {self.end + behind}: the disk or a program changed it. The rows before {self.next_row} are"
+                " whole. Restore the file from a backup"
             )
-        self.tear = Tear(self.part.path, self.end, size - self.end)
+        file.seek(self.end)
+        head, left = file.read(_FRAME_BYTES), size - self.end - _FRAME_BYTES
+        parsed = _parse_frame(head)
+        is_damage = left >= 0 and (parsed is None or parsed[0] <= left)
+        self.tear = Tear(self.part.path, self.end, size - self.end, self.next_row, is_damage)
 
 
 def header(first: int) -> bytes:

@@ -271,6 +271,8 @@ def _open_log(root: Path, notes: list[str], mirror: Mirror | None) -> LogWriter 
     used, covered = parts.list_parts(root)
     for part in covered:
         part.path.unlink()
+    if text := parts.unsealed(used):
+        notes.append(text)
     last = used[-1]
     if mirror is not None:
         return StoreLog(mirror, last.stop if last.stop is not None else _rows_of(last))

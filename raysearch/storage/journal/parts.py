@@ -8,6 +8,7 @@ counts. So no row is lost or doubled at any moment.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from raysearch.storage.journal.append_log import VERSION, LogReader, check_versi
 from raysearch.storage.journal.schema import SCHEMA
 from raysearch.storage.mirror import mirror_at
 from raysearch.storage.paths import TMP_SUFFIX, JournalPaths, Part
+from raysearch.storage.sealed_parquet import BrokenSealError, sealed, verify
 
 # A part with fewer rows, and bytes, is written again, together with the next one.
 FULL_PART_ROWS = 100_000
@@ -33,6 +35,8 @@ _VERSION_KEY = b"raysearch.journal"
 _TEXTS_THAT_REPEAT = ("role", "status", "shape", "metrics", "worker", "error", "detail")
 _INTEGERS = ("trial", "ordinal", "back", "source", "start", "stop", "seed")
 _FLOATS = ("numbers.list.element", "values.list.element", "seconds", "finished_at")
+_KNOWN = 4096  # verified parts that a process remembers
+_MISREAD = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError, AttributeError)
 
 
 class Position(NamedTuple):
@@ -47,11 +51,25 @@ START = Position()
 
 
 class Batch(NamedTuple):
-    """Rows from number `first` on, and the position behind them."""
+    """Rows from number `first` on, the position behind them, and the file that they stand in."""
 
     first: int
     rows: pa.RecordBatch
     behind: Position
+    path: Path
+
+    @contextlib.contextmanager
+    def decoded(self) -> Iterator[None]:
+        """Turns what the block raises because the rows hold what no version wrote into a JournalError."""
+        try:
+            yield
+        except _MISREAD as error:
+            last = self.first + self.rows.num_rows - 1
+            raise JournalError(
+                f"{self.path}: one of the rows {self.first} to {last} is no outcome or event: "
+                f"{type(error).__name__}: {error}. A disk or a program changed the file; the rows of other "
+                "files are whole. Restore it from a backup"
+            ) from error
 
 
 def list_parts(root: Path) -> tuple[list[Part], list[Part]]:
@@ -142,6 +160,7 @@ def read_log(
     reader: LogReader, columns: Sequence[str] | None, row: int, stop: int | None = None
 ) -> Iterator[Batch]:
     """A log's rows from number `row` on; JournalError if it ends before `stop`."""
+    path = reader.part.path
     small: list[pa.RecordBatch] = []  # an append may be of one row; together they decode faster
     first = rows = 0
     for frame in reader.frames(row):
@@ -151,10 +170,10 @@ def read_log(
         small.append((batch if columns is None else batch.select(list(columns))).slice(behind))
         rows += small[-1].num_rows
         if rows >= _BATCH_ROWS:
-            yield Batch(first, _joined(small), Position(first + rows, reader.part.first, frame.end))
+            yield Batch(first, _joined(small), Position(first + rows, reader.part.first, frame.end), path)
             small, rows = [], 0
     if small:
-        yield Batch(first, _joined(small), Position(first + rows, reader.part.first, reader.end))
+        yield Batch(first, _joined(small), Position(first + rows, reader.part.first, reader.end), path)
     if stop is not None and reader.next_row != stop:
         raise JournalError(
             f"{reader.part.path}: broken at byte {reader.end}: rows {reader.next_row} to {stop - 1} are"
@@ -168,37 +187,103 @@ def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 def _read_parquet(part: Part, columns: Sequence[str] | None, row: int) -> Iterator[Batch]:
     at = part.first
-    try:
-        with open_parquet(part) as file:
-            names = None if columns is None else list(columns)
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
-                behind = max(0, row - at)
-                at += batch.num_rows
-                if at > row:
-                    yield Batch(at - batch.num_rows + behind, batch.slice(behind), Position(at))
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise JournalError(f"{part.path}: cannot be read from row {at} on: {error}") from error
+    with open_parquet(part) as file:
+        names = None if columns is None else list(columns)
+        for batch in _batches(part, file, names):
+            behind = max(0, row - at)
+            at += batch.num_rows
+            if at > row:
+                yield Batch(at - batch.num_rows + behind, batch.slice(behind), Position(at), part.path)
     if at != part.stop:
         raise JournalError(f"{part.path}: holds {at - part.first} rows, not those that its name says")
 
 
+def _batches(part: Part, file: pq.ParquetFile, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
+    except _MISREAD as error:
+        raise _broken(part, error) from error
+
+
 def open_parquet(part: Part) -> pq.ParquetFile:
-    """The part, opened; texts that repeat are read as dictionaries.
+    """The part, verified and opened; texts that repeat are read as dictionaries.
 
     Raises:
-        JournalError: not a part of a journal, or of a newer format.
+        JournalError: not a part of a journal, of a newer format, or changed since it was written.
+        FileNotFoundError: it is gone, compacted.
     """
+    is_sealed(part)
     try:
         file = pq.ParquetFile(part.path, read_dictionary=list(_TEXTS_THAT_REPEAT))
-    except pa.ArrowInvalid as error:
-        raise JournalError(f"{part.path}: broken, or not a Parquet file: {error}") from error
-    version = (file.metadata.metadata or {}).get(_VERSION_KEY)
+        version = (file.metadata.metadata or {}).get(_VERSION_KEY)
+        number = VERSION if version is None else int(version)
+    except FileNotFoundError:
+        raise
+    except _MISREAD as error:
+        raise _broken(part, error) from error
     if version is None:
         raise JournalError(f"{part.path}: a Parquet file, but not of a journal of raysearch")
-    check_version(part.path, int(version))
+    check_version(part.path, number)
     return file
+
+
+def is_sealed(part: Part) -> bool:
+    """Verifies a Parquet part; False if it is of a version that wrote no checksum.
+
+    A process reads the whole of a file for it once, and again if the file was changed. A part of a mirror
+    that proves broken is fetched anew from the store.
+
+    Raises:
+        JournalError: its bytes are not those that were written.
+        FileNotFoundError: it is gone, compacted.
+    """
+    found = _is_verified(part.path)
+    if found is None and (mirror := mirror_at(part.path.parent.parent)) is not None:
+        mirror.fetch_anew(part.path)
+        found = _is_verified(part.path)
+    if found is None:
+        raise _broken(part, "its bytes are not those that were written")
+    return found
+
+
+def unsealed(used: Sequence[Part]) -> str:
+    """A sentence on the parts without a checksum; empty if each has one. Raises as `is_sealed` does."""
+    plain = [part.path for part in used if part.stop is not None and not is_sealed(part)]
+    if not plain:
+        return ""
+    more = f" and {len(plain) - 1} more files" if plain[1:] else ""
+    return (
+        f"{plain[0]}{more}: of a version without checksums; a byte that a disk changes in it is not noticed"
+    )
+
+
+_verified: dict[Path, tuple[tuple[int, ...], bool]] = {}
+
+
+def _is_verified(path: Path) -> bool | None:
+    """Whether the file has a checksum; None if it is wrong."""
+    with open(path, "rb") as file:
+        stat = os.fstat(file.fileno())
+        state = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        known = _verified.get(path)
+        if known is not None and known[0] == state:
+            return known[1]
+        try:
+            found = verify(file.read())
+        except BrokenSealError:
+            return None
+    if len(_verified) >= _KNOWN:
+        _verified.clear()
+    _verified[path] = (state, found)
+    return found
+
+
+def _broken(part: Part, why: object) -> JournalError:
+    last = (part.stop or 0) - 1
+    return JournalError(
+        f"{part.path}: broken, or not a Parquet file: {why}. The rows {part.first} to {last} are in it; "
+        "those of the other files are whole. Restore it from a backup"
+    )
 
 
 def dictionaries(rows: pa.RecordBatch) -> pa.Table:
@@ -238,7 +323,7 @@ def _compact_one(root: Path, before: Sequence[Part], log: Part, stop: int) -> No
     while before and not _is_full(before[-1]):
         sources.insert(0, before[-1])
         before = before[:-1]
-    tables = [_plain_table(part, stop) for part in sources]
+    tables = [_plain_table(part, stop) for part in sources]  # each verified: what is written is sealed anew
     write_parquet(JournalPaths(root).rows(sources[0].first, stop), pa.concat_tables(tables))
     _remove(root, sources)
 
@@ -255,23 +340,27 @@ def _plain_table(part: Part, stop: int) -> pa.Table:
         batches = [batch.rows for batch in read_log(LogReader(part), None, part.first, stop)]
         return pa.Table.from_batches(batches, SCHEMA)
     with open_parquet(part) as file:
-        return file.read().cast(SCHEMA)
+        table = pa.Table.from_batches(_batches(part, file, None), file.schema_arrow)
+    try:
+        return table.cast(SCHEMA)
+    except _MISREAD as error:
+        raise _broken(part, error) from error
 
 
 def write_parquet(part: Part, rows: pa.Table) -> None:
-    """Makes `rows` the part, at once and durably."""
+    """Makes `rows` the part, sealed, at once and durably."""
     tmp = part.path.with_name(part.path.name + TMP_SUFFIX)
+    content = sealed(
+        rows.replace_schema_metadata({_VERSION_KEY: str(VERSION).encode()}),
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=[*_TEXTS_THAT_REPEAT, "event"],
+        column_encoding=dict.fromkeys(_INTEGERS, "DELTA_BINARY_PACKED")
+        | dict.fromkeys(_FLOATS, "BYTE_STREAM_SPLIT"),
+        write_statistics=["event", "finished_at"],
+    )
     try:
-        pq.write_table(
-            rows.replace_schema_metadata({_VERSION_KEY: str(VERSION).encode()}),
-            tmp,
-            compression="zstd",
-            compression_level=3,
-            use_dictionary=[*_TEXTS_THAT_REPEAT, "event"],
-            column_encoding=dict.fromkeys(_INTEGERS, "DELTA_BINARY_PACKED")
-            | dict.fromkeys(_FLOATS, "BYTE_STREAM_SPLIT"),
-            write_statistics=["event", "finished_at"],
-        )
+        tmp.write_bytes(content)
         sync_path(tmp)
         os.replace(tmp, part.path)
     finally:

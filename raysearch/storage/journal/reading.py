@@ -17,9 +17,11 @@ import pyarrow.compute as pc
 from raysearch.core.segment import ORDINAL_BITS, Outcome
 from raysearch.errors import JournalError, unknown
 from raysearch.storage.journal import parts
+from raysearch.storage.journal.append_log import LogReader
 from raysearch.storage.journal.decode import Decoder, decode_events
 from raysearch.storage.journal.parts import START, Position
 from raysearch.storage.journal.schema import SCHEMA, JournalEvent
+from raysearch.storage.paths import Part
 
 _EVENT_COLUMNS = ("event", "detail", "finished_at")
 
@@ -32,13 +34,15 @@ def read_outcomes(root: str | os.PathLike[str]) -> Iterator[Outcome]:
     """
     decoder = Decoder()
     for batch in parts.read_batches(Path(root)):
-        yield from decoder.outcomes(batch.rows)
+        with batch.decoded():
+            yield from decoder.outcomes(batch.rows)
 
 
 def read_events(root: str | os.PathLike[str]) -> Iterator[JournalEvent]:
     """All events in the order written. Raises as `read_outcomes` does."""
     for batch in parts.read_batches(Path(root), _EVENT_COLUMNS):
-        yield from decode_events(batch.rows)
+        with batch.decoded():
+            yield from decode_events(batch.rows)
 
 
 def read_table(root: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
@@ -86,6 +90,35 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
     return pa.array(ids) if name == "id" else pc.subtract(pa.chunked_array([ids]), table["back"])
 
 
+def remarks(root: str | os.PathLike[str]) -> list[str]:
+    """What is not as it should be in files that can be read nevertheless, a sentence each.
+
+    Raises as `read_outcomes` does.
+    """
+    used, _ = parts.list_parts(Path(root))
+    try:
+        return [*filter(None, (parts.unsealed(used), _damaged_end(used[-1])))]
+    except FileNotFoundError:  # compacted since it was listed, and so verified
+        return []
+
+
+def _damaged_end(last: Part) -> str:
+    """A sentence on what stands behind a log's last whole row, if it is more than an append cut short."""
+    if last.stop is not None:
+        return ""
+    reader = LogReader(last)
+    for _ in reader.frames():
+        pass
+    tear = reader.tear
+    if tear is None or not tear.is_damage:
+        return ""
+    return (
+        f"{tear.path}: the rows before {tear.row} are whole, the {tear.size} bytes behind them are not: an "
+        "append that a power cut left half written, or one that a disk or a program changed. What was in it "
+        "does not count; a resume trains it again"
+    )
+
+
 def tail(root: str | os.PathLike[str], position: Position = START) -> tuple[list[Outcome], Position]:
     """The outcomes written since `position`, and the position behind them.
 
@@ -106,13 +139,16 @@ def batches_since(
     """As `tail`, some thousand outcomes at a time, so that a long journal needs little memory."""
     decoder = Decoder()
     for batch in parts.read_batches(Path(root), position=position):
-        yield [*decoder.outcomes(batch.rows)], batch.behind
+        with batch.decoded():
+            outcomes = [*decoder.outcomes(batch.rows)]
+        yield outcomes, batch.behind
 
 
 def _tail(root: Path, at: Position) -> tuple[list[Outcome], Position]:
     decoder = Decoder()
     outcomes: list[Outcome] = []
     for batch in parts.read_batches(root, position=at):
-        outcomes.extend(decoder.outcomes(batch.rows))
+        with batch.decoded():
+            outcomes.extend(decoder.outcomes(batch.rows))
         at = batch.behind
     return outcomes, at

@@ -21,9 +21,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from raysearch.errors import RunError, SpecError, unknown
+from raysearch.errors import RunError, SpecError, first_line, unknown
 from raysearch.results.rung_scores import scores_of
 from raysearch.space.space import Space
+from raysearch.storage.sealed_parquet import BrokenSealError, sealed, verify
 from raysearch.strategies.base import abilities_of
 from raysearch.workflows.memory.recall import LEAST, Record
 from raysearch.workflows.retest.retest import history, last_fingerprint
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from raysearch.strategies.samplers.transfer_settings import Transfer
 
 VERSION = 1
+PLAIN = "of a version without checksums; a byte that a disk changes in it is not noticed: add the run again"
+_MISREAD = (
+    *(pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError),
+    *(RecursionError, BrokenSealError),
+)
 META = b"raysearch.memory"
 _TASK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
 _COLUMNS = ("config", "iterations", "value")
@@ -41,10 +47,11 @@ _FIELDS = ("task", "run", "metric", "mode", "space", "at", "importances", "verdi
 
 @dataclass(frozen=True)
 class MemoryContent:
-    """The content of a memory: usable records, and (file, why) of the others."""
+    """The content of a memory: usable records, (file, why) of the others, and files without a checksum."""
 
     good: tuple[Record, ...]
     bad: tuple[tuple[str, str], ...]
+    plain: tuple[str, ...] = ()
 
 
 class Memory:
@@ -86,7 +93,7 @@ class Memory:
             self._fs.create_dir(self._root, recursive=True)
             tmp = f"{self._root}/.{uuid.uuid4().hex}.tmp"
             with self._fs.open_output_stream(tmp) as stream:
-                pq.write_table(table, stream, compression="zstd")
+                stream.write(sealed(table, compression="zstd"))
             self._fs.move(tmp, f"{self._root}/{name}")
         except (pa.ArrowException, OSError) as error:
             raise RunError(f"memory {self.where!r} cannot be written: {error}") from None
@@ -94,13 +101,17 @@ class Memory:
 
     def records(self) -> MemoryContent:
         """All records, by task and time; empty if there is no such folder yet."""
-        good, bad = [], []
+        good, bad, plain = [], [], []
         for name in self._names():
             try:
-                good.append(self._read(name))
-            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-                bad.append((name, str(error).splitlines()[0]))
-        return MemoryContent(tuple(sorted(good, key=lambda r: (r.task, r.at))), tuple(bad))
+                record, is_sealed = self._read(name)
+            except _MISREAD as error:
+                bad.append((name, first_line(str(error) or type(error).__name__)))
+                continue
+            good.append(record)
+            if not is_sealed:
+                plain.append(name)
+        return MemoryContent(tuple(sorted(good, key=lambda r: (r.task, r.at))), tuple(bad), tuple(plain))
 
     def forget(self, task: str) -> int:
         """Deletes every record of a task; returns their number.
@@ -143,9 +154,12 @@ class Memory:
         names = [info.base_name for info in found if info.type == pafs.FileType.File]
         return sorted(n for n in names if n.endswith(".parquet"))
 
-    def _read(self, name: str) -> Record:
+    def _read(self, name: str) -> tuple[Record, bool]:
+        """(the record of a file, whether the file has a checksum). Raises one of _MISREAD."""
         with self._fs.open_input_file(f"{self._root}/{name}") as file:
-            table = pq.read_table(file)
+            content = bytes(file.read())
+        is_sealed = verify(content)
+        table = pq.read_table(pa.BufferReader(content))
         meta = json.loads((table.schema.metadata or {}).get(META, b"null"))
         if not isinstance(meta, dict):
             raise ValueError("it is no record of raysearch")
@@ -156,7 +170,8 @@ class Memory:
         configs, iterations, values = (table[c].to_pylist() for c in _COLUMNS)
         fields: dict[str, Any] = {f: meta[f] for f in _FIELDS}
         nan = [float("nan") if v is None else float(v) for v in values]
-        return Record(configs=[json.loads(c) for c in configs], iterations=iterations, values=nan, **fields)
+        known = [json.loads(c) for c in configs]
+        return Record(configs=known, iterations=iterations, values=nan, **fields), is_sealed
 
 
 def record_of(results: Results, *, task: str | None, now: float) -> Record:
@@ -237,4 +252,5 @@ def _remembered(spec: Any) -> tuple[Transfer, tuple[str, ...]]:
         f"memory {spec.memory}: {len(recalled.used)} tasks used: {used}",
         *(f"memory: {task} is not used: {why}" for task, why in (*recalled.refused, *held.bad)),
         *(f"memory: {note}" for note in recalled.notes),
+        *(f"memory: {name}: {PLAIN}" for name in held.plain),
     )
