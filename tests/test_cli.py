@@ -32,7 +32,7 @@ from waiting import PATIENCE_S, Children
 import raysearch
 from raysearch.cli import main
 from raysearch.cli.journal_status import JournalStatus
-from raysearch.cli.trial_table import quoted
+from raysearch.cli.trial_table import filtered, quoted
 from raysearch.core.segment import Mode, Outcome, Segment, Status, segment_id
 from raysearch.engine.search import Search
 from raysearch.engine.wind_down import ended_of, more_of
@@ -485,15 +485,73 @@ def test_a_filter_that_cannot_be_read_names_the_columns(
 @pytest.mark.parametrize(
     ("where", "asked"),
     [
-        ("config.lr > 1", "`config.lr` > 1"),
-        ("`config.lr` > 1", "`config.lr` > 1"),
-        ("config.lr_max > config.lr", "`config.lr_max` > `config.lr`"),
-        ("reason == 'config.lr' and value < 1", "reason == 'config.lr' and value < 1"),
-        ("config.model/width==2", "`config.model/width`==2"),
+        ("config.lr > 1", "config.lr > 1"),
+        ("`config.lr` > 1", "config['config.lr'] > 1"),
+        ("`value` > config.lr_max", "config['value'] > config.lr_max"),
+        ("reason == 'config.model/width' and value < 1", "reason == 'config.model/width' and value < 1"),
+        ("config.model/width==2", "config['config.model/width']==2"),
+        ("config.lambda > config.batch-size", "config['config.lambda'] > config['config.batch-size']"),
     ],
 )
-def test_columns_with_dots_are_put_into_backticks_outside_of_text(where: str, asked: str) -> None:
-    assert quoted(where, ["value", "config.lr", "config.lr_max", "config.model/width"]) == asked
+def test_columns_that_are_no_python_names_are_put_into_quotes_outside_of_text(where: str, asked: str) -> None:
+    columns = [
+        "value",
+        "config.lr",
+        "config.lr_max",
+        "config.model/width",
+        "config.lambda",
+        "config.batch-size",
+    ]
+    assert quoted(where, columns) == asked
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        ("value < 0.5", [0]),
+        ("lr > 0.01 or status == 'failed'", [1, 2]),
+        ("config.act in ['relu', None]", [0]),
+        ("not config.lr < 0.5", [2]),
+        ("1 / (value - 0.25) > 0", [1]),
+        ("config.model/width % 8 == 0 and `config.model/width` > 8", [1]),
+        ("fits", [0, 2]),
+        ("value != value", [2]),
+    ],
+)
+def test_a_filter_is_an_expression_and_what_a_row_lacks_is_nan(where: str, kept: list[int]) -> None:
+    frame = pd.DataFrame(
+        {
+            "status": ["completed", "completed", "failed"],
+            "value": [0.25, 0.75, None],
+            "config.lr": pd.array([0.01, 0.1, None], dtype="Float64"),
+            "config.act": ["relu", None, "gelu"],
+            "config.model/width": [8, 16, 12],
+            "fits": [True, False, True],
+        }
+    )
+    assert filtered(frame, where).index.tolist() == kept
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "@sys.modules",
+        "value.map(print)",
+        "config.lr.to_csv('x')",
+        "__import__('os').system('touch x')",
+        "value.__class__",
+        "(lambda: 1)()",
+        "9**9**9 > value",
+        "'a' * 10**10 == 'b'",
+        "'%999999999d' % trial == 'b'",
+    ],
+)
+def test_a_filter_runs_no_code(shell: Shell, finished: Path, where: str) -> None:
+    ran = shell("trials", str(finished), "--where", where)
+    assert ran.code == 2
+    assert ran.err.startswith("error: --where")
+    assert "Columns: trial, status, value" in ran.err
+    assert not Path("x").exists()
 
 
 PANDA = "strategy={name: panda, max_iterations: 20"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import random
 import subprocess
 import sys
 import time
@@ -459,6 +460,24 @@ def test_constraints_are_computed(text: str, values: dict[str, Any], holds: bool
         ("1 < 2", "names no hyper-parameter"),
         ("lr > b", "unknown name 'lr'; known: a, b"),
         ("s * s > 1", "cannot be computed for s = 'x'"),
+        ("9**9**9 > a", "a whole number in it is beyond 1.8e308"),
+        ("a > 10**300 * 10**300", "a whole number in it is beyond 1.8e308"),
+        ("s * 10**10 == s", "'x' is no number"),
+        ("'%999999999d' % 5 == s", "'%999999999d' is no number"),
+        ("[a] * 10**10 == s", "is no number"),
+        ("(a > 0) & (b + 1)", "between conditions write and"),
+        ("round(a, 10**9) > 0", "at most 300"),
+        ("a << 99999999999 > 1", "is not allowed"),
+        ("~(a > b)", "for ~ write not"),
+        ("a > 1j", "is not allowed"),
+        ("+".join(["a"] * 900) + " > 0", "1,801 parts, 901 inside one another; at most 1,000 and 100; split"),
+        (" or ".join(["a>2"] * 1000), "3,001 parts"),
+        ("not " * 150 + "a", "151 inside one another"),
+        ("-" * 9000 + "a", "nested too deeply"),
+        ("(" * 300 + "a" + ")" * 300, "is not an expression: too many nested parentheses"),
+        ("a > 0 or " * 2000, "is too long: at most 10,000 characters"),
+        ("a\0 > 0", "is not an expression"),
+        ("a > '\ud800'", "is not an expression"),
         (3, "must be text"),
     ],
 )
@@ -488,6 +507,43 @@ def test_a_constraint_on_a_name_that_is_not_there_holds() -> None:
     configs = space.sample_many(1, 0, 100)
     assert {c["o"] for c in configs} == {"sgd", "adamw"}
     assert min(c["beta"] for c in configs if "beta" in c) > 0.5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_expressions_come_to_what_python_comes_to(seed: int) -> None:
+    rng = random.Random(seed)
+
+    def number(depth: int) -> str:
+        simple = [str(rng.randint(0, 5)), repr(rng.random()), "a", "b", "c"]
+        if depth == 0:
+            return rng.choice(simple)
+        one, two = number(depth - 1), number(depth - 1)
+        sign = rng.choice(["+", "-", "*", "/", "//", "%"])
+        power = f"({one}) ** {rng.randint(0, 3)}"
+        return rng.choice(
+            [f"({one} {sign} {two})", power, f"-{one}", f"max({one}, {two})", f"abs({one})", *simple]
+        )
+
+    def claim(depth: int) -> str:
+        one, two, three = (number(2) for _ in range(3))
+        if depth == 0:
+            signs = [rng.choice(["<", "<=", "==", "!=", ">", ">="]) for _ in range(2)]
+            listed = f"{one} not in [{two}, {three}]"
+            return rng.choice(
+                [f"{one} {signs[0]} {two}", f"{one} {signs[0]} {two} {signs[1]} {three}", listed]
+            )
+        first, second = claim(depth - 1), claim(depth - 1)
+        joined = f"({first} {rng.choice(['and', 'or'])} {second})"
+        return rng.choice([joined, f"not {first}", f"({first} if {second} else {one} > a)"])
+
+    for _ in range(50):
+        text = f"a == a and {claim(2)}"
+        values = {"a": rng.choice([0, 2, -1]), "b": rng.random(), "c": rng.choice([True, 3, -0.5])}
+        try:
+            expected = eval(text, {**values, "max": max, "abs": abs})
+        except (ArithmeticError, ValueError):
+            expected = False
+        assert Constraint(text).holds(values) is expected, text
 
 
 # Objects.

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import keyword
+import math
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.cli.output import writing
 from raysearch.core.formatting import column, setting
 from raysearch.core.segment import trial_name
+from raysearch.core.values import show as show_value
 from raysearch.errors import SpecError, unknown
+from raysearch.space.expressions import Expression, compiled, shortened
+from raysearch.space.names import dotted, flat_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
 
 ROWS_SHOWN = 20
 SHOWN = ("trial", "status", "value", "iterations", "seconds")
-_QUOTED = re.compile(r"""(`[^`]*`|'[^']*'|"[^"]*")""")
+_QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
 
 
 def select(results: Results, where: str | None, sort: str | None) -> pd.DataFrame:
@@ -31,7 +37,7 @@ def select(results: Results, where: str | None, sort: str | None) -> pd.DataFram
     """
     frame = results.trials()
     if where is not None:
-        frame = _filtered(frame, where)
+        frame = filtered(frame, where)
     if sort is None:
         ordered = frame.sort_values(
             "value", ascending=results.mode == "min", kind="stable", na_position="last"
@@ -46,24 +52,65 @@ def select(results: Results, where: str | None, sort: str | None) -> pd.DataFram
         raise SpecError(f"--sort: the values of {name!r} have no order (numbers and text together)") from None
 
 
-def quoted(where: str, columns: list[str]) -> str:
-    """`where` with columns that are no identifiers (`config.lr`) in the backticks that pandas wants."""
-    names = sorted((c for c in columns if not c.isidentifier()), key=len, reverse=True)
-    if not names:
-        return where
-    pattern = re.compile(r"(?<![\w.`])(" + "|".join(map(re.escape, names)) + r")(?![\w`])")
+def quoted(where: str, columns: Sequence[str]) -> str:
+    """`where`, in which `config["..."]` names columns in backticks and those that are no Python names."""
+    odd = [name for name in columns if not all(map(_is_name, name.split(".")))]
+    named = {f"`{name}`": name for name in columns} | {name: name for name in odd}
+    choices = "|".join(map(re.escape, sorted(named, key=len, reverse=True)))
+    pattern = re.compile(rf"(?<![\w.])({choices})(?!\w)")
     parts = _QUOTED.split(where)
-    return "".join(part if i % 2 else pattern.sub(r"`\1`", part) for i, part in enumerate(parts))
+    return "".join(
+        part if i % 2 else pattern.sub(lambda found: f"config[{named[found[1]]!r}]", part)
+        for i, part in enumerate(parts)
+    )
 
 
-def _filtered(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+def _is_name(word: str) -> bool:
+    return word.isidentifier() and not keyword.iskeyword(word)
+
+
+def filtered(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The rows that meet an expression; what a row lacks is NaN there.
+
+    Raises:
+        SpecError: it is no expression, speaks of an unknown column, or is neither true nor false.
+    """
     try:
-        return frame.query(quoted(where, [*frame.columns]), engine="python")
-    except Exception as error:  # noqa: BLE001  (pandas raises nearly anything for what a user may write)
-        raise SpecError(
-            f"--where {where!r}: {error}. Columns: {', '.join(frame.columns)}; "
-            "such as: value < 0.1 and config.lr > 0.01"
-        ) from None
+        text = quoted(where, [*frame.columns])
+        meant = tuple((name, _column(name, frame)) for name in sorted(compiled(text, "--where").names))
+        asked = compiled(text, "--where", meant)
+        held = {name: [_known(value) for value in frame[name].tolist()] for name in asked.names}
+        rows = (dict(zip(held, values, strict=True)) for values in zip(*held.values(), strict=True))
+        return frame[[_is_met(asked, row) for row in rows]]
+    except SpecError as error:
+        columns = ", ".join(frame.columns)
+        raise SpecError(f"{error}. Columns: {columns}; such as: value < 0.1 and config.lr > 0.01") from None
+
+
+def _column(name: str, frame: pd.DataFrame) -> str:
+    """The column that people mean by a name; `lr` is that of `config.lr`, where no other is called so."""
+    columns = [*frame.columns]
+    for spelt in (name, f"config.{name}"):
+        if (found := flat_name(spelt, columns)) in columns:
+            return found
+    raise SpecError(f"--where: {unknown('column', dotted(name), columns)}")
+
+
+def _known(value: Any) -> Any:
+    return math.nan if _is_missing(value) else value
+
+
+def _is_met(asked: Expression, row: dict[str, Any]) -> bool:
+    """Whether a row meets the expression; one for which it has no value does not."""
+    try:
+        met = asked.value(row)
+    except SpecError:
+        raise
+    except (ArithmeticError, ValueError):
+        return False
+    if not isinstance(met, bool):
+        raise SpecError(f"{asked.what} {shortened(asked.text)} is {show_value(met)}, neither true nor false")
+    return met
 
 
 def show(out: Console, frame: pd.DataFrame, total: int) -> None:
@@ -115,7 +162,7 @@ def _cells(frame: pd.DataFrame, name: str) -> list[str]:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value != value or type(value).__name__ == "NAType"
+    return value is None or type(value).__name__ == "NAType" or value != value
 
 
 def _title(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from raysearch.core.values import fresh, is_number, plain
 from raysearch.errors import SpecError, located, prefixed
 from raysearch.space.conditions import ORDERED, Condition, Test
-from raysearch.space.constraints import FUNCTIONS, Constraint
+from raysearch.space.constraints import Constraint
 from raysearch.space.domains import (
     Choice,
     Domain,
@@ -22,6 +22,7 @@ from raysearch.space.domains import (
     RandInt,
     Uniform,
 )
+from raysearch.space.expressions import FUNCTIONS
 from raysearch.space.space import Space
 
 Cases = tuple[tuple[Test, ...], ...]
