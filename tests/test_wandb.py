@@ -232,3 +232,23 @@ def test_nothing_of_wandb_is_loaded_by_a_search() -> None:
     code = "import sys, raysearch.launch, raysearch.tracking.supervisor; print('wandb' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_client_that_never_returns_from_a_last_call_does_not_hold_a_push(tmp_path: Path) -> None:
+    """wandb 0.27 asks for the key's owner before it takes an artifact, and asks again for days."""
+    child = (
+        "import os, threading\n"
+        "from raysearch.tracking.wandb import client\n"
+        "client.SLACK_S = 0.1\n"
+        f"runs = client.Runs({{'project': 'demo'}}, client.Path({str(tmp_path)!r}), 0.1)\n"
+        "try:\n"
+        "    runs.within(threading.Event().wait, 'the tables')\n"
+        "except client.Unreachable as error:\n"
+        "    print(error, flush=True)\n"
+        "runs.within(lambda: print('taken', flush=True), 'the tables')\n"
+        "os._exit(0)  # as the tracking process ends\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", child], capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    )
+    assert done.stdout.splitlines() == ["the client did not send the tables within 0.2 s", "taken"]

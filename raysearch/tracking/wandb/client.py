@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,22 @@ class Runs:
     def handle(self, run_id: str) -> Any:
         """The client's own object of an open run."""
         return self._open[run_id]
+
+    def within(self, step: Callable[[], None], what: str) -> None:
+        """Calls `step`, which asks the client for more than rows, and waits for it so long as for a finish.
+
+        The client tries some calls again for days; one that does not return is left to the process's end.
+
+        Raises:
+            Unreachable: it did not return in time; says `what` it was for.
+        """
+        pool = ThreadPoolExecutor(1)
+        called = pool.submit(step)
+        pool.shutdown(wait=False)
+        limit = self._patience_s + SLACK_S
+        if not wait([called], limit).done:
+            raise Unreachable(f"the client did not send {what} within {limit:g} s")
+        called.result()
 
     def finish(self, run_id: str) -> None:
         """Waits for what was logged, at most so long as `patience_s` says."""

@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from raysearch.results.results import load
@@ -89,7 +90,7 @@ class Sender:
                     self._send(feed, summarise=True)
                 if attempt == 0 or not self.complete:
                     self._open(self.search.feed)
-                    finals(self)
+                    self.runs.within(partial(finals, self), "the tables, figures and artifacts")
                 self.runs.finish_all()
                 missing = self._missing()
             except Unreachable as error:
