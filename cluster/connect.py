@@ -14,13 +14,13 @@ import psutil
 import ray
 
 from raysearch.cluster.dashboard import check_cluster
+from raysearch.core.library_errors import RAY_OTHER_VERSION, RAY_SLOW_START
 from raysearch.errors import ClusterError
 
 REACH_S = 3.0  # for a connection to the cluster's head
 STARTS = (
     4  # of a cluster on this machine: Ray waits 30 s for its processes, which a busy machine may not keep
 )
-TOO_SLOW = "timed out during startup"  # in Ray's error then
 
 
 @contextlib.contextmanager
@@ -73,7 +73,7 @@ def begin(**options: Any) -> None:
             ray.init(**options)
         except Exception as error:  # Ray raises no narrower one
             _end(_rays_children() - before)
-            if TOO_SLOW not in str(error):
+            if not RAY_SLOW_START.is_in(error):
                 raise
             slow = error
         else:
@@ -121,7 +121,7 @@ def _connect(address: str | None, local: bool, cpus: float | None) -> None:
             begin(include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = address or "this machine"
-        if "ersion mismatch" in str(error):
+        if RAY_OTHER_VERSION.is_in(error):
             raise ClusterError(_other_versions(where, str(error))) from error
         raise ClusterError(
             f"no Ray cluster answers at {where}: {error}. Start one (ray start --head), give another "

@@ -25,14 +25,14 @@ from raysearch.cluster import dashboard
 from raysearch.cluster.auth import with_token
 from raysearch.cluster.job_package import Parcel
 from raysearch.cluster.versions import differences, versions
+from raysearch.core.library_errors import RAY_NO_AGENT, RAY_NO_JOB
 from raysearch.errors import ClusterError
 
 NEEDED = ("aiohttp", "requests", "pydantic")  # that ray[tune] does not bring, or not always
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 LOOK = "raysearch-look"  # metadata of jobs that only read
 NOT_FOUND = 127  # the shell's code for a command that is not there
-NO_AGENT = "No available agent"  # Ray's words for: the part of the head that starts jobs is not up
-AGENT_S = 90.0  # for it to come up
+AGENT_S = 90.0  # for the part of the head that starts jobs to come up
 POLL_S = 0.5
 AWAY_S = 300.0  # a follower of a job gives up on a dashboard that has not answered for so long
 STOPPED_S = 90.0
@@ -107,7 +107,7 @@ class Jobs:
         self.address = address
         self.notes = tuple(
             f"{text} ({address}). The job runs with the cluster's"
-            for text in differences({"ray": ray_there} if ray_there else {}, versions())
+            for text in differences({"ray": ray_there} if ray_there else {}, versions()).values()
         )
 
     def submit(self, command: Sequence[str], parcel: Parcel, run: str = "", is_look: bool = False) -> str:
@@ -133,7 +133,7 @@ class Jobs:
                         )
                     )
                 except RuntimeError as error:
-                    if NO_AGENT not in str(error) or time.monotonic() > until:
+                    if not RAY_NO_AGENT.is_in(error) or time.monotonic() > until:
                         raise
                 time.sleep(POLL_S)  # a cluster that has just started
 
@@ -146,7 +146,7 @@ class Jobs:
         try:
             return self._state(self._client.get_job_info(job))
         except RuntimeError as error:
-            if "404" not in str(error) and "does not exist" not in str(error):
+            if not RAY_NO_JOB.is_in(error):
                 raise ClusterError(f"{self.address}: job {job}: {_first_line(error)}") from error
         latest = ", ".join(state.job for state in self.listing()[:5])
         there = f"its latest: {latest}" if latest else "it has none"

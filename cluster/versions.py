@@ -28,13 +28,16 @@ def versions() -> dict[str, str]:
     return {"raysearch": __version__, "ray": ray_version(), "python": platform.python_version()}
 
 
-def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
-    """`Ray 2.50.0 there, 2.60.0 here`, for what both name and differ in; Python's patch level counts not."""
-    return [
-        f"{NAMES.get(name, name)} {there[name]} there, {here[name]} here"
+def differences(there: Mapping[str, str], here: Mapping[str, str]) -> dict[str, str]:
+    """name -> `Ray 2.50.0 there, 2.60.0 here`, for what both name and differ in.
+
+    Python's patch level makes no difference.
+    """
+    return {
+        name: f"{NAMES.get(name, name)} {there[name]} there, {here[name]} here"
         for name in here
         if name in there and _level(name, there[name]) != _level(name, here[name])
-    ]
+    }
 
 
 def installed() -> dict[str, str]:
@@ -65,8 +68,9 @@ def submitted_note(environment: Mapping[str, str] = os.environ) -> str | None:
     found = differences(json.loads(text), versions())
     if not found:
         return None
+    texts = "; ".join(found.values())
     return (
-        f"the cluster has other versions than the machine that submitted this ({'; '.join(found)}, here "
+        f"the cluster has other versions than the machine that submitted this ({texts}, here "
         "being the cluster). The search runs with the cluster's"
     )
 

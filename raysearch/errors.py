@@ -3,6 +3,7 @@
 RaysearchError
 ├── SpecError         a spec, space or strategy setting is wrong (also a ValueError)
 ├── TrainableError    the user's trainable cannot be imported or does not keep the contract
+│   └── NoCheckpointError   it writes no checkpoint, and a segment needs one
 ├── JournalError      a journal is torn in the middle, or foreign
 │   └── JournalBusyError    another process has it open
 ├── StoreError        an object store cannot be reached, or refuses
@@ -48,6 +49,10 @@ class LocatedError(SpecError):
 
 class TrainableError(RaysearchError):
     """The trainable cannot be imported, or breaks its contract for every trial."""
+
+
+class NoCheckpointError(TrainableError):
+    """The trainable writes no checkpoint, and a segment cannot do without one: nor will it later."""
 
 
 class JournalError(RaysearchError):

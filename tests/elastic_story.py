@@ -22,7 +22,7 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
 import raysearch
-from raysearch.cluster.connect import TOO_SLOW
+from raysearch.core.library_errors import RAY_SLOW_START
 from raysearch.core.segment import Status
 from raysearch.storage.journal.reading import read_outcomes
 
@@ -32,7 +32,7 @@ def patiently(start: Callable[[], Any], starts: int = 4) -> Any:
     try:
         return start()
     except Exception as error:
-        if TOO_SLOW not in str(error) or not starts:
+        if not RAY_SLOW_START.is_in(error) or not starts:
             raise
     return patiently(start, starts - 1)
 

@@ -17,8 +17,9 @@ import pytest
 from waiting import PATIENCE_S
 
 import raysearch
+from raysearch.core.cause import Cause
 from raysearch.core.segment import Outcome, Status
-from raysearch.engine.messages import Death, Turn
+from raysearch.engine.messages import Death, Dismissal, Turn
 from raysearch.engine.workers import Overdue
 from raysearch.errors import JournalError
 from raysearch.executors.tune import coordinator as module
@@ -227,7 +228,8 @@ def test_a_worker_that_says_hello_while_its_predecessor_is_replaced_is_not_kille
     async def story(c: Coordinator) -> None:
         await c.hello("w", pickle.dumps("the old process"))
         await c.exchange(Turn("w", want=1))
-        replace = asyncio.create_task(c._replace(Overdue("w", "its worker was silent for 61 s", False)))
+        late = Overdue("w", "its worker was silent for 61 s", Cause.UNREACHABLE)
+        replace = asyncio.create_task(c._replace(late))
         await asyncio.gather(replace, c.hello("w", pickle.dumps("the new process")))
 
     play(story)
@@ -314,7 +316,7 @@ def test_a_worker_on_a_drained_node_is_told_so_and_its_last_word_is_taken_in(
         lease = (await c.exchange(Turn("w", want=2))).leases[0]
         while not (told := (await c.beat("w", lease.segment.id, 1))[2]):
             await asyncio.sleep(0.01)
-        assert told == module.DRAINED
+        assert told == Dismissal.DRAINED
         begun = Outcome(lease.segment, Status.LOST, error=f"its worker {told}")
         assert (await c.exchange(Turn("w", [begun], leaving=told))).stop
         assert await c.beat("w", None, 0) == (False, c._life, "", module.BEAT_S)
@@ -322,7 +324,7 @@ def test_a_worker_on_a_drained_node_is_told_so_and_its_last_word_is_taken_in(
     search = play(story)._search
     assert len(search.workers) == 0
     assert len(search.leases) == 0
-    assert {o.error for o in read_outcomes(tmp_path / "journal")} == {f"its worker {module.DRAINED}"}
+    assert {o.error for o in read_outcomes(tmp_path / "journal")} == {f"its worker {Dismissal.DRAINED}"}
 
 
 def test_the_process_of_the_coordinator_does_not_load_tune() -> None:

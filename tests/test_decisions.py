@@ -9,8 +9,9 @@ import pytest
 
 from raysearch.core.segment import FROM_BASELINE, Event, Outcome, Role, Segment, Status, segment_id
 from raysearch.results.columns import Segments
-from raysearch.storage.journal.decisions import Decision, decision_in, decision_text, decisions
+from raysearch.storage.journal.decisions import decisions, detail_text
 from raysearch.storage.journal.journal import Journal
+from raysearch.storage.journal.old_rows import old_decision
 from raysearch.storage.journal.reading import read_outcomes
 from raysearch.strategies.caviar import Caviar
 from raysearch.strategies.panda import Panda
@@ -40,7 +41,7 @@ from raysearch.testing.worlds import BASELINE, SPACE, run, tell_all, unlucky
     ],
 )
 def test_reasons_of_old_journals_are_read_in_one_place(reason: str, event: Event, origin: str) -> None:
-    assert decision_in(reason) == Decision(event, origin)
+    assert old_decision(reason) == (event, origin)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_old_reasons_say_what_new_segments_hold(label: str) -> None:
     recipe = small_recipes([label.partition("-")[0]])[label]
     told = run(recipe.start(SPACE, metric="loss", mode="min", seed=1, baseline=BASELINE), unlucky)
     for segment in (outcome.segment for outcome in told):
-        assert decision_in(segment.reason) == Decision(segment.event, segment.origin), segment.reason
+        assert old_decision(segment.reason) == (segment.event, segment.origin), segment.reason
 
 
 def test_a_journal_keeps_event_origin_and_role(tmp_path: Path) -> None:
@@ -74,7 +75,8 @@ def test_a_journal_keeps_event_origin_and_role(tmp_path: Path) -> None:
 
 
 def test_rows_without_a_decision_are_read_by_their_reason() -> None:
-    new = decision_text(Segment(0, 0, None, {}, 0, 1, 0, "nudge: x", event=Event.HOLD))
+    segment = Segment(0, 0, None, {}, 0, 1, 0, "nudge: x", event=Event.HOLD)
+    new = detail_text(Outcome(segment, Status.COMPLETED))
     found = list(decisions([new, None, "{}"], ["nudge: x", "nudge: x", "nudge: x"]))
     assert [one.event for one in found] == [Event.HOLD, Event.NUDGE, Event.NONE]
 

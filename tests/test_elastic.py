@@ -13,6 +13,7 @@ from test_tune import check_whole, outcomes, search
 from waiting import Children
 
 import raysearch
+from raysearch.core.cause import Cause
 from raysearch.core.segment import Status
 from raysearch.worker.preemption import ON_SIGTERM
 
@@ -40,6 +41,7 @@ def test_a_worker_told_to_go_saves_and_another_goes_on_from_there_with_the_same_
     rows = outcomes(storage, "run")
     check_whole(rows, 4)
     [lost] = [o for o in rows if o.status is Status.LOST]
+    assert lost.cause is Cause.LEFT
     assert lost.error == f"its worker {ON_SIGTERM}; it goes on from iteration 3 of 6"
     [whole] = [o for o in rows if o.status is Status.COMPLETED and o.segment.id == lost.segment.id]
     assert lost.reached == 3
@@ -70,6 +72,7 @@ def test_trials_whose_memory_ran_out_end_well_on_bigger_workers(storage: Path) -
     assert {o.status for o in rows} == {Status.COMPLETED, Status.LOST}
     hungry = {o.segment.trial for o in rows if o.segment.config["rate"] > 0.7}
     lost = {o.segment.trial: o.error for o in rows if o.status is Status.LOST}
+    assert {o.cause for o in rows} == {Cause.OTHER, Cause.SHARE_TOO_SMALL}
     assert hungry
     assert lost.keys() == hungry
     assert all(

@@ -11,7 +11,9 @@ from scripted import completed, segment
 from test_engine import failed, make
 
 from raysearch.core.budget import Amount, Budget, Spent
-from raysearch.core.cause import MEMORY_KILL, NO_CHECKPOINT, RAN_OUT, Cause, cause_of
+from raysearch.core.cause import Cause
+from raysearch.engine.memory_retry import RAN_OUT
+from raysearch.engine.messages import MEMORY_KILL
 from raysearch.engine.snapshot import CoordinatorFacts
 from raysearch.engine.wind_down import (
     COMPLETE,
@@ -24,6 +26,7 @@ from raysearch.engine.wind_down import (
     ended_of,
     more_of,
 )
+from raysearch.storage.journal.decisions import causes
 
 ALL = [
     COMPLETE,
@@ -83,18 +86,22 @@ def test_what_is_used_up_is_found_said_and_read_again(amount: Amount, spent: Spe
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", Cause.OUT_OF_MEMORY),
         (MEMORY_KILL, Cause.MEMORY_KILL),
         (f"{RAN_OUT} 1 GPU, tried again with 2 GPU: {MEMORY_KILL}", Cause.SHARE_TOO_SMALL),
-        (f"TrainableError: the path changes, and {NO_CHECKPOINT} through which", Cause.NO_CHECKPOINT),
+        (
+            "TrainableError: the path changes, and the trainable writes no checkpoint through which",
+            Cause.NO_CHECKPOINT,
+        ),
         (f"attempt 1 of 2 failed: {MEMORY_KILL}", Cause.OUT_OF_MEMORY),
     ],
 )
-def test_an_errors_text_is_translated_once(error: str, cause: Cause) -> None:
-    assert cause_of(error) is cause
+def test_the_errors_of_old_journals_are_read_in_one_place(error: str, cause: Cause) -> None:
+    assert [*causes([None, "{}"], [error, error])] == [cause, cause]
 
 
 def test_a_trainable_without_a_checkpoint_that_is_needed_ends_the_search() -> None:
     search, _, _, _ = make(segment(0), retries=5)
     search.lease("w", 1, 0.0)
-    search.exchange("w", [failed(segment(0), f"TrainableError: and {NO_CHECKPOINT} to go on from")], 1, 1.0)
+    error = "NoCheckpointError: there is nothing to go on from"
+    search.exchange("w", [failed(segment(0), error, Cause.NO_CHECKPOINT)], 1, 1.0)
     ended = search.lifetime.ended
     assert ended is not None
     assert ended.kind is Ending.FAILED

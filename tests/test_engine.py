@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scripted import Scripted, completed, segment
 
 from raysearch.core.budget import Budget
+from raysearch.core.cause import Cause
 from raysearch.core.segment import Outcome, Segment, Status, segment_id
 from raysearch.engine.faults import GIVE_UP_AFTER, LOSS_LIMIT, Loss
 from raysearch.engine.leaderboard import TOP
@@ -70,8 +71,8 @@ def make(*segments: Segment, keep: Iterable[int] = (), **limits: Any) -> tuple[S
     return search, strategy, log, store
 
 
-def failed(of: Segment, error: str = "ValueError: bad") -> Outcome:
-    return Outcome(of, Status.FAILED, error=error)
+def failed(of: Segment, error: str = "ValueError: bad", cause: Cause = Cause.OTHER) -> Outcome:
+    return Outcome(of, Status.FAILED, error=error, cause=cause)
 
 
 def ids(
@@ -233,11 +234,11 @@ def test_a_segment_without_progress_is_overdue_and_fails_with_its_story() -> Non
     assert search.attendance.overdue(69.0) == []
     search.beat("w", segment(0).id, 4, 71.0)
     [late] = search.attendance.overdue(71.0)
-    assert late.cause == (
+    assert late.words == (
         "stalled: segment 0.0 reported nothing for 61 s after iteration 4 (stall_timeout: 60 s)"
     )
-    search.commit(search.attendance.lose(late.worker, 71.0, Loss(late.cause, stalled=late.stalled)))
-    assert [(o.status, o.error) for o in log.rows] == [(Status.FAILED, late.cause)]
+    search.commit(search.attendance.lose(late.worker, 71.0, Loss(late.words, late.cause)))
+    assert [(o.status, o.error) for o in log.rows] == [(Status.FAILED, late.words)]
     assert ids(search, "v", 5, 72.0) == [segment(1).id]
 
 
@@ -245,7 +246,9 @@ def test_a_silent_worker_is_overdue_but_an_idle_one_is_not() -> None:
     search, *_ = make(segment(0), silence_s=60.0)
     search.lease("busy", 1, 0.0)
     search.lease("idle", 1, 0.0)
-    assert search.attendance.overdue(61.0) == [Overdue("busy", "its worker was silent for 61 s", False)]
+    assert search.attendance.overdue(61.0) == [
+        Overdue("busy", "its worker was silent for 61 s", Cause.UNREACHABLE)
+    ]
 
 
 def test_leases_that_never_arrived_are_given_out_again() -> None:

@@ -160,7 +160,7 @@ def test_a_nodes_clock_is_bounded_by_when_it_was_asked_and_when_it_answered() ->
 
 def test_versions_that_differ_are_said_from_both_sides() -> None:
     there = {"ray": "2.50.0", "python": "3.11.2"}
-    assert differences(there, HERE) == ["Ray 2.50.0 there, 2.60.0 here"]
+    assert differences(there, HERE) == {"ray": "Ray 2.50.0 there, 2.60.0 here"}
 
 
 def test_a_submitted_job_says_what_differs_from_the_machine_that_submitted_it() -> None:

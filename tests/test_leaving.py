@@ -16,12 +16,12 @@ from scripted import Scripted, completed, segment
 from test_engine import Log, Store, failed, ids, make
 from waiting import PATIENCE_S
 
-from raysearch.core.cause import MEMORY_KILL, Cause
+from raysearch.core.cause import Cause
 from raysearch.core.segment import Outcome, Segment, Status
 from raysearch.engine.faults import GIVE_UP_AFTER, LOSS_LIMIT, Loss
 from raysearch.engine.limits import Limits
 from raysearch.engine.memory_retry import Growth
-from raysearch.engine.messages import Going, Lease, Reply, Turn
+from raysearch.engine.messages import MEMORY_KILL, Going, Lease, Reply, Turn
 from raysearch.engine.search import Search
 from raysearch.errors import CheckpointError
 from raysearch.storage.checkpoints.local import Checkpoints
@@ -179,6 +179,10 @@ def grown(*segments: Segment, words: tuple[str, ...] = ("1 GPU", "2 GPU")) -> tu
     return made, log
 
 
+def out_of_memory(of: Segment, error: str = "MemoryError: ") -> Outcome:
+    return failed(of, error, Cause.OUT_OF_MEMORY)
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -194,7 +198,7 @@ def test_a_trial_that_ran_out_of_memory_is_tried_again_by_a_bigger_worker_only(e
     search.attendance.hello("small", 0.0)
     search.attendance.hello("big", 0.0, level=1)
     ids(search, "small")
-    search.exchange("small", [failed(segment(0), error)], 1, 1.0, [segment(1).id])
+    search.exchange("small", [out_of_memory(segment(0), error)], 1, 1.0, [segment(1).id])
     assert log.rows[-1].status is Status.LOST
     assert log.rows[-1].error == f"out of memory with 1 GPU, tried again with 2 GPU: {error}"
     assert search.handout.work() == {0: 1, 1: 1}
@@ -205,7 +209,7 @@ def test_a_trial_that_ran_out_of_memory_is_tried_again_by_a_bigger_worker_only(e
 def test_where_no_node_has_more_the_trial_fails_and_says_so() -> None:
     search, log = grown(segment(0), words=("2 GPU",))
     ids(search)
-    search.exchange("w", [failed(segment(0), "MemoryError: ")], 1, 1.0)
+    search.exchange("w", [out_of_memory(segment(0))], 1, 1.0)
     assert log.rows[-1].status is Status.FAILED
     assert log.rows[-1].error == (
         "out of memory with 2 GPU, and the next share is more than any node has: the most is 2 GPU: "
@@ -216,18 +220,18 @@ def test_where_no_node_has_more_the_trial_fails_and_says_so() -> None:
 def test_other_errors_and_searches_without_on_oom_are_as_ever() -> None:
     search, log = grown(segment(0))
     ids(search)
-    search.exchange("w", [failed(segment(0), "ValueError: out of luck")], 1, 1.0)
-    assert (log.rows[-1].status, log.rows[-1].error) == (Status.FAILED, "ValueError: out of luck")
+    search.exchange("w", [failed(segment(0), "ValueError: CUDA out of memory")], 1, 1.0)
+    assert (log.rows[-1].status, log.rows[-1].error) == (Status.FAILED, "ValueError: CUDA out of memory")
     plain, _, rows, _ = make(segment(0), retries=0)
     ids(plain)
-    plain.exchange("w", [failed(segment(0), "MemoryError: ")], 1, 1.0)
+    plain.exchange("w", [out_of_memory(segment(0))], 1, 1.0)
     assert (rows.rows[-1].status, rows.rows[-1].error) == (Status.FAILED, "MemoryError: ")
 
 
 def test_a_resumed_search_remembers_who_needs_more_and_forks_of_it_do_too() -> None:
     search, log = grown(segment(0))
     ids(search)
-    search.exchange("w", [failed(segment(0), "MemoryError: ")], 0, 1.0)
+    search.exchange("w", [out_of_memory(segment(0))], 0, 1.0)
     fork = segment(5, parent=0, start=1, stop=2)
     again, _ = grown(segment(0), fork)
     again.replay(log.rows)

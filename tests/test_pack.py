@@ -14,10 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raysearch.core.library_errors import is_out_of_memory
 from raysearch.fused import evaluation, op_list, traced_step
 from raysearch.fused.data import Data
 from raysearch.fused.member import PackMember, Report, member
-from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.pack import Pack
 from raysearch.fused.pack_width import FEW, MEASURED, STRETCH, Width
 from raysearch.fused.packed_state import ModelRow

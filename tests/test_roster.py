@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
 
-from raysearch.core.cause import MEMORY_KILL
-from raysearch.engine.messages import WITH_ITS_NODE, Death
+from raysearch.engine.messages import MEMORY_KILL, WITH_ITS_NODE, Death
 from raysearch.executors.tune.scaling import StaffOrders
 from raysearch.executors.tune.tune_plugins import Asking, Roster, as_death, death_of
 

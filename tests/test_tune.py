@@ -13,6 +13,7 @@ import pytest
 import trainables
 
 import raysearch
+from raysearch.core.cause import Cause
 from raysearch.core.segment import Outcome, Status
 from raysearch.errors import ClusterError, RunError
 from raysearch.launch import more_samples
@@ -82,7 +83,8 @@ def test_a_worker_that_dies_in_training_is_started_again_and_nothing_is_missing(
     rows = outcomes(storage, "run")
     check_whole(rows, 12)
     assert all(o.status is Status.COMPLETED for o in rows if o.status is not Status.LOST)
-    assert "its worker died" in {o.error for o in rows if o.status is Status.LOST}
+    lost = {(o.error, o.cause) for o in rows if o.status is Status.LOST}
+    assert ("its worker died", Cause.PROCESS_DIED) in lost
 
 
 def test_a_trial_that_hangs_fails_alone_after_the_stall_timeout(storage: Path) -> None:
@@ -94,6 +96,7 @@ def test_a_trial_that_hangs_fails_alone_after_the_stall_timeout(storage: Path) -
     for outcome in hung:
         assert outcome.status is Status.FAILED
         assert outcome.error.startswith(f"stalled: segment {outcome.segment.trial}.0 reported nothing for ")
+        assert outcome.cause is Cause.STALLED
 
 
 def test_a_killed_coordinator_comes_back_and_the_search_goes_on(storage: Path) -> None:
@@ -129,8 +132,9 @@ def test_isolated_trials_have_a_process_each_and_die_alone(storage: Path) -> Non
     rows = outcomes(storage, "run")
     check_whole(rows, 4)
     assert marker.exists()
-    lost = [o.error for o in rows if o.status is Status.LOST]
-    assert lost == ["attempt 1 of 2 failed: the trial's process died (signal SIGKILL)"]
+    lost = [(o.error, o.cause) for o in rows if o.status is Status.LOST]
+    words = "attempt 1 of 2 failed: the trial's process died (signal SIGKILL)"
+    assert lost == [(words, Cause.PROCESS_DIED)]
 
 
 def test_more_workers_than_fit_are_no_hindrance(storage: Path) -> None:

@@ -96,12 +96,12 @@ def _versions(facts: ClusterFacts) -> Iterator[Finding]:
             f"raysearch is not installed on {_names(missing)}",
             f"pip install raysearch=={facts.here['raysearch']} there, or use an image that has it",
         )
-    groups: dict[str, list[NodeFacts]] = {}
+    groups: dict[tuple[str, str], list[NodeFacts]] = {}
     for node in facts.nodes:
-        for text in differences(node.versions, facts.here):
-            groups.setdefault(text, []).append(node)
-    for text, nodes in groups.items():
-        level = Severity.warning if text.startswith("Python") else Severity.fatal
+        for difference in differences(node.versions, facts.here).items():
+            groups.setdefault(difference, []).append(node)
+    for (package, text), nodes in groups.items():
+        level = Severity.warning if package == "python" else Severity.fatal
         yield Finding(
             level,
             "versions",

@@ -39,6 +39,7 @@ GONE_S = 90.0  # the command says that the cluster is gone within so long
 TICK_S = 0.05
 ON_DISK = ("full disk", "disk out of reach")
 YOUNG_S = 20.0  # a command that ends sooner has not begun to search
+REFUSED = 2  # the command's exit code for an error that it can explain
 AGAIN_S = 1.0  # until a command that was refused is started again
 
 
@@ -135,7 +136,7 @@ class Chaos:
         said = _last_line(self._log)
         disk_is_bad = self._disk_was_bad_until > self._started_at
         self._say(f"the command ended: {said}")
-        if disk_is_bad and self._is_young() and said.startswith("error:"):
+        if disk_is_bad and self._is_young() and self._scene.driver.returncode == REFUSED:
             self.tally.refused += 1
             time.sleep(AGAIN_S)
         else:

@@ -1,48 +1,31 @@
 """Why a segment failed or was lost, as far as a decision depends on it.
 
-Errors arrive as text: exceptions of trainables and of processes that died, and the sentences in the journal.
-`cause_of` is the one place that reads them.
+Whoever sees a fault says its cause: the worker from the type of an exception (`error_cause`), the executor
+from how a process ended. The cause travels with the outcome and is kept in the journal; `Outcome.error` has
+the words for people, and nothing is decided by them.
 """
 
 from __future__ import annotations
 
 import enum
-import re
-
-RAN_OUT = "out of memory with"  # begins the error of a trial whose share proved too small
-MEMORY_KILL = "its worker was ended by Ray because its node ran low on memory"
-NO_CHECKPOINT = "the trainable writes no checkpoint"  # in the error of a segment that cannot do without
-_MEMORY = re.compile(
-    r"OutOfMemoryError|\bMemoryError\b|CUDA(?: error:)? out of memory|"
-    r"not enough memory: you tried to allocate|"
-    r"CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED|" + re.escape(MEMORY_KILL)
-)
 
 
 class Cause(enum.Enum):
-    """Why a segment failed or was lost; the words stand in `Outcome.error`."""
+    """Why a segment failed or was lost. That a metric was NaN or infinite is `Status.DIVERGED`."""
 
-    OTHER = "other"
+    OTHER = "other"  # the trainable raised, or broke its contract
     OUT_OF_MEMORY = "out of memory"  # the training's own allocation failed
     MEMORY_KILL = "memory kill"  # Ray's memory monitor ended the worker
     SHARE_TOO_SMALL = "share too small"  # memory ran out, and what becomes of the trial is decided
     NO_CHECKPOINT = "no checkpoint"  # the trainable writes none, and the segment needs one
+    CHECKPOINT = "checkpoint"  # one could not be read or written
+    PROCESS_DIED = "process died"  # of the worker, or of the trial where each has its own
+    NODE_LOST = "node lost"  # the worker went with its node
+    UNREACHABLE = "unreachable"  # the worker was silent, or cannot be reached
+    STALLED = "stalled"  # its training made no progress
+    LEFT = "left"  # the worker had to go, and said so
 
-
-def cause_of(error: str) -> Cause:
-    """The cause that an error's text names.
-
-    >>> cause_of("MemoryError: ")
-    <Cause.OUT_OF_MEMORY: 'out of memory'>
-    >>> cause_of("ValueError: bad")
-    <Cause.OTHER: 'other'>
-    """
-    if not error:
-        return Cause.OTHER
-    if error.startswith(RAN_OUT):
-        return Cause.SHARE_TOO_SMALL
-    if error == MEMORY_KILL:
-        return Cause.MEMORY_KILL
-    if NO_CHECKPOINT in error:
-        return Cause.NO_CHECKPOINT
-    return Cause.OUT_OF_MEMORY if _MEMORY.search(error) else Cause.OTHER
+    @classmethod
+    def _missing_(cls, value: object) -> Cause:
+        """A cause that this version does not know, as a newer one may write."""
+        return cls.OTHER

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from raysearch.core.cause import Cause
 from raysearch.core.segment import Outcome
 from raysearch.engine.ending import Lifetime
 from raysearch.engine.faults import GIVE_UP_AFTER, FaultRules, Loss
@@ -72,7 +73,11 @@ class Attendance:
         Returns outcomes to `commit`. Ends the search when workers start over and over and none ever
         finishes a segment.
         """
-        lost = self.lose(worker, now, Loss("its worker died")) if worker in self._workers else []
+        lost = (
+            self.lose(worker, now, Loss("its worker died", Cause.PROCESS_DIED))
+            if worker in self._workers
+            else []
+        )
         state = self._workers.see(worker, now)
         state.lives, state.node, state.level = state.lives + 1, node, level
         lives = self._workers.lives
@@ -107,14 +112,14 @@ class Attendance:
             if (state := self._workers.state_of(worker)) is not None:
                 state.retiring = True
 
-    def leave(self, worker: str, now: float, how: str) -> list[Outcome]:
-        """A worker has left, with its node or at the order of its cluster: no segment is blamed.
+    def leave(self, worker: str, now: float, how: str, cause: Cause = Cause.LEFT) -> list[Outcome]:
+        """A worker has left, with its node (NODE_LOST) or as its cluster told it: no segment is blamed.
 
         Returns outcomes to `commit`; `how` says it in words.
         """
         if worker not in self._workers:
             return []
-        lost = self.lose(worker, now, Loss(f"its worker {how}", blame=False))
+        lost = self.lose(worker, now, Loss(f"its worker {how}", cause, blame=False))
         self._workers.forget(worker)
         if how:
             self._warnings.add(f"{worker} {how}")

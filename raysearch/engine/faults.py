@@ -28,15 +28,18 @@ class Loss:
 
     Attributes:
         words: for the outcome of the segment that it trained.
-        cause: where it is known.
-        stalled: its training made no progress, which fails the segment at once.
+        cause: STALLED fails the segment at once; MEMORY_KILL may get it a larger share.
         blame: False for a death that is no segment's fault, such as its node's.
     """
 
     words: str
     cause: Cause = Cause.OTHER
-    stalled: bool = False
     blame: bool = True
+
+    @property
+    def stalled(self) -> bool:
+        """Whether its training made no progress."""
+        return self.cause is Cause.STALLED
 
 
 class FaultRules:

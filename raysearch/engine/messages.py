@@ -14,7 +14,7 @@ from raysearch.core.segment import Outcome, Segment
 
 BEAT_S = 2.0  # between two signs of life of a worker
 WITH_ITS_NODE = "left with its node"
-SUPERSEDED = "was given up, and another one has its name"
+MEMORY_KILL = "its worker was ended by Ray because its node ran low on memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,18 @@ class Death(enum.Enum):
     OUT_OF_MEMORY = "out of memory"  # Ray ended it because its node ran low; the node lives
     WITH_NODE = "with its node"
     UNCLEAR = "unclear"  # it cannot be reached: its node may turn out to be dead
+
+
+class Dismissal(str, enum.Enum):
+    """Whether a worker has to go, and why: the words follow its name."""
+
+    NONE = ""
+    DRAINED = "left its node, which is being drained"
+    SUPERSEDED = "was given up, and another one has its name"
+
+    __hash__ = str.__hash__
+    __str__ = str.__str__
+    __format__ = str.__format__  # type: ignore[assignment]
 
 
 class Going(enum.IntEnum):

@@ -21,7 +21,6 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from raysearch.core.cause import Cause, cause_of
 from raysearch.core.segment import Mode, Outcome, Status, segment_name
 from raysearch.engine.attendance import Attendance
 from raysearch.engine.checkpoint_index import Register
@@ -153,7 +152,7 @@ class Search:
         for outcome in outcomes:
             is_of_use = not is_over or outcome.status is not Status.LOST
             if is_of_use and self._counts(worker, outcome):
-                counting.append(self._faults.judged(_with_cause(outcome)).stamped(worker, now))
+                counting.append(self._faults.judged(outcome).stamped(worker, now))
             elif outcome.checkpoint is not None:
                 refused.append(outcome)
         if refused:
@@ -335,11 +334,3 @@ class Search:
 def _is_there(checkpoint: str) -> bool:
     """Without a store every checkpoint counts as there."""
     return True
-
-
-def _with_cause(outcome: Outcome) -> Outcome:
-    """The outcome of a worker, with the cause that its error's text names."""
-    if outcome.status is not Status.FAILED or outcome.cause is not Cause.OTHER:
-        return outcome
-    cause = cause_of(outcome.error)
-    return outcome if cause is Cause.OTHER else dataclasses.replace(outcome, cause=cause)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from raysearch.core.cause import Cause
 from raysearch.core.segment import Segment, segment_name
 from raysearch.engine.leases import Leases
 from raysearch.engine.snapshot import WorkerSnapshot
@@ -50,11 +51,11 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A worker that should be replaced, and the cause in words."""
+    """A worker that should be replaced: UNREACHABLE if it was silent, STALLED if its training is."""
 
     worker: str
-    cause: str
-    stalled: bool
+    words: str
+    cause: Cause
 
 
 class WorkerTable:
@@ -185,12 +186,13 @@ class WorkerTable:
             if not self._leases.of(name):
                 continue
             if now - state.seen > silence_s:
-                found.append(Overdue(name, f"its worker was silent for {now - state.seen:.0f} s", False))
+                text = f"its worker was silent for {now - state.seen:.0f} s"
+                found.append(Overdue(name, text, Cause.UNREACHABLE))
             elif stall_timeout_s and still > stall_timeout_s:
                 what = segment_name(state.current) if state.current is not None else "?"
                 text = f"stalled: segment {what} reported nothing for {still:.0f} s after iteration "
                 text += f"{state.iteration} (stall_timeout: {stall_timeout_s:g} s)"
-                found.append(Overdue(name, text, True))
+                found.append(Overdue(name, text, Cause.STALLED))
         return found
 
     def snapshot(self, now: float) -> dict[str, WorkerSnapshot]:

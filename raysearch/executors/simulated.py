@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raysearch.core.cause import Cause
 from raysearch.core.segment import Config, Mode, Outcome, Segment, Status
 from raysearch.engine.faults import Loss
 from raysearch.engine.search import Search
@@ -211,8 +212,8 @@ class Simulator:
             self._exchanges += 1
             self.search.exchange(worker, [outcome], 0, now)
             return True
-        self.search.commit(self._attendance.lose(worker, now, Loss(outcome.error)))
-        if outcome.error == TAKEN and self._faults.back_after_s:
+        self.search.commit(self._attendance.lose(worker, now, Loss(outcome.error, outcome.cause)))
+        if outcome.cause is Cause.LEFT and self._faults.back_after_s:
             self._count += 1
             heapq.heappush(self._events, (now + self._faults.back_after_s, self._count, worker, None))
             return False
@@ -240,7 +241,7 @@ class Simulator:
         taken_after = float(self._draws.exponential(3600 / faults.losses_per_hour))
         if taken_after >= outcome.seconds:
             return outcome
-        return Outcome(outcome.segment, Status.LOST, seconds=taken_after, error=TAKEN)
+        return Outcome(outcome.segment, Status.LOST, seconds=taken_after, error=TAKEN, cause=Cause.LEFT)
 
     def _train(self, segment: Segment, now: float) -> Outcome:
         row = self._table.row(segment.config)
@@ -255,7 +256,8 @@ class Simulator:
             status = Status.DIVERGED
         self._curves.append((now + costs, values))
         curve = {self._table.metric: values.tolist()}
-        return Outcome(segment, status, curve, f"c{segment.id}", spent, error=error)
+        cause = Cause.PROCESS_DIED if status is Status.LOST else Cause.OTHER
+        return Outcome(segment, status, curve, f"c{segment.id}", spent, error=error, cause=cause)
 
     def _fate(self, segment: Segment, length: int) -> tuple[Status, int, str]:
         """How the segment ends, and after how many iterations."""

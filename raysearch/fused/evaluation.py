@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from raysearch.core.error_text import in_words
+from raysearch.core.library_errors import is_out_of_memory
 from raysearch.fused.data import Batch, mapped
 from raysearch.fused.graph_capture import written
-from raysearch.fused.memory import is_out_of_memory, let_go
+from raysearch.fused.memory import let_go
 from raysearch.fused.op_list import DIFFERENT, ROUNDING, agree, quickest
 from raysearch.fused.traced_step import LATER, Shapes, TracedShape
 from raysearch.fused.vmap_engine import Engine, Inputs

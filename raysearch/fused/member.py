@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from torch import Tensor, nn
 
+from raysearch.core.library_errors import NUMPY_ARRAY_AS_TRUTH
 from raysearch.core.values import is_number
 from raysearch.errors import TrainableError
 from raysearch.fused.optimizers import Rule
@@ -103,7 +104,7 @@ def scales_of(learner: Describes, steps: NDArray[np.int64], config: Config) -> N
     try:
         found = learner.schedule(steps, config)
     except ValueError as error:
-        if "truth value" not in str(error):
+        if not NUMPY_ARRAY_AS_TRUTH.is_in(error):
             raise
         raise TrainableError(
             f"schedule: {error}. It is asked for many steps at once, an array: {WHERE}"

@@ -12,10 +12,6 @@ from pathlib import Path
 import torch
 
 MEMINFO = Path("/proc/meminfo")
-NO_MEMORY = (
-    *("out of memory", "can't allocate memory"),
-    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
-)
 CGROUP = Path("/sys/fs/cgroup")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 MAPPED_FROM = 64 << 20  # bytes: tensors from this size on are given back to the system at once
@@ -108,10 +104,3 @@ def let_go(error: BaseException | None) -> None:
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True if the error says that memory ran out, on a GPU or not."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
+from raysearch.core.library_errors import TORCH_NOT_TRACED, is_out_of_memory
 from raysearch.fused.graph_rewrites import quickened
-from raysearch.fused.memory import is_out_of_memory
 
 TOLERANCE = 1e-5  # relative
 ROUGHLY = 1e-3  # in single precision, where sums in another order end in other last digits,
@@ -62,7 +62,7 @@ def _scripted(flat: GraphModule, example: Sequence[Tensor]) -> Run:
         try:
             run: Run = torch.jit.trace(_with_scripts(flat), tuple(example), check_trace=False)
         except RuntimeError as error:  # an operation with sizes that are optional, for one
-            if "JIT tracer" not in str(error):
+            if not TORCH_NOT_TRACED.is_in(error):
                 raise
             return flat
         return run

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from raysearch.core.error_text import in_words
+from raysearch.core.library_errors import is_out_of_memory
 from raysearch.fused.data import Data
 from raysearch.fused.evaluation import Judge
 from raysearch.fused.member import Describes, PackMember, Report
-from raysearch.fused.memory import Meter, free_bytes, is_out_of_memory, let_go
+from raysearch.fused.memory import Meter, free_bytes, let_go
 from raysearch.fused.metrics import judged
 from raysearch.fused.pack_width import Width
 from raysearch.fused.packed_state import ModelRow, RowLayout, Rows

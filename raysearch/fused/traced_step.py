@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from raysearch.core.error_text import in_words
+from raysearch.core.library_errors import is_out_of_memory
 from raysearch.fused.compile_cache import WORTH_S, Library, inputs_of, listed
 from raysearch.fused.graph_capture import written
-from raysearch.fused.memory import is_out_of_memory, let_go
+from raysearch.fused.memory import let_go
 from raysearch.fused.op_list import DIFFERENT, ROUNDING, Run, agree, quickest
 from raysearch.fused.packed_state import Rows
 from raysearch.fused.plan import Moment

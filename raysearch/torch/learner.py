@@ -42,11 +42,11 @@ from numpy.typing import NDArray
 from ray import tune
 from torch import Tensor, nn
 
+from raysearch.core.library_errors import is_out_of_memory
 from raysearch.core.values import is_number
 from raysearch.errors import TrainableError, first_line
 from raysearch.fused import checkpoint_files
 from raysearch.fused.data import Batch, Data
-from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.optimizers import Rule, rule_of
 from raysearch.fused.packed_state import RowLayout, load_into
 from raysearch.fused.rng import same_draws

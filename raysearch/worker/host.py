@@ -24,12 +24,12 @@ from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from raysearch import ray_private
-from raysearch.core.cause import NO_CHECKPOINT
 from raysearch.core.error_text import in_words, print_traceback
+from raysearch.core.library_errors import is_out_of_memory
 from raysearch.core.segment import Segment, Status
 from raysearch.core.values import fresh
 from raysearch.engine.messages import Going, Lease
-from raysearch.errors import CheckpointError, TrainableError
+from raysearch.errors import CheckpointError, NoCheckpointError, TrainableError
 from raysearch.spec.trainables import is_class, is_learner
 from raysearch.storage.checkpoints.meta import as_read, read_meta, write_meta
 from raysearch.storage.paths import CHECKPOINT_META
@@ -117,7 +117,7 @@ class Host:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
             print_traceback()
-            result.status, result.error = Status.FAILED, in_words(error) + self._once.hint(error)
+            result.fail(error, self._once.hint(error))
         finally:
             self._values.pause()
         if result.status is not Status.COMPLETED and not result.paused:
@@ -250,6 +250,8 @@ class Host:
             meta = json.loads((folder / CHECKPOINT_META).read_text())
             ray_private.restore(self._trainable, folder, meta["iteration"])
         except Exception as error:
+            if is_out_of_memory(error):  # which says nothing against the checkpoint
+                raise
             print_traceback()
             self.drop()
             raise CheckpointError(in_words(error)) from error
@@ -262,10 +264,10 @@ class Host:
         """Goes on from here under another configuration: save, reset, restore."""
         folder = self._storage.new_folder()
         if not self.save(folder):
-            raise TrainableError(
-                f"the configuration changes along the path, and {NO_CHECKPOINT} through which it could be "
-                "applied (a class: implement save_checkpoint and load_checkpoint; a function: pass "
-                "checkpoint= to tune.report, and begin from tune.get_checkpoint())"
+            raise NoCheckpointError(
+                "the configuration changes along the path, and the trainable writes no checkpoint through "
+                "which it could be applied (a class: implement save_checkpoint and load_checkpoint; a "
+                "function: pass checkpoint= to tune.report, and begin from tune.get_checkpoint())"
             )
         try:
             self._begin(segment, folder)

@@ -20,6 +20,7 @@ from typing import Any
 
 from ray import cloudpickle
 
+from raysearch.core.cause import Cause
 from raysearch.core.segment import Status
 from raysearch.engine.messages import Lease
 from raysearch.errors import CheckpointError
@@ -55,7 +56,9 @@ class IsolatedHost:
         except (EOFError, OSError):
             code = self._child.wait() if self._child else None
             self.drop()
-            return Trained(Status.FAILED, error=f"the trial's process died ({_death(code)})")
+            return Trained(
+                Status.FAILED, error=f"the trial's process died ({_death(code)})", cause=Cause.PROCESS_DIED
+            )
 
     def save(self, folder: Path, midway: bool = False) -> bool:
         """As Host.save."""

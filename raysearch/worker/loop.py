@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from raysearch.core.cause import Cause
 from raysearch.core.error_text import in_words
 from raysearch.core.segment import Outcome, Segment, Status
 from raysearch.engine.messages import Going, Lease, Link
@@ -105,15 +106,13 @@ class Loop(WorkerLoop):
         try:
             folder = self._checkpoints.path(lease.checkpoint) if lease.checkpoint else None
             trained = self._host.train(lease, folder, self._progress)
-            if trained.paused:
-                checkpoint, error = self._broken_off(lease.segment, trained)
-            else:
-                checkpoint, error = self._checkpointed(lease.segment, trained)
+            save = self._broken_off if trained.paused else self._checkpointed
+            checkpoint = save(lease.segment, trained)
         except Aborted:
             return
         except CheckpointError as unreadable:
-            trained, checkpoint = Trained(Status.LOST), None
-            error = self._note_unreadable(lease, unreadable)
+            text = self._note_unreadable(lease, unreadable)
+            trained, checkpoint = Trained(Status.LOST, error=text, cause=Cause.CHECKPOINT), None
         seconds = time.perf_counter() - began
         self._segment_s = smoothed(self._segment_s, seconds)
         self._iteration_s = smoothed(self._iteration_s, seconds / _iterations(lease))
@@ -125,8 +124,9 @@ class Loop(WorkerLoop):
                 checkpoint,
                 seconds,
                 self.name,
-                error or trained.error,
+                trained.error,
                 trained.done,
+                cause=trained.cause,
                 used=trained.used(),
             )
         )
@@ -139,25 +139,31 @@ class Loop(WorkerLoop):
             return Going.PAUSE
         return Going.STOP if self.abort else Going.ON
 
-    def _broken_off(self, segment: Segment, trained: Trained) -> tuple[str | None, str]:
-        """Saves a trial in the midst of its segment; (checkpoint or None, text of the outcome)."""
+    def _broken_off(self, segment: Segment, trained: Trained) -> str | None:
+        """The name of a checkpoint in the midst of the segment, if it can be saved; `trained` says so."""
+        trained.cause = Cause.LEFT
         name, error = self._save(segment, midway=True)
         if name is None:
             trained.curve = {}
-            return None, error or f"its worker {self.leaving}; the trainable wrote no checkpoint"
+            trained.error = error or f"its worker {self.leaving}; the trainable wrote no checkpoint"
+            return None
         at = read_meta(self._checkpoints.path(name))["iteration"]
         trained.curve = {
             metric: values[: max(0, at - segment.start)] for metric, values in trained.curve.items()
         }
-        return name, f"its worker {self.leaving}; it goes on from iteration {at} of {segment.stop}"
+        trained.error = f"its worker {self.leaving}; it goes on from iteration {at} of {segment.stop}"
+        return name
 
-    def _checkpointed(self, segment: Segment, trained: Trained) -> tuple[str | None, str]:
-        """(name of the checkpoint or None, what went wrong in writing it or nothing)."""
-        if trained.status is Status.COMPLETED and self._saving.is_worth(
+    def _checkpointed(self, segment: Segment, trained: Trained) -> str | None:
+        """The name of the checkpoint, if one is worth it; what went wrong in writing is in `trained`."""
+        if trained.status is not Status.COMPLETED or not self._saving.is_worth(
             segment, trained.curve, trained.grown_s
         ):
-            return self._save(segment)
-        return None, ""
+            return None
+        name, error = self._save(segment)
+        if error:
+            trained.error, trained.cause = error, Cause.CHECKPOINT
+        return name
 
     def _save(self, segment: Segment, midway: bool = False) -> tuple[str | None, str]:
         """(name of the checkpoint or None, what went wrong or nothing)."""

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from raysearch.core.cause import Cause
+from raysearch.core.error_cause import cause_of
 from raysearch.core.error_text import in_words, print_traceback
 from raysearch.core.segment import Outcome, Status
 from raysearch.engine.messages import Lease, Link
@@ -98,7 +100,7 @@ class FusedLoop(WorkerLoop):
                 self._end(self._not_begun(lease, error))
             except Exception as error:  # noqa: BLE001  (the user's model may raise anything)
                 print_traceback()
-                self._end(Outcome(lease.segment, Status.FAILED, error=in_words(error)))
+                self._end(_failed(lease, error))
 
     def _end(self, outcome: Outcome) -> None:
         self._held.pop(outcome.segment.id, None)
@@ -106,8 +108,9 @@ class FusedLoop(WorkerLoop):
 
     def _not_begun(self, lease: Lease, error: CheckpointError) -> Outcome:
         if lease.checkpoint is None:
-            return Outcome(lease.segment, Status.FAILED, error=in_words(error))
-        return Outcome(lease.segment, Status.LOST, error=self._note_unreadable(lease, error))
+            return _failed(lease, error)
+        text = self._note_unreadable(lease, error)
+        return Outcome(lease.segment, Status.LOST, error=text, cause=Cause.CHECKPOINT)
 
     def _hand_in(self, leavers: list[Leaver]) -> None:
         names, unsaved = self._saved([leaver for leaver in leavers if self._is_worth_saving(leaver)])
@@ -115,7 +118,8 @@ class FusedLoop(WorkerLoop):
             segment, trained = leaver.lease.segment, leaver.trained
             if leaver.model is not None:
                 self._crew.paused.put(segment.id, leaver.model)
-            error = unsaved if segment.id in names else ""
+            if unsaved and segment.id in names and not trained.error:
+                trained.error, trained.cause = unsaved, Cause.CHECKPOINT
             self._end(
                 Outcome(
                     segment,
@@ -124,7 +128,8 @@ class FusedLoop(WorkerLoop):
                     names.get(segment.id),
                     leaver.seconds,
                     self.name,
-                    trained.error or error,
+                    trained.error,
+                    cause=trained.cause,
                 )
             )
             self.segments += 1
@@ -138,7 +143,9 @@ class FusedLoop(WorkerLoop):
             then = error or f"it goes on from iteration {at} of {segment.stop}"
             text = f"its worker {self.leaving}; {then}"
             curve = leaver.trained.curve if name is not None else {}
-            self._end(Outcome(segment, Status.LOST, curve, name, leaver.seconds, self.name, text))
+            self._end(
+                Outcome(segment, Status.LOST, curve, name, leaver.seconds, self.name, text, cause=Cause.LEFT)
+            )
 
     # ---- checkpoints
 
@@ -186,6 +193,10 @@ class FusedLoop(WorkerLoop):
             for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _failed(lease: Lease, error: Exception) -> Outcome:
+    return Outcome(lease.segment, Status.FAILED, error=in_words(error), cause=cause_of(error))
 
 
 def fused_loop(

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from raysearch.core.error_text import in_words, print_traceback
+from raysearch.core.error_text import print_traceback
+from raysearch.core.library_errors import is_out_of_memory
 from raysearch.core.segment import Segment, Status
 from raysearch.engine.messages import Lease
 from raysearch.errors import first_line
 from raysearch.fused.data import Data
 from raysearch.fused.member import Describes, PackMember
-from raysearch.fused.memory import is_out_of_memory
 from raysearch.fused.pack import Pack
 from raysearch.fused.pack_width import Width
 from raysearch.fused.packed_state import RowLayout
@@ -290,7 +290,7 @@ class PackCrew:
                 check_metric(trained, self._job.metric, segment, trainee.names)
         except Exception as error:  # noqa: BLE001  (whatever the user's code raised for this model)
             print_traceback()
-            trained.status, trained.error = Status.FAILED, in_words(error)
+            trained.fail(error)
             return True
         return ended
 
@@ -318,7 +318,7 @@ class PackCrew:
                 self._place(trainee)
                 return None
             except Exception as error:  # noqa: BLE001  (the user's model may raise anything)
-                trainee.trained.status, trainee.trained.error = Status.FAILED, in_words(error)
+                trainee.trained.fail(error)
                 whole = False
         if trainee.lease.segment.id == self._reserved:
             del self._teams[self._reserved]

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from raysearch.core.cause import Cause
+from raysearch.core.error_cause import cause_of
+from raysearch.core.error_text import in_words
 from raysearch.core.reserved_names import RAYS_OWN
 from raysearch.core.segment import Segment, Status
 from raysearch.core.used_values import NOTHING, Held, columns_of
@@ -24,6 +27,7 @@ class Trained:
 
     Attributes:
         curve: metric -> values, one per iteration after the segment's start.
+        cause: why it failed.
         grown_s: seconds of training from a fresh model to here: what growing it again would cost.
         paused: it was broken off between two iterations, and can be saved and gone on with.
         held: what optimizers held at the steps of each iteration.
@@ -35,7 +39,12 @@ class Trained:
     done: bool = False
     grown_s: float = 0.0
     paused: bool = False
+    cause: Cause = Cause.OTHER
     held: dict[Series, list[Held]] = field(default_factory=dict)
+
+    def fail(self, error: BaseException, hint: str = "") -> None:
+        """Training raised this error."""
+        self.status, self.cause, self.error = Status.FAILED, cause_of(error), in_words(error) + hint
 
     def begun(self, curve: Mapping[str, Sequence[float]], iterations: int) -> None:
         """Takes over the first iterations of a curve, which an earlier worker trained."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,15 @@ DRIFT_SIGMAS = 3.0
 TINY = 1e-12
 
 
+class EarlyEnd(enum.Enum):
+    """Why a retest ended before its challengers were compared."""
+
+    NONE = "it did not"
+    IDENTICAL = "seeds change nothing"
+    DIVERGED = "the incumbent diverged"
+    FAILED = "the incumbent failed"
+
+
 @dataclass(frozen=True)
 class Evidence:
     """All that a retest saw.
@@ -24,7 +34,8 @@ class Evidence:
         failed: challengers with a training that failed or diverged, and why.
         winner: the challenger that the pairs found better.
         confirmed: gains of the winner in the confirmation; -inf where it failed.
-        ending: why it ended early: "identical", "diverged: ..." or "failed: ..."; empty if it did not.
+        early_end: whether the incumbent's own trainings ended it early, and how.
+        first_error: of the incumbent's trainings that did not end well; empty if all did.
         stored, now: the metric of the incumbent after a whole training, then and now.
     """
 
@@ -34,7 +45,8 @@ class Evidence:
     failed: Mapping[int, str]
     winner: int | None
     confirmed: Sequence[float]
-    ending: str
+    early_end: EarlyEnd
+    first_error: str
     stored: Sequence[float]
     now: Sequence[float]
     runs: int
@@ -99,17 +111,14 @@ def drifted(stored: Sequence[float], now: Sequence[float], metric: str) -> tuple
 
 
 def _verdict(e: Evidence) -> tuple[Word, str, int | None]:
-    if e.ending == "identical":
+    if e.early_end is EarlyEnd.IDENTICAL:
         return "inconclusive", _identical(e), None
-    if e.ending:
-        how, _, why = e.ending.partition(": ")
-        if how == "diverged":
-            return (
-                "stale",
-                f"Stale: the stored settings no longer train, they {e.ending}. Search again.",
-                None,
-            )
-        return "inconclusive", f"Inconclusive: trainings of the stored settings failed: {why}", None
+    if e.early_end is EarlyEnd.DIVERGED:
+        text = f"Stale: the stored settings no longer train, they diverged: {e.first_error}. Search again."
+        return "stale", text, None
+    if e.early_end is EarlyEnd.FAILED:
+        text = f"Inconclusive: trainings of the stored settings failed: {e.first_error}"
+        return "inconclusive", text, None
     if e.winner is not None:
         return _confirmed(e, e.winner)
     still_open = [a for a, s in e.standings.items() if s.fate == "open" and a not in e.failed]

@@ -23,7 +23,7 @@ from raysearch.errors import SpecError
 from raysearch.space.space import Space
 from raysearch.strategies.base import Abilities
 from raysearch.strategies.cost import PopulationCost
-from raysearch.strategies.retest.conclusion import Evidence, Judgement, judge
+from raysearch.strategies.retest.conclusion import EarlyEnd, Evidence, Judgement, judge
 from raysearch.strategies.retest.paired_test import Rules, Standing, look
 from raysearch.strategies.rounds import End, Story, StorySearch
 from raysearch.strategies.seeding import fresh_seed
@@ -158,7 +158,8 @@ class RetestSearch(StorySearch):
         self._failed: dict[int, str] = {}
         self._last: dict[int, int] = {}  # the last whole training of each arm that ended well
         self._winner: int | None = None
-        self._ending = ""
+        self._early_end = EarlyEnd.NONE
+        self._first_error = ""
 
     @property
     def judgement(self) -> Judgement | None:
@@ -251,10 +252,11 @@ class RetestSearch(StorySearch):
         bad = [end for end in ends if not end.is_sound]
         if len(bad) >= BROKEN and 2 * len(bad) >= len(ends):
             diverged = all(self._told[e.segment.id].status is not Status.FAILED for e in bad)
-            self._ending = f"{'diverged' if diverged else 'failed'}: {bad[0].why}"
+            self._early_end = EarlyEnd.DIVERGED if diverged else EarlyEnd.FAILED
+            self._first_error = bad[0].why
         elif len(sound) > 1 and all(alike(loss, sound[0]) for loss in sound):
-            self._ending = "identical"
-        return bool(self._ending)
+            self._early_end = EarlyEnd.IDENTICAL
+        return self._early_end is not EarlyEnd.NONE
 
     def _still_open(self, share: float) -> list[int]:
         gains = {arm: self._gains(arm) for arm in self._configs if arm and arm not in self._failed}
@@ -286,7 +288,8 @@ class RetestSearch(StorySearch):
             failed=dict(self._failed),
             winner=self._winner,
             confirmed=tuple(self._confirmed),
-            ending=self._ending,
+            early_end=self._early_end,
+            first_error=self._first_error,
             stored=tuple(v for v in map(float, recipe.stored) if math.isfinite(v)),
             now=tuple(sign * end.loss for end in controls if end.is_sound),
             runs=len(self._told),

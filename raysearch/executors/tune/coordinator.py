@@ -23,7 +23,7 @@ from raysearch.core.cause import Cause
 from raysearch.core.segment import Outcome
 from raysearch.engine.fair_share import Claim
 from raysearch.engine.faults import Loss
-from raysearch.engine.messages import BEAT_S, SUPERSEDED, WITH_ITS_NODE, Death, Lease, Reply, Turn
+from raysearch.engine.messages import BEAT_S, WITH_ITS_NODE, Death, Dismissal, Lease, Reply, Turn
 from raysearch.engine.snapshot import CoordinatorFacts, Snapshot
 from raysearch.engine.wind_down import Ended
 from raysearch.engine.workers import Overdue
@@ -35,13 +35,18 @@ from raysearch.run.session import Session, Setup
 from raysearch.storage.retry import patiently
 from raysearch.worker.job import Job
 
-DRAINED = "left its node, which is being drained"
 BEAT_MOST_S = 20.0  # the same of one among thousands; well below SILENCE_S
 BEATS_PER_S = 500  # of all workers together
 IDLE_S = 1.0  # how long a worker without work is kept waiting before it asks again
 GRACE_S = 4.0  # after a restart: time for workers to claim what they hold before new leases
 PAUSE_S = 10.0  # a longer gap between two looks at the workers is the coordinator's own
 COLLECT_S = 20.0  # between two collections of checkpoints
+CAUSES = {
+    Death.ALONE: Cause.PROCESS_DIED,
+    Death.OUT_OF_MEMORY: Cause.MEMORY_KILL,
+    Death.WITH_NODE: Cause.NODE_LOST,
+    Death.UNCLEAR: Cause.UNREACHABLE,
+}
 
 
 class Coordinator:
@@ -155,19 +160,19 @@ class Coordinator:
 
     async def beat(
         self, worker: str, current: int | None, iteration: int, epoch: int = 0
-    ) -> tuple[bool, str, str, float]:
+    ) -> tuple[bool, str, Dismissal, float]:
         """A sign of life.
 
         Returns:
-            should the worker stop, which life of the coordinator this is, why it has to go or nothing,
+            should the worker stop, which life of the coordinator this is, whether and why it has to go,
             and seconds until the next one: of thousands of workers each is heard less often.
         """
         if not self._attendance.recognise(worker, epoch):
-            return True, self._life, SUPERSEDED, BEAT_S
+            return True, self._life, Dismissal.SUPERSEDED, BEAT_S
         stop = self._search.beat(worker, current, iteration, time.time())
         is_drained = self._nodes.is_draining(self._attendance.node_of(worker))
         wait_s = min(max(BEAT_S, len(self._attendance) / BEATS_PER_S), BEAT_MOST_S)
-        return stop, self._life, DRAINED if is_drained else "", wait_s
+        return stop, self._life, Dismissal.DRAINED if is_drained else Dismissal.NONE, wait_s
 
     async def adopt(
         self,
@@ -188,26 +193,26 @@ class Coordinator:
         self._attendance.adopt(worker, leases, time.time(), node, level)
 
     async def died(
-        self, worker: str, death: Death, cause: str, actor: str = "", current: int | None = None
+        self, worker: str, death: Death, words: str, actor: str = "", current: int | None = None
     ) -> None:
         """The driver saw that a worker's process is gone, or cannot be reached any more.
 
         Args:
-            cause: in words.
+            words: what is said of the death.
             current: the segment that it had in training, as far as the driver knows.
         """
         self._dead.add(actor)
         post = self._attendance.post_of(worker)
-        ran_out = death is Death.OUT_OF_MEMORY
-        loss = Loss(cause, Cause.MEMORY_KILL if ran_out else Cause.OTHER, blame=death is not Death.UNCLEAR)
-        if post is None and ran_out and current is not None:  # this process was ended as well
+        loss = Loss(words, CAUSES[death], blame=death is not Death.UNCLEAR)
+        was_killed = loss.cause is Cause.MEMORY_KILL
+        if post is None and was_killed and current is not None:  # this process was ended as well
             await self._commit.durably(
                 lambda: self._search.lose_forgotten(worker, current, time.time(), loss)
             )
         if post is None or (actor and self._actors.get(worker, actor) not in ("", actor)):
             return  # its successor said hello before the news of this death came
         if death is Death.WITH_NODE:
-            await self._left(worker, cause)
+            await self._left(worker, words, Cause.NODE_LOST)
             return
         await self._commit.durably(lambda: self._attendance.lose(worker, time.time(), loss))
         if loss.blame:
@@ -217,16 +222,16 @@ class Coordinator:
         elif self._attendance.node_of(worker):  # Tune has started another process of that name meanwhile
             self._warnings.add(f"{worker} {WITH_ITS_NODE}")
         else:
-            await self._left(worker, WITH_ITS_NODE)
+            await self._left(worker, WITH_ITS_NODE, Cause.NODE_LOST)
 
     async def retire(self, workers: Sequence[str]) -> None:
         """These workers go when they have handed in what they hold."""
         self._attendance.retire(workers)
         self._commit.changed.set()
 
-    async def _left(self, worker: str, how: str) -> None:
+    async def _left(self, worker: str, how: str, cause: Cause = Cause.LEFT) -> None:
         self._handles.pop(worker, None)
-        await self._commit.durably(lambda: self._attendance.leave(worker, time.time(), how))
+        await self._commit.durably(lambda: self._attendance.leave(worker, time.time(), how, cause))
 
     async def refuse(self, worker: str, error: str) -> None:
         """A worker cannot start at all: the search ends with its error."""
@@ -305,9 +310,9 @@ class Coordinator:
 
     async def _replace(self, late: Overdue) -> None:
         """Takes a hanging or silent worker's leases away and kills its process; Tune starts another."""
-        self._warnings.add(f"{late.worker} was replaced: {late.cause}")
+        self._warnings.add(f"{late.worker} was replaced: {late.words}")
         handle = self._handles.pop(late.worker, None)  # of this process: a new one may say hello meanwhile
-        loss = Loss(late.cause, stalled=late.stalled)
+        loss = Loss(late.words, late.cause)
         await self._commit.durably(lambda: self._attendance.lose(late.worker, time.time(), loss))
         if handle is not None:
             await asyncio.to_thread(lambda: ray.kill(cloudpickle.loads(handle), no_restart=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import re
 import signal
 import threading
 import time
@@ -22,6 +21,7 @@ from ray import tune
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from raysearch.cluster.node_health import Pulse
+from raysearch.core.library_errors import raised_in_actor
 from raysearch.engine.snapshot import Snapshot
 from raysearch.engine.wind_down import by_signal
 from raysearch.errors import ClusterLostError, RaysearchError, RunError
@@ -254,10 +254,8 @@ def _errors_of_ours(run: str) -> Iterator[None]:
 
 def _why_died(error: ActorDiedError, run: str) -> BaseException:
     """Our own error out of the text in which Ray says why the actor could not be created, or is gone."""
-    text = str(error)
-    found = re.findall(r"^raysearch\.errors\.\w+: (.*)$", text, re.MULTILINE)
-    if found:
-        return RunError(found[-1])
-    if "creation task" in text:
-        return RunError(f"the coordinator could not start: {text}")
+    if (ours := raised_in_actor(error)) is not None:
+        return RunError(ours)
+    if error.actor_init_failed:
+        return RunError(f"the coordinator could not start: {error}")
     return RunError(gone(run))

@@ -15,7 +15,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from raysearch.core.error_text import in_words
 from raysearch.core.segment import segment_name
-from raysearch.engine.messages import BEAT_S, SUPERSEDED, Turn
+from raysearch.engine.messages import BEAT_S, Dismissal, Turn
 from raysearch.errors import TrainableError
 from raysearch.executors.tune.links import RayLink, Signing
 from raysearch.executors.tune.socket_link import DoorLink
@@ -48,7 +48,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         hello = self._coordinator.hello.remote(self._name, self._handle, self._node, self._level, self._actor)
         job, self._life, self._epoch = ray.get(hello)
         if not self._epoch:
-            raise Left(f"{self._name} {SUPERSEDED}")
+            raise Left(f"{self._name} {Dismissal.SUPERSEDED}")
         paths = RunPaths(job.here)
         log = paths.log_of(self._name)
         TrialOutput(log, self._heading).take_over()
@@ -131,7 +131,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                 stop, life, go, wait_s = ray.get(answer, timeout=30)
             except RayError:  # no answer in time, or the coordinator has just died
                 continue
-            if go == SUPERSEDED and not self._loop.leaving:
+            if go is Dismissal.SUPERSEDED and not self._loop.leaving:
                 self._make_way()
             if life != self._life:
                 self._life = life

@@ -15,9 +15,9 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from raysearch.cluster.capacity import alive, amounts, beyond, brought, fitting, resources_of, shares_of
-from raysearch.core.cause import MEMORY_KILL
+from raysearch.core.library_errors import RAY_MEMORY_KILL, RAY_NODE_DIED
 from raysearch.engine.memory_retry import Growth
-from raysearch.engine.messages import WITH_ITS_NODE, Death
+from raysearch.engine.messages import MEMORY_KILL, WITH_ITS_NODE, Death
 from raysearch.engine.snapshot import WorkerSnapshot
 from raysearch.errors import SpecError
 from raysearch.executors.tune.scaling import Bounds, Fleet, StaffMember, StaffOrders
@@ -211,9 +211,13 @@ def teach_memory_kills(tune_controller: Any) -> None:
     on_task_failure(tune_controller, as_death)
 
 
+class MemoryKillError(RayActorError):  # type: ignore[misc]
+    """Ray's memory monitor ended the actor's process."""
+
+
 def as_death(error: Exception) -> Exception:
     """The error, as that of an actor that died if memory ran out."""
-    return RayActorError(error_msg=str(error)) if isinstance(error, OutOfMemoryError) else error
+    return MemoryKillError(error_msg=str(error)) if isinstance(error, OutOfMemoryError) else error
 
 
 class Deaths(tune.Callback):  # type: ignore[misc]
@@ -242,10 +246,9 @@ class Silent(TrialProgressCallback):  # type: ignore[misc]
 
 def death_of(error: RayActorError) -> tuple[Death, str]:
     """How a worker's process ended, and that in words."""
-    text = str(error)
-    if "its node has died" in text or error.preempted:
+    if error.preempted or RAY_NODE_DIED.is_in(error):
         return Death.WITH_NODE, WITH_ITS_NODE
-    if "NODE_OUT_OF_MEMORY" in text or "low on memory" in text:
+    if isinstance(error, MemoryKillError) or RAY_MEMORY_KILL.is_in(error):
         return Death.OUT_OF_MEMORY, MEMORY_KILL
     if isinstance(error, ActorUnavailableError):
         return Death.UNCLEAR, "its worker cannot be reached"

@@ -1,7 +1,7 @@
-"""What a strategy decided of a segment, as a journal holds it: the text in `detail` of an outcome's row.
+"""What was decided of a segment and why it failed, as a journal holds it: the text in `detail` of a row.
 
-It is JSON of `event` and `origin`, whichever there are. Rows of 0.1 have no such text: there the reason
-says it, and `decision_in` is the only place that reads one.
+It is JSON of `event`, `origin` and `cause`, whichever there are; a row with an error has a cause. Rows of 0.1
+have no such text: there the reason and the error say it, and only `old_rows` reads them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from raysearch.core.segment import FROM_BASELINE, Event, Segment
+from raysearch.core.cause import Cause
+from raysearch.core.segment import Event, Outcome
+from raysearch.storage.journal.old_rows import old_cause, old_decision
 from raysearch.storage.journal.plain import dumps, memo, remember
 
-_BY_PREFIX = frozenset(event for event in Event if event not in (Event.NONE, Event.PROMOTION))
-_MEMORY = "memory: "
-_texts: dict[tuple[str, str], str] = {}
+_texts: dict[tuple[str, str, str], str] = {}
 
 
 class Decision(NamedTuple):
@@ -25,13 +25,14 @@ class Decision(NamedTuple):
     origin: str = ""
 
 
-def decision_text(segment: Segment) -> str:
-    """What goes into `detail` of the segment's row."""
-    key = (segment.event, segment.origin)
+def detail_text(outcome: Outcome) -> str:
+    """What goes into `detail` of the outcome's row."""
+    segment, cause = outcome.segment, outcome.cause
+    key = (segment.event, segment.origin, cause._value_ if outcome.error or cause is not Cause.OTHER else "")
     text = _texts.get(key)
     if text is None:
-        said = {"event": str(segment.event), "origin": segment.origin}
-        text = remember(_texts, key, dumps({name: value for name, value in said.items() if value}))
+        said = zip(("event", "origin", "cause"), map(str, key), strict=True)
+        text = remember(_texts, key, dumps({name: value for name, value in said if value}))
     return text
 
 
@@ -39,21 +40,18 @@ def decisions(details: Iterable[str | None], reasons: Iterable[str | None]) -> I
     """The decision of each row; of a row without `detail` as its reason says."""
     known: dict[str, Decision] = {}
     for detail, reason in zip(details, reasons, strict=True):
-        yield decision_in(reason or "") if detail is None else memo(known, detail, _parsed)
+        yield Decision(*old_decision(reason or "")) if detail is None else memo(known, detail, _parsed)
 
 
-def decision_in(reason: str) -> Decision:
-    """What the reason of a row of 0.1 says was decided."""
-    word, colon, rest = reason.partition(": ")
-    if reason.startswith("confirmation, "):
-        return Decision(Event.CONFIRMATION)
-    if colon and word in _BY_PREFIX:
-        return Decision(Event(word))
-    if word.startswith("rung ") and rest.endswith((", promoted", ", goes on")):
-        return Decision(Event.PROMOTION)
-    if reason == "the baseline":
-        return Decision(origin=FROM_BASELINE)
-    return Decision(origin=rest if reason.startswith(_MEMORY) else "")
+def causes(details: Iterable[str | None], errors: Iterable[str | None]) -> Iterator[Cause]:
+    """Why each row failed or was lost; of a row whose `detail` has no cause as its error says."""
+    known: dict[str | None, Cause | None] = {None: None}
+    for detail, error in zip(details, errors, strict=True):
+        if detail not in known:
+            said = json.loads(detail or "{}").get("cause")
+            known[detail] = None if said is None else Cause(said)
+        cause = known[detail]
+        yield (old_cause(error) if error else Cause.OTHER) if cause is None else cause
 
 
 def _parsed(text: str) -> Decision:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import repeat
 from typing import Any
@@ -11,10 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysearch.core.cause import cause_of
 from raysearch.core.segment import ORDINAL_BITS, Outcome, Role, Segment, Status
 from raysearch.storage.journal.config_columns import ConfigShape, parse_shape
-from raysearch.storage.journal.decisions import decisions
+from raysearch.storage.journal.decisions import causes, decisions
 from raysearch.storage.journal.plain import memo, restored
 from raysearch.storage.journal.schema import USED, JournalEvent
 
@@ -29,7 +28,8 @@ class Decoder:
     def outcomes(self, batch: pa.RecordBatch | pa.Table) -> Iterator[Outcome]:
         """The outcomes among these rows, in order."""
         batch = batch.filter(pc.is_null(batch["event"])) if _has_events(batch) else batch
-        segments = self._segments(batch)
+        details, errors = [*_values(batch["detail"])], [*_parsed(batch["error"], str)]
+        segments = self._segments(batch, details)
         curves = self._curves(batch)
         found = map(
             Outcome,
@@ -39,20 +39,20 @@ class Decoder:
             _values(batch["checkpoint"]),
             _values(batch["seconds"]),
             _parsed(batch["worker"], str),
-            _parsed(batch["error"], str),
+            errors,
             _values(batch["done"]),
             _values(batch["finished_at"]),
-            _parsed(batch["error"], cause_of),
+            causes(details, errors),
         )
         has_used = pc.any(pc.match_substring(_texts(batch["metrics"]), USED)).as_py()
         return map(_without_used, found) if has_used else found
 
-    def _segments(self, batch: pa.RecordBatch | pa.Table) -> Iterator[Segment]:
+    def _segments(self, batch: pa.RecordBatch | pa.Table, details: Sequence[str | None]) -> Iterator[Segment]:
         trials = batch["trial"].to_numpy()
         ids = (trials << ORDINAL_BITS) + batch["ordinal"].to_numpy()
         parents = pc.subtract(pa.array(ids), _one(batch["back"]))
         reasons = [*_parsed(batch["reason"], str)]
-        decided = [*decisions(_values(batch["detail"]), reasons)]
+        decided = [*decisions(details, reasons)]
         return map(
             Segment,
             ids.tolist(),

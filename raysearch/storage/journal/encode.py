@@ -13,7 +13,7 @@ import pyarrow as pa
 from raysearch.core.segment import ORDINAL_BITS, Outcome, Segment, segment_name
 from raysearch.errors import JournalError
 from raysearch.storage.journal.config_columns import encode_configs, list_column
-from raysearch.storage.journal.decisions import decision_text
+from raysearch.storage.journal.decisions import detail_text
 from raysearch.storage.journal.plain import dumps, plain, remember
 from raysearch.storage.journal.schema import SCHEMA, USED
 
@@ -57,7 +57,6 @@ def _segment_columns(segments: Sequence[Segment]) -> dict[str, pa.Array]:
         "reason": pa.array([s.reason for s in segments], pa.string()),
         "shape": pa.array(shapes, pa.string()),
         "numbers": numbers,
-        "detail": pa.array([decision_text(s) for s in segments], pa.string()),
     }
 
 
@@ -72,6 +71,7 @@ def _outcome_columns(outcomes: Sequence[Outcome]) -> dict[str, pa.Array]:
         "worker": pa.array([o.worker for o in outcomes], pa.string()),
         "error": pa.array([_text(o.error) for o in outcomes], pa.string()),
         "done": pa.array([o.done for o in outcomes], pa.bool_()),
+        "detail": pa.array([detail_text(o) for o in outcomes], pa.string()),
         "finished_at": pa.array([o.finished_at for o in outcomes], pa.float64()),
     }
 

@@ -8,7 +8,8 @@ One schema serves the log and the Parquet parts. What repeats is kept out of the
   a path for a name: `[["model","lr"],"f"]`. Few shapes occur in a search, so they compress to nothing,
   and tables are built from the numbers without parsing text.
 - A curve is `metrics`, JSON text naming them, and `values`, one metric after the other.
-- What the strategy decided of an outcome's segment is the JSON text in `detail` (`decisions`).
+- What the strategy decided of an outcome's segment, and why it failed, is the JSON text in `detail`
+  (`decisions`).
 - What optimizers held (`Outcome.used`) stands among the metrics, under names that begin with `@used/`.
 - A segment's id is (trial << ORDINAL_BITS) + `ordinal`, its parent's id is id - `back`.
 
