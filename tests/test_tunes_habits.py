@@ -122,6 +122,34 @@ def test_a_trial_that_goes_on_keeps_its_folder_and_a_fork_of_it_has_an_empty_one
     host.drop()
 
 
+class Writes(LeavesFiles):
+    """Writes a file in each trial that is told to; some delete it again."""
+
+    def step(self) -> dict[str, Any]:
+        found = len(os.listdir())
+        if self.config["lr"] > 1:
+            Path("file").touch()
+        if self.config["lr"] > 2:
+            Path("file").unlink()
+        return {"loss": 1.0, "found": found, "folder": float(os.stat(".").st_ino)}
+
+    def reset_config(self, config: dict[str, Any]) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("at_home")
+def test_trials_that_leave_nothing_take_over_a_folder_until_one_leaves_a_file(tmp_path: Path) -> None:
+    host = host_of(Writes, tmp_path)
+    rows = [(0.5, False), (0.5, True), (0.5, True), (3.0, True), (0.5, True), (1.5, True), (0.5, False)]
+    before = None
+    for trial, (lr, is_same) in enumerate(rows):
+        piece = Segment(trial << 20, trial, None, {"lr": lr}, 0, 1, 0, "for a test")
+        curve = train(host, piece).curve
+        assert (curve["found"], curve["folder"][0] == before) == ([0.0], is_same), trial
+        before = curve["folder"][0]
+    host.drop()
+
+
 def search(trainable: Any, tmp_path: Path, **more: Any) -> Any:
     settings = {"strategy": raysearch.Caviar(samples=4, max_iterations=3, finish=None), "executor": "inline"}
     return raysearch.search(

@@ -197,7 +197,7 @@ class Outcome:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by position, as Segment is."""
-        return Outcome, (
+        parts = (
             self.segment,
             self.status,
             self.curve,
@@ -208,8 +208,8 @@ class Outcome:
             self.done,
             self.finished_at,
             self.cause,
-            self.used,
         )
+        return Outcome, (*parts, self.used) if self.used else parts
 
     def stamped(self, worker: str, at: float) -> Outcome:
         """The same with its worker and time, where it has none yet."""

@@ -7,6 +7,7 @@ least and greatest value an iteration; a column that says nothing new is left ou
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -66,6 +67,7 @@ class Held(NamedTuple):
 NOTHING = Held(math.nan, math.nan, math.nan, math.nan)
 
 
+@functools.cache
 def slot_of(name: str) -> str:
     """The value of an optimizer for which a hyper-parameter of this name stands, if it stands for one.
 

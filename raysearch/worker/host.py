@@ -83,6 +83,7 @@ class Host:
         self._grown_s = 0.0
         self._watch = CheckpointWatch()
         self._once = OnceAProcess()
+        self._is_first = True  # the next report is the first since the trainable was made, reset or restored
         self._trial: int | None = None  # whose working folder this process is in
         self._ignored: set[str] = set()
         self._remarks: list[str] = []
@@ -181,6 +182,7 @@ class Host:
             if self._live is not None and self._live == path[i].parent:
                 if self._trial != path[i].trial:
                     self._enter_folder(path[i].trial)
+                    self._storage.enter()
                 if i == 0 and checkpoint is not None and self._full_config(path[0]) != self._config:
                     break  # saved already: restored under the new configuration, not saved once more
                 return path[i:]
@@ -190,6 +192,7 @@ class Host:
     def _begin(self, segment: Segment, checkpoint: Path | None) -> None:
         self._live = None
         rng.seed_all(seed_of(segment))
+        self._is_first = True
         self._once.begin()
         self._watch.end()
         self._enter_folder(segment.trial)
@@ -291,19 +294,23 @@ class Host:
         names: set[str] = set(result.curve)
         while self._at < segment.stop:
             began = time.perf_counter()
-            self._values.activate()
+            if self._values.watches:
+                self._values.activate()
             report = self._trainable.train()
             self._grown_s += time.perf_counter() - began
-            self._watch.check()
-            self._once.reported()
+            if self._is_first:
+                self._is_first = False
+                self._watch.check()
+                self._once.reported()
             if RESULT_DUPLICATE in report or is_only_an_end(report, self._metric):
                 result.done = True
                 break
             self._at += 1
             self._note_checkpoint(report)
-            held = self._values.take()
+            held = self._values.take() if self._values.watches else None
             if self._at > segment.start:
-                result.note_used(held, self._at - segment.start)
+                if held:
+                    result.note_used(held, self._at - segment.start)
                 names.update(record(result, report, self._metric, segment, self._at))
             if result.status is Status.DIVERGED or report.get(DONE):
                 result.done = bool(report.get(DONE))

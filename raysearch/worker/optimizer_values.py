@@ -10,12 +10,13 @@ through its configuration alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.used_values import HELD, KNOWN, Held, Wanted, apart, slot_of
 from raysearch.core.values import fresh
-from raysearch.worker.torch_import import AfterTorch, is_imported
+from raysearch.worker.torch_import import AFTER_TORCH, is_imported
 
 if TYPE_CHECKING:
     from raysearch.torch.group_values import Series
@@ -31,11 +32,11 @@ class OptimizerValues:
         """`is_observable`: the trainable learns by torch's optimizers, or nobody knows by which."""
         self._is_observable = is_observable
         self._wanted: list[Wanted] = []
+        self._fresh: list[tuple[str, float]] = []  # numbers of a fresh model that nobody looked at yet
         self._places: list[Place] = []
         self._changed: dict[str, float] = {}  # hyper-parameter -> value before, where this life changed it
         self._watch: StepWatch | None = None
         self._is_active = False
-        self._after_torch = AfterTorch(self._install_now)
         self._remarked: set[str] = set()
         self._held: dict[str, list[float]] = {}  # slot -> [least, greatest] of what none is recognised in
 
@@ -46,36 +47,42 @@ class OptimizerValues:
             config: what is asked for.
             meta: of the checkpoint to restore; empty for a fresh model.
         """
-        note = meta.get("optimizer") or {}
-        before = dict(_numbers(meta.get("config") or {}))
-        wanted = [
-            _wanted(name, value, note.get("given", {}), before, not meta) for name, value in _numbers(config)
-        ]
-        self._wanted = wanted if meta else apart(wanted)
-        self._places = [(str(o), int(g), str(s), str(n)) for o, g, s, n in note.get("places", ())]
-        self._changed = {
-            w.name: before[w.name] for w in wanted if w.name in before and before[w.name] != w.asked
-        }
-        self._held = {}
+        numbers = [*_numbers(config)]
+        self._held, self._changed, self._places, self._wanted, self._fresh = {}, {}, [], [], []
+        if meta:
+            self._go_on(numbers, meta)
+        elif self._watch is not None or len({value for _, value in numbers}) < len(numbers):
+            self._wanted = _of_fresh(numbers)
+        else:
+            self._fresh = numbers
         if self._watch is not None:
             self._watch.plan(self._wanted, self._places)
-        self._install()
-        given: dict[str, Any] = fresh(dict(config))
-        for w in self._wanted:
-            if w.given != w.asked or not meta:
-                _put(given, w.name, w.given)
+        different = [w for w in self._wanted if w.given != w.asked or not meta]
+        given: dict[str, Any] = fresh(config) if different else dict(config)
+        for w in different:
+            _put(given, w.name, w.given)
         return given
+
+    def _go_on(self, numbers: Sequence[tuple[str, float]], meta: Mapping[str, Any]) -> None:
+        note = meta.get("optimizer") or {}
+        before = dict(_numbers(meta.get("config") or {}))
+        self._wanted = [_wanted(name, value, note.get("given", {}), before) for name, value in numbers]
+        self._places = [(str(o), int(g), str(s), str(n)) for o, g, s, n in note.get("places", ())]
+        self._changed = {
+            w.name: before[w.name] for w in self._wanted if w.name in before and before[w.name] != w.asked
+        }
 
     def activate(self) -> None:
         """From here on, the optimizers that step in this process are this trial's."""
         self._is_active = True
-        self._install()
-        if self._watch is None:
-            self._after_torch.wait()
+        if self._watch is not None or is_imported():
+            self._install_now()
+        else:
+            AFTER_TORCH.wait(self._install_now)
 
     def pause(self) -> None:
         """No trial trains in this process for now."""
-        self._after_torch.end()
+        AFTER_TORCH.then = None
         self._is_active = False
         if self._watch is not None:
             from raysearch.torch import step_watch
@@ -101,12 +108,20 @@ class OptimizerValues:
         return {"given": given, "places": places} if given else {}
 
     @property
+    def watches(self) -> bool:
+        """Whether there may be optimizers: torch is imported, or about to be."""
+        return self._watch is not None or "torch" in sys.modules
+
+    @property
     def bound(self) -> set[str]:
         """The hyper-parameters that were found in optimizers."""
         return {name for *_, name in (self._watch.places if self._watch is not None else self._places)}
 
-    def remarks(self) -> Iterator[str]:
+    def remarks(self) -> Iterable[str]:
         """Remarks for the user on values that the optimizers did not use as asked; one for each name."""
+        return self._remarks() if self._watch is not None or self._changed else ()
+
+    def _remarks(self) -> Iterator[str]:
         bound = self.bound
         for w in self._wanted:
             is_meant = w.slot == "lr" or (w.slot in KNOWN and w.name in self._changed)
@@ -137,36 +152,37 @@ class OptimizerValues:
             )
         return ""
 
-    def _install(self) -> None:
-        if self._watch is not None or is_imported():
-            self._install_now()
-
     def _install_now(self) -> None:
         from raysearch.torch import step_watch
 
         if self._watch is None:
+            if self._fresh:
+                self._wanted, self._fresh = _of_fresh(self._fresh), []
             self._watch = step_watch.StepWatch()
             self._watch.plan(self._wanted, self._places)
         if self._is_active:
             step_watch.activate(self._watch)
 
 
-def _wanted(
-    name: str, asked: float, given: Mapping[str, float], before: Mapping[str, float], is_fresh: bool
-) -> Wanted:
+def _of_fresh(numbers: Sequence[tuple[str, float]]) -> list[Wanted]:
+    return apart([Wanted(name, slot_of(name), value, value) for name, value in numbers])
+
+
+def _wanted(name: str, asked: float, given: Mapping[str, float], before: Mapping[str, float]) -> Wanted:
     kept = given.get(name)
     if kept is not None:
         return Wanted(name, slot_of(name), kept, asked, kept)
-    return Wanted(name, slot_of(name), asked, asked, None if is_fresh else before.get(name))
+    return Wanted(name, slot_of(name), asked, asked, before.get(name))
 
 
 def _numbers(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     """(name, value) of each number of a configuration; nested ones as `outer/inner`."""
     for key, value in config.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, (int, float)):
+            if not isinstance(value, bool):
+                yield f"{prefix}{key}", value
+        elif isinstance(value, Mapping):
             yield from _numbers(value, f"{prefix}{key}/")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield f"{prefix}{key}", value
 
 
 def _put(config: dict[str, Any], name: str, value: float) -> None:

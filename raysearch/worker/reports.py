@@ -59,6 +59,8 @@ class Trained:
 
     def used(self) -> dict[str, list[float]]:
         """`Outcome.used`: as long as the curve. What is the same in several groups stands there once."""
+        if not self.held:
+            return {}
         length = max(map(len, self.curve.values()), default=0)
         columns: dict[str, list[float]] = {}
         known: dict[str, list[tuple[Held, ...]]] = {}

@@ -12,25 +12,27 @@ from types import ModuleType
 
 def is_imported() -> bool:
     """Whether torch is there, as a whole."""
-    torch = sys.modules.get("torch")
-    return torch is not None and not getattr(getattr(torch, "__spec__", None), "_initializing", False)
+    if "torch" not in sys.modules:
+        return False
+    torch = sys.modules["torch"]
+    return not getattr(getattr(torch, "__spec__", None), "_initializing", False)
 
 
 class AfterTorch(MetaPathFinder):
-    """Calls `then` once, in the thread that imports torch."""
+    """Calls back once, in the thread that imports torch. It stays among the finders until then.
 
-    def __init__(self, then: Callable[[], None]) -> None:
-        self._then = then
+    Attributes:
+        then: what to call; None while nobody waits.
+    """
 
-    def wait(self) -> None:
-        """Begins to watch for the import."""
+    def __init__(self) -> None:
+        self.then: Callable[[], None] | None = None
+
+    def wait(self, then: Callable[[], None]) -> None:
+        """Calls `then` as soon as torch has been imported."""
+        self.then = then
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
-
-    def end(self) -> None:
-        """Watches for it no longer."""
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -38,7 +40,7 @@ class AfterTorch(MetaPathFinder):
         """None for every module but torch: the other finders find it, and its loader calls back."""
         if name != "torch":
             return None
-        self.end()
+        sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         loader = spec.loader if spec is not None else None
         if loader is None:
@@ -47,7 +49,11 @@ class AfterTorch(MetaPathFinder):
 
         def load_and_call(module: ModuleType) -> None:
             load(module)
-            self._then()
+            if self.then is not None:
+                self.then()
 
         loader.exec_module = load_and_call  # type: ignore[method-assign]
         return spec
+
+
+AFTER_TORCH = AfterTorch()  # one a process: its trials take turns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from ray.tune.result import TRIAL_INFO
@@ -31,6 +32,10 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
         self._working_directory = str(scratch / "working_dirs" / "trial")
+        self._marked = 0.0  # when the working folder changed last, as written by `_is_empty`
+        self._moves = os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0"
+        if self._moves:
+            os.environ.setdefault("TUNE_ORIG_WORKING_DIR", os.getcwd())
         scratch.mkdir(parents=True, exist_ok=True)
         super().__init__(str(scratch), experiment_dir_name="reported", trial_dir_name="trial")
 
@@ -43,20 +48,38 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
         return self._working_directory
 
     def begin(self, trial: int) -> None:
-        """Goes to an empty working folder; makes one and deletes the last, where that holds files.
+        """Sees to an empty working folder: where the last one holds files, goes to a new one and deletes it.
 
         The process stays where it is under RAY_CHDIR_TO_TRIAL_DIR=0.
         """
-        before = Path(self._working_directory)
-        if not (is_empty := _is_empty(before)):
-            parent = self._scratch / "working_dirs"
-            parent.mkdir(parents=True, exist_ok=True)
-            self._working_directory = tempfile.mkdtemp(prefix=f"trial_{trial}_", dir=parent)
-        if os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0":
-            os.environ.setdefault("TUNE_ORIG_WORKING_DIR", os.getcwd())
+        before = self._working_directory
+        if self._is_empty(before):
+            return
+        parent = self._scratch / "working_dirs"
+        parent.mkdir(parents=True, exist_ok=True)
+        self._working_directory = tempfile.mkdtemp(prefix=f"trial_{trial}_", dir=parent)
+        self.enter()
+        shutil.rmtree(before, ignore_errors=True)
+
+    def enter(self) -> None:
+        """Goes to the working folder, as Ray does whenever it makes or resets a trainable."""
+        if self._moves:
             os.chdir(self._working_directory)
-        if not is_empty:
-            shutil.rmtree(before, ignore_errors=True)
+
+    def _is_empty(self, folder: str) -> bool:
+        """Whether the folder is there and holds nothing.
+
+        A folder that was found empty gets an earlier time of change. As long as it has that, nothing was
+        written there, and none of thousands of short trials has to list it.
+        """
+        try:
+            if os.stat(folder).st_mtime == self._marked:
+                return True
+            self._marked = float(int(time.time()) // 2 * 2 - 60)  # a time that every file system can hold
+            os.utime(folder, (self._marked, self._marked))
+            return not os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def discard(self, folder: Path) -> None:
         """Deletes a checkpoint that a function reported, or that was made here; leaves others."""
@@ -66,12 +89,3 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
     def new_folder(self) -> Path:
         """A new empty folder in the scratch folder."""
         return Path(tempfile.mkdtemp(dir=self._scratch))
-
-
-def _is_empty(folder: Path) -> bool:
-    """Whether the folder is there and holds nothing."""
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is None
-    except FileNotFoundError:
-        return False
