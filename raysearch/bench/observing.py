@@ -1,9 +1,9 @@
 """`raysearch bench observing`: what it costs to see what optimizers hold at their steps.
 
 Steps of a perceptron on the digits (64-32-10, batches of 32) with AdamW and a cosine schedule, alike but
-for the watch: none, one that observes, and one that multiplies the learning rate too. Blocks of steps take
-turns, in an order that is drawn, so that what else the machine does falls on all of them; `cost` is the
-median over the turns of the difference to the block without a watch.
+for the watch: none (and no hook in torch), one that observes, and one that multiplies the learning rate
+too. Blocks of steps take turns, in an order that is drawn, so that what else the machine does falls on all
+of them; `cost` is the median over the turns of the difference to the block without a watch.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def measure(turns: int) -> dict[str, list[float]]:
     rng = random.Random(1)
     for turn in range(turns + 1):
         for name in rng.sample(list(watches), len(watches)):
-            step_watch.activate(watches[name])
+            step_watch.uninstall()
+            if watches[name] is not None:
+                step_watch.activate(watches[name])
             took = _block(steps[name])
             if turn:  # the first one warms up
                 seconds[name].append(took)

@@ -32,6 +32,7 @@ class Watched:
         key, part: where it lies: `group[key]`, or `group[key][part]`.
         factor: what it is multiplied by during a step.
         most: a multiplied momentum is at most this (or what it was before).
+        base, multiplied: the object that was last multiplied, and what came of it.
         seen: the object that was last noted in this iteration; the same object is the same value.
     """
 
@@ -41,12 +42,24 @@ class Watched:
     part: int | None
     factor: float = 1.0
     most: float = math.inf
+    base: Any = None
+    multiplied: Any = None
     seen: Any = None
     version: int = 0
     first: Any = None
     last: Any = None
     least: Any = None
     greatest: Any = None
+
+    def times_factor(self, value: Any) -> Any:
+        """The value of the group with the number at `part` multiplied; betas stay a tuple or list."""
+        number = value if self.part is None else value[self.part]
+        new = number * self.factor
+        if new > self.most:
+            new = max(number, self.most)
+        if self.part is None:
+            return new
+        return type(value)((*value[: self.part], new, *value[self.part + 1 :]))
 
     def note(self, value: Any) -> None:
         """Takes in another object than the last one; a tensor only if it was written to. No device waits."""

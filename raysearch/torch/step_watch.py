@@ -56,6 +56,7 @@ class StepWatch:
         wanted: hyper-parameters that optimizers may hold.
         settled: (id of an optimizer, hyper-parameter) whose new value was written into the optimizer itself.
         places: where hyper-parameters were found, in this life of the trial or an earlier one.
+        multiplies: some optimizer was met whose values are multiplied, so that they must be taken back.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,7 @@ class StepWatch:
         self._done: dict[tuple[int, str], float] = {}  # what the optimizer had before it was settled
         self._met: dict[int, Met] = {}
         self._gone: list[Met] = []  # optimizers that are no more, or were met anew, since `take`
-        self._multiplies = False
+        self.multiplies = False
         self._names: dict[tuple[str, int], str] = {}  # by the optimizer's kind and its first parameter
 
     def plan(self, wanted: Sequence[Wanted], places: Sequence[Place] = ()) -> None:
@@ -74,7 +75,7 @@ class StepWatch:
             _take_back(met)
         self.wanted, self.places = tuple(wanted), set(places)
         self.settled, self._done, self._met, self._names = set(), {}, {}, {}
-        self._gone, self._multiplies = [], False
+        self._gone, self.multiplies = [], False
 
     @property
     def has_stepped(self) -> bool:
@@ -130,12 +131,11 @@ class StepWatch:
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """The optimizer has stepped."""
-        met = self._met.get(id(optimizer)) if self._multiplies else None
-        if met is None or not met.depth:
-            return
-        met.depth -= 1
-        if not met.depth and met.undo:
-            _take_back(met)
+        met = self._met.get(id(optimizer))
+        if met is not None and met.depth:
+            met.depth -= 1
+            if not met.depth and met.undo:
+                _take_back(met)
 
     def _has_begun(self, met: Met, optimizer: torch.optim.Optimizer, groups: Groups) -> bool:
         """Applies the multipliers; False for a step within another one of the same optimizer."""
@@ -160,11 +160,10 @@ class StepWatch:
                 met.undo.append((group, value.key, old.clone(), old))
                 old.mul_(value.factor)
                 continue
-            part = old if value.part is None else old[value.part]
-            new = min(part * value.factor, max(part, value.most))
-            whole = new if value.part is None else (*old[: value.part], new, *old[value.part + 1 :])
-            met.undo.append((group, value.key, old, whole))
-            group[value.key] = whole
+            if old is not value.base:
+                value.base, value.multiplied = old, value.times_factor(old)
+            met.undo.append((group, value.key, old, value.multiplied))
+            group[value.key] = value.multiplied
 
     # ---- meeting an optimizer
 
@@ -191,7 +190,7 @@ class StepWatch:
             [place for place in places if isinstance(groups[place[0]][place[1]], torch.Tensor)],
             scaled,
         )
-        self._multiplies = self._multiplies or bool(scaled)
+        self.multiplies = self.multiplies or bool(scaled)
         self._met[id(optimizer)] = met
         return met
 
@@ -269,7 +268,7 @@ class StepWatch:
 
 
 _current: StepWatch | None = None
-_handles: list[Any] = []
+_handles: list[Any] = []  # of the hook before a step, and of the one after it
 
 
 def current() -> StepWatch | None:
@@ -283,6 +282,13 @@ def activate(watch: StepWatch | None) -> None:
     _current = watch
     if watch is not None:
         install()
+
+
+def uninstall() -> None:
+    """Removes the hooks from torch; `activate` brings them back."""
+    for handle in _handles:
+        handle.remove()
+    _handles.clear()
 
 
 def install() -> None:
@@ -304,7 +310,7 @@ def _before_step(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> 
 
 
 def _after_step(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
-    if _current is not None:
+    if _current is not None and _current.multiplies:
         _current.after(optimizer)
 
 
