@@ -82,6 +82,9 @@ class StandIn:
             "features": [],
         }
 
+    def op_GetViewer(self, v: dict[str, Any]) -> Any:  # of the public API before 0.28
+        return self.op_Viewer(v)
+
     def op_ServerFeaturesQuery(self, v: dict[str, Any]) -> Any:
         return {"serverInfo": {"features": []}}
 
@@ -207,7 +210,7 @@ class StandIn:
 
     def op_CreateArtifactFiles(self, v: dict[str, Any]) -> Any:
         nodes = []
-        for asked in v["input"]["artifactFiles"]:
+        for asked in v.get("input", v)["artifactFiles"]:
             artifact = asked["artifactID"]
             self.artifacts[artifact.rpartition(":")[0]]["files"].add(asked["name"])
             url = f"{self.url}/upload/artifact/{artifact}/{asked['name']}"
