@@ -119,6 +119,9 @@ Sort = Annotated[
 Limit = Annotated[
     int | None, Option(metavar="N", min=0, help="Number of rows. Default: 20 on the screen, all in files.")
 ]
+EveryTrial = Annotated[
+    bool, Option("--all", help="Of raised models, list probes and what was taken back too, not lines alone.")
+]
 Csv = Annotated[Path | None, Option("--csv", metavar="FILE", help="Write a CSV file; - is stdout.")]
 Parquet = Annotated[Path | None, Option("--parquet", metavar="FILE", help="Write a Parquet file.")]
 LineageLimit = Annotated[int | None, Option("--limit", metavar="N", min=1, help="Show the last N rows only.")]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ONLY_SOME = "only those that a trial may go on from and the best's are"
 
+LEFT = "lines of raised models; probes that lost and what was taken back: --all, or {}"
+
 
 def best(run: options.Run, as_json: options.AsJson = False) -> None:
     """Show the best configuration, and the verdict with its evidence."""
@@ -47,15 +49,16 @@ def trials(
     where: options.Where = None,
     sort: options.Sort = None,
     limit: options.Limit = None,
+    every: options.EveryTrial = False,
     csv: options.Csv = None,
     parquet: options.Parquet = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List trials, the best first; filter them, or write them to a file."""
+    """List trials, or the lines of raised models, the best first; filter them, or write them to a file."""
     from raysearch.cli import trial_table
 
     results = opened(run)
-    frame = trial_table.select(results, where, sort)
+    frame = trial_table.select(results, where, sort, every)
     total = len(frame)
     to_screen = not (csv or parquet or as_json)
     if limit is None and to_screen:
@@ -69,6 +72,8 @@ def trials(
         print_json(frame.astype(object).where(frame.notna(), None).to_dict("records"))
     if to_screen:
         trial_table.show(console(), frame, total)
+        if results.raised is not None and not every:
+            print(LEFT.format(command("lineage", run)))
 
 
 def export(

@@ -29,13 +29,15 @@ SHOWN = ("trial", "status", "value", "iterations", "seconds")
 _QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
 
 
-def select(results: Results, where: str | None, sort: str | None) -> pd.DataFrame:
+def select(results: Results, where: str | None, sort: str | None, every: bool = False) -> pd.DataFrame:
     """The trials that meet `where`, sorted by `sort`; without it the best first, the failed last.
+
+    Of raised models their lines, or with `every` each trial, those of losing probes too.
 
     Raises:
         SpecError: an unknown column, or a condition that cannot be read.
     """
-    frame = results.trials()
+    frame = results.trials(lines=not every)
     if where is not None:
         frame = filtered(frame, where)
     if sort is None:

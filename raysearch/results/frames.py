@@ -80,6 +80,25 @@ def trial_frame(trials: Trials) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
+def line_frame(segments: Segments, ways: Sequence[Sequence[int]]) -> pd.DataFrame:
+    """The columns of `trial_frame`, one row a line; `ways` are the rows of its segments, the end's last."""
+    import pandas as pd
+
+    ends = np.array([way[-1] for way in ways], np.int64)
+    frame = segment_frame(segments, ends)
+    better = np.fmin if segments.mode == "min" else np.fmax
+    names = [name for name in frame.columns if name.startswith("config.")]
+    columns: dict[str, Any] = {
+        **{name: frame[name] for name in ("trial", "status", "value")},
+        "best_value": [better.reduce(segments.best[list(way)]) for way in ways],
+        "iterations": segments.reached[ends],
+        "segments": [len(way) for way in ways],
+        "seconds": [segments.floats("seconds")[list(way)].sum() for way in ways],
+        **{name: frame[name] for name in ("role", "source", *names, "reason", "checkpoint", "error")},
+    }
+    return pd.DataFrame(columns)
+
+
 def schedule_frame(lineage: pd.DataFrame, configs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row for segments that follow each other with one configuration, of a lineage and its configs."""
     new = [i == 0 or configs[i] != configs[i - 1] for i in range(len(configs))]

@@ -73,17 +73,14 @@ def reach(iteration: int, horizon: int | None) -> str:
     return f"{iteration:,}" if horizon is None else f"{iteration:,} of {horizon:,}"
 
 
-def horizon_of(run: RunRows, said: int | None) -> int | None:
+def horizon_of(run: RunRows) -> int | None:
     """Iterations of a whole training; None if the strategy does not say, or less than was trained."""
-    reached = run.segments.reached
+    said, reached = run.horizon, run.segments.reached
     return None if said is not None and len(reached) and reached.max() > said else said
 
 
-def model_of(run: RunRows, root: Path, row: int, said: int | None, of_seeds: int = 0) -> Model | None:
-    """The model at the end of the segment in this row; None if no checkpoint of it is there.
-
-    `said` is the strategy's word on how many iterations a whole training has.
-    """
+def model_of(run: RunRows, root: Path, row: int, of_seeds: int = 0) -> Model | None:
+    """The model at the end of the segment in this row; None if no checkpoint of it is there."""
     segments = run.segments
     name = segments.table["checkpoint"][row].as_py()
     checkpoints = checkpoints_of(root)
@@ -95,7 +92,7 @@ def model_of(run: RunRows, root: Path, row: int, said: int | None, of_seeds: int
     first, stop = (int(ends[row]) for ends in segments.spans.get(segments.metric, ([0] * (row + 1),) * 2))
     at = first + iteration - start - 1
     value = float(segments.values[1][at]) if first <= at < stop else math.nan
-    return Model(path, iteration, horizon_of(run, said), value, int(segments.integers("seed")[row]), of_seeds)
+    return Model(path, iteration, horizon_of(run), value, int(segments.integers("seed")[row]), of_seeds)
 
 
 def _saved_at(path: Path, reached: int) -> int:

@@ -24,7 +24,14 @@ import yaml
 from raysearch.core.segment import Config, Mode
 from raysearch.errors import RunError
 from raysearch.results.columns import Segments, Trials
-from raysearch.results.frames import curve_frame, lineage_frame, schedule_frame, segment_frame, trial_frame
+from raysearch.results.frames import (
+    curve_frame,
+    line_frame,
+    lineage_frame,
+    schedule_frame,
+    segment_frame,
+    trial_frame,
+)
 from raysearch.results.model import Model, model_of
 from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.gallery import Gallery
@@ -87,8 +94,7 @@ class Results:
         Raises:
             RunError: no trial ended well with a finite value; says how many failed, and of what first.
         """
-        horizon = self.abilities.max_iterations
-        return best_of(self._rows, self._root, self.verdict().winner, self.unfit, horizon)
+        return best_of(self._rows, self._root, self.verdict().winner, self.unfit)
 
     @cached_property
     def unfit(self) -> frozenset[int]:
@@ -150,7 +156,7 @@ class Results:
         """
         row = self._rows.leaf_of(trial)
         (config,) = self._rows.segments.configs([row])
-        return config, model_of(self._rows, self._root, row, self.abilities.max_iterations)
+        return config, model_of(self._rows, self._root, row)
 
     def failures(self) -> tuple[int, str]:
         """(how many of the search's trials failed, the error of the first of them or nothing).
@@ -162,8 +168,11 @@ class Results:
 
     # ------------------------------------------------------------------ tables
 
-    def trials(self, finals: bool = False) -> pd.DataFrame:
+    def trials(self, finals: bool = False, lines: bool = False) -> pd.DataFrame:
         """One row a trial, by number; those of the finish only if `finals`.
+
+        With `lines`, of raised models one row a line: from a fresh model to its end, without the probes that
+        lost and the stretches that were taken back; its trial is the one that it ended as.
 
         Columns: trial, status, value, best_value, iterations, segments, seconds, role, source, config.*
         (of its last segment), reason, checkpoint and error (of its last segment). Where the space was
@@ -176,6 +185,8 @@ class Results:
         2      2           3  0.897      0.468
         """
         rows = self._rows
+        if lines and self.raised is not None:
+            return line_frame(rows.segments, [rows.way_to(int(row)) for row in rows.lines])
         trials = Trials.group(rows.segments, rows.every) if finals else rows.trials
         frame = trial_frame(trials)
         return frame.assign(fits=~frame["trial"].isin(self.unfit)) if self.unfit else frame
@@ -343,7 +354,8 @@ class Results:
     @cached_property
     def _rows(self) -> RunRows:
         journal = RunPaths(self._root).journal
-        return RunRows(self.path, Segments.read(journal, self.metric, self.mode))
+        segments = Segments.read(journal, self.metric, self.mode)
+        return RunRows(self.path, segments, self.raised is not None, self.abilities.max_iterations)
 
 
 def load(path: str | os.PathLike[str]) -> Results:

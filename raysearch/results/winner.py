@@ -17,7 +17,10 @@ from raysearch.results.run_rows import RunRows
 from raysearch.results.verdict import Contender
 
 NONE_KEPT = "none was kept, or its trainable writes none"
-NONE_OF_FINISH = "no checkpoint of the finish was kept"
+NONE_OF_FINISH = (
+    "no checkpoint of the finish was kept; that of the trial in the search was {}, and the verdict is on "
+    "whole trainings"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +57,23 @@ class Best:
     no_model: str = ""
 
 
-def best_of(
-    run: RunRows,
-    root: Path,
-    finals: Contender | None,
-    unfit: Collection[int] = frozenset(),
-    horizon: int | None = None,
-) -> Best:
+def best_of(run: RunRows, root: Path, finals: Contender | None, unfit: Collection[int] = frozenset()) -> Best:
     """The winner: `finals`, that of the finish, or without one the best trial of the search.
 
     Args:
         root: the run's folder.
         unfit: numbers of trials that are never best.
-        horizon: iterations of a whole training, if the strategy says.
 
     Raises:
         RunError: no trial ended well with a finite value; says how many failed, and of what first.
     """
-    horizon = horizon_of(run, horizon)
     if finals is not None:
-        return _crowned(run, root, finals, horizon)
-    ranking = [at for at in run.trials.ranking() if int(run.trials.numbers[at]) not in unfit]
-    if not len(ranking):
+        return _crowned(run, root, finals)
+    found = _best_line(run, unfit) if run.raises else _best_trial(run, unfit)
+    if found is None:
         raise RunError(_why_none(run))
-    best, row = _best_at(run, int(ranking[0]), horizon)
-    return _with_model(best, model_of(run, root, row, horizon), NONE_KEPT)
+    best, row = found
+    return _with_model(best, model_of(run, root, row), NONE_KEPT)
 
 
 def contenders(run: RunRows, unfit: Collection[int] = frozenset()) -> list[Contender]:
@@ -109,26 +104,31 @@ def failures(run: RunRows) -> tuple[int, str]:
     return len(failed), str(errors[0] or "") if errors else ""
 
 
-def _crowned(run: RunRows, root: Path, winner: Contender, horizon: int | None) -> Best:
+def _crowned(
+    run: RunRows,
+    root: Path,
+    winner: Contender,
+) -> Best:
     """The winner of a finish, with the model of one of its trainings there."""
     estimate = winner.estimate
     interval = None if math.isnan(estimate.low) else (estimate.low, estimate.high)
     rows = _final_rows(run, winner)
     at = np.flatnonzero(run.trials.numbers == winner.source)
     # A final can repeat a trial that this journal does not hold.
-    best, row = _best_at(run, int(at[0]), horizon) if len(at) else _best_of_finals(run, rows[0], horizon)
+    found = _best_at(run, int(at[0])) if len(at) else None
+    best, row = found or (_best_there(run, rows[0]), rows[0])
     best = dataclasses.replace(
         best, config=winner.config, mean=estimate.mean, interval=interval, seeds=estimate.n
     )
-    of_finish = (model_of(run, root, final, horizon, len(rows)) for final in rows)
+    of_finish = (model_of(run, root, final, len(rows)) for final in rows)
     model = next((model for model in of_finish if model is not None), None)
     if model is not None:
         return _with_model(best, model)
-    searched = model_of(run, root, row, horizon)
+    searched = model_of(run, root, row)
     if searched is None or searched.iteration >= run.segments.reached[rows[0]]:
         return _with_model(best, searched, NONE_KEPT)
-    kept = f"trained {reach(searched.iteration, horizon)} iterations, and the verdict is on whole trainings"
-    return _with_model(best, None, f"{NONE_OF_FINISH}; that of the trial in the search was {kept}")
+    trained = f"trained {reach(searched.iteration, searched.horizon)} iterations"
+    return _with_model(best, None, NONE_OF_FINISH.format(trained))
 
 
 def _with_model(best: Best, model: Model | None, why_none: str = "") -> Best:
@@ -148,7 +148,19 @@ def _final_rows(run: RunRows, winner: Contender) -> list[int]:
     return sorted((row for row in mine if math.isfinite(values[row])), key=lambda row: values[row])
 
 
-def _best_at(run: RunRows, at: int, horizon: int | None) -> tuple[Best, int]:
+def _best_trial(run: RunRows, unfit: Collection[int]) -> tuple[Best, int] | None:
+    ranking = (int(at) for at in run.trials.ranking() if int(run.trials.numbers[at]) not in unfit)
+    at = next(ranking, None)
+    return None if at is None else _best_at(run, at)
+
+
+def _best_line(run: RunRows, unfit: Collection[int]) -> tuple[Best, int] | None:
+    numbers = run.segments.integers("trial")
+    row = next((int(row) for row in run.line_ranking if int(numbers[row]) not in unfit), None)
+    return None if row is None else (_best_there(run, row), row)
+
+
+def _best_at(run: RunRows, at: int) -> tuple[Best, int]:
     """(a trial as the winner, the row of its last segment that ended well)."""
     trials, segments = run.trials, run.segments
     row, value, iteration = int(trials.leaves[at]), float(trials.values[at]), int(trials.iterations[at])
@@ -158,16 +170,18 @@ def _best_at(run: RunRows, at: int, horizon: int | None) -> tuple[Best, int]:
         well = rows[ended_well[rows] & np.isfinite(segments.last[rows])]
         row = int(well[-1]) if len(well) else row
         value, iteration = float(segments.last[row]), int(segments.reached[row])
-    (config,) = segments.configs([row])
-    return Best(int(trials.numbers[at]), config, value, iteration, None, horizon=horizon), row
+    return dataclasses.replace(_best_there(run, row), value=value, iteration=iteration), row
 
 
-def _best_of_finals(run: RunRows, row: int, horizon: int | None) -> tuple[Best, int]:
-    """(a training of the finish as the winner, its row)."""
+def _best_there(
+    run: RunRows,
+    row: int,
+) -> Best:
+    """The trial, the line or the training of the finish that ends with this segment, as the winner."""
     segments = run.segments
     (config,) = segments.configs([row])
     trial, reached = int(segments.integers("trial")[row]), int(segments.reached[row])
-    return Best(trial, config, float(segments.last[row]), reached, None, horizon=horizon), row
+    return Best(trial, config, float(segments.last[row]), reached, None, horizon=horizon_of(run))
 
 
 def _why_none(run: RunRows) -> str:

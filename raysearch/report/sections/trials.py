@@ -16,8 +16,10 @@ TRIALS_SHOWN = 15
 
 
 def trials(results: Results, winner: Best | None) -> Section | None:
-    """The best trials, the longest trained first; None if no trial ended well."""
+    """The best trials, or the lines of raised models, the longest first; None if no trial ended well."""
     digest = results.digest
+    if results.raised is not None:
+        return _lines(results)
     at = digest.ranking[:TRIALS_SHOWN]
     if not len(at):
         return None
@@ -46,6 +48,33 @@ def trials(results: Results, winner: Best | None) -> Section | None:
     numeric = frozenset(range(len(header)))
     words = ["Those trained the longest come first."] + ([more] if more else [])
     return Section("trials", title, words, (), [TextTable(header, rows, numeric)])
+
+
+def _lines(results: Results) -> Section | None:
+    frame = results.trials(lines=True)
+    frame = frame[frame["status"] == "completed"]
+    if not len(frame):
+        return None
+    frame = frame.sort_values("value", ascending=results.mode == "min", kind="stable")
+    frame = frame.sort_values("iterations", ascending=False, kind="stable").head(TRIALS_SHOWN)
+    names = [name for name in frame.columns if name.startswith("config.")]
+    header = ("trial", "iterations", results.metric, *(name.removeprefix("config.") for name in names))
+    rows = [
+        (
+            trial_name(int(row["trial"]), ","),
+            f"{int(row['iterations']):,}",
+            number(float(row["value"]), DIGITS),
+            *(_cell(row[name]) for name in names),
+        )
+        for row in frame.to_dict("records")
+    ]
+    title = "The line of the raised model" if len(rows) == 1 else f"The {len(rows)} longest lines"
+    words = (
+        "From a fresh model to its end, with the values that it ended with. Probes that lost and stretches "
+        "that were taken back are in the lineage."
+    )
+    numeric = frozenset(range(len(header)))
+    return Section("trials", title, (words,), (), [TextTable(header, rows, numeric)])
 
 
 def _cell(value: Any) -> str:
