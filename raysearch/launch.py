@@ -32,6 +32,7 @@ from raysearch.run.session import Session, Setup, open_journal
 from raysearch.space.constraints import Constraint
 from raysearch.space.space import Space
 from raysearch.spec.search_spec import SearchSpec, load_spec, make_spec
+from raysearch.spec.trainables import can_pause
 from raysearch.spec.workers import Workers
 from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.paths import RunPaths
@@ -265,7 +266,7 @@ def _go_on(
     spec = ready.spec
     bare = dataclasses.replace(spec, trainable="raysearch:shipped")
     setup = Setup(str(root.absolute()), bare, ready.remarks, fingerprint=rests_on, began=began)
-    job = _job(root.absolute(), spec, shipped)
+    job = _job(root.absolute(), ready, shipped)
     run = _run_inline if how.executor == "inline" else _run_tune
     with (
         _interruptible(job.address or setup.run, how),
@@ -282,10 +283,11 @@ def _go_on(
     return _results(setup.run if moved else root, spec.storage_timeout_s)
 
 
-def _job(root: Path, spec: SearchSpec, shipped: Shipped) -> Job:
+def _job(root: Path, ready: Ready, shipped: Shipped) -> Job:
     """What a worker must know of the search."""
     from raysearch.worker.job import Job
 
+    spec = ready.spec
     is_fused = spec.fuse and shipped.is_learner and not spec.isolate
     return Job(
         run=str(root),
@@ -298,6 +300,7 @@ def _job(root: Path, spec: SearchSpec, shipped: Shipped) -> Job:
         isolate=spec.isolate,
         is_fused=is_fused,
         samples=_samples(spec) if is_fused else (),
+        must_save=abilities_of(spec.strategy).needs_checkpoints and not can_pause(ready.trainable),
         grace_s=spec.workers.grace_s,
     )
 

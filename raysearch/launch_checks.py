@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from raysearch.run.options import How
     from raysearch.spec.search_spec import SearchSpec
 
+SAVE = "pass checkpoint= to tune.report, and begin from tune.get_checkpoint()"
 EXECUTORS = ("tune", "inline")
 
 
@@ -115,7 +116,8 @@ def _with_strategy(spec: SearchSpec, trainable: Any) -> SearchSpec:
     """The spec whose strategy can start: `variant: auto` is decided, memory and priors are in it."""
     spec = _informed(_resolved(spec, trainable))
     _check_strategy(spec, trainable)
-    return spec
+    note = _checkpoint_note(spec, trainable)
+    return dataclasses.replace(spec, notes=(*spec.notes, note)) if note else spec
 
 
 def _advised(spec: SearchSpec, how: How) -> SearchSpec:
@@ -195,6 +197,24 @@ def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
         )
         if isinstance(abilities.sampler, Source):  # each search binds one of its own
             strategy.ask(1)
+
+
+def _checkpoint_note(spec: SearchSpec, trainable: Any) -> str:
+    """A sentence on a trainable that shows no checkpoints, where the strategy trains on from them."""
+    abilities, name = abilities_of(spec.strategy), getattr(trainable, "__name__", str(trainable))
+    if can_pause(trainable):
+        return ""
+    if abilities.needs_checkpoints:
+        return (
+            f"strategy {spec.strategy.name} trains models on from their checkpoints, and {name} shows none; "
+            f"where its first segment writes none either, the search ends: {SAVE}"
+        )
+    if abilities.variant == "promotion":
+        return (
+            f"variant: promotion: {name} shows no checkpoints, so that each promoted trial is trained anew "
+            f"from its first iteration; {SAVE}, or leave out the variant"
+        )
+    return ""
 
 
 def _check_sinks(spec: SearchSpec) -> None:

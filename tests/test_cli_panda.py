@@ -15,6 +15,7 @@ from waiting import Child, Children
 import raysearch
 from raysearch.cli import main
 from raysearch.errors import RunError
+from raysearch.report.sections.headline import headline_of
 
 TRAINABLE = """
 import json, os, random, time
@@ -125,6 +126,26 @@ def test_best_names_the_commands_for_a_raised_model(shell: Shell, raised: Path) 
     said = shell("best", str(raised)).words
     assert f"raysearch export {raised} --schedule -o schedule.yaml" in said
     assert f"raysearch replay {raised}" in said
+    assert "(schedule and baseline on fresh seeds)" in said
+    headline, _ = headline_of(raysearch.load(raised), raysearch.load(raised).best)
+    assert headline.endswith(
+        f"its gain over the baseline is not known yet: raysearch replay {raised} finds it."
+    )
+
+
+def test_the_dry_run_says_that_a_raised_model_needs_checkpoints(shell: Shell) -> None:
+    Path("descent.py").write_text(
+        "from ray import tune\n\ndef Descent(config):\n    tune.report({'loss': 1.0})\n"
+    )
+    ran = shell("launch", "raised.yaml", "--dry-run")
+    assert ran.code == 0
+    assert "panda trains models on from their checkpoints, and Descent shows none" in ran.err
+    Path("descent.py").write_text(
+        "from ray import tune\n\nclass Descent(tune.Trainable):\n    def step(self):\n        return {}\n"
+    )
+    ran = shell("launch", "raised.yaml", "--dry-run")
+    assert ran.code == 2
+    assert "Descent writes none: implement save_checkpoint and load_checkpoint" in ran.err
 
 
 # ---- its schedule
@@ -163,6 +184,23 @@ def test_a_replay_trains_the_schedule_on_fresh_seeds_beside_constants(shell: She
     assert said["best_constant"] == min(means, key=lambda name: means[name])
     assert said["gain"]["mean"] == pytest.approx(min(means.values()) - said["schedule"]["mean"])
     assert "The training that found it ended at" in said["text"]
+    baseline = next(one for one in said["constants"] if one["config"] == {"lr": 0.01})
+    assert said["baseline"] == baseline["name"] == "lr 0.01, the baseline"
+    assert said["baseline_gain"]["mean"] == pytest.approx(baseline["mean"] - said["schedule"]["mean"])
+    assert f"The baseline gives {baseline['mean']:.5g}" in said["text"]
+
+
+def test_a_run_without_a_schedule_is_not_replayed(shell: Shell) -> None:
+    small = ("--set", "strategy={name: caviar, samples: 3, max_iterations: 3, finish: off}")
+    assert shell("launch", "raised.yaml", *INLINE, *small, "--name", "wide").code == 0
+    ran = shell("replay", "runs/wide", *INLINE)
+    assert (ran.code, "Traceback" in ran.err) == (2, False)
+    assert "runs/wide: there is no schedule to replay: caviar changes no configuration while" in ran.err
+    assert "raysearch retest runs/wide" in ran.err
+    assert not Path("runs/wide-replay").exists()
+    assert shell("export", "runs/wide", "--schedule", "-o", "constant.yaml").code == 0
+    options = ("--schedule", "constant.yaml", "--seeds", "1", "--name", "of-file", *INLINE)
+    assert shell("replay", "runs/wide", *options).code == 0
 
 
 @pytest.mark.parametrize(

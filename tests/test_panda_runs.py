@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import runpy
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -269,6 +270,50 @@ def test_a_function_that_writes_no_checkpoint_ends_the_run_with_what_to_do(stora
 
     with pytest.raises(RunError, match=r"writes no checkpoint.*begin from tune.get_checkpoint\(\).*resumed"):
         run(storage, forgetful)
+
+
+def forgets(config: dict[str, Any]) -> None:
+    for step in range(1000):
+        tune.report({"loss": 1.0 / (step + 1)})
+
+
+def saves_out_of_sight(config: dict[str, Any]) -> None:
+    """Its code shows no checkpoint to who reads it, and it saves nevertheless."""
+    runpy.run_path(config["file"])["train"](config)
+
+
+@pytest.mark.parametrize("population", [1, 8])
+def test_the_first_segment_ends_a_search_of_a_function_that_neither_shows_nor_writes_checkpoints(
+    storage: Path, population: int
+) -> None:
+    status: dict[str, Any] = {}
+    with pytest.raises(RunError, match=r"writes no checkpoint: pass checkpoint= to tune.report"):
+        run(storage, forgets, on_status=status.update, strategy=raysearch.Panda(60, population=population))
+    (segments,) = [raysearch.load(run).segments() for run in storage.iterdir()]
+    assert set(segments["start"]) == {0}
+    assert len(segments) <= 2
+    assert any("forgets shows none; where its first segment" in text for text in status["warnings"])
+
+
+def test_a_function_whose_checkpoints_nobody_can_see_in_its_code_is_raised(
+    storage: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hidden.py").write_text("from trainables import walk as train\n")
+    results = run(
+        storage,
+        saves_out_of_sight,
+        space={"rate": {"loguniform": [0.1, 1.0]}},
+        config={"file": str(tmp_path / "hidden.py")},
+        baseline=None,
+        panda={"max_iterations": 60},
+    )
+    assert results.best.iteration == 60
+
+
+def test_promotion_without_checkpoints_is_said_to_train_anew(storage: Path) -> None:
+    caviar = raysearch.Caviar(3, 3, min_iterations=1, variant="promotion", finish=None)
+    said = warned(run, storage, forgets, strategy=caviar)
+    assert any("each promoted trial is trained anew from its first iteration" in text for text in said)
 
 
 def test_a_metric_that_comes_too_seldom_ends_the_run_with_what_to_do(storage: Path) -> None:

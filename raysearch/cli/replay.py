@@ -37,11 +37,11 @@ def replay(
     from raysearch.run.location import existing_run, run_folder
     from raysearch.spec.search_spec import load_spec
     from raysearch.storage.mirror import storage_of
-    from raysearch.workflows.replay import compare, replay_spec
+    from raysearch.workflows.replay import compare, replay_spec, schedule_of
 
     how = where.how()
     root = existing_run(run)
-    found = schedules.load(schedule) if schedule is not None else schedules.of(load(root), trial)
+    found = schedules.load(schedule) if schedule is not None else schedule_of(load(root), trial)
     spec = load_spec(root / "spec.yaml")
     spec = dataclasses.replace(replay_spec(spec, found, seeds, constants), storage=storage_of(root))
     if name is not None:
@@ -98,5 +98,7 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
         "original": comparison.original,
         "gap": comparison.gap,
         "gain": dataclasses.asdict(comparison.gain) if comparison.gain else None,
+        "baseline": comparison.baseline.name if comparison.baseline else None,
+        "baseline_gain": dataclasses.asdict(comparison.baseline_gain) if comparison.baseline_gain else None,
         "text": str(comparison),
     }

@@ -144,9 +144,21 @@ def _places(results: Results, winner: Best) -> dict[str, str]:
         "checkpoint": str(winner.model.path) if winner.model else winner.no_model,
         **({"model": winner.model.words(results.metric)} if winner.model else {}),
         "take it": command("export", run, *what),
-        **({"try it": f"{command('replay', run)}   (on fresh seeds)"} if is_raised else {}),
+        **_replay(results, run),
         "report": command("report", run),
     }
+
+
+def _replay(results: Results, run: str) -> dict[str, str]:
+    """The command that says what a raised model's schedule is worth."""
+    from raysearch import schedule
+    from raysearch.workflows.replay import has_schedule, way_to_gain
+
+    if results.raised is None or not has_schedule(results, schedule.of(results)):
+        return {}
+    if way_to_gain(results):
+        return {"its gain": f"{command('replay', run)}   (schedule and baseline on fresh seeds)"}
+    return {"try it": f"{command('replay', run)}   (on fresh seeds)"}
 
 
 def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Model | None, str]:

@@ -23,6 +23,8 @@ class Job:
         address: of the run at a store; each machine has a mirror of its own. Empty for a folder.
         is_fused: the trainable is a Learner, whose models are trained many at once if they can be.
         samples: some of the search's configurations, to find out whether they can be.
+        must_save: the strategy needs checkpoints, and the trainable's code shows none: a segment without one
+            fails, and with it the search.
         grace_s: what a worker that has to leave may take to end an iteration and save.
     """
 
@@ -36,6 +38,7 @@ class Job:
     is_fused: bool = False
     samples: tuple[Config, ...] = ()
     address: str = ""
+    must_save: bool = False
     grace_s: float = GRACE_S
 
     @property

@@ -28,6 +28,10 @@ from raysearch.worker.reports import Trained
 
 BATCH_S = 0.25  # work that a worker takes at a time
 BATCH_MAX = 256
+NEVER_SAVED = (
+    "the strategy trains models on from their checkpoints, and the trainable writes no checkpoint: pass "
+    "checkpoint= to tune.report, and begin from tune.get_checkpoint()"
+)
 
 
 class Trains(Protocol):
@@ -49,6 +53,8 @@ class Loop(WorkerLoop):
         self._segment_s: float | None = None
         self._iteration_s = 0.0
         self._training: Lease | None = None
+        self._must_save = job.must_save
+        self._wrote: bool | None = None  # what the last save came to; None before the first
         self._batch = 1
         self._wanted = 1
         self._low = 0
@@ -113,6 +119,7 @@ class Loop(WorkerLoop):
         except CheckpointError as unreadable:
             text = self._note_unreadable(lease, unreadable)
             trained, checkpoint = Trained(Status.LOST, error=text, cause=Cause.CHECKPOINT), None
+        self._fail_unsaved(trained)
         seconds = time.perf_counter() - began
         self._segment_s = smoothed(self._segment_s, seconds)
         self._iteration_s = smoothed(self._iteration_s, seconds / _iterations(lease))
@@ -165,6 +172,11 @@ class Loop(WorkerLoop):
             trained.error, trained.cause = error, Cause.CHECKPOINT
         return name
 
+    def _fail_unsaved(self, trained: Trained) -> None:
+        """Fails a segment after which a trainable that must save saved nothing."""
+        if self._must_save and self._wrote is False and trained.status is Status.COMPLETED:
+            trained.status, trained.error, trained.cause = Status.FAILED, NEVER_SAVED, Cause.NO_CHECKPOINT
+
     def _save(self, segment: Segment, midway: bool = False) -> tuple[str | None, str]:
         """(name of the checkpoint or None, what went wrong or nothing)."""
         began = time.perf_counter()
@@ -174,6 +186,7 @@ class Loop(WorkerLoop):
         except Exception as error:  # noqa: BLE001  (the user's save_checkpoint may raise anything)
             return None, f"checkpoint not written: {in_words(error)}"
         self._saving.took(time.perf_counter() - began)
+        self._wrote = name is not None
         return name, ""
 
     def _write(self, folder: Path, midway: bool) -> str | None:

@@ -12,8 +12,9 @@ from raysearch.core.formatting import number, setting
 from raysearch.core.segment import Config, Mode, score
 from raysearch.errors import RunError, SpecError
 from raysearch.results.verdict import Estimate, estimate
-from raysearch.schedule import Schedule
+from raysearch.schedule import Schedule, of
 from raysearch.spec.search_spec import SearchSpec
+from raysearch.storage.mirror import shown
 from raysearch.strategies.replay import Replay
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Comparison:
         schedule: what was replayed.
         constants: in the order given; may be empty.
         best_constant: the one with the best mean; None if none ended well.
+        baseline: the one that is the search's baseline; None if it had none, or it was not trained.
+        baseline_gain: as `gain`, over the baseline.
         original: the metric of the training in which the schedule was found; NaN if unknown.
         gain: paired improvement of the schedule over the best constant, positive is better whatever the
             mode; None without a seed in common.
@@ -60,6 +63,8 @@ class Comparison:
     best_constant: Replayed | None
     original: float
     gain: Estimate | None
+    baseline: Replayed | None = None
+    baseline_gain: Estimate | None = None
 
     @property
     def gap(self) -> float:
@@ -78,26 +83,73 @@ class Comparison:
                 f"The training that found it ended at {number(self.original, 5)}: the replay is "
                 f"{number(abs(self.gap), 3)} {how}."
             )
-        if self.best_constant is not None and self.gain is not None:
-            pairs = [
-                score(self.schedule.values[k], self.mode) < score(v, self.mode)
-                for k, v in self.best_constant.values.items()
-                if k in self.schedule.values
-            ]
+        if self.baseline is not None and self.baseline_gain is not None:
             said.append(
-                f"The best constant of {len(self.constants)} ({self.best_constant.name}) gives "
-                f"{self.best_constant.estimate}: the schedule gains {self.gain}, and is better on "
-                f"{sum(pairs)} of {len(pairs)} seeds."
+                f"The baseline gives {self.baseline.estimate}: the schedule gains {self.baseline_gain}, and "
+                f"is better on {self._wins(self.baseline)}."
+            )
+        best = self.best_constant
+        if best is not None and self.gain is not None and best is not self.baseline:
+            said.append(
+                f"The best constant of {len(self.constants)} ({best.name}) gives {best.estimate}: the "
+                f"schedule gains {self.gain}, and is better on {self._wins(best)}."
             )
         return "\n".join(said)
+
+    def _wins(self, other: Replayed) -> str:
+        """On how many of the seeds in common the schedule is better, in words."""
+        pairs = [
+            score(self.schedule.values[k], self.mode) < score(v, self.mode)
+            for k, v in other.values.items()
+            if k in self.schedule.values
+        ]
+        return f"{sum(pairs)} of {len(pairs)} seeds"
+
+
+def schedule_of(results: Results, trial: int | None = None) -> Schedule:
+    """The schedule of a run's winner, or of another trial, to be replayed.
+
+    Raises:
+        SpecError: no configuration changed while it was trained, and there is no baseline to compare with.
+        RunError: there is no such trial, or none ended well.
+    """
+    found = of(results, trial)
+    if has_schedule(results, found):
+        return found
+    name = str(results.spec.get("strategy", {}).get("name", "its strategy"))
+    why = (
+        f"{name} changes no configuration while a trial is trained"
+        if results.raised is None
+        else "the winner was trained with one configuration from beginning to end"
+    )
+    run = shown(results.path)
+    raise SpecError(
+        f"{run}: there is no schedule to replay: {why}. `raysearch best {run}` has what its finish says on "
+        f"fresh seeds, `raysearch retest {run}` compares its settings anew; --schedule FILE takes one of a "
+        "file"
+    )
+
+
+def has_schedule(results: Results, schedule: Schedule) -> bool:
+    """Whether a replay of it has anything to say: it changes, or is another than the baseline."""
+    differs = results.spec.get("baseline") not in (None, schedule.at(0))
+    return results.raised is not None and (bool(schedule.names) or differs)
+
+
+def way_to_gain(results: Results) -> str:
+    """The command that finds a raised model's gain over the baseline; empty where there is none to find."""
+    is_open = results.raised is not None and not results.verdict().contenders
+    if not is_open or not results.spec.get("baseline") or not has_schedule(results, of(results)):
+        return ""
+    return f"raysearch replay {shown(results.path)}"
 
 
 def replay_spec(spec: SearchSpec, schedule: Schedule, seeds: int, constants: int) -> SearchSpec:
     """The spec of a replay: the search's own, with another strategy and name.
 
     Args:
-        constants: how many constant configurations to compare with, at most: the schedule's mean, its
-            first configuration, and those that held longest.
+        constants: how many constant configurations to compare with, at most: the search's baseline, the
+            schedule's mean, its first configuration, and those that held longest.
 
     Raises:
         SpecError: the schedule does not lie in the space, or a number is wrong.
@@ -105,9 +157,11 @@ def replay_spec(spec: SearchSpec, schedule: Schedule, seeds: int, constants: int
     if constants < 0:
         raise SpecError(f"--constants {constants} must be at least 0")
     steps = [{"start": s.start, "stop": s.stop, "config": dict(s.config)} for s in schedule.steps]
-    chosen = [dict(config) for config in constants_of(schedule)][:constants]
+    others = [dict(config) for config in constants_of(schedule) if config != spec.baseline]
+    baseline = [] if spec.baseline is None else [dict(spec.baseline)]
+    chosen = [*baseline, *others][:constants]
     return dataclasses.replace(
-        spec, name=f"{spec.name}-replay", strategy=Replay(steps, chosen, seeds), baseline=None, notes=()
+        spec, name=f"{spec.name}-replay", strategy=Replay(steps, chosen, seeds), notes=()
     )
 
 
@@ -134,14 +188,18 @@ def compare(results: Results, schedule: Schedule) -> Comparison:
     finals = results.finals()
     finals = finals[finals["stop"] == schedule.iterations]
     found: dict[int, Replayed] = {}
-    constants = results.spec["strategy"]["constants"]
+    constants, usual = results.spec["strategy"]["constants"], results.spec.get("baseline")
+    baseline: Replayed | None = None
     for row in finals.to_dict("records"):
         source = int(row["source"])
         config = dict(schedule.mean()) if source == 0 else constants[source - 1]
+        is_usual = source > 0 and config == usual
         name = "the schedule" if source == 0 else _name(config, schedule)
+        name = f"{name}, the baseline" if is_usual else name
         value = float(row["value"]) if row["status"] == "completed" else math.nan
         old = found.get(source) or Replayed(name, config, {})
         found[source] = Replayed(name, config, {**old.values, int(row["seed"]): value})
+        baseline = found[source] if is_usual else baseline
     if 0 not in found:
         raise RunError(f"{results.path}: no training of the schedule came to its end")
     mine, others = found.pop(0), [found[source] for source in sorted(found)]
@@ -156,6 +214,8 @@ def compare(results: Results, schedule: Schedule) -> Comparison:
         best,
         float(schedule.about.get("value", math.nan)),
         _gain(mine, best, results.mode) if best is not None else None,
+        baseline,
+        _gain(mine, baseline, results.mode) if baseline is not None else None,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from raysearch.core.formatting import duration, number
 from raysearch.report.sections.values import DIGITS, Tile
 from raysearch.results.plots import cluster
+from raysearch.workflows.replay import way_to_gain
 
 if TYPE_CHECKING:
     from raysearch.results import Best, Results
@@ -20,10 +21,9 @@ def headline_of(results: Results, winner: Best | None) -> tuple[str, str]:
     if verdict.baseline_won:
         return "The baseline won: nothing that was tried did better.", "warn"
     if verdict.gain is None:
-        return (
-            f"Best {results.metric} {number(winner.value, DIGITS)}; its gain over a baseline is not known.",
-            "",
-        )
+        way = way_to_gain(results)
+        known = f"the baseline is not known yet: {way} finds it" if way else "a baseline is not known"
+        return f"Best {results.metric} {number(winner.value, DIGITS)}; its gain over {known}.", ""
     gain = number(abs(verdict.gain.mean), 4)
     if verdict.significant:
         return f"Better than the baseline by {gain}, and seeds do not explain it.", "good"
