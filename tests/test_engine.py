@@ -384,6 +384,33 @@ def test_whoever_resumes_after_ten_failures_gets_ten_more_tries() -> None:
     assert search.lifetime.failed.endswith("The first error was: still broken")
 
 
+def test_a_resume_whose_segments_all_fail_ends_whatever_went_well_before() -> None:
+    trials = [segment(t) for t in range(2 * GIVE_UP_AFTER)]
+    for well in ([completed(trials[0])], [completed(trials[0]), failed(trials[1], "an old one")]):
+        search, *_ = make(*trials, retries=0)
+        search.replay(well)
+        search.lease("w", 99, 0.0)
+        left, ids = trials[len(well) :], [s.id for s in trials]
+        bad = [failed(s, f"OSError: {s.trial}") for s in left[:GIVE_UP_AFTER]]
+        search.exchange("w", bad[:-1], 0, 1.0, ids)
+        assert search.lifetime.ending == ""
+        search.exchange("w", bad[-1:], 0, 1.0, ids)
+        assert search.lifetime.failed == (
+            "the first 10 segments since the resume all failed, so the search was ended. "
+            f"The first error was: OSError: {left[0].trial}"
+        )
+
+
+def test_one_segment_that_ends_well_after_a_resume_keeps_it_going() -> None:
+    trials = [segment(t) for t in range(3 * GIVE_UP_AFTER)]
+    search, *_ = make(*trials, retries=0)
+    search.replay([completed(trials[0])])
+    search.lease("w", 99, 0.0)
+    told = [completed(trials[1]), *(failed(s, "OSError") for s in trials[2 : 2 + 2 * GIVE_UP_AFTER])]
+    search.exchange("w", told, 0, 1.0, [s.id for s in trials])
+    assert search.lifetime.ending == ""
+
+
 def test_a_segment_that_was_only_in_hand_when_workers_died_is_not_blamed() -> None:
     trains, waits = [segment(t) for t in range(5)], segment(9)
     search, _, log, _ = make(*trains, waits)

@@ -63,7 +63,9 @@ class FaultRules:
         self._survivors = 0  # segments that were lost with a worker, and then completed
         self._survivors_before: dict[int, int] = {}  # how many they were when a segment was lost first
         self._failures: Counter[int] = Counter()
-        self._give_up_at = GIVE_UP_AFTER
+        self._failed = 0  # segments in this life
+        self._is_going_well = False  # any that did not fail
+        self._is_resumed = False
 
     def judged(self, outcome: Outcome) -> Outcome:
         """The outcome as it counts: a failed one with retries left is lost, so that it is asked for again."""
@@ -121,7 +123,7 @@ class FaultRules:
         )
 
     def fold(self, outcome: Outcome) -> None:
-        """Takes in an outcome that is durable; a search whose first segments all fail is ended."""
+        """Takes in an outcome that is durable; a life whose first segments all fail is ended."""
         if outcome.status is Status.LOST:
             self._growth.fold(outcome)
             return
@@ -133,7 +135,10 @@ class FaultRules:
             self._survivors += outlived and outcome.status is Status.COMPLETED
             self._failures.pop(segment, None)
         if outcome.status is Status.FAILED:
+            self._failed += 1
             self._give_up_if_hopeless()
+        else:
+            self._is_going_well = True
 
     def fold_replayed(self, outcome: Outcome) -> None:
         """As `fold`, for an outcome of an earlier life: a kill for memory may have ended that life too."""
@@ -142,14 +147,15 @@ class FaultRules:
             self._deaths[outcome.segment.id] += 1
 
     def begin_life(self) -> None:
-        """After a replay: what failed before is mended, and as many failures are needed again."""
+        """After a replay: what failed before is mended, and what went well then says nothing of now."""
         self._standings.first_error = ""
-        self._give_up_at = self._standings.counts[Status.FAILED] + GIVE_UP_AFTER
+        self._failed, self._is_going_well, self._is_resumed = 0, False, True
 
     def _give_up_if_hopeless(self) -> None:
-        standings = self._standings
-        if standings.only_failures and standings.counts[Status.FAILED] >= self._give_up_at:
-            self._fail(
-                f"the first {GIVE_UP_AFTER} segments all failed, so the search was ended. "
-                f"The first error was: {standings.first_error}"
-            )
+        if self._is_going_well or self._failed < GIVE_UP_AFTER:
+            return
+        since = " since the resume" if self._is_resumed else ""
+        self._fail(
+            f"the first {GIVE_UP_AFTER} segments{since} all failed, so the search was ended. "
+            f"The first error was: {self._standings.first_error}"
+        )

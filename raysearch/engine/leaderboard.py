@@ -35,11 +35,6 @@ class Standings(OutcomeTally):
         """The best segment of each of the highest rungs; a long line has hundreds of them."""
         return {self.best[stop].segment for stop in highest(self.best)}
 
-    @property
-    def only_failures(self) -> bool:
-        """True while nothing but failures has come in."""
-        return not self.counts[Status.COMPLETED] and not self.counts[Status.DIVERGED]
-
     def fold(self, outcome: Outcome) -> None:
         """Takes an outcome in."""
         segment = outcome.segment
