@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
 import random
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from test_journal import outcome
 from test_memory import record
 
 from raysearch.cli.status import Follower
-from raysearch.errors import JournalError
+from raysearch.core.segment import segment_id
+from raysearch.errors import CheckpointError, JournalError
 from raysearch.results.remarks import remarks
+from raysearch.storage.checkpoints import digest
+from raysearch.storage.checkpoints.local import Checkpoints
+from raysearch.storage.checkpoints.meta import read_meta, write_meta
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_events, read_outcomes, read_table
 from raysearch.storage.journal.reading import remarks as journal_remarks
-from raysearch.storage.paths import JournalPaths
+from raysearch.storage.paths import CHECKPOINT_META, CHECKPOINT_RANDOM, JournalPaths
+from raysearch.worker import rng
 from raysearch.workflows.memory.store import Memory
 
 GOLDEN = Path(__file__).parent / "golden" / "runs-1"
@@ -77,9 +87,6 @@ def test_rows_that_no_version_wrote_are_an_error_with_the_file(tmp_path: Path) -
     """A part without checksum, whose texts were changed: each reader says in which file."""
     root = tmp_path / "run"
     shutil.copytree(GOLDEN / "caviar", root)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     (part,) = (root / "journal").glob("*.parquet")
     table = pq.read_table(part)
     for column, text in (("status", "complEted"), ("shape", '[["lr"'), ("metrics", '"loss')):
@@ -137,3 +144,107 @@ def test_a_spec_that_was_edited_by_hand_or_by_a_disk_is_remarked(tmp_path: Path)
     (text,) = remarks(root)
     assert "spec.yaml: differs from the spec that the run was last started with" in text
     assert text.endswith("keeps: metric")
+
+
+# ---------------------------------------------------------------------------- checkpoints
+
+
+def saved(checkpoints: Checkpoints, trial: int = 1) -> str:
+    folder = checkpoints.path_for_new(segment_id(trial, 0), "a")
+    (folder / "inner").mkdir()
+    (folder / "inner" / "weights").write_bytes(random.Random(4).randbytes(200))
+    (folder / "link").symlink_to("inner/weights")
+    write_meta(folder, {"iteration": 3, "grown_s": 0.5, "config": {"lr": 0.1}})
+    return checkpoints.commit(folder)
+
+
+def test_whatever_is_changed_in_a_checkpoint_it_is_not_gone_on_with(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    name = saved(checkpoints)
+    folder = checkpoints.verified(name)
+    weights = folder / "inner" / "weights"
+
+    def bit() -> None:
+        weights.write_bytes(flipped(weights.read_bytes(), 777))
+
+    def another_link() -> None:
+        (folder / "link").unlink()
+        (folder / "link").symlink_to("/etc/passwd")
+
+    def one_more() -> None:
+        (folder / "dict_checkpoint.pkl").write_bytes(b"cos")
+
+    for change in (bit, another_link, one_more, weights.unlink):
+        change()
+        with pytest.raises(CheckpointError, match="its files are not those that were saved"):
+            checkpoints.verified(name)
+        checkpoints.delete([name])
+        assert saved(checkpoints) == name
+
+
+def test_a_checkpoint_of_a_version_without_digests_is_taken_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "3f" / "11.0-c499dba3"
+    shutil.copytree(GOLDEN / "stopped" / "checkpoints" / "3f" / "11.0-c499dba3", folder)
+    assert Checkpoints(tmp_path).verified("11.0-c499dba3") == folder
+
+
+def test_a_large_file_is_digested_in_pieces_and_one_that_is_linked_to_often_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digest, "PIECE", 1 << 10)
+    read: list[int] = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *args: (read.append(args[2]), pread(*args))[1])
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    rows = tmp_path / "one" / "rows"
+    rows.write_bytes(random.Random(5).randbytes(5000))
+    os.link(rows, tmp_path / "two" / "rows")
+    assert digest.digest_of(tmp_path / "one") == digest.digest_of(tmp_path / "two")
+    assert sorted(read) == [0, 1024, 2048, 3072, 4096]
+    before = digest.digest_of(tmp_path / "one")
+    rows.write_bytes(flipped(rows.read_bytes(), 8 * 4999))
+    assert digest.digest_of(tmp_path / "one") != before
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[3]", "it holds list"),
+        ('{"iteration": 3}', "it has no grown_s"),
+        ('{"iteration": true, "grown_s": 1}', "iteration = True"),
+        ('{"iteration": -1, "grown_s": 1}', "iteration = -1"),
+        ('{"iteration": 1e300, "grown_s": 1}', "iteration = 1e"),
+        ('{"iteration": 1, "grown_s": NaN}', "grown_s = nan"),
+        ('{"iteration": 1, "grown_s": "1"}', "grown_s = 1"),
+        ('{"iteration": 1, "grown_s": 1, "config": [1]}', "config is no mapping"),
+        ('{"iteration": 1, "grown_s": 1, "optimizer": {"places": [1]}}', "optimizer.places"),
+        ("[" * 100_000, "RecursionError"),
+        ('{"iteration": 1', "JSONDecodeError"),
+    ],
+)
+def test_a_note_of_a_checkpoint_that_no_version_wrote_is_refused(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    (tmp_path / CHECKPOINT_META).write_text(text)
+    with pytest.raises(CheckpointError, match=words):
+        read_meta(tmp_path)
+
+
+def test_random_generators_come_back_to_the_bit_and_a_pickle_of_them_is_not_loaded(tmp_path: Path) -> None:
+    random.seed(7)
+    random.gauss(0.0, 1.0)
+    rng.save(tmp_path)
+    json.loads((tmp_path / CHECKPOINT_RANDOM).read_text())
+    expected = [random.random(), random.gauss(0.0, 1.0)]
+    assert rng.restore(tmp_path)
+    assert [random.random(), random.gauss(0.0, 1.0)] == expected
+
+    class Planted:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(tmp_path / "it ran"),)
+
+    (tmp_path / CHECKPOINT_RANDOM).write_bytes(pickle.dumps(Planted()))
+    with pytest.raises(CheckpointError, match="the random generators"):
+        rng.restore(tmp_path)
+    assert not (tmp_path / "it ran").exists()

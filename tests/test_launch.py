@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -191,6 +192,24 @@ def test_checkpoints_that_vanish_are_grown_again(storage: Path) -> None:
 
     results = search(storage, Slow, samples=27, config={"seconds": 0.03}, on_status=vandal)
     assert results.curves()["loss"].tolist() == calm["loss"].tolist()
+
+
+def test_checkpoints_that_a_disk_changes_are_grown_again_and_that_is_said(storage: Path) -> None:
+    calm = search(storage, trainables.Walk, name="calm", samples=27).curves()
+    warnings: set[str] = set()
+
+    def vandal(status: dict[str, Any]) -> None:
+        warnings.update(status["warnings"])
+        for state in (storage / "run" / "checkpoints").glob("*/*/state.json"):
+            with contextlib.suppress(FileNotFoundError):
+                state.write_text("[4018.0, 1]")
+
+    class Slow(trainables.Slow):
+        pass
+
+    results = search(storage, Slow, samples=27, config={"seconds": 0.03}, on_status=vandal)
+    assert results.curves()["loss"].tolist() == calm["loss"].tolist()
+    assert any("changed them" in text and "grown again from its parent" in text for text in warnings)
 
 
 def test_a_run_is_resumed_from_a_foreign_or_torn_journal_with_a_clear_word(storage: Path) -> None:

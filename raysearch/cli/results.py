@@ -13,6 +13,7 @@ from raysearch.cli.output import command, console, opened, print_json, writing
 from raysearch.cli.result_text import contender_table, facts, show_best, summary
 from raysearch.core.segment import trial_name
 from raysearch.errors import CheckpointError, RunError, SpecError
+from raysearch.storage.checkpoints import digest
 from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.paths import RunPaths
 
@@ -181,8 +182,15 @@ def _copy_checkpoint(trial: int, model: Model | None, why_none: str, target: Pat
         raise CheckpointError(f"--checkpoint {target}: exists already; name a folder that is to be made")
     beside = target.with_name(f".{os.getpid()}-{target.name}")
     try:
-        shutil.copytree(source, beside)
+        shutil.copytree(source, beside, symlinks=True)
+        digest.check(source.name, beside)
         beside.rename(target)
+    except CheckpointError:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise CheckpointError(
+            f"{source}: the checkpoint's files are not those that were saved: a disk or a program changed "
+            "them. A resume grows it again if the search needs it"
+        ) from None
     except (OSError, shutil.Error) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise CheckpointError(f"--checkpoint {target}: cannot be copied from {source}: {error}") from None

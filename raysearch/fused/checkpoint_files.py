@@ -80,8 +80,11 @@ def read_note(folder: Path) -> Note:
     """
     try:
         fields: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-        return Note(int(fields["row"]), int(fields["seed"]), int(fields["iteration"]), fields["config"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        note = Note(int(fields["row"]), int(fields["seed"]), int(fields["iteration"]), dict(fields["config"]))
+        if note.row < 0 or note.iteration < 0:
+            raise ValueError(f"row {note.row} after iteration {note.iteration}")
+        return note
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise CheckpointError(f"{folder / NOTE} cannot be read: {type(error).__name__}: {error}") from error
 
 
@@ -108,6 +111,11 @@ def read_row(folder: Path, layout: RowLayout) -> ModelRow:
         if tuple(value.shape) != part.shape:
             raise CheckpointError(
                 f"{folder / ROWS}: {part.name} has shape {tuple(value.shape)}; the model's has {part.shape}"
+            )
+    for name, value in vectors.items():
+        if tuple(value.shape) != (layout.size,):
+            raise CheckpointError(
+                f"{folder / ROWS}: {name} has shape {tuple(value.shape)}, not {layout.size}"
             )
     flat = torch.cat([value.reshape(-1).float() for value in parts])
     return ModelRow(flat, vectors, kept)

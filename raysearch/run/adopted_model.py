@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from typing import Any
 from raysearch.core.segment import Config, Event, Outcome, Role, Segment, Status, segment_id
 from raysearch.errors import CheckpointError, SpecError
 from raysearch.spec.search_spec import SearchSpec
+from raysearch.storage.checkpoints.meta import read_meta, write_meta
 from raysearch.storage.checkpoints.remote import checkpoints_of
 from raysearch.storage.journal.journal import Journal
-from raysearch.storage.paths import CHECKPOINT_META, RunPaths
+from raysearch.storage.paths import CHECKPOINT_META, CHECKPOINT_RANDOM, RunPaths
 from raysearch.strategies.base import abilities_of
 
 OPTION = "--from-checkpoint"
@@ -85,9 +85,9 @@ def adopt(paths: RunPaths, journal: Journal, adoption: Adoption, metric: str) ->
     tmp = checkpoints.path_for_new(segment.id, Role.ADOPTED.value)
     meta = {**_meta(adoption.folder), "iteration": adoption.iteration}
     try:
-        shutil.copytree(adoption.folder, tmp, dirs_exist_ok=True)
-        (tmp / CHECKPOINT_META).unlink(missing_ok=True)
-        (tmp / CHECKPOINT_META).write_text(json.dumps({"grown_s": 0.0, **meta}), encoding="utf-8")
+        own = shutil.ignore_patterns(CHECKPOINT_META, CHECKPOINT_RANDOM)  # of the search that it is from
+        shutil.copytree(adoption.folder, tmp, dirs_exist_ok=True, ignore=own)
+        write_meta(tmp, {"grown_s": 0.0, **meta})
     except (OSError, shutil.Error) as error:
         raise CheckpointError(f"{OPTION} {adoption.folder}: cannot be copied: {error}") from None
     name = checkpoints.commit(tmp)
@@ -96,13 +96,12 @@ def adopt(paths: RunPaths, journal: Journal, adoption: Adoption, metric: str) ->
 
 
 def _meta(folder: Path) -> dict[str, Any]:
-    try:
-        said = json.loads((folder / CHECKPOINT_META).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not (folder / CHECKPOINT_META).exists():
         return {}
-    except (OSError, ValueError) as error:
+    try:
+        return read_meta(folder, needed=())
+    except CheckpointError as error:
         raise SpecError(f"{OPTION} {folder}: {CHECKPOINT_META} cannot be read: {error}") from None
-    return said if isinstance(said, dict) else {}
 
 
 def _config(spec: SearchSpec, said: dict[str, Any]) -> Config:

@@ -11,7 +11,7 @@ RUN/
     rows-FIRST-STOP.parquet   rows FIRST..STOP-1, compacted
   checkpoints/            (storage/checkpoints)
     tmp/                  being written or being deleted
-    3f/12.3-TOKEN/        256 folders, chosen by the name's hash
+    3f/12.3-TOKEN_DIGEST/ 256 folders, chosen by the hash of what stands before the digest
   logs/                   what trials print, a file a worker
   tracking/               what goes to W&B (raysearch.tracking)
     wandb.json            which rows it has
@@ -35,6 +35,7 @@ from pathlib import Path
 TMP_SUFFIX = ".tmp"
 CHECKPOINT_META = ".raysearch.json"  # in a checkpoint: after which iteration, under which configuration
 CHECKPOINT_RANDOM = ".raysearch.random"  # in one written in the midst of a segment: the random generators
+CHECKPOINT_DIGEST = re.compile(r"_([0-9a-f]{32})$")  # at the end of a name: of the checkpoint's files
 CHECKPOINT_NAME = re.compile(r"\d+\.\d+-[A-Za-z0-9_]+")
 
 _LOG = re.compile(r"log-(\d{12,})\.rsj")
@@ -157,5 +158,6 @@ class CheckpointPaths:
         return self.root / "tmp"
 
     def committed(self, name: str) -> Path:
-        """Spread over 256 folders, so that none becomes slow to list."""
-        return self.root / f"{zlib.crc32(name.encode()) & 0xFF:02x}" / name
+        """Spread over 256 folders, so that none becomes slow to list; by the name without its digest."""
+        saved_as = CHECKPOINT_DIGEST.sub("", name)
+        return self.root / f"{zlib.crc32(saved_as.encode()) & 0xFF:02x}" / name

@@ -8,7 +8,6 @@ configuration is applied after the restore.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -32,7 +31,6 @@ from raysearch.engine.messages import Going, Lease
 from raysearch.errors import CheckpointError, NoCheckpointError, TrainableError
 from raysearch.spec.trainables import is_class, is_learner
 from raysearch.storage.checkpoints.meta import as_read, read_meta, write_meta
-from raysearch.storage.paths import CHECKPOINT_META
 from raysearch.worker import rng
 from raysearch.worker.applied_config import ignored
 from raysearch.worker.functions import CheckpointWatch, wrapped
@@ -250,7 +248,7 @@ class Host:
     def _restore(self, folder: Path) -> None:
         assert self._trainable is not None
         try:
-            meta = json.loads((folder / CHECKPOINT_META).read_text())
+            meta = read_meta(folder)
             ray_private.restore(self._trainable, folder, meta["iteration"])
         except Exception as error:
             if is_out_of_memory(error):  # which says nothing against the checkpoint

@@ -110,7 +110,7 @@ class Loop(WorkerLoop):
         began = time.perf_counter()
         self._training, self.current, self.iteration = lease, lease.segment.id, lease.segment.start
         try:
-            folder = self._checkpoints.path(lease.checkpoint) if lease.checkpoint else None
+            folder = self._checkpoints.verified(lease.checkpoint) if lease.checkpoint else None
             trained = self._host.train(lease, folder, self._progress)
             save = self._broken_off if trained.paused else self._checkpointed
             checkpoint = save(lease.segment, trained)

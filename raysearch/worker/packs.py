@@ -180,7 +180,8 @@ class PackCrew:
         if lease.checkpoint is None:
             self._admit(lease, path, self._models.fresh(path[0]))
         else:
-            self._admit(lease, path, self._models.loaded(path[0], self._checkpoints.path(lease.checkpoint)))
+            folder = self._checkpoints.verified(lease.checkpoint)
+            self._admit(lease, path, self._models.loaded(path[0], folder))
 
     def _admit(self, lease: Lease, path: list[Segment], rested: Rested) -> None:
         trained = Trained(grown_s=rested.grown_s)

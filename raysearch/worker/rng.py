@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
+import base64
+import json
 import random
 import sys
 import zlib
@@ -35,32 +36,35 @@ def seed_all(seed: int) -> None:
 
 
 def save(folder: Path) -> None:
-    """Writes the state of the generators that `seed_all` seeds into a checkpoint."""
-    state: dict[str, Any] = {"python": random.getstate()}
+    """Writes the state of the generators that `seed_all` seeds into a checkpoint, as JSON."""
+    version, words, normal = random.getstate()
+    state: dict[str, Any] = {"python": [version, [*words], normal]}
     if "numpy" in sys.modules:
-        state["numpy"] = sys.modules["numpy"].random.get_state()
+        name, keys, *rest = sys.modules["numpy"].random.get_state()
+        state["numpy"] = [name, keys.tolist(), *rest]
     if "torch" in sys.modules:
         torch = sys.modules["torch"]
-        state["torch"] = torch.default_generator.get_state().numpy()
+        state["torch"] = _text(torch.default_generator.get_state())
         if torch.cuda.is_available():
-            state["cuda"] = [each.cpu().numpy() for each in torch.cuda.get_rng_state_all()]
-    (folder / CHECKPOINT_RANDOM).write_bytes(pickle.dumps(state))
+            state["cuda"] = [_text(each) for each in torch.cuda.get_rng_state_all()]
+    (folder / CHECKPOINT_RANDOM).write_text(json.dumps(state), encoding="utf-8")
 
 
 def restore(folder: Path) -> bool:
     """Brings the generators to the state in a checkpoint; False if it holds none.
 
     Raises:
-        CheckpointError: it is torn.
+        CheckpointError: it is torn, or a pickle, as 0.1 wrote it: nothing is unpickled that others can write.
     """
     file = folder / CHECKPOINT_RANDOM
     if not file.exists():
         return False
     try:
-        state = pickle.loads(file.read_bytes())
-        random.setstate(state["python"])
+        state = json.loads(file.read_text(encoding="utf-8"))
+        version, words, normal = state["python"]
+        random.setstate((version, tuple(words), normal))
         if "numpy" in state:
-            sys.modules["numpy"].random.set_state(state["numpy"])
+            sys.modules["numpy"].random.set_state(tuple(state["numpy"]))
         if "torch" in state and "torch" in sys.modules:
             _restore_torch(sys.modules["torch"], state)
     except Exception as error:
@@ -69,7 +73,15 @@ def restore(folder: Path) -> bool:
 
 
 def _restore_torch(torch: Any, state: dict[str, Any]) -> None:
-    torch.default_generator.set_state(torch.from_numpy(state["torch"]))
+    torch.default_generator.set_state(_tensor(torch, state["torch"]))
     if torch.cuda.is_available():
         for device, each in enumerate(state.get("cuda", [])[: torch.cuda.device_count()]):
-            torch.cuda.set_rng_state(torch.from_numpy(each), device)
+            torch.cuda.set_rng_state(_tensor(torch, each), device)
+
+
+def _text(state: Any) -> str:
+    return base64.b64encode(bytes(state.cpu().numpy())).decode()
+
+
+def _tensor(torch: Any, text: str) -> Any:
+    return torch.frombuffer(bytearray(base64.b64decode(text, validate=True)), dtype=torch.uint8)

@@ -2,9 +2,10 @@
 
     tmp = checkpoints.path_for_new(segment_id, token)     # the worker saves into it
     name = checkpoints.commit(tmp)                        # synced and renamed: it survives any crash
+    folder = checkpoints.verified(name)                   # its files are those that were saved
 
-Any number of processes may write and read at once, on one file system. A name says the segment:
-`12.3-TOKEN`.
+Any number of processes may write and read at once, on one file system. A name says the segment, and what
+the files hold: `12.3-TOKEN_DIGEST`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TypeVar
 from raysearch.core.segment import segment_name
 from raysearch.errors import CheckpointError
 from raysearch.storage.atomic import sync_path
+from raysearch.storage.checkpoints import digest
 from raysearch.storage.paths import CHECKPOINT_NAME, CheckpointPaths
 
 _T = TypeVar("_T")
@@ -50,23 +52,29 @@ class Checkpoints:
         return _try(f"{tmp}: cannot be made", lambda: _make_empty(tmp))
 
     def commit(self, tmp: Path, durably: bool = True) -> str:
-        """Renames `tmp` to the checkpoint of its name, synced if `durably`; returns the name.
+        """Renames `tmp` to the checkpoint of its name and digest, synced if `durably`; returns that name.
 
-        A checkpoint of that name that is there already stays as it is. One that is not written `durably`
-        survives the death of every process, but maybe not that of the machine: then it is grown again.
+        One saved under the same name that is there already stays as it is, and is returned. One that is not
+        written `durably` survives the death of every process, but maybe not that of the machine: then it is
+        grown again.
 
         Raises:
             CheckpointError: it cannot be synced or renamed, or holds nothing; `tmp` stays as it is.
         """
         name = _checked(tmp.name)
-        _try(f"{tmp}: the checkpoint cannot be written", lambda: self._commit(tmp, name, durably))
-        return name
+        return _try(f"{tmp}: the checkpoint cannot be written", lambda: self._commit(tmp, name, durably))
 
     def path(self, name: str) -> Path:
         """The checkpoint's folder. Raises CheckpointError if it is not there."""
         folder = self._paths.committed(_checked(name))
         if not folder.is_dir():
             raise CheckpointError(f"{folder}: there is no checkpoint {name!r}; it was deleted, or never kept")
+        return folder
+
+    def verified(self, name: str) -> Path:
+        """As `path`, after a look at every byte. Raises CheckpointError too if one was changed."""
+        folder = self.path(name)
+        digest.check(name, folder)
         return folder
 
     def exists(self, name: str) -> bool:
@@ -111,10 +119,15 @@ class Checkpoints:
         """Bytes that all files hold, unfinished ones included. Looks at every file."""
         return _bytes_in(self._paths.root)
 
-    def _commit(self, tmp: Path, name: str, durably: bool) -> None:
-        final = self._paths.committed(name)
+    def _commit(self, tmp: Path, saved_as: str, durably: bool) -> str:
         if not (_sync_tree(tmp) if durably else any(tmp.iterdir())):
             raise OSError("nothing was saved in it")
+        name = digest.with_digest(saved_as, tmp)
+        final = self._paths.committed(name)
+        earlier = [f.name for f in _children(final.parent) if digest.without_digest(f.name) == saved_as]
+        if earlier:
+            shutil.rmtree(tmp)
+            return earlier[0]
         if not final.parent.is_dir():
             final.parent.mkdir(parents=True, exist_ok=True)
             if durably:
@@ -128,6 +141,7 @@ class Checkpoints:
             shutil.rmtree(tmp)
         if durably:
             sync_path(final.parent)
+        return name
 
     def _discard(self, folder: Path) -> None:
         self._paths.tmp.mkdir(parents=True, exist_ok=True)

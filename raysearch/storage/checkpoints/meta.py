@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,55 @@ from raysearch.core.error_text import in_words
 from raysearch.errors import CheckpointError
 from raysearch.storage.paths import CHECKPOINT_META
 
+MOST_BYTES = 64 << 20
+MOST_ITERATIONS = 1 << 53
 
-def read_meta(folder: Path) -> dict[str, Any]:
-    """What `write_meta` wrote.
+
+def read_meta(folder: Path, needed: Sequence[str] = ("iteration", "grown_s")) -> dict[str, Any]:
+    """What `write_meta` wrote: `iteration`, `grown_s`, `config`, and `optimizer` where there was one.
+
+    Args:
+        needed: entries that must be there.
 
     Raises:
-        CheckpointError: it is gone or torn.
+        CheckpointError: it is gone, torn, or says what no version wrote.
     """
+    file = folder / CHECKPOINT_META
     try:
-        meta: dict[str, Any] = json.loads((folder / CHECKPOINT_META).read_text())
-    except (OSError, ValueError) as error:
+        size = file.stat().st_size
+        meta = json.loads(file.read_text(encoding="utf-8")) if size <= MOST_BYTES else size
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(in_words(error)) from error
-    return meta
+    if wrong := _wrong(meta, needed):
+        raise CheckpointError(f"{file}: {wrong}: no version wrote that")
+    return dict(meta)
+
+
+def _wrong(meta: Any, needed: Sequence[str]) -> str:
+    """What is wrong with a note, in words; empty if nothing is."""
+    if not isinstance(meta, dict):
+        return f"it is of {meta} bytes" if isinstance(meta, int) else f"it holds {type(meta).__name__}"
+    if missing := [name for name in needed if name not in meta]:
+        return f"it has no {missing[0]}"
+    iteration, grown_s = meta.get("iteration", 0), meta.get("grown_s", 0)
+    if type(iteration) is not int or not 0 <= iteration < MOST_ITERATIONS:
+        return f"iteration = {str(iteration)[:40]}"
+    if type(grown_s) not in (int, float) or not 0 <= grown_s < math.inf:
+        return f"grown_s = {str(grown_s)[:40]}"
+    if not isinstance(meta.get("config", {}), dict):
+        return "config is no mapping"
+    return _wrong_optimizer(meta.get("optimizer", {}))
+
+
+def _wrong_optimizer(note: Any) -> str:
+    if not isinstance(note, dict) or not isinstance(note.get("given", {}), dict):
+        return "optimizer is no mapping with a mapping `given`"
+    places = note.get("places", [])
+    if not isinstance(places, list) or not all(isinstance(place, list) for place in places):
+        return "optimizer.places is no list of lists"
+    if not all(len(place) == 4 and type(place[1]) is int for place in places):
+        return "optimizer.places does not name optimizer, group, series and name"
+    return ""
 
 
 def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
