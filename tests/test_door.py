@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import pickle
+import random
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,16 +16,16 @@ import pytest
 from waiting import PATIENCE_S, wait_for
 
 from raysearch.engine.messages import Reply, Turn
+from raysearch.executors.tune import frames
 from raysearch.executors.tune import socket_link as module
+from raysearch.executors.tune.frames import HEAD, MOST_BYTES, Frames, Kind
 from raysearch.executors.tune.socket_link import (
-    LENGTH,
     NONCE_BYTES,
     Address,
     DoorLink,
     is_allowed,
     knock,
     open_door,
-    packed,
 )
 
 
@@ -124,7 +125,7 @@ def test_nobody_who_does_not_know_the_token_comes_in(served: Served) -> None:
     with socket.create_connection((served.address.host, served.address.port)) as wire:
         wire.settimeout(PATIENCE_S)
         wire.recv(NONCE_BYTES)
-        wire.sendall(packed(Turn("w", want=1)))  # without a proof; never unpickled
+        wire.sendall(frame(Turn("w", want=1)))  # without a proof; never unpickled
         with contextlib.suppress(ConnectionResetError):
             assert wire.recv(1) == b""
     assert served.turns == []
@@ -138,7 +139,7 @@ def test_a_worker_does_not_unpickle_what_an_impostor_sends() -> None:
             wire, _ = server.accept()
             wire.sendall(b"n" * NONCE_BYTES)
             wire.recv(2 * NONCE_BYTES)
-            wire.sendall(b"p" * NONCE_BYTES + packed(Reply(stop=True)))
+            wire.sendall(b"p" * NONCE_BYTES + frame(Reply(stop=True)))
             wire.close()
 
         thread = threading.Thread(target=impostor)
@@ -159,10 +160,23 @@ def test_an_exchange_whose_door_closes_is_asked_again_by_a_call_and_dropped_at_t
     assert link._wire is not None
     wait_for(lambda: served.turns)  # it has come in, and hangs
     assert not answer.ready()
-    link._wire.shutdown(socket.SHUT_RDWR)
+    link._wire.socket.shutdown(socket.SHUT_RDWR)
     assert answer.ready()
     assert answer.get().bars == {0: -1.0}
     assert [turn.want for turn in calls.turns] == [7]
+    assert served.cancelled.wait(PATIENCE_S)
+
+
+def test_a_turn_while_the_one_before_is_not_answered_goes_by_a_call(served: Served) -> None:
+    served.act = served.hang
+    calls = Calls()
+    link = DoorLink(lambda: served.address, calls)
+    first = link.send(Turn("w", want=1))
+    wait_for(lambda: served.turns)  # it has come in, and hangs
+    assert link.send(Turn("w", want=2)).get().bars == {0: -1.0}
+    assert not first.ready()
+    assert [turn.want for turn in calls.turns] == [2]
+    link.hang_up()
     assert served.cancelled.wait(PATIENCE_S)
 
 
@@ -211,7 +225,7 @@ def test_after_the_coordinator_started_again_the_new_door_is_used(served: Served
     again = Served()
     doors.append(again.address)
     assert link._wire is not None
-    link._wire.shutdown(socket.SHUT_RDWR)
+    link._wire.socket.shutdown(socket.SHUT_RDWR)
     link.send(Turn("w", want=2)).get()
     assert link.send(Turn("w", want=3)).get().bars == {3: 0.5}
     assert [turn.want for turn in again.turns] == [3]
@@ -227,7 +241,88 @@ def test_a_door_is_not_opened_where_ray_encrypts(
     assert is_allowed() is allowed
 
 
-def test_a_frame_is_its_length_and_a_pickle() -> None:
-    frame = packed({"a": 1})
-    assert LENGTH.unpack_from(frame)[0] == len(frame) - LENGTH.size
-    assert pickle.loads(frame[LENGTH.size :]) == {"a": 1}
+def both(kind: Kind = Kind.TURN) -> tuple[Frames, Frames]:
+    return Frames(kind, b"t", b"n"), Frames(kind, b"t", b"n")
+
+
+def frame(value: Any) -> bytes:
+    """A frame of somebody who does not know the token."""
+    return Frames(Kind.TURN, b"?", b"?").packed(value)
+
+
+def test_frames_come_out_as_they_went_in_one_after_the_other() -> None:
+    ours, theirs = both()
+    for value in ({"a": 1}, "b", [*range(1000)]):
+        sent = ours.packed(value)
+        assert theirs.length(sent) == len(sent) - HEAD.size
+        assert theirs.opened(sent, sent[HEAD.size :]) == value
+
+
+def test_a_frame_that_is_changed_repeated_left_out_or_turned_round_is_not_unpickled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, _ = both()
+    first, second = ours.packed("one"), ours.packed("two")
+    monkeypatch.setattr(pickle, "loads", lambda data: pytest.fail("unpickled"))
+    rng = random.Random(1)
+    for _ in range(200):
+        wrong = bytearray(first)
+        wrong[rng.randrange(HEAD.size - 16, len(wrong))] ^= 1 << rng.randrange(8)
+        with pytest.raises(ConnectionAbortedError, match="changed on its way"):
+            both()[1].opened(wrong, wrong[HEAD.size :])
+    for kind, sent in ((Kind.TURN, second), (Kind.REPLY, first)):  # the first is missing; an echo
+        with pytest.raises(ConnectionAbortedError, match="changed on its way"):
+            both(kind)[1].opened(sent, sent[HEAD.size :])
+    for head in (HEAD.pack(b"turn", MOST_BYTES + 1, b"x" * 16), HEAD.pack(b"GET ", 9, b"x" * 16)):
+        with pytest.raises(ConnectionAbortedError, match="no frame"):
+            both()[1].length(head)
+
+
+def closes(wire: socket.socket) -> bool:
+    with contextlib.suppress(ConnectionResetError):
+        return wire.recv(1) == b""
+    return True
+
+
+@pytest.mark.parametrize("what", ["changed", "long", "no turn", "two at once"])
+def test_a_worker_that_sends_what_is_no_turn_is_dropped_and_others_go_on(served: Served, what: str) -> None:
+    wire = knock(served.address)
+    sent = bytearray(wire.turns.packed("text" if what == "no turn" else Turn("w", want=1)))
+    if what == "changed":
+        sent[-1] ^= 1
+    if what == "long":
+        sent[: HEAD.size] = HEAD.pack(b"turn", MOST_BYTES + 1, b"x" * 16)
+    if what == "two at once":
+        sent += wire.turns.packed(Turn("w", want=2))
+    wire.socket.settimeout(PATIENCE_S)
+    wire.socket.sendall(sent)
+    assert closes(wire.socket)
+    assert served.turns == []
+    link = DoorLink(lambda: served.address, Calls())
+    assert link.send(Turn("w", want=5)).get().bars == {5: 0.5}
+    link.hang_up()
+    wire.socket.close()
+
+
+def test_a_worker_that_never_ends_its_frame_is_dropped(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FRAME_S", 0.2)
+    wire = knock(served.address)
+    wire.socket.settimeout(PATIENCE_S)
+    wire.socket.sendall(wire.turns.packed(Turn("w", want=1))[:-1])
+    assert closes(wire.socket)
+    assert served.turns == []
+    wire.socket.close()
+
+
+def test_a_turn_that_is_too_large_for_a_frame_goes_by_a_call_and_the_next_through_the_door(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "MOST_BYTES", 10_000)
+    calls = Calls()
+    link = DoorLink(lambda: served.address, calls)
+    assert link.send(Turn("w", want=1)).get().bars == {1: 0.5}
+    assert link.send(Turn("w", holding=tuple(range(10_000)))).get().bars == {0: -1.0}
+    assert link.send(Turn("w", want=2)).get().bars == {2: 0.5}
+    link.hang_up()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import secrets
 import time
 from typing import Any
@@ -12,7 +11,8 @@ import numpy as np
 
 from raysearch.core.segment import Outcome, Segment, Status, segment_id, segment_name
 from raysearch.engine.messages import Lease, Reply, Turn
-from raysearch.executors.tune.socket_link import LENGTH, Address, knock, packed
+from raysearch.executors.tune.frames import HEAD
+from raysearch.executors.tune.socket_link import Address, Wire, knock
 
 
 class StubCoordinator:
@@ -41,7 +41,7 @@ class Clients:
     def __init__(self, actor: Any, door: Address | None, names: list[str]) -> None:
         self._actor = actor
         self._door = door
-        self._wires: dict[str, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
+        self._wires: dict[str, tuple[Wire, asyncio.StreamReader, asyncio.StreamWriter]] = {}
         self._held: dict[str, list[Lease]] = {name: [] for name in names}
         self._rng = np.random.default_rng(len(names))
 
@@ -49,7 +49,8 @@ class Clients:
         """The process is there, each of its workers at the door."""
         if self._door is not None:
             for name in self._held:
-                self._wires[name] = await asyncio.open_connection(sock=knock(self._door))
+                wire = knock(self._door)
+                self._wires[name] = (wire, *await asyncio.open_connection(sock=wire.socket))
 
     async def saturate(self, seconds: float) -> list[float]:
         """Latencies, in seconds, of workers that never wait."""
@@ -87,10 +88,10 @@ class Clients:
         if self._door is None:
             reply: Reply = await self._actor.exchange.remote(turn)
         else:
-            reader, writer = self._wires[name]
-            writer.write(packed(turn))
-            (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-            reply = pickle.loads(await reader.readexactly(length))
+            wire, reader, writer = self._wires[name]
+            writer.write(wire.turns.packed(turn))
+            head = await reader.readexactly(HEAD.size)
+            reply = wire.replies.opened(head, await reader.readexactly(wire.replies.length(head)))
         self._held[name] = [*reply.leases]
 
     def _outcome(self, segment: Segment) -> Outcome:

@@ -28,7 +28,7 @@ def read_meta(folder: Path, needed: Sequence[str] = ("iteration", "grown_s")) ->
     file = folder / CHECKPOINT_META
     try:
         size = file.stat().st_size
-        meta = json.loads(file.read_text(encoding="utf-8")) if size <= MOST_BYTES else size
+        meta: Any = json.loads(file.read_text(encoding="utf-8")) if size <= MOST_BYTES else size
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(in_words(error)) from error
     if wrong := _wrong(meta, needed):
