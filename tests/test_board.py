@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from waiting import PATIENCE_S, Children
 
 from raysearch.bench.report import outcomes, write_run
 from raysearch.cli import main
 from raysearch.core.segment import Outcome, Segment, segment_id
+from raysearch.report import half_requests
+from raysearch.report.board import app
 from raysearch.storage.journal.journal import Journal
 
 EVIL = '<img src=x onerror="window.hit=1">'
@@ -59,6 +64,9 @@ def test_the_board_answers_this_machine_alone_and_is_read_only(port: int) -> Non
     for method in ("POST", "PUT", "DELETE"):
         assert ask(port, "/runs/0", method)[0] == 405
     assert ask(port, "/runs/1")[0] == 404
+    for number in ("9" * 5000, "-1", "%C2%B2", "0x0", "nan"):
+        assert ask(port, f"/runs/{number}")[0] == 404, number
+        assert ask(port, f"/runs/0?known={number}")[0] == 400, number
     assert ask(port, "/runs/0?known=x")[0] == 400
     assert ask(port, "/../../etc/passwd")[0] == 404
 
@@ -86,6 +94,24 @@ def test_the_page_follows_the_journal_and_runs_nothing_that_a_user_typed(
     assert page.evaluate("window.hit === undefined")
     assert wrong == []
     page.close()
+
+
+def test_half_a_request_is_not_waited_for_for_ever(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(half_requests, "HALF_S", 0.3)
+    server = uvicorn.Server(uvicorn.Config(app([run]), http=half_requests.Timed, log_level="warning"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    for half in (b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"):
+        with socket.create_connection(listener.getsockname(), timeout=PATIENCE_S) as wire:
+            wire.sendall(half)
+            assert wire.recv(1) == b""
+    assert ask(listener.getsockname()[1], "/")[0] == 200
+    server.should_exit = True
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
 
 
 def test_a_port_that_is_taken_is_said(port: int, run: Path, capsys: pytest.CaptureFixture[str]) -> None:

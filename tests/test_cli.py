@@ -249,7 +249,7 @@ def test_what_is_our_own_mistake_keeps_its_traceback(shell: Shell, monkeypatch: 
     def broken(run: str) -> None:
         raise ZeroDivisionError(run)
 
-    monkeypatch.setattr(reading, "_results", broken)
+    monkeypatch.setattr(reading, "opened", broken)
     with pytest.raises(ZeroDivisionError, match="runs/x"):
         shell("best", "runs/x")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 import raysearch.fused.compile_cache as compiled
+from raysearch.core.cache_dir import why_shared
 from raysearch.errors import TrainableError
 from raysearch.fused import traced_step
 from raysearch.fused.member import member
@@ -119,6 +122,43 @@ def test_a_library_that_is_torn_is_thrown_away_and_training_goes_on(tmp_path: Pa
     assert not library.ready()
     assert library.trouble.startswith("what was compiled cannot be loaded")
     assert not file.exists()
+
+
+def test_a_library_where_others_can_write_is_neither_loaded_nor_made(tmp_path: Path) -> None:
+    pack = pack_of(Quick, 3)
+    steps, inputs = compiled.listed(pack._plain_step, *block_of(pack))
+    home = tmp_path / "cache"
+    home.mkdir()
+    home.chmod(0o777)
+    words = rf"kept where others could change it: others may write to {home} \(chmod go-w"
+    library = compiled.Library(steps, inputs, home)
+    assert not library.ready()
+    assert re.search(words, library.trouble)
+    assert [*home.iterdir()] == []
+    home.chmod(0o755)
+    planted = home / f"{compiled._key(steps, inputs)}.pt2"
+    planted.touch()
+    planted.chmod(0o666)
+    library = compiled.Library(steps, inputs, home)
+    assert not library.ready()
+    assert f"others may write to {planted}" in library.trouble
+
+
+def test_folders_of_other_users_and_of_their_groups_are_shared_and_sticky_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    assert why_shared(inner) == ""  # below /tmp, which is sticky
+    inner.parent.chmod(0o775)
+    assert why_shared(inner) == ""
+    gid = os.getgid()
+    monkeypatch.setattr(os, "getgid", lambda: gid + 1)
+    assert f"others may write to {inner.parent}" in why_shared(inner)
+    inner.parent.chmod(0o755)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    if inner.stat().st_uid != 0:
+        assert f"{inner} belongs to user" in why_shared(inner)
 
 
 def test_inputs_that_lie_in_memory_in_another_way_are_refused(tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ import dataclasses
 import errno
 import json
 import os
+import signal
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +21,7 @@ import trainables
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scripted, completed, segment
-from waiting import PATIENCE_S, wait_for
+from waiting import PATIENCE_S, Children, wait_for
 
 import raysearch
 from raysearch.cli import main
@@ -30,7 +33,7 @@ from raysearch.engine.wind_down import PAUSED, STOPPED, Ended, Ending, WindDown
 from raysearch.errors import JournalBusyError, LocatedError, RunError, SpecError
 from raysearch.executors.tune import driver
 from raysearch.run.driver_lock import driving
-from raysearch.run.liveness import held_by, last_ending
+from raysearch.run.liveness import held_by, last_ending, stopped
 from raysearch.run.orders import Orders
 from raysearch.run.pause import PAUSE, RESUME, STOP, begin, order
 from raysearch.run.session import spent_on
@@ -347,6 +350,49 @@ def test_a_run_that_is_starting_says_so_and_no_second_process_goes_on_with_it(
             raysearch.resume(run_dir, raysearch.How(executor="inline"), trainable=trainables.Slow)
     assert main(["status", str(run_dir)]) == 0
     assert "complete; raysearch best" in " ".join(capsys.readouterr().out.split())
+
+
+HOLDER = """
+import signal
+import sys
+from pathlib import Path
+from raysearch.run.driver_lock import driving
+from raysearch.storage.journal.journal import Journal
+
+root = Path(sys.argv[1])
+with driving(root), Journal.open(root / "journal"):
+    print("holds it", flush=True)
+    signal.pause()
+"""
+
+
+def test_a_driver_that_is_stopped_is_said_by_status_pause_and_resume(
+    start: Started,
+    run_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    start_process: Children,
+) -> None:
+    monkeypatch.setattr("raysearch.cli.pause.STOPPED_S", 0.3)
+    start("inline", config={"seconds": 0.0}).join(PATIENCE_S)
+    holder = start_process(sys.executable, "-c", HOLDER, run_dir)
+    holder.wait_for(lambda: "holds it" in holder.said)
+    os.kill(holder.pid, signal.SIGSTOP)
+    words = (
+        f"process {holder.pid} on {socket.gethostname()}, which is stopped (kill -CONT {holder.pid} lets it"
+    )
+    wait_for(lambda: stopped(run_dir))
+    assert main(["status", str(run_dir)]) == 0
+    assert words in " ".join(capsys.readouterr().out.split())
+    assert main(["status", str(run_dir), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["held_by"].startswith(words)
+    for command in ("pause", "stop", "resume"):
+        assert main([command, str(run_dir)]) == 2
+        assert words in capsys.readouterr().err, command
+    with pytest.raises(JournalBusyError, match=r"which is stopped"):
+        raysearch.resume(run_dir, raysearch.How(executor="inline"), trainable=trainables.Slow)
+    os.kill(holder.pid, signal.SIGCONT)
+    wait_for(lambda: not stopped(run_dir))
 
 
 def test_storage_that_fails_for_a_moment_does_not_keep_a_driver_from_its_run(

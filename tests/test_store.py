@@ -337,7 +337,7 @@ def test_a_checkpoint_that_is_deleted_or_was_never_kept_is_said(
     machine("two")
     there = checkpoints_of(mirror(store).root)
     assert not there.exists(name)
-    with pytest.raises(CheckpointError, match=r"there is no checkpoint '3\.1-a'"):
+    with pytest.raises(CheckpointError, match=f"there is no checkpoint '{name}'"):
         there.path(name)
 
 
@@ -348,7 +348,7 @@ def test_a_checkpoint_that_cannot_be_sent_is_not_there(store: ObjectStore) -> No
         save(mirror(store).root, "one")
     store.away = False
     assert list(checkpoints_of(mirror(store).root).names()) == []
-    assert save(mirror(store).root, "two") == "3.1-a"
+    assert save(mirror(store).root, "two").startswith("3.1-a_")
 
 
 @pytest.mark.usefixtures("machine")

@@ -15,12 +15,13 @@ def board(runs: options.Runs, port: options.Port = 8337) -> None:
     import uvicorn
 
     from raysearch.report.board import app
+    from raysearch.report.half_requests import Timed
     from raysearch.run.location import existing_run
 
     roots = [existing_run(run) for run in runs]
     listener = _listen(port)
     print(f"http://{ADDRESS}:{listener.getsockname()[1]}/   Ctrl-C ends it", flush=True)
-    settings = uvicorn.Config(app(roots), log_level="warning", server_header=False)
+    settings = uvicorn.Config(app(roots), http=Timed, log_level="warning", server_header=False)
     uvicorn.Server(settings).run(sockets=[listener])
 
 

@@ -12,6 +12,7 @@ from raysearch.errors import RunError, SpecError
 from raysearch.storage.mirror import shown
 
 PATIENCE_S = 60.0  # for the answer of the process that runs it
+STOPPED_S = 5.0  # for the answer of a run of which a process is stopped
 POLL_S = 0.1
 
 
@@ -91,16 +92,20 @@ def _answer(root: Path, order: dict[str, object]) -> tuple[bool, str]:
     Raises:
         RunError: no process runs it, or the process does not answer within PATIENCE_S.
     """
-    from raysearch.run.liveness import run_by, started_by
+    from raysearch.run.liveness import run_by, started_by, stopped
     from raysearch.run.orders import Orders
     from raysearch.storage.paths import RunPaths
 
     _check_run(root)
     orders = Orders(RunPaths(root).orders)
     name = orders.give(order)
-    until = time.monotonic() + PATIENCE_S
+    began = time.monotonic()
     while (answer := orders.answered(name)) is None:
-        if time.monotonic() > until:
+        waited = time.monotonic() - began
+        if waited > STOPPED_S and (owner := stopped(root)):
+            orders.withdraw(name)
+            raise RunError(f"{shown(root)}: {owner}, does not answer, and the order was taken back")
+        if waited > PATIENCE_S:
             if (starter := started_by(root)) is not None:
                 return True, f"{starter} is still starting it, and takes the order in when it has"
             orders.withdraw(name)
@@ -131,7 +136,9 @@ def _check_run(root: Path) -> None:
 
 
 def _wait(root: Path) -> None:
-    from raysearch.run.liveness import run_by
+    from raysearch.run.liveness import run_by, stopped
 
     while run_by(root) is not None:
+        if owner := stopped(root):
+            raise RunError(f"{shown(root)}: {owner}, so the run does not end; the order stands")
         time.sleep(POLL_S)

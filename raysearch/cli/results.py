@@ -182,15 +182,9 @@ def _copy_checkpoint(trial: int, model: Model | None, why_none: str, target: Pat
         raise CheckpointError(f"--checkpoint {target}: exists already; name a folder that is to be made")
     beside = target.with_name(f".{os.getpid()}-{target.name}")
     try:
-        shutil.copytree(source, beside, symlinks=True)
-        digest.check(source.name, beside)
+        digest.check(source.name, source)
+        shutil.copytree(source, beside)
         beside.rename(target)
-    except CheckpointError:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise CheckpointError(
-            f"{source}: the checkpoint's files are not those that were saved: a disk or a program changed "
-            "them. A resume grows it again if the search needs it"
-        ) from None
     except (OSError, shutil.Error) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise CheckpointError(f"--checkpoint {target}: cannot be copied from {source}: {error}") from None

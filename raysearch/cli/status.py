@@ -132,9 +132,14 @@ def _spent(root: Path) -> str:
 
 def state(root: Path, look: Look) -> str:
     """Which process runs or starts it; or why none does, and how to go on."""
+    from raysearch.run.liveness import stopped
+
     live = look.snapshot.live
     if look.holder is not None:
-        return f"{live.winding}, held by {look.holder}" if live.winding else f"held by {look.holder}"
+        held = f"held by {look.holder}"
+        if (driver := stopped(root)) and driver != look.holder:
+            held += f"; its driver is {driver}"
+        return f"{live.winding}, {held}" if live.winding else held
     if look.starter is not None:
         return f"starting ({look.starter})"
     ended = live.end

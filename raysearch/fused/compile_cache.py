@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils._pytree import tree_leaves
 
-from raysearch.core.cache_dir import cache_folder
+from raysearch.core.cache_dir import cache_folder, why_shared
 from raysearch.fused.graph_capture import written
 from raysearch.fused.packed_state import Rows
 from raysearch.fused.plan import Moment
@@ -48,12 +49,14 @@ class Library:
         self._run: Any = None
         self._process: subprocess.Popen[bytes] | None = None
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the process)
-        self.trouble = "" if self._file.exists() else missing(inputs[0].device)
+        self.trouble = self._distrust() or ("" if self._file.exists() else missing(inputs[0].device))
         if not self.trouble and not self._file.exists():
             self._start(steps, inputs)
 
     def ready(self) -> bool:
         """True if it can be called; looks how far the compiler is."""
+        if self._run is None and not self.trouble and self._is_made():
+            self.trouble = self._distrust()
         if self._run is None and not self.trouble and self._is_made():
             try:
                 self._run = torch._C._aoti.AOTIModelPackageLoader(str(self._file), "model", False, 1, -1)
@@ -85,13 +88,22 @@ class Library:
         return losses
 
     def _start(self, steps: GraphModule, inputs: Sequence[Tensor]) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        job = self._file.with_suffix(f".{os.getpid()}.job")
-        torch.save((steps, list(inputs), torch.get_num_threads()), job)
-        command = [sys.executable, "-m", "raysearch.fused.compile_worker", str(job), str(self._file)]
+        command = [sys.executable, "-m", "raysearch.fused.compile_worker", str(self._file)]
         quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=self._said)
-        weakref.finalize(self, _end, self._process, job)
+        with tempfile.TemporaryFile() as job:  # has no name, so nobody else can put code into it
+            pickle.dump((steps, list(inputs), torch.get_num_threads()), job)
+            job.seek(0)
+            self._process = subprocess.Popen(command, stdin=job, stdout=quiet, stderr=self._said)
+        weakref.finalize(self, _end, self._process)
+
+    def _distrust(self) -> str:
+        """Why the library is neither made nor loaded, in words; empty if only this user can change it."""
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = why_shared(self._file if self._file.exists() else self._file.parent)
+        except OSError as error:
+            found = f"{self._file.parent}: {error.strerror or error}"
+        return f"compiled code is not kept where others could change it: {found}" if found else ""
 
     def _is_made(self) -> bool:
         if self._process is None:
@@ -156,8 +168,7 @@ def _key(steps: GraphModule, inputs: Sequence[Tensor]) -> str:
     return found.hexdigest()[:32]
 
 
-def _end(process: subprocess.Popen[bytes], job: Path) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
         process.wait()
-    job.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import re
 import secrets
 import threading
 import time
@@ -109,12 +110,10 @@ def app(runs: Sequence[Path]) -> Starlette:
         return HTMLResponse(text.replace("<script>", f'<script nonce="{nonce}">'), headers=_headers(policy))
 
     async def state(request: Request) -> Response:
-        number = request.path_params["number"]
-        if not 0 <= number < len(watched):
+        number = _number(request.path_params["number"])
+        if number is None or number >= len(watched):
             return JSONResponse({"error": "no such run"}, 404, headers=_headers())
-        try:
-            known = int(request.query_params.get("known", "0"))
-        except ValueError:
+        if (known := _number(request.query_params.get("known", "0"))) is None:
             return JSONResponse({"error": "known is a number"}, 400, headers=_headers())
         try:
             found = await asyncio.to_thread(watched[number].state, known)
@@ -123,11 +122,16 @@ def app(runs: Sequence[Path]) -> Starlette:
         return JSONResponse(found, headers=_headers())
 
     return Starlette(
-        routes=[Route("/", page), Route("/runs/{number:int}", state)],
+        routes=[Route("/", page), Route("/runs/{number}", state)],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
         ],
     )
+
+
+def _number(text: str) -> int | None:
+    """A number of at most nine digits; None for anything else."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def _headers(policy: str = "default-src 'none'") -> dict[str, str]:

@@ -15,6 +15,7 @@ from raysearch.errors import CheckpointError
 from raysearch.results.run_rows import RunRows
 from raysearch.storage.checkpoints import checkpoints_of
 from raysearch.storage.checkpoints.meta import read_meta
+from raysearch.storage.paths import CHECKPOINT_META
 
 DIGITS = 5
 
@@ -99,5 +100,9 @@ def _saved_at(path: Path, reached: int) -> int:
     """The iteration that the note beside a checkpoint says; where it has none, that of the segment's end."""
     try:
         return int(read_meta(path)["iteration"])
-    except (CheckpointError, KeyError, TypeError, ValueError):
-        return reached
+    except CheckpointError as error:
+        if not (path / CHECKPOINT_META).exists():
+            return reached
+        raise CheckpointError(
+            f"{error}. Delete {path}, which a resume grows again where it needs it"
+        ) from None

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raysearch.errors import JournalBusyError, RunError, StoreError
+from raysearch.run.liveness import stopped
 from raysearch.storage import file_lock
 from raysearch.storage.liveness import this_process
 from raysearch.storage.mirror import mirror_at, shown
@@ -47,7 +48,7 @@ def _taken(root: Path) -> int:
         try:
             return file_lock.take(RunPaths(root).driver)
         except file_lock.LockedError as owner:
-            if time.monotonic() > until:
+            if time.monotonic() > until or stopped(root):
                 look = f"raysearch status {shown(root)} --watch"
                 raise JournalBusyError(f"{shown(root)}: {owner} is running or starting it ({look})") from None
         except OSError as error:

@@ -50,6 +50,16 @@ def starter_of(root: Path) -> Owner | None:
     return None if any(event.kind == "end" and event.at >= owner.at for event in events) else owner
 
 
+def stopped(root: Path) -> str:
+    """The process that runs or drives the run, and how it goes on, if it is stopped; empty if none is."""
+    paths = RunPaths(root)
+    for lock in (JournalPaths(paths.journal).lock, paths.driver):
+        owner = owner_of(lock)
+        if owner is not None and owner.is_stopped:
+            return str(owner)
+    return ""
+
+
 def last_ending(journal: Path) -> str:
     """Why the last process to run it ended, in words; empty while one runs it, or if it was killed."""
     ended = last_ended(journal)

@@ -21,6 +21,7 @@ from raysearch.engine.memory_retry import Growth
 from raysearch.engine.search import Search
 from raysearch.engine.wind_down import INTERRUPTED
 from raysearch.errors import JournalBusyError, JournalError, SpecError
+from raysearch.run.liveness import stopped
 from raysearch.run.orders import Orders, given_at
 from raysearch.run.pause import RUN_ORDERS, begin
 from raysearch.spec.search_spec import SearchSpec
@@ -237,7 +238,7 @@ def open_journal(paths: RunPaths, patience_s: float = PATIENCE_S) -> Journal:
         try:
             return Journal.open(paths.journal)
         except JournalBusyError as error:
-            if time.monotonic() > until:
+            if time.monotonic() > until or stopped(paths.root):
                 raise JournalBusyError(
                     f"{error}: this run is being searched there (raysearch status {paths.root} --watch)"
                 ) from error

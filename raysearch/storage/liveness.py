@@ -32,7 +32,8 @@ class Owner:
     at: float = 0.0
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        stopped = f", which is stopped (kill -CONT {self.pid} lets it go on)" if self.is_stopped else ""
+        return f"process {self.pid} on {self.host}{stopped}"
 
     @property
     def is_here(self) -> bool:
@@ -43,6 +44,11 @@ class Owner:
     def is_gone(self) -> bool:
         """True if the process ran on this machine and has ended."""
         return self.is_here and not _is_running(self.pid)
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if the process is on this machine and has been stopped, as by SIGSTOP: it does nothing."""
+        return self.is_here and _state_of(self.pid) in ("T", "t")
 
     def to_json(self) -> str:
         """The content of the lock file."""
@@ -114,6 +120,15 @@ def _is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _state_of(pid: int) -> str:
+    """The letter of a process's state; empty where the system does not say it in /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+    except OSError:
+        return ""
+    return fields.split()[0]
 
 
 def _is_locked(lock: Path) -> bool:

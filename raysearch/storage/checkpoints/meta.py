@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from raysearch.core.error_text import in_words
 from raysearch.errors import CheckpointError
 from raysearch.storage.paths import CHECKPOINT_META
 
+CHECKSUM = "checksum"
+ENTRIES = ("iteration", "grown_s", "config", "optimizer", CHECKSUM)
 MOST_BYTES = 64 << 20
 MOST_ITERATIONS = 1 << 53
 
@@ -33,13 +36,17 @@ def read_meta(folder: Path, needed: Sequence[str] = ("iteration", "grown_s")) ->
         raise CheckpointError(in_words(error)) from error
     if wrong := _wrong(meta, needed):
         raise CheckpointError(f"{file}: {wrong}: no version wrote that")
-    return dict(meta)
+    return {name: value for name, value in meta.items() if name != CHECKSUM}
 
 
 def _wrong(meta: Any, needed: Sequence[str]) -> str:
     """What is wrong with a note, in words; empty if nothing is."""
     if not isinstance(meta, dict):
         return f"it is of {meta} bytes" if isinstance(meta, int) else f"it holds {type(meta).__name__}"
+    if strange := [name for name in meta if name not in ENTRIES]:
+        return f"it has an entry {strange[0][:40]!r}"
+    if CHECKSUM in meta and meta[CHECKSUM] != _checksum(meta):
+        return "its checksum is wrong"
     if missing := [name for name in needed if name not in meta]:
         return f"it has no {missing[0]}"
     iteration, grown_s = meta.get("iteration", 0), meta.get("grown_s", 0)
@@ -69,12 +76,19 @@ def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
     Into a new file: one that was linked from another checkpoint must not be written into.
     """
     (folder / CHECKPOINT_META).unlink(missing_ok=True)
-    (folder / CHECKPOINT_META).write_text(_as_json(meta))
+    plain = json.loads(_as_json(meta))
+    (folder / CHECKPOINT_META).write_text(json.dumps({**plain, CHECKSUM: _checksum(plain)}))
 
 
 def as_read(config: Mapping[str, Any]) -> Any:
     """The configuration as `read_meta` gives it back: tuples are lists, and objects are their `repr`."""
     return json.loads(_as_json(config))
+
+
+def _checksum(meta: Mapping[str, Any]) -> int:
+    """Of all other entries: a reader of the note alone need not read the whole checkpoint."""
+    rest = {name: value for name, value in meta.items() if name != CHECKSUM}
+    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
 
 
 def _as_json(meta: Mapping[str, Any]) -> str:
