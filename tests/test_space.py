@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from raysearch.errors import LocatedError, SpecError
+from raysearch.interop.read_space import read_space
 from raysearch.space import Space
 from raysearch.space.conditions import Condition, Test
 from raysearch.space.constraints import Constraint
@@ -544,6 +546,54 @@ def test_expressions_come_to_what_python_comes_to(seed: int) -> None:
         except (ArithmeticError, ValueError):
             expected = False
         assert Constraint(text).holds(values) is expected, text
+
+
+# Limits.
+
+
+def nested(levels: int, inside: Any, times: Callable[[int], dict[str, Any]] = lambda level: {}) -> Any:
+    """Mappings inside one another, with what `times` gives for each level beside them."""
+    for level in range(levels):
+        inside = {f"g{level}": inside, **times(level)}
+    return inside
+
+
+@pytest.mark.parametrize(
+    ("form", "why"),
+    [
+        (nested(330, {"uniform": [0, 1]}), "space: more than 60 lists and mappings stand inside one another"),
+        (nested(40, {"uniform": [0, 1]}), "space: more than 30 groups stand inside one another"),
+        (
+            {"a": {"fixed": nested(2000, 1)}},
+            "space: more than 60 lists and mappings stand inside one another",
+        ),
+        (
+            {"o": 0, "x": nested(9, {"uniform": [0, 1]}, lambda level: {"when": [{"o": 0}, {"o": 0}]})},
+            "when: 512 cases; at most 256",
+        ),
+        ({"o": {"choice": [0, 1]}, "b": {"fixed": 1, "when": [{"o": 0}] * 300}}, "space.b: when: 300 cases"),
+        ({f"a{i}": 1 for i in range(1001)}, "space: 1,001 hyper-parameters; at most 1,000"),
+        ({"a": {"uniform": [10**400, 1]}}, "space.a: low must be a number up to 1.8e308, not 2**1328 and"),
+        ({"a": 10**5000}, "space.a: 2**16609 and more is beyond 1.8e308"),
+        ({"a": "x\ud800"}, "space.a: 'x\\ud800' cannot be stored as UTF-8"),
+        ({"a": {"choice": [1, 2], "weights": [1e308, 1e308]}}, "space.a: weights as large as 1e308 add up"),
+    ],
+)
+def test_what_is_too_much_is_told_in_words(form: dict[str, Any], why: str) -> None:
+    with pytest.raises(SpecError) as error:
+        read_space(form)
+    assert why in str(error.value)
+
+
+def test_a_thousand_conditions_depend_on_each_other_and_a_long_circle_is_told_shortly() -> None:
+    links = {f"a{i}": {"choice": [0, 1], "when": {f"a{i - 1}": 1}} for i in range(1, 1000)}
+    space = Space.from_dict({"a0": {"choice": [0, 1]}, **links})
+    assert list(space.decode(np.full(1000, 0.9))) == [f"a{i}" for i in range(1000)]
+    message = error_of({"a0": {"choice": [0, 1], "when": {"a999": 1}}, **links})
+    assert message == (
+        "space.a0: the conditions go in a circle: a0 depends on a999 depends on a998 depends on a997 "
+        "depends on ... depends on a1 depends on a0"
+    )
 
 
 # Objects.

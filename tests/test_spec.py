@@ -29,6 +29,13 @@ from raysearch.spec import (
 )
 from raysearch.strategies.caviar import Caviar
 
+
+def bomb(first: str, level: str, times: int = 8, levels: int = 8) -> str:
+    """A list in which each anchor names the one before it so many times."""
+    named = (f"&a{k} {level.format(','.join([f'*a{k - 1}'] * times))}" for k in range(1, levels))
+    return f"a: [&a0 {first}, {', '.join(named)}]"
+
+
 FULL = """
 name: digits
 trainable: raysearch.examples.digits:Digits
@@ -184,9 +191,10 @@ def test_a_trainable_in_a_file_beside_the_spec_is_found_from_anywhere(file: Path
     assert load_spec(file).trainable == "elsewhere.py:Net"
 
 
-def test_a_file_names_the_run_that_has_no_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["", "name:\n", "name: null\n"])
+def test_a_file_names_the_run_that_has_no_name(tmp_path: Path, line: str) -> None:
     file = tmp_path / "my search!.yaml"
-    file.write_text(FULL.replace("name: digits\n", ""))
+    file.write_text(FULL.replace("name: digits\n", line))
     assert load_spec(file).name == "my-search"
 
 
@@ -329,6 +337,16 @@ def test_a_missing_trainable_is_told() -> None:
         ("\tname: a", "search.yaml line 1, column 1: found character '\\t'"),
         ("a: *b", "search.yaml line 1, column 4: found undefined alias"),
         ("a: !!python/object:os.system x", "search.yaml line 1, column 4: could not determine a constructor"),
+        ("a: !!timestamp x", "line 1, column 4: could not determine a constructor for the tag '!!timestamp'"),
+        ("a: !!set {b}", "line 1, column 4: could not determine a constructor for the tag '!!set'"),
+        ("a: !!bool x", "search.yaml line 1, column 4: 'x' is tagged !!bool, which it is not"),
+        ("a: !!map [b]", "search.yaml line 1, column 4: expected a mapping node, but found sequence"),
+        ("a: " + "9" * 310, "search.yaml line 1, column 4: a whole number of 310 digits; at most 309"),
+        ("a: 0x" + "f" * 9000, "search.yaml line 1, column 4: a whole number of 9,002 digits; at most 309"),
+        ("a: " + "[" * 400 + "]" * 400, "line 1, column 63: more than 60 lists and mappings stand"),
+        (bomb("[x]", "[{}]"), "aliases (*) repeat more than 10,000 values"),
+        (bomb("{x: 1}", "{{<<: [{}]}}"), "aliases (*) repeat more than 10,000 values"),
+        (bomb("[x]", "[[[[[[[{}]]]]]]]", 1, 11), "more than 60 lists and mappings stand inside one another"),
         ("", "search.yaml is empty; it needs trainable, metric, mode, space, strategy"),
         ("- a", "search.yaml holds list, not a mapping"),
         ("1: a", "search.yaml [1]: unknown field 1"),
@@ -458,5 +476,5 @@ def test_what_is_said_of_wandb_is_kept_without_a_note() -> None:
 def test_an_anchor_that_holds_itself_is_an_error_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "search.yaml"
     file.write_text("space: &a {lr: *a}\n")
-    with pytest.raises(SpecError, match=r"search.yaml: an anchor \(&\) stands inside what it names"):
+    with pytest.raises(SpecError, match=r"yaml line 1, column 16: an anchor \(&\) stands inside what it"):
         load_spec(file)

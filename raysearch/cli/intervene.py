@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from raysearch.cli import options
 from raysearch.cli.output import command, print_json
 from raysearch.core.segment import segment_id, trial_number
+from raysearch.core.yaml_io import read_yaml
 from raysearch.errors import RunError, SpecError, unknown
 from raysearch.storage.mirror import shown
 
@@ -70,18 +69,10 @@ def _values(spec: SearchSpec, texts: Sequence[str]) -> dict[str, Any]:
         name = flat_name(name, spec.space.names)
         if name not in spec.space.free:
             raise SpecError(unknown("hyper-parameter", name, spec.space.free))
-        found[name] = _value(value)
+        found[name] = read_yaml(value, text)
         if why := spec.space.domains[name].why_not(found[name]):
             raise SpecError(f"{text}: {why}")
     return found
-
-
-def _value(text: str) -> Any:
-    """A number if the text is one (also 3e-4, which YAML reads as text); else its value as YAML."""
-    try:
-        return float(text) if re.search(r"[.eE]", text) else int(text)
-    except ValueError:
-        return yaml.safe_load(text)
 
 
 def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:

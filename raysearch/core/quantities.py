@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from raysearch.core.values import is_number
+from raysearch.core.values import as_number, is_number
 from raysearch.errors import SpecError
 
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -37,7 +37,7 @@ def size(value: Any) -> int:
 
 
 def _amount(value: Any, units: dict[str, int], default: str, what: str) -> float:
-    total = float(value) if is_number(value) else _read(value, units, default, what)
+    total = as_number(value, what) if is_number(value) else _read(value, units, default, what)
     if not math.isfinite(total) or total <= 0:
         raise SpecError(f"{value!r} must be above zero and finite; give {what}")
     return total

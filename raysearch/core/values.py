@@ -18,15 +18,32 @@ import numpy as np
 
 from raysearch.errors import SpecError
 
+DEPTH_MAX = 60  # of lists and mappings inside one another
+WHOLE_MAX = 2**1024  # the largest float is just below it
 
-def plain(value: Any) -> Any:
+
+def check_depth(value: Any) -> None:
+    """Raises SpecError where more than DEPTH_MAX lists and mappings stand inside one another."""
+    level = [value]
+    for _ in range(DEPTH_MAX + 1):
+        inner = {id(part): part for one in level for part in _members(one)}
+        level = [part for part in inner.values() if isinstance(part, (Mapping, list, tuple))]
+        if not level:
+            return
+    raise SpecError(f"more than {DEPTH_MAX} lists and mappings stand inside one another")
+
+
+def plain(value: Any, depth: int = 0) -> Any:
     """`value` with NumPy scalars as Python ones and tuples as lists, as it will be read back later.
 
     Of classes derived from int, float and text the bare value is kept.
 
     Raises:
-        SpecError: for what YAML and JSON cannot hold, a member of an Enum too, and for NaN and infinities.
+        SpecError: for what YAML and JSON cannot hold, a member of an Enum too; for NaN, infinities and whole
+            numbers beyond the largest float; for text that is not Unicode; for what is nested too deeply.
     """
+    if depth > DEPTH_MAX:
+        check_depth([value])
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, enum.Enum):
@@ -37,21 +54,32 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return str.__str__(value)
+        return _stored_text(str.__str__(value))
     if isinstance(value, int):
+        if not -WHOLE_MAX < value < WHOLE_MAX:
+            raise SpecError(f"{show(value)} is beyond 1.8e308, the largest number that is stored")
         return int.__int__(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise SpecError(f"{value} is not a finite number")
         return float.__float__(value)
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
+        return [plain(v, depth + 1) for v in value]
     if isinstance(value, Mapping) and all(isinstance(k, str) for k in value):
-        return {plain(k): plain(v) for k, v in value.items()}
+        return {plain(k): plain(v, depth + 1) for k, v in value.items()}
     raise SpecError(
         f"{value!r} is a {type(value).__name__}, which cannot be stored; use text, numbers, true/false, "
         "null, or lists and mappings of those, and look the object up by its name in the trainable"
     )
+
+
+def _stored_text(text: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise SpecError(f"{text!r} cannot be stored as UTF-8: {error.reason}") from None
+    return text
 
 
 TUPLES = "tuples become lists, as files hold them; where the code needs one, write tuple(...) there"
@@ -118,7 +146,9 @@ def as_number(value: Any, what: str) -> float:
         except ValueError:
             raise SpecError(f"{what} must be a number, not {value!r}") from None
     if not is_number(value):
-        raise SpecError(f"{what} must be a number, not {value!r}")
+        raise SpecError(f"{what} must be a number, not {show(value)}")
+    if isinstance(value, int) and not -WHOLE_MAX < value < WHOLE_MAX:
+        raise SpecError(f"{what} must be a number up to 1.8e308, not {show(value)}")
     if not math.isfinite(value):
         raise SpecError(f"{what} must be a finite number, not {float(value)}")
     return float(value)
@@ -166,6 +196,10 @@ def show(value: Any) -> str:
     """`value` as a person writes it: 1e-4 rather than 0.0001, text in quotes."""
     if isinstance(value, np.generic):
         value = value.item()
+    if (
+        isinstance(value, int) and not -WHOLE_MAX < value < WHOLE_MAX
+    ):  # Python refuses to write very long ones
+        return f"{'-' if value < 0 else ''}2**{value.bit_length() - 1} and more"
     if not isinstance(value, float):
         return repr(value)
     if value and math.isfinite(value) and not 1e-3 <= abs(value) < 1e7:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raysearch.core.values import TUPLES, exact, has_tuple, identity, plain, show
+from raysearch.core.values import TUPLES, check_depth, exact, has_tuple, identity, plain, show
 from raysearch.errors import SpecError, located
 from raysearch.interop import configspace
 from raysearch.interop.configspace import to_configspace
@@ -57,6 +57,8 @@ def read_space(value: Any, place: str = "space", strict: bool = False) -> tuple[
     """
     if isinstance(value, Space):
         return value, []
+    with located(place):
+        check_depth(value)
     if configspace.is_configspace(value):
         return configspace.from_configspace(value, place)
     if not isinstance(value, Mapping):

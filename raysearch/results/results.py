@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from raysearch.core.segment import Config, Mode
-from raysearch.errors import RunError
+from raysearch.core.yaml_io import read_yaml
+from raysearch.errors import RunError, SpecError
 from raysearch.results.columns import Segments, Trials
 from raysearch.results.frames import (
     curve_frame,
@@ -381,10 +381,10 @@ def _check_run(paths: RunPaths) -> None:
 
 def _read_spec(paths: RunPaths) -> dict[str, Any]:
     try:
-        spec = yaml.safe_load(paths.spec.read_text(encoding="utf-8"))
+        spec = read_yaml(paths.spec.read_text(encoding="utf-8"), paths.spec.name)
     except FileNotFoundError:
         return {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, SpecError) as error:
         raise RunError(f"{paths.spec}: cannot be read: {error}") from error
     if not isinstance(spec, dict):
         raise RunError(f"{paths.spec}: holds {type(spec).__name__}, not the fields of a spec")

@@ -179,6 +179,10 @@ def _weights(weights: Any, n: int) -> tuple[float, ...]:
     numbers = tuple(as_number(w, "a weight") for w in weights)
     if min(numbers) <= 0:
         raise SpecError(f"weight {show(min(numbers))} must be above zero; leave out values never to be drawn")
+    if not math.isfinite(sum(numbers)):
+        raise SpecError(
+            f"weights as large as {show(max(numbers))} add up to more than 1.8e308; make them smaller"
+        )
     return numbers
 
 

@@ -19,6 +19,7 @@ ORDERED: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
 }
 OPERATORS = ("in", "ne", *ORDERED)
+CASES_MAX = 256  # of one condition, those of the groups around it multiplied in
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,9 @@ class Condition:
 
     cases: tuple[tuple[Test, ...], ...]
 
+    def __post_init__(self) -> None:
+        _check_count(len(self.cases))
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names it looks at, in the order they are mentioned."""
@@ -113,6 +117,7 @@ class Condition:
 
     def also(self, other: Condition) -> Condition:
         """The condition that both this one and `other` are met."""
+        _check_count(len(self.cases) * len(other.cases))
         return Condition(tuple((*a, *b) for a in self.cases for b in other.cases))
 
     @classmethod
@@ -125,7 +130,16 @@ class Condition:
         forms = form if isinstance(form, (list, tuple)) else [form]
         if not forms or not all(isinstance(f, Mapping) and f for f in forms):
             raise SpecError(f"when must be a mapping such as {{optimizer: adamw}}, not {form!r}")
+        _check_count(len(forms))
         return cls(tuple(tuple(_tests(f, resolve)) for f in forms))
+
+
+def _check_count(cases: int) -> None:
+    if cases > CASES_MAX:
+        raise SpecError(
+            f"when: {cases:,} cases; at most {CASES_MAX}, where lists in groups inside one another multiply: "
+            "list values of one name ({optimizer: [a, b]}) in place of cases"
+        )
 
 
 def _tests(form: Mapping[Any, Any], resolve: Callable[[str], str]) -> list[Test]:

@@ -18,6 +18,7 @@ from raysearch.space.conditions import Condition
 from raysearch.space.constraints import Constraint
 from raysearch.space.domains import KINDS, Choice, Domain, Fixed
 from raysearch.space.names import RESERVED, WHEN, flat_name
+from raysearch.space.validation import check_depth
 
 _SWEEP_KEYS = {"distribution", "values", "probabilities", "min", "max", "mu", "sigma", "q"}
 _OPTIONS = ("q", "low", "high", "weights", WHEN)
@@ -42,6 +43,8 @@ class _Reader:
 
     def group(self, form: Mapping[Any, Any], prefix: str, whens: tuple[tuple[str, Any], ...]) -> None:
         """Reads the members of a group; `whens` are the conditions of the groups around them."""
+        with located(self.place):
+            check_depth(prefix.count("/") + 1)
         for key, value in form.items():
             place = self.at(f"{prefix}{key}")
             with located(place):

@@ -10,6 +10,10 @@ from raysearch.space.conditions import Condition
 from raysearch.space.domains import KINDS, Domain
 from raysearch.space.names import RESERVED, WHEN, dotted
 
+NAMES_MAX = 1_000  # hyper-parameters of a space
+DEPTH_MAX = 30  # groups inside one another
+SHOWN = 6  # names of a circle of conditions
+
 
 def grouped(names: Iterable[str]) -> list[str]:
     """`names` with each group's members together, where its first one stood: the order of the YAML form."""
@@ -26,8 +30,20 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[str]:
         yield from _leaves(below, f"{prefix}{part}/") if below else (prefix + part,)
 
 
+def check_depth(depth: int) -> None:
+    """Raises SpecError for a name with more than DEPTH_MAX groups around it."""
+    if depth > DEPTH_MAX:
+        raise SpecError(f"more than {DEPTH_MAX} groups stand inside one another; leave some out")
+
+
 def check_names(domains: Mapping[str, Domain]) -> None:
     """Raises LocatedError for names that are ambiguous or cannot be written."""
+    if len(domains) > NAMES_MAX:
+        raise LocatedError(
+            "",
+            f"{len(domains):,} hyper-parameters; at most {NAMES_MAX:,}: entries that never change belong "
+            "under config, and values that are drawn together into one choice of mappings",
+        )
     spelt: dict[str, str] = {}
     for name, domain in domains.items():
         parts = name.split("/") if isinstance(name, str) else [""]
@@ -36,6 +52,7 @@ def check_names(domains: Mapping[str, Domain]) -> None:
                 raise SpecError(f"the name {name!r} cannot be used; names are non-empty text")
             if not isinstance(domain, Domain):
                 raise SpecError(f"{domain!r} is not a domain; use {', '.join(sorted(KINDS))}")
+            check_depth(len(parts))
             below = parts[1:]  # a group may be called like a domain, a member of a group may not
             taken = bool(below) and (below[-1] in KINDS or not {"fixed", WHEN}.isdisjoint(below))
             if parts[0] == RESERVED or taken:
@@ -54,15 +71,19 @@ def activation_order(domains: Mapping[str, Domain], conditions: Mapping[str, Con
             if name not in domains:
                 raise SpecError(unknown("name", name, domains))
             condition.check(domains)
-    order: list[str] = []
-    waiting = dict(conditions)
-    while waiting:
-        ready = [n for n, c in waiting.items() if not any(parent in waiting for parent in c.names)]
-        if not ready:
-            raise _cycle(waiting)
-        order += ready
-        for name in ready:
-            del waiting[name]
+    waiting = {name: {p for p in c.names if p in conditions} for name, c in conditions.items()}
+    below: dict[str, list[str]] = {name: [] for name in conditions}
+    for name, parents in waiting.items():
+        for parent in parents:
+            below[parent].append(name)
+    order = [name for name, parents in waiting.items() if not parents]
+    for parent in order:  # grows on the way
+        for name in below[parent]:
+            waiting[name].discard(parent)
+            if not waiting[name]:
+                order.append(name)
+    if len(order) < len(conditions):
+        raise _cycle({name: c for name, c in conditions.items() if waiting[name]})
     return tuple(order)
 
 
@@ -72,5 +93,7 @@ def _cycle(waiting: Mapping[str, Condition]) -> SpecError:
     while path[-1] not in path[:-1]:
         path.append(next(p for p in waiting[path[-1]].names if p in waiting))
     loop = path[path.index(path[-1]) :]
+    if len(loop) > SHOWN:
+        loop = [*loop[: SHOWN - 2], "...", *loop[-2:]]
     text = " depends on ".join(map(dotted, loop))
     return LocatedError(dotted(loop[0]), f"the conditions go in a circle: {text}")

@@ -134,7 +134,7 @@ def _wandb(value: Any) -> dict[str, Any]:
 
 
 def _wandb_mode(value: Any) -> str:
-    mode = {False: "off", "disabled": "off"}.get(value, value)  # YAML 1.1 reads off as false
+    mode = "off" if value is False or value == "disabled" else value  # YAML 1.1 reads off as false
     if mode not in WANDB_MODES:
         raise SpecError(unknown("mode", value, WANDB_MODES))
     return str(mode)

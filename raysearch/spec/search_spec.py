@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Mode
-from raysearch.core.values import plain, show
+from raysearch.core.values import check_depth, plain, show
 from raysearch.core.yaml_io import read_yaml, write_yaml
 from raysearch.errors import LocatedError, SpecError, located, unknown
 from raysearch.interop import read_space
@@ -190,13 +190,14 @@ def make_spec(**settings: Any) -> SearchSpec:
     notes: list[str] = []
     fields: dict[str, Any] = {}
     constraints = given.pop("constraints", None)
-    if "trainable" in given:
-        given.setdefault("name", default_name(given["trainable"]))
+    if "trainable" in given and given.get("name") is None:
+        given["name"] = default_name(given["trainable"])
     for required, help_text in _REQUIRED.items():
         if given.get(required) is None:
             raise LocatedError(required, f"is missing: {help_text}")
     for key, value in given.items():
         with located(key):
+            check_depth(value)
             if key == "space":
                 fields[key] = _space(value, constraints, notes)
             elif value is not None:
@@ -235,7 +236,8 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[s
             notes = read_space.sweep_to_spec(settings)
         apply_overrides(settings, pairs)
         _anchor_trainable(settings, file)
-        settings.setdefault("name", _stem(file))
+        if settings.get("name") is None:
+            settings["name"] = _stem(file)
         spec = make_spec(**settings)
     except LocatedError as error:
         raise SpecError(f"{file.name} [{error.place}]: {error.text}") from None
