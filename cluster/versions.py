@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from raysearch.version import __version__
+from raysearch.core.version import __version__
 
 # What raysearch was tried with, from the oldest (`make floors`, as pyproject.toml declares) to the newest.
 TRIED = {"python": ("3.10", "3.13"), "ray": ("2.44", "2.60"), "torch": ("2.4", "2.13")}

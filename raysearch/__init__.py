@@ -14,8 +14,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.module_names import FACADES, add_to
+from raysearch.core.version import __version__
 from raysearch.errors import RaysearchError
-from raysearch.version import __version__
 
 if TYPE_CHECKING:
     from raysearch.launch import resume, search

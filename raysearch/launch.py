@@ -302,6 +302,7 @@ def _job(root: Path, ready: Ready, shipped: Shipped) -> Job:
         samples=_samples(spec) if is_fused else (),
         must_save=abilities_of(spec.strategy).needs_checkpoints and not can_pause(ready.trainable),
         grace_s=spec.workers.grace_s,
+        length=abilities_of(spec.strategy).max_iterations,
     )
 
 

@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from raysearch import examples
 from raysearch.errors import SpecError
+from raysearch.launch import How, launch
 from raysearch.spec import load_spec
 from raysearch.spec.trainables import is_learner, load_trainable
 
+OF_FRAMEWORKS = ["huggingface", "lightning"]
+
 
 def test_the_examples_by_name() -> None:
-    assert examples.names() == ["chars", "digits", "mnist", "panda_chars", "panda_mnist1d", "transformer"]
+    ours = ["chars", "digits", "mnist", "panda_chars", "panda_mnist1d", "transformer"]
+    assert examples.names() == sorted([*ours, *OF_FRAMEWORKS])
     assert examples.path("digits").read_text().startswith("# Handwritten digits")
 
 
@@ -35,7 +40,7 @@ def test_the_baseline_of_each_example_lies_in_its_space(name: str) -> None:
     assert spec.seed_as == "seed"
 
 
-@pytest.mark.parametrize("name", examples.names())
+@pytest.mark.parametrize("name", sorted({*examples.names()} - {*OF_FRAMEWORKS}))
 def test_each_example_trains_whatever_its_space_can_give(name: str) -> None:
     spec = load_spec(examples.path(name))
     cls = load_trainable(spec.trainable)
@@ -46,3 +51,13 @@ def test_each_example_trains_whatever_its_space_can_give(name: str) -> None:
         else:
             (inputs, labels), model = cls.problem().train, cls.problem().build(config)
         assert model(inputs[:2]).shape[:-1] == labels[:2].shape
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", OF_FRAMEWORKS)
+def test_each_example_of_a_framework_is_searched_as_it_is(name: str, storage: Path) -> None:
+    size = {"strategy.samples": 2, "strategy.max_iterations": 1, "strategy.finish": None}
+    spec = load_spec(examples.path(name), {**size, "storage": str(storage)})
+    results = launch(spec, How("inline", say=lambda line: None))
+    assert results.trials().status.tolist() == ["completed"] * 2

@@ -13,8 +13,8 @@ import yaml
 from raysearch.cluster.render import kuberay, ray_launcher, slurm
 from raysearch.cluster.render.layout import Layout
 from raysearch.cluster.versions import ray_version
+from raysearch.core.version import __version__
 from raysearch.errors import SpecError, unknown
-from raysearch.version import __version__
 
 KINDS: Mapping[str, str] = {
     "aws": "EC2 instances, by Ray's cluster launcher",

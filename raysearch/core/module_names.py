@@ -88,6 +88,9 @@ MOVED = {
     "raysearch.tree": {
         "raysearch.core.segment": "Config Mode Outcome Segment Status score segment_id trial_name",
     },
+    "raysearch.version": {
+        "raysearch.core.version": "__version__",
+    },
     "raysearch.writers": {
         "raysearch.interop.write_space": "config_to_optuna optuna_to_config to_optuna to_ray",
     },

@@ -1,6 +1,7 @@
 """Searches on real data that come with the package, each a trainable and a YAML file.
 
-`raysearch launch digits` starts one by its name. The trainables need the extra `raysearch[examples]`.
+`raysearch launch digits` starts one by its name. The trainables need the extra `raysearch[examples]`; those
+of other frameworks lie in `raysearch/integrations/examples` and need that framework's extra.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from pathlib import Path
 
 from raysearch.errors import SpecError, unknown
 
-_FOLDER = Path(__file__).parent
+_HERE = Path(__file__).parent
+_FOLDERS = (_HERE, _HERE.parent / "integrations" / "examples")
 
 
 def names() -> list[str]:
     """The examples, by the names that `path` and `raysearch launch` take."""
-    return sorted(file.stem for file in _FOLDER.glob("*.yaml"))
+    return sorted(_files())
 
 
 def path(name: str) -> Path:
@@ -23,6 +25,11 @@ def path(name: str) -> Path:
     Raises:
         SpecError: there is none of that name.
     """
-    if name not in names():
-        raise SpecError(unknown("example", name, names()))
-    return _FOLDER / f"{name}.yaml"
+    files = _files()
+    if name not in files:
+        raise SpecError(unknown("example", name, sorted(files)))
+    return files[name]
+
+
+def _files() -> dict[str, Path]:
+    return {file.stem: file for folder in _FOLDERS for file in folder.glob("*.yaml")}

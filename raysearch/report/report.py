@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from raysearch.core.version import __version__
 from raysearch.report import compare
 from raysearch.report.html import POLICY, page, plain_page
 from raysearch.report.sections import Picture, Section, TextTable, content_of
-from raysearch.version import __version__
 
 if TYPE_CHECKING:
     from raysearch.results.results import Results

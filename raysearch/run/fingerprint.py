@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.core.values import plain
+from raysearch.core.version import __version__
 from raysearch.errors import SpecError
-from raysearch.version import __version__
 
 LIBRARIES = ("torch", "ray", "numpy")
 PRECISIONS = ("precision", "dtype", "amp")  # entries of a configuration that say it

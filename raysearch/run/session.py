@@ -15,6 +15,7 @@ from typing import Any
 
 from raysearch.core.budget import Account, Spent
 from raysearch.core.segment import Outcome
+from raysearch.core.version import __version__
 from raysearch.engine.fair_share import Claim
 from raysearch.engine.limits import Limits
 from raysearch.engine.memory_retry import Growth
@@ -30,7 +31,6 @@ from raysearch.storage.checkpoints.remote import checkpoints_of
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_events, read_table
 from raysearch.storage.paths import RunPaths
-from raysearch.version import __version__
 
 PATIENCE_S = 15.0  # a killed driver's coordinator ends some seconds after it
 POLL_S = 0.2

@@ -13,6 +13,7 @@ from typing import Any
 
 MOST = 200  # functions and classes that are looked at
 _CALLBACK = re.compile(r"Report\w*Checkpoint|Checkpoint\w*Report|RayTrainReportCallback")
+_DOORS = ("get_checkpoint", "resume_path")  # where a function asks for its checkpoint
 _LIBRARIES = ("torch", "numpy", "pandas", "scipy", "sklearn", "builtins", "raysearch", "ray")
 
 
@@ -28,7 +29,7 @@ def saves_checkpoints(function: Any) -> bool:
 
 def _shows(thing: Any, is_own: bool) -> bool:
     """Whether a thing's source shows it; `is_own` is the trainable itself, whatever module it is from."""
-    if _CALLBACK.search(getattr(thing, "__qualname__", "")):
+    if getattr(thing, "__name__", "") in _DOORS or _CALLBACK.search(getattr(thing, "__qualname__", "")):
         return True
     source = _source(thing) if _is_users(thing) or is_own else None
     return source is not None and ("checkpoint=" in source or _asks_or_gives(source))
@@ -42,7 +43,7 @@ def _asks_or_gives(source: str) -> bool:
         return False
     for node in ast.walk(tree):
         name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-        if name == "get_checkpoint" or _CALLBACK.search(name):
+        if name in _DOORS or _CALLBACK.search(name):
             return True
         if isinstance(node, ast.Call) and _called(node) == "report" and len(node.args) > 1:
             return True

@@ -26,6 +26,7 @@ from raysearch import ray_private
 from raysearch.core.error_text import in_words, print_traceback
 from raysearch.core.library_errors import is_out_of_memory
 from raysearch.core.segment import Segment, Status
+from raysearch.core.trial_config import TrialConfig
 from raysearch.core.values import fresh
 from raysearch.engine.messages import Going, Lease
 from raysearch.errors import CheckpointError, NoCheckpointError, TrainableError
@@ -34,6 +35,7 @@ from raysearch.storage.checkpoints.meta import as_read, read_meta, write_meta
 from raysearch.worker import rng
 from raysearch.worker.applied_config import ignored
 from raysearch.worker.functions import CheckpointWatch, wrapped
+from raysearch.worker.job import Job
 from raysearch.worker.once import OnceAProcess
 from raysearch.worker.optimizer_values import OptimizerValues
 from raysearch.worker.reports import Trained, check_metric, is_only_an_end, record
@@ -63,7 +65,10 @@ class Host:
         scratch: Path,
         constants: Mapping[str, Any] | None = None,
         seed_as: str | None = None,
+        length: int | None = None,
     ) -> None:
+        """`length`: the iterations of a training at most, which the trainable finds as `max_iterations`."""
+        self._length = length
         self._class = trainable if is_class(trainable) else wrapped(trainable)
         self._metric = metric
         self._constants = dict(constants or {})
@@ -86,6 +91,18 @@ class Host:
         self._ignored: set[str] = set()
         self._remarks: list[str] = []
         self._reported: tuple[int, Path] | None = None  # a function's last checkpoint: (iteration, folder)
+
+    @classmethod
+    def of(cls, job: Job, scratch: Path) -> Host:
+        """A host for the trials of a search."""
+        return cls(
+            job.trainable.load(),
+            metric=job.metric,
+            scratch=scratch,
+            constants=job.constants,
+            seed_as=job.seed_as,
+            length=job.length,
+        )
 
     def train(self, lease: Lease, checkpoint: Path | None, progress: Progress) -> Trained:
         """Trains the leased segment; what went wrong in the user's code is in the result.
@@ -239,7 +256,7 @@ class Host:
 
     def _handed_out(self, segment: Segment) -> dict[str, Any]:
         """The trainable's own copy of the configuration: what it changes in it changes nothing here."""
-        return {**fresh(self._given), TRIAL_INFO: TrialName(segment.trial)}
+        return TrialConfig({**fresh(self._given), TRIAL_INFO: TrialName(segment.trial)}, self._length)
 
     def _full_config(self, segment: Segment) -> dict[str, Any]:
         seed = {self._seed_as: segment.seed} if self._seed_as else {}

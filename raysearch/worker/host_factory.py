@@ -15,6 +15,4 @@ def make_host(job: Job, scratch: Path, log: Path | None) -> Trains:
         from raysearch.worker.isolated_host import IsolatedHost
 
         return IsolatedHost(job, scratch, log)
-    return Host(
-        job.trainable.load(), metric=job.metric, scratch=scratch, constants=job.constants, seed_as=job.seed_as
-    )
+    return Host.of(job, scratch)

@@ -141,9 +141,7 @@ def _serve(pipe: Connection, parent: int) -> None:
     """The child's side: answers requests until the pipe is closed."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     job, scratch = cloudpickle.loads(pipe.recv_bytes())
-    host = Host(
-        job.trainable.load(), metric=job.metric, scratch=scratch, constants=job.constants, seed_as=job.seed_as
-    )
+    host = Host.of(job, scratch)
     while True:
         try:
             request = cloudpickle.loads(pipe.recv_bytes())

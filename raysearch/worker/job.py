@@ -25,6 +25,7 @@ class Job:
         samples: some of the search's configurations, to find out whether they can be.
         must_save: the strategy needs checkpoints, and the trainable's code shows none: a segment without one
             fails, and with it the search.
+        length: iterations of a training at most, as the strategy says; None if it does not.
         grace_s: what a worker that has to leave may take to end an iteration and save.
     """
 
@@ -40,6 +41,7 @@ class Job:
     address: str = ""
     must_save: bool = False
     grace_s: float = GRACE_S
+    length: int | None = None
 
     @property
     def here(self) -> Path:

@@ -57,13 +57,7 @@ def measure(job: Job, configs: Sequence[Config], limit_s: float, horizon: int) -
     found = []
     with tempfile.TemporaryDirectory(prefix="raysearch-probe-") as folder:
         for number, config in enumerate(configs):
-            host = Host(
-                job.trainable.load(),
-                metric=job.metric,
-                scratch=Path(folder) / str(number),
-                constants=job.constants,
-                seed_as=job.seed_as,
-            )
+            host = Host.of(job, Path(folder) / str(number))
             try:
                 found.append(_one(host, config, limit_s / len(configs), horizon, Path(folder) / f"c{number}"))
             finally:

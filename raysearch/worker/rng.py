@@ -35,19 +35,34 @@ def seed_all(seed: int) -> None:
             torch.cuda.manual_seed_all(seed)
 
 
-def save(folder: Path) -> None:
-    """Writes the state of the generators that `seed_all` seeds into a checkpoint, as JSON."""
+def state() -> dict[str, Any]:
+    """The state of the generators that `seed_all` seeds, in a form that JSON holds; `put_back` takes it."""
     version, words, normal = random.getstate()
-    state: dict[str, Any] = {"python": [version, [*words], normal]}
+    found: dict[str, Any] = {"python": [version, [*words], normal]}
     if "numpy" in sys.modules:
         name, keys, *rest = sys.modules["numpy"].random.get_state()
-        state["numpy"] = [name, keys.tolist(), *rest]
+        found["numpy"] = [name, keys.tolist(), *rest]
     if "torch" in sys.modules:
         torch = sys.modules["torch"]
-        state["torch"] = _text(torch.default_generator.get_state())
+        found["torch"] = _text(torch.default_generator.get_state())
         if torch.cuda.is_available():
-            state["cuda"] = [_text(each) for each in torch.cuda.get_rng_state_all()]
-    (folder / CHECKPOINT_RANDOM).write_text(json.dumps(state), encoding="utf-8")
+            found["cuda"] = [_text(each) for each in torch.cuda.get_rng_state_all()]
+    return found
+
+
+def put_back(known: dict[str, Any]) -> None:
+    """Brings the generators to a state that `state` returned."""
+    version, words, normal = known["python"]
+    random.setstate((version, tuple(words), normal))
+    if "numpy" in known:
+        sys.modules["numpy"].random.set_state(tuple(known["numpy"]))
+    if "torch" in known and "torch" in sys.modules:
+        _restore_torch(sys.modules["torch"], known)
+
+
+def save(folder: Path) -> None:
+    """Writes the state of the generators that `seed_all` seeds into a checkpoint, as JSON."""
+    (folder / CHECKPOINT_RANDOM).write_text(json.dumps(state()), encoding="utf-8")
 
 
 def restore(folder: Path) -> bool:
@@ -60,13 +75,7 @@ def restore(folder: Path) -> bool:
     if not file.exists():
         return False
     try:
-        state = json.loads(file.read_text(encoding="utf-8"))
-        version, words, normal = state["python"]
-        random.setstate((version, tuple(words), normal))
-        if "numpy" in state:
-            sys.modules["numpy"].random.set_state(tuple(state["numpy"]))
-        if "torch" in state and "torch" in sys.modules:
-            _restore_torch(sys.modules["torch"], state)
+        put_back(json.loads(file.read_text(encoding="utf-8")))
     except Exception as error:
         raise CheckpointError(f"the random generators in {file} cannot be read: {error}") from error
     return True

@@ -121,7 +121,8 @@ def _measure(spec: SearchSpec, how: How, limit_s: float, horizon: int) -> tuple[
     from raysearch.worker.shipping import ship
 
     trainable = load_trainable(spec.trainable)
-    job = Job("", ship(trainable), spec.metric, spec.mode, spec.config, spec.seed_as)
+    length = abilities_of(spec.strategy).max_iterations
+    job = Job("", ship(trainable), spec.metric, spec.mode, spec.config, spec.seed_as, length=length)
     if how.executor == "inline":
         from raysearch.worker.env_vars import environment
 
