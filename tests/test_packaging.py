@@ -85,7 +85,7 @@ def test_the_wheel_has_every_module_of_the_package_and_no_other(names: Sequence[
 def test_the_wheel_has_the_examples_specs_the_templates_the_type_marker_and_the_licence(
     names: Sequence[str],
 ) -> None:
-    specs = {f"raysearch/examples/{name}.yaml" for name in examples.names()}
+    specs = {str(examples.path(name).relative_to(ROOT)) for name in examples.names()}
     assert specs | {"raysearch/py.typed", "raysearch/cluster/templates/slurm.sh"} <= {*names}
     assert [name for name in names if name.endswith("/LICENSE")] == [
         f"raysearch-{raysearch.__version__}.dist-info/licenses/LICENSE"

@@ -360,6 +360,7 @@ def test_a_sweep_becomes_the_settings_of_a_spec() -> None:
     assert is_sweep(settings)
     notes = sweep_to_spec(settings)
     assert settings == {
+        "program": "train.py",
         "name": "my-sweep",
         "metric": "val_acc",
         "mode": "max",
@@ -368,7 +369,6 @@ def test_a_sweep_becomes_the_settings_of_a_spec() -> None:
         "space": {"lr": Uniform(1e-4, 1.0), "opt": {"name": Choice(("a", "b"))}},
     }
     assert notes == [
-        "program: 'train.py' of the W&B sweep is ignored: the trainable is what trains",
         "method: 'bayes' of the W&B sweep is ignored: the strategy decides what to try",
     ]
 

@@ -28,8 +28,6 @@ _NO_RUNGS = {
 }
 _KEYS = ("distribution", "value", "values", "probabilities", "min", "max", "mu", "sigma", "q", "a", "b")
 _IGNORED = {
-    "program": "the trainable is what trains",
-    "command": "the trainable is what trains",
     "method": "the strategy decides what to try",
     "controller": "the strategy decides what to try",
     "description": "a spec has none",
@@ -184,8 +182,8 @@ DISTRIBUTIONS: dict[str, Callable[[Form], Domain]] = {
 def sweep_to_spec(settings: dict[str, Any]) -> list[str]:
     """Turns a sweep's settings into a spec's, in place; entries that a spec has too are left alone.
 
-    `run_cap` becomes the strategy's samples, and the bounds of `early_terminate: hyperband` its
-    iterations.
+    `program` and `command` stay, unless there is another trainable; `run_cap` becomes the strategy's
+    samples, and the bounds of `early_terminate: hyperband` its iterations.
 
     Returns:
         What was left out, in words.
@@ -200,7 +198,8 @@ def sweep_to_spec(settings: dict[str, Any]) -> list[str]:
         if key in settings:
             value = settings.pop(key)
             settings.setdefault("wandb", {}).setdefault(key, value)
-    for key, why in _IGNORED.items():
+    trained = dict.fromkeys(("program", "command"), "the trainable is what trains")
+    for key, why in (_IGNORED | (trained if settings.get("trainable") is not None else {})).items():
         if key in settings:
             notes.append(f"{key}: {settings.pop(key)!r} of the W&B sweep is ignored: {why}")
     return notes

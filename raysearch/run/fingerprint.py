@@ -158,7 +158,7 @@ def _said(trainable: Any) -> dict[str, Any]:
 def source_of(trainable: Any) -> Path | None:
     inner = getattr(trainable, "func", trainable)
     try:
-        found = inspect.getsourcefile(inner)
+        found = getattr(inner, "source_file", None) or inspect.getsourcefile(inner)
     except (OSError, TypeError):  # a class of a notebook, a REPL or `python -c`; an object that is neither
         return None
     path = Path(found) if found else None

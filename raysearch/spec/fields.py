@@ -9,6 +9,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from raysearch.core import quantities
@@ -17,6 +18,7 @@ from raysearch.core.reserved_names import RAYS_OWN
 from raysearch.core.segment import Mode
 from raysearch.core.values import as_number, plain, show
 from raysearch.errors import SpecError, prefixed, unknown
+from raysearch.spec.program import read_program
 from raysearch.spec.readers import members, not_negative, positive, whole
 from raysearch.spec.workers import read_workers
 from raysearch.storage.object_store import is_address, parse_address
@@ -50,6 +52,8 @@ def _strategy(value: Any) -> Recipe:
 
 
 def _trainable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return read_program(value).anchored(Path.cwd())
     if not isinstance(value, str):
         if callable(value):
             return value

@@ -10,8 +10,6 @@ Every mistake is a SpecError that says where it stands: `search.yaml [space.lr]:
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -27,15 +25,15 @@ from raysearch.errors import LocatedError, SpecError, located, unknown
 from raysearch.interop import read_space
 from raysearch.space.constraints import Constraint
 from raysearch.space.space import Space
+from raysearch.spec import program
 from raysearch.spec.fields import READERS
+from raysearch.spec.names import default_name, qualified, trainable_name
 from raysearch.spec.resource_request import REQUESTS, says_share, with_request
 from raysearch.spec.workers import Workers
 from raysearch.strategies.base import Recipe
 from raysearch.strategies.samplers.base import Source, behind
 
 __all__ = ["Budget", "SearchSpec", "Workers", "apply_overrides", "load_spec", "make_spec", "trainable_name"]
-
-NAME_MAX = 80  # characters of a trainable's name in that of a run
 
 _FIELDS = {name: f"{name}_s" for name in ("stall_timeout", "storage_timeout")}
 _KEYS = {field: key for key, field in _FIELDS.items()}
@@ -140,7 +138,7 @@ class SearchSpec:
         """All fields as plain values; a trainable, strategy or sampler that is an object becomes its name."""
         return {
             "name": self.name,
-            "trainable": trainable_name(self.trainable),
+            "trainable": program.form_of(self.trainable) or trainable_name(self.trainable),
             "metric": self.metric,
             "mode": self.mode,
             "space": self.space.to_dict(),
@@ -184,10 +182,10 @@ def make_spec(**settings: Any) -> SearchSpec:
         LocatedError: with the dotted path of the setting that is wrong.
     """
     given = {_alias(key): value for key, value in settings.items()}
-    for key in settings:
-        if _alias(key) not in READERS:
+    notes = program.taken_from(given)
+    for key in given:
+        if key not in READERS:
             raise LocatedError(key, unknown("field", key, READERS))
-    notes: list[str] = []
     fields: dict[str, Any] = {}
     constraints = given.pop("constraints", None)
     if "trainable" in given and given.get("name") is None:
@@ -202,7 +200,11 @@ def make_spec(**settings: Any) -> SearchSpec:
                 fields[key] = _space(value, constraints, notes)
             elif value is not None:
                 fields[_FIELDS.get(key, key)] = READERS[key](value)
-    if not isinstance(fields["trainable"], str):
+    if isinstance(fields["trainable"], program.Program):
+        own = [*fields.get("config", {}), *(name.split("/")[0] for name in fields["space"].names)]
+        names = {*own, fields.get("seed_as") or ""} - {""}
+        fields["trainable"] = fields["trainable"].for_search(fields["metric"], names)
+    elif not isinstance(fields["trainable"], str):
         constants = fields.get("config", {})
         configs = [{**constants, **fields["space"].sample(0, i)} for i in range(REQUESTS)]
         fields["workers"], note = with_request(
@@ -235,6 +237,7 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[s
             apply_overrides(settings, {k: v for k, v in pairs.items() if not k.startswith("space.")})
             notes = read_space.sweep_to_spec(settings)
         apply_overrides(settings, pairs)
+        notes += program.taken_from(settings)
         _anchor_trainable(settings, file)
         if settings.get("name") is None:
             settings["name"] = _stem(file)
@@ -319,6 +322,8 @@ def _read_file(file: Path) -> dict[str, Any]:
 def _anchor_trainable(settings: dict[str, Any], file: Path) -> None:
     """Makes `model.py:Model` absolute if it lies beside the spec, so that it is found from anywhere."""
     text = settings.get("trainable")
+    if isinstance(text, Mapping):
+        settings["trainable"] = program.read_program(text).anchored(file.parent)
     if isinstance(text, str) and ".py:" in text:
         script, _, attribute = text.rpartition(":")
         beside = (file.parent / Path(script).expanduser()).absolute()
@@ -329,32 +334,6 @@ def _anchor_trainable(settings: dict[str, Any], file: Path) -> None:
 def _stem(file: Path) -> str:
     """A run's name made of a file's: `my search.yaml` gives `my-search`."""
     return re.sub(r"[^A-Za-z0-9_.\-]+", "-", file.stem).strip("-.") or "search"
-
-
-def trainable_name(trainable: Any) -> str:
-    """`module:qualname` of a class or function; text as it is.
-
-    A part in <>, as in `module:train.<partial>`, says that it cannot be found again by this name.
-    """
-    if isinstance(trainable, str):
-        return trainable
-    if isinstance(trainable, functools.partial):
-        return f"{_qualified(trainable.func)}.<partial>"
-    of_an_object = inspect.ismethod(trainable) and not inspect.isclass(trainable.__self__)
-    is_named = hasattr(trainable, "__qualname__") and not of_an_object
-    return _qualified(trainable) if is_named else f"{_qualified(trainable)}.<object>"
-
-
-def _qualified(value: Any) -> str:
-    owner = value if hasattr(value, "__qualname__") else type(value)
-    return f"{owner.__module__}:{owner.__qualname__}"
-
-
-def default_name(trainable: Any) -> str:
-    """The default name of a run: the trainable's own name in small letters."""
-    name = re.sub(r"\.<(partial|object)>$", "", trainable_name(trainable))
-    last = getattr(trainable, "__name__", re.split(r"[:.]", name)[-1])  # tune.with_parameters sets __name__
-    return re.sub(r"[^A-Za-z0-9_]+", "-", last).strip("-").lower()[:NAME_MAX] or "search"
 
 
 def _alias(key: str) -> str:
@@ -380,7 +359,7 @@ def _space(value: Any, constraints: Any, notes: list[str]) -> Space:
 def _strategy_form(recipe: Recipe) -> dict[str, Any]:
     from raysearch.strategies import registry
 
-    form: dict[str, Any] = {"name": recipe.name if registry.is_named(recipe) else _qualified(recipe)}
+    form: dict[str, Any] = {"name": recipe.name if registry.is_named(recipe) else qualified(recipe)}
     for f in dataclasses.fields(cast(Any, recipe)):
         if f.init:
             form[f.name] = _plain_or_name(getattr(recipe, f.name))
@@ -389,10 +368,10 @@ def _strategy_form(recipe: Recipe) -> dict[str, Any]:
 
 def _plain_or_name(value: Any) -> Any:
     if isinstance(value, Source):
-        return _qualified(behind(value))
+        return qualified(behind(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain_or_name(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
     try:
         return plain(value)
     except SpecError:
-        return _qualified(value)
+        return qualified(value)

@@ -12,8 +12,10 @@ from types import ModuleType
 from typing import Any
 
 from raysearch.errors import TrainableError, unknown
+from raysearch.spec.program import Program
 from raysearch.spec.saves import saves_checkpoints
 
+RUNS_SCRIPTS = "raysearch.worker.script.trial"  # found by its name, as any module that trains
 _NAMELESS = {
     "<partial>": "a functools.partial",
     "<object>": "an object, or a method of one",
@@ -36,6 +38,9 @@ def load_trainable(reference: Any) -> Any:
         TrainableError: with the user's own import error, or the names that the module does have; or for what
             has no name, such as a lambda.
     """
+    if isinstance(reference, Program):
+        made = importlib.import_module(RUNS_SCRIPTS).trainable_of(reference)
+        return _checked(made, reference.program)
     if not isinstance(reference, str):
         return _checked(reference, repr(reference))
     where, _, attribute = reference.rpartition(":")

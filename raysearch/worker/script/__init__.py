@@ -1,0 +1,1 @@
+"""Scripts as trainables: a process a trial, whose reports and printed lines become iterations."""
