@@ -10,7 +10,6 @@ An order waits until it is answered; if no process runs the run, until a resume.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import time
@@ -21,6 +20,7 @@ from typing import Any
 from raysearch.errors import RunError, SpecError
 from raysearch.run.order_relay import OrderRelay
 from raysearch.storage.atomic import replace_text
+from raysearch.storage.checked_json import from_text, to_text
 from raysearch.storage.mirror import mirror_at
 
 
@@ -42,7 +42,7 @@ class Orders:
         name = f"{time.time_ns():020d}-{secrets.token_hex(3)}"  # sorted by time
         try:
             self._folder.mkdir(exist_ok=True)
-            replace_text(self._order(name), json.dumps(order))
+            replace_text(self._order(name), to_text(order))
             if self._post is not None:
                 self._post.send(self._order(name))
         except OSError as error:
@@ -67,17 +67,14 @@ class Orders:
     def read(self, name: str) -> dict[str, Any]:
         """The order. Raises SpecError if it cannot be read."""
         try:
-            order = json.loads(self._order(name).read_text(encoding="utf-8"))
+            return from_text(self._order(name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise SpecError(f"the order cannot be read: {error}") from error
-        if not isinstance(order, dict):
-            raise SpecError(f"the order is {type(order).__name__}, not a mapping")
-        return order
+            raise SpecError(f"the order {self._order(name)} cannot be read: {error}") from error
 
     def answer(self, name: str, accepted: bool, words: str) -> None:
         """Answers an order, which then waits no longer; if the disk fails, it waits for the next look."""
         try:
-            replace_text(self._answer(name), json.dumps({"accepted": accepted, "words": words}))
+            replace_text(self._answer(name), to_text({"accepted": accepted, "words": words}))
             self._order(name).unlink(missing_ok=True)
         except OSError:
             return
@@ -89,14 +86,20 @@ class Orders:
             self._post.delete(self._order(name))
 
     def answered(self, name: str) -> tuple[bool, str] | None:
-        """(whether the run accepted it, its words); None while there is no answer."""
+        """(whether the run accepted it, its words); None while there is no answer.
+
+        Raises:
+            RunError: the answer cannot be read.
+        """
         if self._post is not None:
             self._post.fetch(self._answer(name))
         try:
-            said = json.loads(self._answer(name).read_text(encoding="utf-8"))
+            said = from_text(self._answer(name).read_text(encoding="utf-8"))
+            return bool(said["accepted"]), str(said["words"])
         except FileNotFoundError:
             return None
-        return bool(said["accepted"]), str(said["words"])
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"the answer {self._answer(name)} cannot be read: {error}") from error
 
     def _order(self, name: str) -> Path:
         return self._folder / f"{name}.json"

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 KINDS = {  # name -> module:class
     "specs": "raysearch.bench.fuzz.specs:Specs",
+    "flips": "raysearch.bench.fuzz.flips:Flips",
 }
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from raysearch.core.error_text import in_words
 from raysearch.errors import CheckpointError
+from raysearch.storage.checked_json import from_text, to_text
 from raysearch.storage.paths import CHECKPOINT_META
 
-CHECKSUM = "checksum"
-ENTRIES = ("iteration", "grown_s", "config", "optimizer", CHECKSUM)
+ENTRIES = ("iteration", "grown_s", "config", "optimizer")
 MOST_BYTES = 64 << 20
 MOST_ITERATIONS = 1 << 53
 
@@ -31,22 +30,22 @@ def read_meta(folder: Path, needed: Sequence[str] = ("iteration", "grown_s")) ->
     file = folder / CHECKPOINT_META
     try:
         size = file.stat().st_size
-        meta: Any = json.loads(file.read_text(encoding="utf-8")) if size <= MOST_BYTES else size
-    except (OSError, ValueError, RecursionError) as error:
+        if size > MOST_BYTES:
+            raise ValueError(f"it is of {size} bytes")
+        meta = from_text(file.read_text(encoding="utf-8"))
+    except OSError as error:
         raise CheckpointError(in_words(error)) from error
+    except ValueError as error:
+        raise CheckpointError(f"{file}: {in_words(error)}") from error
     if wrong := _wrong(meta, needed):
         raise CheckpointError(f"{file}: {wrong}: no version wrote that")
-    return {name: value for name, value in meta.items() if name != CHECKSUM}
+    return meta
 
 
-def _wrong(meta: Any, needed: Sequence[str]) -> str:
+def _wrong(meta: Mapping[str, Any], needed: Sequence[str]) -> str:
     """What is wrong with a note, in words; empty if nothing is."""
-    if not isinstance(meta, dict):
-        return f"it is of {meta} bytes" if isinstance(meta, int) else f"it holds {type(meta).__name__}"
     if strange := [name for name in meta if name not in ENTRIES]:
         return f"it has an entry {strange[0][:40]!r}"
-    if CHECKSUM in meta and meta[CHECKSUM] != _checksum(meta):
-        return "its checksum is wrong"
     if missing := [name for name in needed if name not in meta]:
         return f"it has no {missing[0]}"
     iteration, grown_s = meta.get("iteration", 0), meta.get("grown_s", 0)
@@ -76,19 +75,12 @@ def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
     Into a new file: one that was linked from another checkpoint must not be written into.
     """
     (folder / CHECKPOINT_META).unlink(missing_ok=True)
-    plain = json.loads(_as_json(meta))
-    (folder / CHECKPOINT_META).write_text(json.dumps({**plain, CHECKSUM: _checksum(plain)}))
+    (folder / CHECKPOINT_META).write_text(to_text(json.loads(_as_json(meta))), encoding="utf-8")
 
 
 def as_read(config: Mapping[str, Any]) -> Any:
     """The configuration as `read_meta` gives it back: tuples are lists, and objects are their `repr`."""
     return json.loads(_as_json(config))
-
-
-def _checksum(meta: Mapping[str, Any]) -> int:
-    """Of all other entries: a reader of the note alone need not read the whole checkpoint."""
-    rest = {name: value for name, value in meta.items() if name != CHECKSUM}
-    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
 
 
 def _as_json(meta: Mapping[str, Any]) -> str:

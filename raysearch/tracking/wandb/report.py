@@ -15,9 +15,11 @@ from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
 
+from raysearch.errors import RunError
 from raysearch.report.sections import Content, Section, content_of
 from raysearch.results.results import Results, load
 from raysearch.storage.atomic import replace_text
+from raysearch.storage.checked_json import from_text, to_text
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking.wandb.api_key import VARIABLE
 
@@ -138,7 +140,7 @@ def spec_of(report: Any) -> dict[str, Any]:
 def write(run: Path, save: bool) -> dict[str, Any]:
     """Writes the report's JSON beside the run; saves it at W&B too if asked. Returns what was written."""
     results, paths = load(run), RunPaths(run)
-    before = json.loads(paths.wandb_report.read_text()) if paths.wandb_report.exists() else {}
+    before = _written(paths.wandb_report)
     known = before.get("entity") if before.get("id") else None
     entity = str((results.spec.get("wandb") or {}).get("entity") or known or "")
     if save and not entity:
@@ -152,8 +154,16 @@ def write(run: Path, save: bool) -> dict[str, Any]:
         report.save()
         made |= {"id": report.id, "url": report.url}
     paths.tracking.mkdir(parents=True, exist_ok=True)
-    replace_text(paths.wandb_report, json.dumps(made, indent=1) + "\n")
+    replace_text(paths.wandb_report, to_text(made, indent=1) + "\n")
     return made
+
+
+def _written(file: Path) -> dict[str, Any]:
+    """What was written before; empty if nothing was."""
+    try:
+        return from_text(file.read_text(encoding="utf-8")) if file.exists() else {}
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: cannot be read: {error}. Delete it: then a new report is made") from None
 
 
 if __name__ == "__main__":

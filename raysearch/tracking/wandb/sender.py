@@ -11,6 +11,7 @@ from pathlib import Path
 
 from raysearch.results.results import load
 from raysearch.storage.atomic import replace_text
+from raysearch.storage.checked_json import to_text
 from raysearch.storage.journal.parts import START, Position
 from raysearch.storage.journal.reading import batches_since, read_events
 from raysearch.storage.paths import RunPaths
@@ -122,7 +123,7 @@ class Sender:
             "trouble": self.trouble,
             "at": self._now(),
         }
-        replace_text(self.paths.tracking_state, json.dumps(state, indent=2) + "\n")
+        replace_text(self.paths.tracking_state, to_text(state, indent=2) + "\n")
 
     # ---- inside
 
