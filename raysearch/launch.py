@@ -32,7 +32,6 @@ from raysearch.run.session import Session, Setup, open_journal
 from raysearch.space.constraints import Constraint
 from raysearch.space.space import Space
 from raysearch.spec.search_spec import SearchSpec, load_spec, make_spec
-from raysearch.spec.trainables import can_pause
 from raysearch.spec.workers import Workers
 from raysearch.storage.mirror import mirror_at, shown
 from raysearch.storage.paths import RunPaths
@@ -265,7 +264,7 @@ def _go_on(
 
     spec = ready.spec
     bare = dataclasses.replace(spec, trainable="raysearch:shipped")
-    setup = Setup(str(root.absolute()), bare, ready.remarks, fingerprint=rests_on, began=began)
+    setup = Setup(str(root.absolute()), bare, ready.remarks, False, rests_on, began, restores=ready.restores)
     job = _job(root.absolute(), ready, shipped)
     run = _run_inline if how.executor == "inline" else _run_tune
     with (
@@ -300,7 +299,7 @@ def _job(root: Path, ready: Ready, shipped: Shipped) -> Job:
         isolate=spec.isolate,
         is_fused=is_fused,
         samples=_samples(spec) if is_fused else (),
-        must_save=abilities_of(spec.strategy).needs_checkpoints and not can_pause(ready.trainable),
+        must_save=ready.must_save,
         grace_s=spec.workers.grace_s,
         length=abilities_of(spec.strategy).max_iterations,
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.errors import LocatedError, SpecError, located, prefixed
 from raysearch.run.location import run_folder
 from raysearch.spec.resource_request import REQUESTS, says_share, with_request
-from raysearch.spec.trainables import can_pause, is_class, load_trainable
+from raysearch.spec.trainables import begins_from_checkpoints, can_pause, is_class, load_trainable
 from raysearch.storage.object_store import is_address, open_store, parse_address
 from raysearch.strategies import registry
 from raysearch.strategies.base import abilities_of
@@ -43,6 +43,17 @@ class Ready:
     spec: SearchSpec
     trainable: Any
     remarks: tuple[str, ...] = ()
+
+    @property
+    def must_save(self) -> bool:
+        """Whether the strategy needs checkpoints, of which the trainable's code shows none."""
+        return abilities_of(self.spec.strategy).needs_checkpoints and not can_pause(self.trainable)
+
+    @property
+    def restores(self) -> bool:
+        """False for a trainable that saves checkpoints and takes none back: they are handed over only."""
+        takes_back = begins_from_checkpoints(self.trainable) or not can_pause(self.trainable)
+        return takes_back or abilities_of(self.spec.strategy).needs_checkpoints
 
 
 def check(spec: SearchSpec) -> Ready:
@@ -130,10 +141,11 @@ def _advised(spec: SearchSpec, how: How) -> SearchSpec:
 
 
 def _resolved(spec: SearchSpec, trainable: Any) -> SearchSpec:
-    """The spec, in which `variant: auto` is promotion if the trainable can pause, else stopping."""
+    """The spec, in which `variant: auto` is promotion if trials can wait and be trained on, else stopping."""
     if abilities_of(spec.strategy).variant != "auto":
         return spec
-    variant = "promotion" if can_pause(trainable) else "stopping"
+    goes_on = can_pause(trainable) and begins_from_checkpoints(trainable)
+    variant = "promotion" if goes_on else "stopping"
     return dataclasses.replace(spec, strategy=dataclasses.replace(spec.strategy, variant=variant))  # type: ignore[type-var]
 
 
@@ -184,13 +196,13 @@ def _check_executor(how: How, spec: SearchSpec, trainable: Any) -> None:
 def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
     """Raises SpecError for errors that would otherwise show only in the running search: a wrong sampler."""
     abilities = abilities_of(spec.strategy)
-    if (
-        abilities.needs_checkpoints and is_class(trainable) and not can_pause(trainable)
-    ):  # a function shows it when it runs
-        raise SpecError(
-            f"strategy {spec.strategy.name} trains models on from their checkpoints, and "
-            f"{trainable.__name__} writes none: implement save_checkpoint and load_checkpoint"
-        )
+    if abilities.needs_checkpoints and is_class(trainable):  # a function shows it when it runs
+        lacks = "writes none" if not can_pause(trainable) else "loads none"
+        if lacks == "writes none" or not begins_from_checkpoints(trainable):
+            raise SpecError(
+                f"strategy {spec.strategy.name} trains models on from their checkpoints, and "
+                f"{trainable.__name__} {lacks}: implement save_checkpoint and load_checkpoint"
+            )
     with located("strategy"), prefixed("strategy"):
         strategy = spec.strategy.start(
             spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
@@ -200,19 +212,23 @@ def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
 
 
 def _checkpoint_note(spec: SearchSpec, trainable: Any) -> str:
-    """A sentence on a trainable that shows no checkpoints, where the strategy trains on from them."""
+    """A sentence on a trainable that shows no use of checkpoints, where the strategy trains on from them."""
     abilities, name = abilities_of(spec.strategy), getattr(trainable, "__name__", str(trainable))
-    if can_pause(trainable):
+    saves = can_pause(trainable)
+    if saves and begins_from_checkpoints(trainable):
         return ""
+    shows, then = f"{name} shows none", "where its first segment writes none either, the search ends"
+    if saves:
+        shows, then = f"{name} begins from none", "where that is so, every segment that goes on fails"
     if abilities.needs_checkpoints:
         return (
-            f"strategy {spec.strategy.name} trains models on from their checkpoints, and {name} shows none; "
-            f"where its first segment writes none either, the search ends: {SAVE}"
+            f"strategy {spec.strategy.name} trains models on from their checkpoints, and {shows}; {then}: "
+            f"{SAVE}"
         )
     if abilities.variant == "promotion":
         return (
-            f"variant: promotion: {name} shows no checkpoints, so that each promoted trial is trained anew "
-            f"from its first iteration; {SAVE}, or leave out the variant"
+            f"variant: promotion trains on from checkpoints, and {shows}, so that each promoted trial is "
+            f"trained anew from its first iteration; {SAVE}, or leave out the variant"
         )
     return ""
 

@@ -71,18 +71,19 @@ def estimate(spec: SearchSpec, seconds_per_iteration: float | None) -> dict[str,
 
 def variant_of(spec: SearchSpec, trainable: Any) -> tuple[str | None, str]:
     """Promotion or stopping, and why; (None, "") for a strategy without the choice."""
-    from raysearch.spec.trainables import can_pause
+    from raysearch.spec.trainables import begins_from_checkpoints, can_pause
 
     variant = abilities_of(spec.strategy).variant
     if variant != "auto":
         return variant, "so set in the spec" if variant else ""
     name = getattr(trainable, "__name__", str(trainable))
+    shows = "shows no checkpoints"
     if can_pause(trainable):
-        return (
-            "promotion",
-            f"{name} writes checkpoints, so a trial can wait at a rung and be trained on later",
-        )
-    return "stopping", f"{name} shows no checkpoints, so a trial is trained on at once or never"
+        if begins_from_checkpoints(trainable):
+            waits = "so a trial can wait at a rung and be trained on later"
+            return "promotion", f"{name} writes checkpoints, {waits}"
+        shows = "saves checkpoints and never begins from one"
+    return "stopping", f"{name} {shows}, so a trial is trained on at once or never"
 
 
 def _cost(plan: RungCost | PopulationCost, seconds: float | None, workers: int | str) -> dict[str, Any]:

@@ -82,14 +82,12 @@ def show_best(out: Console, results: Results, winner: Best) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from raysearch.results.model import reach
-
     out.print(
         Text.assemble(
             ("best ", "dim"),
             f"{results.metric} ",
             (number(winner.value, 5), "bold green"),
-            f" at iteration {reach(winner.iteration, winner.horizon)}, trial {trial_name(winner.trial, ',')}",
+            f" at iteration {winner.reach}, trial {trial_name(winner.trial, ',')}",
         )
     )
     grid = Table.grid(padding=(0, 2, 0, 0))

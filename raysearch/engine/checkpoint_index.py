@@ -27,16 +27,23 @@ class Node:
 
 
 class Register:
-    """Completed segments by id. `recall` gives the outcomes of the past, for what was forgotten."""
+    """Completed segments by id. `recall` gives the outcomes of the past, for what was forgotten.
+
+    Unless it `restores`, checkpoints are kept, and none is ever gone on from.
+    """
 
     def __init__(
-        self, recall: Callable[[], Iterable[Outcome]], exists: Callable[[str], bool] = lambda name: True
+        self,
+        recall: Callable[[], Iterable[Outcome]],
+        exists: Callable[[str], bool] = lambda name: True,
+        restores: bool = True,
     ) -> None:
         self._nodes: dict[int, Node] = {}
         self._begun: dict[int, Outcome] = {}
         self._spent: list[str] = []
         self._recall = recall
         self._exists = exists
+        self._restores = restores
         self._collect_at = COLLECT_FROM
         self._holders = 0
         self._holders_at = HOLDERS_FROM
@@ -113,7 +120,7 @@ class Register:
             RunError: its parent never completed.
         """
         begun = self._begun.get(segment.id)
-        if begun is not None and _goes_on(begun, segment):
+        if self._restores and begun is not None and _goes_on(begun, segment):
             return Lease(segment, begun.checkpoint, segment.id, begun=begun.curve)
         chain: list[Segment] = []
         parent = segment.parent
@@ -124,7 +131,7 @@ class Register:
                     f"segment {segment_name(segment.id)} starts from {segment_name(parent)}, which never "
                     "completed: a defect of the strategy"
                 )
-            if node.checkpoint is not None:
+            if node.checkpoint is not None and self._restores:
                 return Lease(segment, node.checkpoint, parent, tuple(reversed(chain)))
             if node.segment.role == Role.ADOPTED:
                 raise RunError(ADOPTED_LOST)

@@ -75,6 +75,7 @@ class Search:
         now: float = 0.0,
         prefers_home: bool = False,
         growth: Growth | None = None,
+        restores: bool = True,
     ) -> None:
         """A search at its beginning.
 
@@ -82,6 +83,8 @@ class Search:
             prefers_home: workers train many models at once and keep them in memory: the worker that trained
                 a parent gets its children first, and where there is little work, every worker gets a part.
             growth: of shares, where memory runs out.
+            restores: trials go on from their checkpoints. Without, a trial that its worker no longer has is
+                grown again from a fresh model.
         """
         self.strategy = strategy
         self.journal = journal
@@ -93,7 +96,8 @@ class Search:
         self.states = SegmentStates(self.leases)
         self.queue = WaitingQueue(self.states, self.growth.level_of)
         self.workers = WorkerTable(self.leases)
-        self.register = Register(self._past, checkpoints.exists if checkpoints is not None else _is_there)
+        is_there = checkpoints.exists if checkpoints is not None else _is_there
+        self.register = Register(self._past, is_there, restores)
         self.lifetime = Lifetime(
             self.limits, strategy, self.standings, self.states, self.leases, self.workers, now
         )

@@ -56,6 +56,12 @@ class Best:
     model: Model | None = None
     no_model: str = ""
 
+    @property
+    def reach(self) -> str:
+        """The iteration of `value`; where the trial is shorter than a whole training, `3 of 9`."""
+        is_short = self.horizon is not None and self.iteration < self.horizon
+        return reach(self.iteration, self.horizon if is_short else None)
+
 
 def best_of(run: RunRows, root: Path, finals: Contender | None, unfit: Collection[int] = frozenset()) -> Best:
     """The winner: `finals`, that of the finish, or without one the best trial of the search.

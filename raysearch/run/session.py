@@ -52,6 +52,7 @@ class Setup:
         fingerprint: what the run rests on (see `raysearch.run.fingerprint`); noted in the journal.
         held: CPUs and GPUs of a worker of each level, if they grow.
         claim: on the cluster's workers, beside those of other searches.
+        restores: see `Search`.
         began: when this life was asked for; earlier orders to pause or stop were meant for an earlier life.
     """
 
@@ -61,6 +62,7 @@ class Setup:
     prefers_home: bool = False
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     began: float = 0.0
+    restores: bool = True
     claim: Claim | None = None
     held: tuple[tuple[float, float], ...] = ()
     least_workers: int = 1
@@ -197,6 +199,7 @@ def _new_search(setup: Setup, journal: Journal, deleter: Deleter, now: float) ->
         now=now,
         prefers_home=setup.prefers_home,
         growth=setup.growth,
+        restores=setup.restores,
     )
 
 

@@ -11,9 +11,9 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+ASKS = ("get_checkpoint", "resume_path")  # where a function asks for its checkpoint
 MOST = 200  # functions and classes that are looked at
 _CALLBACK = re.compile(r"Report\w*Checkpoint|Checkpoint\w*Report|RayTrainReportCallback")
-_DOORS = ("get_checkpoint", "resume_path")  # where a function asks for its checkpoint
 _LIBRARIES = ("torch", "numpy", "pandas", "scipy", "sklearn", "builtins", "raysearch", "ray")
 
 
@@ -29,27 +29,54 @@ def saves_checkpoints(function: Any) -> bool:
     return any(_shows(thing, thing is own) for thing in _reached(function))
 
 
+def asks_for_checkpoint(function: Any) -> bool:
+    """Whether a function, or what it names of the user's own, asks for the checkpoint to begin from.
+
+    Looked at as in `saves_checkpoints`. What has no source counts as not asking.
+    """
+    own = _behind(function)
+    return any(_is_asking(thing, _seen(thing, thing is own)) for thing in _reached(function))
+
+
+def _is_asking(thing: Any, source: str | None) -> bool:
+    """Whether it is Ray's function under whatever name, or its source names that."""
+    return getattr(thing, "__name__", "") in ASKS or (source is not None and _asks(source))
+
+
 def _shows(thing: Any, is_own: bool) -> bool:
     """Whether a thing's source shows it; `is_own` is the trainable itself, whatever module it is from."""
-    if getattr(thing, "__name__", "") in _DOORS or _CALLBACK.search(getattr(thing, "__qualname__", "")):
+    if getattr(thing, "__name__", "") in ASKS or _CALLBACK.search(getattr(thing, "__qualname__", "")):
         return True
-    source = _source(thing) if _is_users(thing) or is_own else None
+    source = _seen(thing, is_own)
     return source is not None and ("checkpoint=" in source or _asks_or_gives(source))
+
+
+def _seen(thing: Any, is_own: bool) -> str | None:
+    return _source(thing) if _is_users(thing) or is_own else None
 
 
 @functools.lru_cache(maxsize=512)
 def _asks_or_gives(source: str) -> bool:
+    calls = (node for node in _nodes(source) if isinstance(node, ast.Call))
+    gives = any(_called(call) == "report" and len(call.args) > 1 for call in calls)
+    return gives or _asks(source) or any(_CALLBACK.search(_name(node)) for node in _nodes(source))
+
+
+@functools.lru_cache(maxsize=512)
+def _asks(source: str) -> bool:
+    return any(_name(node) in ASKS for node in _nodes(source))
+
+
+def _nodes(source: str) -> Iterator[ast.AST]:
     try:
-        tree = ast.parse(textwrap.dedent(source))
+        yield from ast.walk(ast.parse(textwrap.dedent(source)))
     except (SyntaxError, ValueError):
-        return False
-    for node in ast.walk(tree):
-        name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-        if name in _DOORS or _CALLBACK.search(name):
-            return True
-        if isinstance(node, ast.Call) and _called(node) == "report" and len(node.args) > 1:
-            return True
-    return False
+        return
+
+
+def _name(node: ast.AST) -> str:
+    """The name that a node is, or the last of `a.b.name`; empty for others."""
+    return node.attr if isinstance(node, ast.Attribute) else str(getattr(node, "id", ""))
 
 
 def _called(call: ast.Call) -> str:

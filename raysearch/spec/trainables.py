@@ -13,7 +13,7 @@ from typing import Any
 
 from raysearch.errors import TrainableError, unknown
 from raysearch.spec.program import Program
-from raysearch.spec.saves import saves_checkpoints
+from raysearch.spec.saves import asks_for_checkpoint, saves_checkpoints
 
 RUNS_SCRIPTS = "raysearch.worker.script.trial"  # found by its name, as any module that trains
 _NAMELESS = {
@@ -80,6 +80,17 @@ def can_pause(trainable: Any) -> bool:
     if is_class(trainable):
         return any("save_checkpoint" in vars(c) for c in trainable.__mro__ if not _is_base(c))
     return saves_checkpoints(trainable)
+
+
+def begins_from_checkpoints(trainable: Any) -> bool:
+    """True if the trainable's code shows that it goes on from a checkpoint that it is given.
+
+    A class overrides `load_checkpoint`. A function calls `get_checkpoint`, itself or in what it calls; one
+    without source counts as one that does not.
+    """
+    if is_class(trainable):
+        return any("load_checkpoint" in vars(c) for c in trainable.__mro__ if not _is_base(c))
+    return asks_for_checkpoint(trainable)
 
 
 def _is_base(cls: type) -> bool:

@@ -8,7 +8,6 @@ from raysearch.core.formatting import number, settings
 from raysearch.core.segment import trial_name
 from raysearch.errors import RunError
 from raysearch.report.sections.values import DIGITS, Section, TextTable
-from raysearch.results.model import reach
 from raysearch.results.verdict import Contender
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def outcome(results: Results, winner: Best | None) -> Section:
         return Section("outcome", "Outcome", (why,))
     searched = (
         f"Trial {trial_name(winner.trial, ',')} had {results.metric} {number(winner.value, DIGITS)} at "
-        f"iteration {reach(winner.iteration, winner.horizon)} of its search ({results.digest.better})."
+        f"iteration {winner.reach} of its search ({results.digest.better})."
     )
     words = (*str(results.verdict()).splitlines(), searched, _model(results, winner))
     tables = [TextTable(("hyper-parameter", "best", *_baseline_head(results)), _config_rows(results, winner))]
