@@ -93,11 +93,9 @@ def test_rows_that_no_version_wrote_are_an_error_with_the_file(tmp_path: Path) -
         at = table.schema.get_field_index(column)
         wrong = table.set_column(at, column, pa.array([text] * len(table), pa.string()))
         pq.write_table(wrong.replace_schema_metadata(table.schema.metadata), part)
-        with pytest.raises(JournalError, match=rf"{part.name}: one of the rows 0 to 52 is no outcome"):
-            [*read_outcomes(root / "journal")]
-        if column != "status":
-            with pytest.raises(JournalError, match=part.name):
-                Follower(root).look(0.0)
+        for read in (*READERS, lambda journal: Follower(journal.parent).look(0.0)):
+            with pytest.raises(JournalError, match=rf"{part.name}: one of the rows 0 to 52 is no outcome"):
+                read(root / "journal")
 
 
 def test_the_changed_end_of_a_log_is_remarked_and_one_cut_short_is_not(tmp_path: Path) -> None:
@@ -219,7 +217,7 @@ def test_a_large_file_is_digested_in_pieces_and_one_that_is_linked_to_often_is_r
         ('{"iteration": 1, "grown_s": "1"}', "grown_s = 1"),
         ('{"iteration": 1, "grown_s": 1, "config": [1]}', "config is no mapping"),
         ('{"iteration": 1, "grown_s": 1, "optimizer": {"places": [1]}}', "optimizer.places"),
-        ("[" * 100_000, "RecursionError"),
+        ("[" * 100_000, "nested too deep"),
         ('{"iteration": 1', "JSONDecodeError"),
     ],
 )

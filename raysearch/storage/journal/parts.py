@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from raysearch.errors import JournalError
 from raysearch.storage.atomic import sync_path
 from raysearch.storage.journal.append_log import VERSION, LogReader, check_version
+from raysearch.storage.journal.decode import Decoder, decode_events
 from raysearch.storage.journal.schema import SCHEMA
 from raysearch.storage.mirror import mirror_at
 from raysearch.storage.paths import TMP_SUFFIX, JournalPaths, Part
@@ -230,8 +232,8 @@ def open_parquet(part: Part) -> pq.ParquetFile:
 def is_sealed(part: Part) -> bool:
     """Verifies a Parquet part; False if it is of a version that wrote no checksum.
 
-    A process reads the whole of a file for it once, and again if the file was changed. A part of a mirror
-    that proves broken is fetched anew from the store.
+    A process reads the whole of a file for it once, and again if the file was changed; of a part without a
+    checksum it decodes each row. A part of a mirror that proves broken is fetched anew from the store.
 
     Raises:
         JournalError: its bytes are not those that were written.
@@ -243,7 +245,26 @@ def is_sealed(part: Part) -> bool:
         found = _is_verified(part.path)
     if found is None:
         raise _broken(part, "its bytes are not those that were written")
+    if not found and _verified[part.path] not in _decodable:
+        _check_rows(part)
+        _decodable.add(_verified[part.path])
     return found
+
+
+def _check_rows(part: Part) -> None:
+    """Decodes each row. Raises JournalError for one that no version wrote."""
+    decoder, at = Decoder(), part.first
+    try:
+        file = pq.ParquetFile(part.path, read_dictionary=list(_TEXTS_THAT_REPEAT))
+    except _MISREAD as error:
+        raise _broken(part, error) from error
+    with file:
+        for rows in _batches(part, file, None):
+            batch = Batch(at, rows, START, part.path)
+            with batch.decoded():
+                deque(decoder.outcomes(rows), 0)
+                deque(decode_events(rows), 0)
+            at += rows.num_rows
 
 
 def unsealed(used: Sequence[Part]) -> str:
@@ -258,6 +279,7 @@ def unsealed(used: Sequence[Part]) -> str:
 
 
 _verified: dict[Path, tuple[tuple[int, ...], bool]] = {}
+_decodable: set[tuple[tuple[int, ...], bool]] = set()
 
 
 def _is_verified(path: Path) -> bool | None:
@@ -274,6 +296,7 @@ def _is_verified(path: Path) -> bool | None:
             return None
     if len(_verified) >= _KNOWN:
         _verified.clear()
+        _decodable.clear()
     _verified[path] = (state, found)
     return found
 
