@@ -12,7 +12,7 @@ from raysearch.launch import How, launch
 from raysearch.spec import load_spec
 from raysearch.spec.trainables import is_learner, load_trainable
 
-OF_FRAMEWORKS = ["huggingface", "lightning", "script"]
+OF_FRAMEWORKS = ["huggingface", "lightning", "optuna", "script"]
 
 
 def test_the_examples_by_name() -> None:
@@ -37,7 +37,7 @@ def test_the_baseline_of_each_example_lies_in_its_space(name: str) -> None:
     spec = load_spec(examples.path(name))
     assert spec.name == name
     assert spec.space.why_not(spec.baseline) is None
-    assert spec.seed_as == "seed"
+    assert spec.seed_as == (None if name == "optuna" else "seed")
 
 
 @pytest.mark.parametrize("name", sorted({*examples.names()} - {*OF_FRAMEWORKS}))
