@@ -199,7 +199,7 @@ def sweep_to_spec(settings: dict[str, Any]) -> list[str]:
             value = settings.pop(key)
             settings.setdefault("wandb", {}).setdefault(key, value)
     trained = dict.fromkeys(("program", "command"), "the trainable is what trains")
-    for key, why in (_IGNORED | (trained if settings.get("trainable") is not None else {})).items():
+    for key, why in ({**(trained if settings.get("trainable") is not None else {}), **_IGNORED}).items():
         if key in settings:
             notes.append(f"{key}: {settings.pop(key)!r} of the W&B sweep is ignored: {why}")
     return notes

@@ -62,5 +62,8 @@ class _Package(ModuleType):
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         reported(*args, **kwargs)
 
+    def __reduce__(self) -> Any:
+        return importlib.import_module, (self.__name__,)  # as any module: by its name
+
 
 sys.modules[__name__].__class__ = _Package
