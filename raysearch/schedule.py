@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.checks import is_whole
 from raysearch.core.used_values import slot_of
 from raysearch.errors import SpecError
+from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
     import torch
@@ -358,3 +359,17 @@ def _step(number: int, step: Any, constants: Mapping[str, Any]) -> Step:
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == 2
+
+
+def has_schedule(results: Results, schedule: Schedule) -> bool:
+    """Whether a replay of it has anything to say: it changes, or is another than the baseline."""
+    differs = results.spec.get("baseline") not in (None, schedule.at(0))
+    return results.raised is not None and (bool(schedule.names) or differs)
+
+
+def way_to_gain(results: Results) -> str:
+    """The command that finds a raised model's gain over the baseline; empty where there is none to find."""
+    is_open = results.raised is not None and not results.verdict().contenders
+    if not is_open or not results.spec.get("baseline") or not has_schedule(results, of(results)):
+        return ""
+    return f"raysearch replay {shown(results.path)}"

@@ -153,7 +153,7 @@ def _places(results: Results, winner: Best) -> dict[str, str]:
 def _replay(results: Results, run: str) -> dict[str, str]:
     """The command that says what a raised model's schedule is worth."""
     from raysearch import schedule
-    from raysearch.workflows.replay import has_schedule, way_to_gain
+    from raysearch.schedule import has_schedule, way_to_gain
 
     if results.raised is None or not has_schedule(results, schedule.of(results)):
         return {}

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.errors import RunError
-from raysearch.spec.search_spec import SearchSpec, default_name
+from raysearch.spec.names import default_name
+from raysearch.spec.search_spec import SearchSpec
 from raysearch.storage.atomic import replace_text
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.mirror import mirror_at, mirror_of, shown

@@ -12,7 +12,7 @@ from raysearch.core.formatting import number, setting
 from raysearch.core.segment import Config, Mode, score
 from raysearch.errors import RunError, SpecError
 from raysearch.results.verdict import Estimate, estimate
-from raysearch.schedule import Schedule, of
+from raysearch.schedule import Schedule, has_schedule, of
 from raysearch.spec.search_spec import SearchSpec
 from raysearch.storage.mirror import shown
 from raysearch.strategies.replay import Replay
@@ -128,20 +128,6 @@ def schedule_of(results: Results, trial: int | None = None) -> Schedule:
         f"fresh seeds, `raysearch retest {run}` compares its settings anew; --schedule FILE takes one of a "
         "file"
     )
-
-
-def has_schedule(results: Results, schedule: Schedule) -> bool:
-    """Whether a replay of it has anything to say: it changes, or is another than the baseline."""
-    differs = results.spec.get("baseline") not in (None, schedule.at(0))
-    return results.raised is not None and (bool(schedule.names) or differs)
-
-
-def way_to_gain(results: Results) -> str:
-    """The command that finds a raised model's gain over the baseline; empty where there is none to find."""
-    is_open = results.raised is not None and not results.verdict().contenders
-    if not is_open or not results.spec.get("baseline") or not has_schedule(results, of(results)):
-        return ""
-    return f"raysearch replay {shown(results.path)}"
 
 
 def replay_spec(spec: SearchSpec, schedule: Schedule, seeds: int, constants: int) -> SearchSpec:

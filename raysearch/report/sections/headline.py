@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from raysearch.core.formatting import duration, number
 from raysearch.report.sections.values import DIGITS, Tile
 from raysearch.results.plots import cluster
-from raysearch.workflows.replay import way_to_gain
+from raysearch.schedule import way_to_gain
 
 if TYPE_CHECKING:
     from raysearch.results import Best, Results
