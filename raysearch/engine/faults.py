@@ -149,7 +149,8 @@ class FaultRules:
     def begin_life(self) -> None:
         """After a replay: what failed before is mended, and what went well then says nothing of now."""
         self._standings.first_error = ""
-        self._failed, self._is_going_well, self._is_resumed = 0, False, True
+        self._is_resumed = self._failed > 0 or self._is_going_well
+        self._failed, self._is_going_well = 0, False
 
     def _give_up_if_hopeless(self) -> None:
         if self._is_going_well or self._failed < GIVE_UP_AFTER:
