@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 from raysearch.errors import JournalError
 from raysearch.storage.atomic import sync_path
 from raysearch.storage.journal.append_log import VERSION, LogReader, check_version
-from raysearch.storage.journal.decode import Decoder, decode_events
 from raysearch.storage.journal.schema import SCHEMA
 from raysearch.storage.mirror import mirror_at
 from raysearch.storage.paths import TMP_SUFFIX, JournalPaths, Part
@@ -253,6 +252,8 @@ def is_sealed(part: Part) -> bool:
 
 def _check_rows(part: Part) -> None:
     """Decodes each row. Raises JournalError for one that no version wrote."""
+    from raysearch.storage.journal.decode import Decoder, decode_events
+
     decoder, at = Decoder(), part.first
     try:
         file = pq.ParquetFile(part.path, read_dictionary=list(_TEXTS_THAT_REPEAT))
