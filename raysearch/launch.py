@@ -22,6 +22,7 @@ from raysearch.errors import RunError, SpecError
 from raysearch.launch_checks import Ready, check, planned, ready_to_go_on, strategy_form
 from raysearch.results.remarks import KEPT
 from raysearch.results.results import Results
+from raysearch.run.display import following
 from raysearch.run.driver_lock import driving
 from raysearch.run.extension import more_samples, unfit
 from raysearch.run.fingerprint import fingerprint
@@ -71,7 +72,7 @@ def search(
     config: Config | None = None, seed_as: str | None = None, fingerprint: Mapping[str, Any] | None = None,
     wandb: Mapping[str, Any] | str | bool | None = None, sinks: Sequence[str] | str = (),
     executor: Executor = "tune", address: str | None = None, local: bool = False, checks: bool = True,
-    callbacks: Sequence[Any] = (), on_status: OnStatus | None = None,
+    callbacks: Sequence[Any] = (), on_status: OnStatus | None = None, progress: bool = True,
     say: Callable[[str], None] | None = None, returns_when_stopped: bool = False,
     from_checkpoint: str | os.PathLike[str] | None = None, at_iteration: int | None = None,
     **unknown: NoReturn,
@@ -87,7 +88,8 @@ def search(
     Args:
         trainable: a Ray Tune class or function, a `raysearch.torch.Learner`, or text "module:attribute".
         name: of the run's folder in `storage`; by default a new one for each call.
-        executor, address, local, checks, callbacks, on_status, say, returns_when_stopped: see `How`.
+        executor, address, local, checks, callbacks, on_status, progress, say, returns_when_stopped: see
+            `How`.
         from_checkpoint, at_iteration: see `raysearch.launch.launch`.
         space, metric and the others: see the field of that name of `raysearch.SearchSpec`.
 
@@ -100,7 +102,9 @@ def search(
     given |= given.pop("unknown")  # make_spec names the nearest field
     how = How(**{option: given.pop(option) for option in HOW & given.keys()})
     begin = {option: given.pop(option) for option in BEGIN & given.keys()}
-    return launch(anchored(make_spec(**{"name": new_name(trainable), **given})), how, **begin)
+    spec = anchored(make_spec(**{"name": new_name(trainable), **given}))
+    with following(spec, how) as how:
+        return launch(spec, how, **begin)
 
 
 def launch(

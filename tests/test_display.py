@@ -1,22 +1,28 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import math
+import os
+import pty
 import random
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from raysearch.cli.display import EVERY_S, PlainDisplay, Screen, display_for
-from raysearch.cli.pace import SETTLED_S, Pace
-from raysearch.cli.status_text import About, config_line, decision_line, workers_line
 from raysearch.core.formatting import column, duration, number, rate, settings
 from raysearch.core.segment import ORDINAL_BITS, Outcome, Status
 from raysearch.engine.snapshot import BestSoFar, Live, RungCounts, Snapshot, WorkerSnapshot
 from raysearch.engine.wind_down import ended_of
+from raysearch.run.display.pace import SETTLED_S, Pace
+from raysearch.run.display.panel import EVERY_S, PlainDisplay, Screen, display_for
+from raysearch.run.display.status_text import About, config_line, decision_line, workers_line
 from raysearch.space import Space
 from raysearch.space.domains import Uniform
 from raysearch.strategies.base import cost_of
@@ -438,3 +444,41 @@ def test_lines_where_there_is_no_terminal_or_it_is_shared() -> None:
     assert type(display_for(terminal, about())).__name__ == "LiveDisplay"
     assert type(display_for(terminal, about(), shared=True)).__name__ == "PlainDisplay"
     assert type(display_for(Console(file=io.StringIO()), about())).__name__ == "PlainDisplay"
+
+
+FROM_PYTHON = """
+import sys
+from pathlib import Path
+import raysearch
+import trainables
+
+print(raysearch.search(
+    trainables.Walk, space={"rate": {"uniform": [0.0, 1.0]}}, metric="loss", mode="min", executor="inline",
+    strategy=raysearch.Caviar(samples=2, max_iterations=2, finish=None), storage=sys.argv[1],
+    name="seen", progress=sys.argv[2] == "yes"))
+"""
+
+
+def on_a_terminal(storage: Path, progress: str) -> str:
+    """What a search from Python shows in a terminal."""
+    ours, theirs = pty.openpty()
+    tests = str(Path(__file__).parent)
+    paths = os.pathsep.join([tests, str(Path(tests).parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", FROM_PYTHON, str(storage), progress]
+    env = {**os.environ, "PYTHONPATH": paths, "TERM": "xterm"}
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, env=env)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # Linux says so that the other side is closed
+        while block := os.read(ours, 1 << 16):
+            said += block
+    os.close(ours)
+    assert process.wait() == 0, said.decode()
+    return said.decode()
+
+
+def test_a_search_from_python_is_shown_on_a_terminal_unless_told_otherwise(storage: Path) -> None:
+    seen = on_a_terminal(storage, "yes")
+    assert "seen: caviar · loss, lower is better" in seen
+    assert seen.index("caviar · loss") < seen.index("2 of 2") < seen.index("Results(")
+    assert "caviar" not in on_a_terminal(storage / "quiet", "no")

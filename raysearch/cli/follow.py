@@ -25,8 +25,8 @@ def follow(
     root: Path, spec: SearchSpec, how: How, start: Callable[[How], Results], as_json: bool
 ) -> tuple[Results, Ended | None]:
     """Runs a search under a display; returns its results, and why it ended."""
-    from raysearch.cli.display import display_for
-    from raysearch.cli.status_text import about
+    from raysearch.run.display.panel import display_for
+    from raysearch.run.display.status_text import about
 
     out = console(stderr=as_json)
     display = display_for(out, about(root, spec), shared=how.executor == "inline")

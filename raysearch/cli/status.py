@@ -14,7 +14,7 @@ from raysearch.errors import RaysearchError
 from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
-    from raysearch.cli.status_text import About
+    from raysearch.run.display.status_text import About
 
 POLL_S = 1.0
 GONE_S = 15.0  # a coordinator that died is started again; longer without a holder is an end
@@ -48,7 +48,7 @@ def status(
             {"run": shown(root), "held_by": look.holder, **snapshot.as_dict(), "started_by": look.starter}
         )
         return
-    from raysearch.cli.display import Screen
+    from raysearch.run.display.panel import Screen
 
     out = console()
     screen = Screen(about_run(root), hints=False, framed=out.is_terminal)
@@ -153,8 +153,8 @@ def state(root: Path, look: Look) -> str:
 
 def about_run(root: Path) -> About:
     """The fixed part of a run's display; less of it if the strategy is not installed here."""
-    from raysearch.cli.status_text import About, about
     from raysearch.results.results import load
+    from raysearch.run.display.status_text import About, about
     from raysearch.spec.search_spec import load_spec
     from raysearch.storage.paths import RunPaths
 
@@ -167,7 +167,7 @@ def about_run(root: Path) -> About:
 
 
 def _watch(root: Path, follower: Follower) -> None:
-    from raysearch.cli.display import LiveDisplay, PlainDisplay
+    from raysearch.run.display.panel import LiveDisplay, PlainDisplay
 
     out = console()
     about = about_run(root)

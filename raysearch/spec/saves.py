@@ -35,6 +35,8 @@ def asks_for_checkpoint(function: Any) -> bool:
     Looked at as in `saves_checkpoints`. What has no source counts as not asking.
     """
     own = _behind(function)
+    if (said := getattr(own, "saves_checkpoints", None)) is not None:
+        return bool(said)
     return any(_is_asking(thing, _seen(thing, thing is own)) for thing in _reached(function))
 
 

@@ -16,8 +16,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from raysearch.cli.pace import Pace
-from raysearch.cli.status_text import (
+from raysearch.core.formatting import column, duration, rate
+from raysearch.engine.snapshot import RungCounts, Snapshot
+from raysearch.run.display.pace import Pace
+from raysearch.run.display.status_text import (
     About,
     best_line,
     config_line,
@@ -28,8 +30,6 @@ from raysearch.cli.status_text import (
     progress_line,
     workers_line,
 )
-from raysearch.core.formatting import column, duration, rate
-from raysearch.engine.snapshot import RungCounts, Snapshot
 from raysearch.strategies.cost import PopulationCost
 
 EVERY_S = 5.0  # between two plain lines

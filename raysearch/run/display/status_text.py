@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from raysearch.cli.pace import Pace
 from raysearch.core.formatting import duration, number, rate, settings
 from raysearch.core.segment import trial_name
 from raysearch.engine.snapshot import BestSoFar, Latest, Snapshot
+from raysearch.run.display.pace import Pace
 from raysearch.storage.mirror import shown
 from raysearch.strategies.base import abilities_of, cost_of
 from raysearch.strategies.cost import PopulationCost, RungCost
