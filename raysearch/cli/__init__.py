@@ -20,6 +20,7 @@ from raysearch.cli import (
     cluster,
     compare,
     doctor,
+    init,
     intervene,
     launch,
     lineage,
@@ -64,6 +65,7 @@ def _root(
 
 
 _SEARCH, _LOOK, _CLUSTER, _MORE = "Search", "Look", "On a cluster", "More"
+app.command(rich_help_panel=_SEARCH)(init.init)
 app.command(rich_help_panel=_SEARCH)(plan.plan)
 app.command(rich_help_panel=_SEARCH)(launch.launch)
 app.command(rich_help_panel=_SEARCH)(launch.resume)

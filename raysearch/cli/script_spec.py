@@ -1,0 +1,120 @@
+"""The spec of a script, made of its own arguments: what argparse is told, and what it logs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raysearch.errors import SpecError
+
+NO_HYPERPARAMETERS = ("epoch", "step", "iter", "device", "gpu", "workers", "port", "log", "save", "interval")
+METRIC = "val_loss"
+RATES = 10.0  # a rate is searched from a tenth of its default to ten times
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An option of a script: its name, default and, if there are, choices."""
+
+    name: str
+    default: Any
+    choices: tuple[Any, ...] = ()
+
+    def domain(self) -> str | None:
+        """The domain to search it in, in a spec's form; None for what is no hyper-parameter."""
+        if self.choices:
+            return f"{{choice: [{', '.join(map(str, self.choices))}]}}"
+        if isinstance(self.default, bool) or not isinstance(self.default, (int, float)):
+            return None
+        if any(part in self.name.lower() for part in (*NO_HYPERPARAMETERS, "seed")):
+            return None
+        if isinstance(self.default, int):
+            low, high = max(1, self.default // 2), max(2, 2 * self.default)
+            return f"{{randint: [{low}, {high}]}}"
+        if self.default <= 0:
+            return "{uniform: [0.0, 0.5]}"
+        if self.name.lower() in ("dropout", "momentum") or self.default > 0.4:
+            return "{uniform: [0.0, 0.99]}"
+        return f"{{loguniform: [{_exact(self.default / RATES)}, {_exact(self.default * RATES)}]}}"
+
+
+def spec_of(script: Path, workers: str) -> str:
+    """The text of a spec that searches the script.
+
+    Raises:
+        SpecError: it is not there, is no Python, or has no argument that could be searched.
+    """
+    try:
+        tree = ast.parse(script.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"--script {script}: {error.strerror}") from None
+    except SyntaxError as error:
+        raise SpecError(f"--script {script}: is no Python: {error.msg} (line {error.lineno})") from None
+    options = [*_options(tree)]
+    searched = [(one, domain) for one in options if (domain := one.domain()) is not None]
+    if not searched:
+        raise SpecError(
+            f"--script {script}: it has no argument with a number or choices as its default; write them into "
+            "`space:` yourself, as in `raysearch launch script`"
+        )
+    baseline = ", ".join(f"{one.name}: {_exact(one.default)}" for one, _ in searched)
+    seed = next((one.name for one in options if "seed" in one.name.lower()), None)
+    lines = [
+        f"# {script.name}, a process a trial     raysearch launch search.yaml",
+        f"program: {script}   # python {script.name} --{searched[0][0].name}=..., in this folder",
+        f"metric: {_metric(tree)}   # printed as JSON, or logged by wandb.log, each iteration",
+        "mode: min   # which way is better",
+        "space:   # of the script's arguments, around their defaults",
+        *(f"  {one.name}: {domain}" for one, domain in searched),
+        f"baseline: {{{baseline}}}   # its defaults: the verdict compares with them",
+        "strategy: {name: caviar, samples: 50, max_iterations: 27}   # a third of each rung goes on",
+        *([f"seed_as: {seed}   # it comes as --{seed}=..."] if seed else []),
+    ]
+    return "\n".join(lines) + "\n" + workers
+
+
+def _options(tree: ast.AST) -> Iterator[Argument]:
+    """The options that calls of `add_argument` define."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") != "add_argument":
+            continue
+        words = [_value(word) for word in node.args]
+        name = next((str(word)[2:] for word in words if str(word).startswith("--")), None)
+        told = {one.arg: _value(one.value) for one in node.keywords if one.arg}
+        choices = told.get("choices")
+        default = told.get("default")
+        if name is None or default is None:
+            continue
+        if any(getattr(one.value, "id", "") == "float" for one in node.keywords if one.arg == "type"):
+            default = float(default)
+        yield Argument(name, default, tuple(choices) if isinstance(choices, (list, tuple)) else ())
+
+
+def _metric(tree: ast.AST) -> str:
+    """The loss of validation that it logs, as far as a dict's keys show it."""
+    keys = [
+        str(key.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant)
+    ]
+    losses = [key for key in keys if "loss" in key.lower()]
+    held_out = [key for key in losses if any(part in key.lower() for part in ("val", "eval", "test", "dev"))]
+    return next(iter([*held_out, *losses]), METRIC)
+
+
+def _value(node: ast.AST) -> Any:
+    try:
+        return ast.literal_eval(node)  # type: ignore[arg-type]
+    except ValueError:
+        return None
+
+
+def _exact(value: Any) -> str:
+    """A number as YAML reads it back: 0.0001, not 1e-4, which would be text."""
+    text = f"{value:.10g}" if isinstance(value, float) else str(value)
+    return text if "e" not in text or not isinstance(value, float) else f"{value:.1e}"

@@ -1,0 +1,103 @@
+"""`raysearch init` writes a search that runs where it was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raysearch.cli import main
+from raysearch.launch import How, launch
+from raysearch.launch_checks import check
+from raysearch.spec import load_spec
+
+SCRIPT = """
+import argparse, json
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=1e-3)
+parser.add_argument("--layers", type=int, default=2)
+parser.add_argument("--kind", choices=["a", "b"], default="a")
+parser.add_argument("--epochs", type=int, default=30)
+parser.add_argument("--seed", type=int, default=0)
+args = parser.parse_args()
+for epoch in range(args.epochs):
+    print(json.dumps({"train_loss": 1.0, "val_loss": args.lr * args.layers / (epoch + 1)}))
+"""
+SWEEP = "program: train.py\nmetric: {name: val_loss}\nparameters: {lr: {min: 0.001, max: 0.1}}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def searched(folder: Path) -> Any:
+    size = {"strategy.samples": 2, "strategy.max_iterations": 2, "strategy.finish": None}
+    spec = load_spec(folder / "search.yaml", {**size, "storage": str(folder / "runs")})
+    results = launch(spec, How("inline", say=lambda line: None))
+    assert not results.trials(finals=True).error.any()
+    return results
+
+
+def test_a_folder_with_nothing_gets_a_plain_loop_that_runs(folder: Path) -> None:
+    assert main(["init"]) == 0
+    assert sorted(file.name for file in folder.iterdir()) == ["my_model.py", "search.yaml"]
+    assert searched(folder).metric == "val_loss"
+
+
+def test_a_script_is_searched_around_its_own_defaults(folder: Path) -> None:
+    (folder / "train.py").write_text(SCRIPT)
+    assert main(["init"]) == 0
+    spec = load_spec(folder / "search.yaml")
+    assert spec.space.to_dict() == {
+        "lr": {"loguniform": [1e-4, 1e-2]},
+        "layers": {"randint": [1, 4]},
+        "kind": {"choice": ["a", "b"]},
+    }
+    assert spec.baseline == {"lr": 1e-3, "layers": 2, "kind": "a"}
+    assert (spec.metric, spec.seed_as) == ("val_loss", "seed")
+    assert max(searched(folder).trials().iterations) == 2
+
+
+def test_a_sweep_file_is_found_before_its_script(folder: Path) -> None:
+    (folder / "train.py").write_text(SCRIPT)
+    (folder / "sweep.yaml").write_text(SWEEP)
+    assert main(["init"]) == 0
+    assert load_spec(folder / "search.yaml").space.to_dict() == {"lr": {"uniform": [0.001, 0.1]}}
+    assert max(searched(folder).trials().iterations) == 2
+
+
+@pytest.mark.parametrize("kind", ["lightning", "huggingface"])
+def test_a_framework_gets_its_example_as_files_of_one_s_own(folder: Path, kind: str) -> None:
+    assert main(["init", f"--{kind}"]) == 0
+    ready = check(load_spec(folder / "search.yaml"))
+    assert ready.spec.name == "my-search"
+    assert kind in (folder / "my_model.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lightning", "--script", "a.py"], "give one of --lightning, --huggingface, --script and --sweep"),
+        (["--script", "none.py"], "--script none.py: No such file"),
+        (["--script", "empty.py"], "has no argument with a number"),
+        (["--sweep", "none.yaml"], "none.yaml: there is no such file"),
+    ],
+)
+def test_what_cannot_be_made_is_said_and_nothing_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    (folder / "empty.py").write_text("pass\n")
+    assert main(["init", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert [file.name for file in folder.iterdir()] == ["empty.py"]
+
+
+def test_files_that_are_there_stay(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "search.yaml").write_text("mine")
+    assert main(["init"]) == 2
+    assert "search.yaml is here already" in capsys.readouterr().err
+    assert (folder / "search.yaml").read_text() == "mine"
+    assert not (folder / "my_model.py").exists()
