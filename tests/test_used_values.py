@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,181 +15,35 @@ import pytest
 import torch
 from ray import tune
 from torch import nn
-from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim import lr_scheduler as schedulers
+from training_lab import (
+    LENGTH,
+    LR,
+    OPTIMIZERS,
+    SCHEDULERS,
+    STEPS,
+    Applying,
+    Class,
+    Lab,
+    Reset,
+    Searching,
+    Training,
+    close,
+    function,
+    rates,
+)
 
 import raysearch.schedule
 import raysearch.torch
 from raysearch.cli.lineage import rows_of
-from raysearch.core.segment import Outcome, Segment, Status, segment_id
+from raysearch.core.segment import Outcome, Segment
 from raysearch.core.used_values import HELD, Wanted, apart, ends_of, series_of, slot_of
-from raysearch.engine.messages import Lease
 from raysearch.fused.member import member
 from raysearch.fused.plan import make_plan
-from raysearch.storage.checkpoints.meta import read_meta, write_meta
 from raysearch.storage.journal.decode import Decoder
 from raysearch.storage.journal.encode import encode_outcomes
 from raysearch.torch.bindings import bind
-from raysearch.worker.host import Host
-from raysearch.worker.reports import Trained
-
-LENGTH, STEPS = 12, 3  # iterations of a training, optimizer steps in one
-TOTAL = LENGTH * STEPS
-LR = 0.0123
-
-SCHEDULERS: dict[str, Callable[[Optimizer], Any]] = {
-    "constant": lambda o: None,
-    "StepLR": lambda o: schedulers.StepLR(o, 7, 0.5),
-    "MultiStepLR": lambda o: schedulers.MultiStepLR(o, [4, 11, 20], 0.3),
-    "LambdaLR": lambda o: schedulers.LambdaLR(o, lambda s: min(1.0, (s + 1) / 5) * 0.98**s),
-    "CosineAnnealingLR": lambda o: schedulers.CosineAnnealingLR(o, TOTAL, eta_min=1e-4),
-    "CosineAnnealingWarmRestarts": lambda o: schedulers.CosineAnnealingWarmRestarts(o, 5, 2),
-    "OneCycleLR": lambda o: schedulers.OneCycleLR(
-        o, LR, total_steps=TOTAL + 1, cycle_momentum=not isinstance(o, Adagrad)
-    ),
-    "LinearLR": lambda o: schedulers.LinearLR(o, 0.2, total_iters=9),
-    "SequentialLR": lambda o: schedulers.SequentialLR(
-        o, [schedulers.LinearLR(o, 0.1, total_iters=6), schedulers.CosineAnnealingLR(o, TOTAL)], [6]
-    ),
-    "ReduceLROnPlateau": lambda o: schedulers.ReduceLROnPlateau(o, factor=0.5, patience=4),
-}
-Groups = list[dict[str, Any]]
-OPTIMIZERS: dict[str, Callable[[Groups, float], Optimizer]] = {
-    "SGD": lambda groups, lr: SGD(groups, lr=lr, momentum=0.9),
-    "Adam": lambda groups, lr: Adam(groups, lr=lr),
-    "AdamW": lambda groups, lr: AdamW(groups, lr=lr),
-    "AdamW foreach": lambda groups, lr: AdamW(groups, lr=lr, foreach=True),
-    "AdamW fused": lambda groups, lr: AdamW(groups, lr=lr, fused=True),
-    "AdamW tensor": lambda groups, lr: AdamW(groups, lr=torch.tensor(lr, dtype=torch.float64), foreach=False),
-    "Adagrad": lambda groups, lr: Adagrad(groups, lr=lr),
-    "nested": lambda groups, lr: Nested(groups, lr=lr),
-}
-
-
-class Nested(SGD):
-    """An optimizer whose step calls the one that it is derived from: torch's hooks fire twice."""
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        return super().step(closure)
-
-
-class Training:
-    """A small model, its optimizers and their schedulers; `rates` are what each step was taken with."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        torch.manual_seed(0)
-        self.model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1))
-        first, last = self.model[0].parameters(), self.model[2].parameters()
-        lr = config["lr"]
-        make = OPTIMIZERS[config.get("optimizer", "SGD")]
-        if config.get("gan"):
-            self.optimizers = [make([{"params": [*first]}], lr), make([{"params": [*last]}], config["lr_d"])]
-        else:
-            groups = (
-                [{"params": [*first], "lr": _like(lr, 0.1)}, {"params": [*last]}]
-                if config.get("groups")
-                else []
-            )
-            self.optimizers = [make(groups or [{"params": [*self.model.parameters()]}], lr)]
-        self.schedulers = [SCHEDULERS[config.get("scheduler", "constant")](o) for o in self.optimizers]
-        self.rates: list[float] = []
-        for optimizer in self.optimizers:
-            optimizer.register_step_pre_hook(self._seen)
-        self.at = 0
-
-    def _seen(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        self.rates.extend(float(group["lr"]) for group in optimizer.param_groups)
-
-    def iterate(self) -> dict[str, float]:
-        """One iteration; the loss, and the rate of every step in every group."""
-        self.rates = []
-        for _ in range(STEPS):
-            generator = torch.Generator().manual_seed(self.at)
-            x = torch.randn(16, 4, generator=generator)
-            loss = ((self.model(x) - x.sum(1, keepdim=True)) ** 2).mean()
-            self.model.zero_grad()
-            loss.backward()
-            for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
-                optimizer.step()
-                if isinstance(scheduler, schedulers.ReduceLROnPlateau):
-                    scheduler.step(1.0)
-                elif scheduler is not None:
-                    scheduler.step()
-            self.at += 1
-        return {"loss": float(loss.detach()), **{f"rate{i}": rate for i, rate in enumerate(self.rates)}}
-
-    def save(self, file: Path) -> None:
-        parts = [self.model, *self.optimizers, *[s for s in self.schedulers if s is not None]]
-        torch.save([self.at, *[part.state_dict() for part in parts]], file)
-
-    def load(self, file: Path) -> None:
-        parts = [self.model, *self.optimizers, *[s for s in self.schedulers if s is not None]]
-        self.at, *states = torch.load(file, weights_only=False)
-        for part, state in zip(parts, states, strict=True):
-            part.load_state_dict(state)
-
-
-def _like(lr: float, factor: float) -> float:
-    return lr * factor
-
-
-class Class(tune.Trainable):  # type: ignore[misc]
-    """Applies nothing after a restore."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        self.training = Training(config)
-
-    def step(self) -> dict[str, Any]:
-        return self.training.iterate()
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        self.training.save(Path(checkpoint_dir, "state.pt"))
-
-    def load_checkpoint(self, checkpoint_dir: str) -> None:
-        self.training.load(Path(checkpoint_dir, "state.pt"))
-
-
-class Applying(Class):
-    """Follows the README: apply after the states are loaded."""
-
-    def load_checkpoint(self, checkpoint_dir: str) -> None:
-        super().load_checkpoint(checkpoint_dir)
-        for optimizer, scheduler in zip(self.training.optimizers, self.training.schedulers, strict=True):
-            raysearch.torch.apply(optimizer, self.config, scheduler)
-
-
-class Searching(Class):
-    """Applies without naming the scheduler."""
-
-    def load_checkpoint(self, checkpoint_dir: str) -> None:
-        super().load_checkpoint(checkpoint_dir)
-        for optimizer in self.training.optimizers:
-            raysearch.torch.apply(optimizer, self.config)
-
-
-class Reset(Class):
-    """Is made once and given other configurations."""
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.setup(new_config)
-        return True
-
-
-def function(config: dict[str, Any]) -> None:
-    """The same as a function."""
-    training = Training(config)
-    if checkpoint := tune.get_checkpoint():
-        with checkpoint.as_directory() as folder:
-            training.load(Path(folder, "state.pt"))
-    while True:
-        metrics = training.iterate()
-        with tempfile.TemporaryDirectory() as folder:
-            training.save(Path(folder, "state.pt"))
-            tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
-
-
-# ---- driving a host
 
 
 @pytest.fixture(autouse=True)
@@ -198,70 +51,26 @@ def _stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
 
 
-Curve = dict[str, list[float]]
-
-
-class Lab:
-    """Trains pieces of one line, each on a new host that begins from the checkpoint of the one before."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._hosts = 0
-        self.pieces: list[Trained] = []
-        self.forgets = False  # checkpoints say nothing of optimizers, as those of version 0.1
-
-    def train(self, trainable: Any, *pieces: tuple[int, dict[str, Any]], again: bool = False) -> Curve:
-        """The curves of all pieces (stop, config) joined; `again`: one host for all."""
-        checkpoint: Path | None = None
-        parent: Segment | None = None
-        self.pieces = []
-        host = self._host(trainable)
-        for number, (stop, config) in enumerate(pieces):
-            start = 0 if parent is None else parent.stop
-            above = None if parent is None else parent.id
-            segment = Segment(segment_id(0, number), 0, above, config, start, stop, 7, "for a test")
-            if not again:
-                host.drop()
-                host = self._host(trainable)
-            name = None if checkpoint is None else str(checkpoint)
-            lease = Lease(segment, name, segment.parent)
-            trained = host.train(lease, checkpoint, lambda iteration: False)
-            assert trained.status is Status.COMPLETED, trained.error
-            self.pieces.append(trained)
-            self._hosts += 1
-            checkpoint = self._folder / f"checkpoint{self._hosts}"
-            checkpoint.mkdir()
-            assert host.save(checkpoint)
-            if self.forgets:
-                meta = read_meta(checkpoint)
-                del meta["optimizer"]
-                write_meta(checkpoint, meta)
-            parent = segment
-        host.drop()
-        return {k: [v for piece in self.pieces for v in piece.curve[k]] for k in self.pieces[0].curve}
-
-    def used(self, name: str) -> list[Any]:
-        """What is recorded of a hyper-parameter over all pieces."""
-        return [held for piece in self.pieces for held in series_of(piece.used(), name)]
-
-    def _host(self, trainable: Any) -> Host:
-        self._hosts += 1
-        return Host(trainable, metric="loss", scratch=self._folder / f"scratch{self._hosts}")
-
-
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
+def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
-def rates(curve: Curve) -> list[list[float]]:
-    """The rates of each iteration, step by step and group by group."""
-    names = [name for name in curve if name.startswith("rate")]
-    return [[curve[name][i] for name in names] for i in range(len(curve["loss"]))]
-
-
-def close(expected: Any) -> Any:
-    return pytest.approx(expected, rel=1e-6, abs=1e-12)
+def raised_by_panda(trainable: Any, tmp_path: Path, **more: Any) -> raysearch.Results:
+    """A search that raises one model from lr = 0.01; `more`: settings of panda, and `on_status`."""
+    on_status = more.pop("on_status", None)
+    return raysearch.search(
+        trainable,
+        space={"lr": {"loguniform": [1e-4, 1.0]}},
+        metric="loss",
+        mode="min",
+        storage=tmp_path,
+        name="raised",
+        executor="inline",
+        strategy=raysearch.Panda(**more),
+        baseline={"lr": 0.01},
+        on_status=on_status,
+    )
 
 
 def test_what_an_optimizer_held_reaches_the_journal_beside_what_was_asked_for(lab: Lab) -> None:
@@ -594,18 +403,7 @@ def test_values_that_cannot_be_observed_are_said_to_be_so_once_and_reach_the_tra
 
 def test_two_nudges_without_effect_end_a_panda_search_and_say_what_to_do(tmp_path: Path) -> None:
     status: dict[str, Any] = {}
-    results = raysearch.search(
-        HardCoded,
-        space={"lr": {"loguniform": [1e-4, 1.0]}},
-        metric="loss",
-        mode="min",
-        storage=tmp_path,
-        name="deaf",
-        executor="inline",
-        strategy=raysearch.Panda(max_iterations=60),
-        baseline={"lr": 0.01},
-        on_status=status.update,
-    )
+    results = raised_by_panda(HardCoded, tmp_path, max_iterations=60, on_status=status.update)
     texts = list(status["warnings"])
     assert any("the search ends: 2 nudges of lr had no effect" in text for text in texts)
     assert any("raysearch.torch.apply(optimizer, config)" in text for text in texts)
@@ -658,17 +456,7 @@ def raised(tmp_path: Path) -> raysearch.Results:
         def setup(self, config: dict[str, Any]) -> None:
             super().setup({**config, "scheduler": "StepLR"})
 
-    return raysearch.search(
-        Stepped,
-        space={"lr": {"loguniform": [1e-4, 1.0]}},
-        metric="loss",
-        mode="min",
-        storage=tmp_path,
-        name="stepped",
-        executor="inline",
-        strategy=raysearch.Panda(max_iterations=20, interval=4),
-        baseline={"lr": 0.01},
-    )
+    return raised_by_panda(Stepped, tmp_path, max_iterations=20, interval=4)
 
 
 def test_curves_lineage_schedule_and_export_have_the_used_values(raised: raysearch.Results) -> None:
@@ -692,17 +480,7 @@ def test_curves_lineage_schedule_and_export_have_the_used_values(raised: raysear
 
 
 def test_an_exported_schedule_leaves_out_changes_that_did_not_reach_the_optimizer(tmp_path: Path) -> None:
-    results = raysearch.search(
-        HardCoded,
-        space={"lr": {"loguniform": [1e-4, 1.0]}},
-        metric="loss",
-        mode="min",
-        storage=tmp_path,
-        name="deaf",
-        executor="inline",
-        strategy=raysearch.Panda(max_iterations=8, interval=4, decay=0.5, decay_steps=2),
-        baseline={"lr": 0.01},
-    )
+    results = raised_by_panda(HardCoded, tmp_path, max_iterations=8, interval=4, decay=0.5, decay_steps=2)
     asked = set(results.lineage(results.best.trial)["config.lr"])
     assert len(asked) > 1
     schedule = raysearch.schedule.of(results)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from ray import tune
-from test_used_values import Curve, Lab, close, rates
 from torch import nn
+from training_lab import Curve, Lab, close, rates
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
