@@ -29,6 +29,8 @@ KNOWN = ("lr", "weight_decay", "momentum", "beta1", "beta2")
 _NO_RATE = frozenset(
     ("decay", "gamma", "factor", "mult", "multiplier", "ratio", "min", "final", "end", "warmup", "steps")
 )
+_EXPONENTS = frozenset(("log", "log2", "log10", "ln", "neg", "exp", "exponent"))
+_BETAS = {"betas/0": "beta1", "betas/1": "beta2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +73,29 @@ NOTHING = Held(math.nan, math.nan, math.nan, math.nan)
 def slot_of(name: str) -> str:
     """The value of an optimizer for which a hyper-parameter of this name stands, if it stands for one.
 
-    `lr` for `model/learning_rate`, `lr_g` or `head_lr`; else its own last part.
+    `lr` for `model/learning_rate`, `lr_g` or `optim.head_lr`; else its own last part.
     """
-    last = name.rpartition("/")[2].lower()
+    parts = re.split(r"[/.]", name.lower())
+    if "/".join(parts[-2:]) in _BETAS:
+        return _BETAS["/".join(parts[-2:])]
+    last = parts[-1]
     if last in SLOTS:
         return SLOTS[last]
-    words = re.split(r"[_\-.]", last)
+    words = _words(last)
+    if "wd" in words or "weight_decay" in last:
+        return "weight_decay"
     is_rate = "lr" in words or "learning_rate" in last
     return "lr" if is_rate and not _NO_RATE.intersection(words) else last
+
+
+@functools.cache
+def is_exponent(name: str) -> bool:
+    """Whether a hyper-parameter of this name is the logarithm of the value that it stands for."""
+    return not _EXPONENTS.isdisjoint(_words(name.lower()))
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[_\-./]", name)
 
 
 def is_known(name: str) -> bool:

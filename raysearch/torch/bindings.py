@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from raysearch.core.used_values import Wanted
+from raysearch.core.used_values import Wanted, is_exponent
 
 SAME = 1e-6  # relative: a learning rate may be a float32 tensor
 ROUND_DIGITS = 2
+PARTS = 1024  # a multiple of 1 / PARTS is taken for a batch size over a reference: lr * 96 / 256
+EXACT = 1e-12  # relative: two ways of computing one value
 
 Levels = Mapping[str, Sequence[float]]  # slot -> the values of a group that may be the configured one
 
@@ -47,11 +49,42 @@ def _holder(levels: Sequence[float], able: Sequence[Wanted]) -> str | None:
 
 
 def _is_round_multiple(groups: Sequence[Levels], wanted: Wanted) -> bool:
-    if wanted.saved is not None and wanted.saved != wanted.given:
+    if is_exponent(wanted.name) or (wanted.saved is not None and wanted.saved != wanted.given):
         return False
-    for levels in groups:
-        for value in levels.get(wanted.slot, ()):
-            ratio = value / wanted.given
-            if ratio and math.isclose(ratio, float(f"{ratio:.{ROUND_DIGITS}g}"), rel_tol=SAME):
+    ratios = [value / wanted.given for levels in groups for value in levels.get(wanted.slot, ())]
+    return any(
+        math.isclose(ratio, float(f"{ratio:.{ROUND_DIGITS}g}"), rel_tol=SAME)
+        or _is_fraction(ratio)
+        or _is_fraction(ratio * ratio)
+        for ratio in ratios
+        if ratio > 0 and math.isfinite(ratio)
+    )
+
+
+def _is_fraction(ratio: float) -> bool:
+    """Whether rates that grow with the batch size (or, squared, with its root) may have such a ratio."""
+    parts = round(ratio * PARTS)
+    return 0 < parts <= PARTS * PARTS and math.isclose(ratio * PARTS, parts, rel_tol=EXACT)
+
+
+_MADE_OF: Sequence[Callable[[float], float]] = (
+    lambda x: x,
+    lambda x: 1.0 - x,
+    lambda x: 10.0**x,
+    lambda x: 10.0**-x,
+    math.exp,
+    lambda x: math.exp(-x),
+    lambda x: 2.0**x,
+    lambda x: 2.0**-x,
+)
+
+
+def is_made_of(level: float, value: float) -> bool:
+    """Whether an optimizer's value is a hyper-parameter's, or 1 - it, or a power with it as the exponent."""
+    for made in _MADE_OF:
+        try:
+            if level and math.isclose(level, made(value), rel_tol=EXACT):
                 return True
+        except OverflowError:
+            continue
     return False

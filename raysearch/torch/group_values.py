@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -101,7 +102,7 @@ def place_of(group: Mapping[str, Any], slot: str) -> tuple[str, int | None] | No
         betas = group.get("betas")
         return ("betas", BETAS[slot]) if isinstance(betas, (tuple, list)) and len(betas) == 2 else None
     value = group.get(slot)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
     is_scalar = isinstance(value, torch.Tensor) and value.numel() == 1
     return (slot, None) if is_number or is_scalar else None
 

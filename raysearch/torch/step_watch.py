@@ -8,6 +8,7 @@ no scheduler, checkpoint or framework sees a multiplier, and none can undo it or
 from __future__ import annotations
 
 import math
+import os
 import sys
 import weakref
 from collections.abc import Mapping, Sequence, Set
@@ -20,7 +21,7 @@ import torch
 from torch.optim import optimizer as torch_optimizer
 
 from raysearch.core.used_values import HELD, KNOWN, Held, Wanted
-from raysearch.torch.bindings import SAME, Levels, bind
+from raysearch.torch.bindings import SAME, Levels, bind, is_made_of
 from raysearch.torch.group_values import BETAS, Series, Watched, joined, levels_of, place_of
 
 Groups = list[dict[str, Any]]
@@ -56,6 +57,7 @@ class StepWatch:
         wanted: hyper-parameters that optimizers may hold.
         settled: (id of an optimizer, hyper-parameter) whose new value was written into the optimizer itself.
         places: where hyper-parameters were found, in this life of the trial or an earlier one.
+        stale: hyper-parameter -> (slot, value) of an optimizer that its value of before may have given.
         multiplies: some optimizer was met whose values are multiplied, so that they must be taken back.
     """
 
@@ -63,6 +65,7 @@ class StepWatch:
         self.wanted: tuple[Wanted, ...] = ()
         self.places: set[Place] = set()
         self.settled: set[str] = set()
+        self.stale: dict[str, tuple[str, float]] = {}
         self._done: dict[tuple[int, str], float] = {}  # what the optimizer had before it was settled
         self._met: dict[int, Met] = {}
         self._gone: list[Met] = []  # optimizers that are no more, or were met anew, since `take`
@@ -75,7 +78,7 @@ class StepWatch:
             _take_back(met)
         self.wanted, self.places = tuple(wanted), set(places)
         self.settled, self._done, self._met, self._names = set(), {}, {}, {}
-        self._gone, self.multiplies = [], False
+        self._gone, self.multiplies, self.stale = [], False, {}
 
     @property
     def has_stepped(self) -> bool:
@@ -172,6 +175,7 @@ class StepWatch:
         name = self._name_of(optimizer)
         number = [*self._names.values()].index(name)
         bound = self._bound(name, optimizer)
+        self._note_stale(groups, set(bound.values()))
         values = [self._values(g, group, bound, number) for g, group in enumerate(groups)]
         done = self._still_settled(optimizer)
         scaled = [
@@ -236,6 +240,15 @@ class StepWatch:
         self.places.update((name, g, slot, hyper) for (g, slot), hyper in bound.items())
         return bound
 
+    def _note_stale(self, groups: Groups, bound: Set[str]) -> None:
+        """Notes restored values that may be made of a hyper-parameter's value of before."""
+        for w in self.wanted:
+            if w.saved is None or w.saved == w.asked or w.name in bound:
+                continue
+            for slot, levels in ((slot, vs) for g in groups for slot, vs in levels_of(g, set(KNOWN)).items()):
+                if levels and is_made_of(levels[-1], w.saved):
+                    self.stale[w.name] = slot, levels[-1]
+
     def _bound_to_saved(self, levels: Sequence[Levels], bound: Set[str]) -> dict[tuple[int, str], str]:
         """The same for values that were restored as they had been saved, before another one was asked for."""
         older = [
@@ -282,6 +295,12 @@ def activate(watch: StepWatch | None) -> None:
     _current = watch
     if watch is not None:
         install()
+
+
+if hasattr(
+    os, "register_at_fork"
+):  # what a child notes never reaches this process: it is not multiplied either
+    os.register_at_fork(after_in_child=lambda: activate(None))
 
 
 def uninstall() -> None:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from raysearch.core.used_values import HELD, KNOWN, Held, Wanted, apart, slot_of
+from raysearch.core.used_values import HELD, KNOWN, Held, Wanted, apart, is_exponent, slot_of
 from raysearch.core.values import fresh
 from raysearch.worker.torch_import import AFTER_TORCH, is_imported
 
@@ -124,8 +125,7 @@ class OptimizerValues:
     def _remarks(self) -> Iterator[str]:
         bound = self.bound
         for w in self._wanted:
-            is_meant = w.slot == "lr" or (w.slot in KNOWN and w.name in self._changed)
-            if w.name in bound or not is_meant or w.name in self._remarked:
+            if w.name in bound or w.name in self._remarked:
                 continue
             text = self._remark(w)
             if text:
@@ -134,9 +134,18 @@ class OptimizerValues:
 
     def _remark(self, wanted: Wanted) -> str:
         name, slot, change = wanted.name, wanted.slot, f"{wanted.asked:g}"
-        if wanted.name in self._changed:
-            change = f"{self._changed[wanted.name]:g} -> {wanted.asked:g}"
-        if slot in self._held:
+        is_changed = name in self._changed
+        if is_changed:
+            change = f"{self._changed[name]:g} -> {wanted.asked:g}"
+        stale = self._watch.stale.get(name) if self._watch is not None else None
+        if stale is not None:
+            return (
+                f"{name} = {change} was asked for, and after the restore the optimizer still has "
+                f"{stale[0]} = {stale[1]:g}, as with the value of before: if that is made of {name}, set it "
+                "anew from the configuration after the optimizer's state is loaded"
+            )
+        is_meant = slot in KNOWN and not is_exponent(name)
+        if is_meant and slot in self._held and (slot == "lr" or is_changed):
             least, greatest = self._held[slot]
             held = f"{least:g}" if least == greatest else f"{least:g} to {greatest:g}"
             return (
@@ -145,10 +154,12 @@ class OptimizerValues:
                 f"config[{name!r}], or call raysearch.torch.apply(optimizer, config) after loading its state"
             )
         has_stepped = self._watch is not None and self._watch.has_stepped
-        if self._is_observable and wanted.name in self._changed and not has_stepped:
+        if slot in KNOWN and self._is_observable and is_changed and not has_stepped:
             return (
                 f"{name} = {change}: no torch optimizer takes a step in this process, so the values that are "
-                "used cannot be observed; those recorded are those asked for"
+                "used cannot be observed; those recorded are those asked for. Where the trainable has other "
+                "processes or an optimizer of another kind, it must set new values there itself after the "
+                "optimizer's state is loaded: raysearch.torch.apply(optimizer, config)"
             )
         return ""
 
@@ -175,7 +186,7 @@ def _wanted(name: str, asked: float, given: Mapping[str, float], before: Mapping
     return Wanted(name, slot_of(name), asked, asked, before.get(name))
 
 
-def _numbers(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+def _numbers(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     """(name, value) of each number of a configuration; nested ones as `outer/inner`."""
     for key, value in config.items():
         if isinstance(value, (int, float)):
@@ -183,11 +194,24 @@ def _numbers(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
                 yield f"{prefix}{key}", value
         elif isinstance(value, Mapping):
             yield from _numbers(value, f"{prefix}{key}/")
+        elif isinstance(value, Real):
+            yield f"{prefix}{key}", float(value)
+        elif key == "betas" and isinstance(value, (tuple, list)) and len(value) == 2:
+            yield from _numbers(dict(enumerate(value)), f"{prefix}{key}/")
 
 
 def _put(config: dict[str, Any], name: str, value: float) -> None:
     """Sets a value where `_numbers` found it."""
-    *outer, last = name.split("/")
-    for key in outer if name not in config else ():
-        config = config[key]
-    config[last if name not in config else name] = value
+    if name in config:
+        config[name] = value
+        return
+    key, _, inner = name.partition("/")
+    while key not in config:
+        more, _, inner = inner.partition("/")
+        key = f"{key}/{more}"
+    if isinstance(config[key], dict):
+        _put(config[key], inner, value)
+    else:
+        pair = list(config[key])
+        pair[int(inner)] = value
+        config[key] = type(config[key])(pair)
