@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.cluster.versions import VARIABLE, versions
+from raysearch.core.user_paths import user_path
 from raysearch.errors import SpecError, unknown
 from raysearch.storage.object_store import is_address, parse_address
 
@@ -107,7 +108,7 @@ def folder_and_spec(spec: str, working_dir: Path | None) -> tuple[Path, str]:
     """
     from raysearch import examples
 
-    folder = (working_dir or Path()).expanduser()
+    folder = user_path(working_dir or Path())
     if not folder.is_dir():
         raise SpecError(f"--working-dir {folder}: there is no such folder")
     is_file = spec.endswith((".yaml", ".yml")) or Path(spec).is_file()
@@ -136,7 +137,7 @@ def trainable_file(trainable: Any, working_dir: Path) -> str | None:
     where = trainable.rpartition(":")[0] if isinstance(trainable, str) else ""
     if not where.endswith(".py"):
         return None
-    file, folder = working_dir / Path(where).expanduser(), working_dir.resolve()
+    file, folder = working_dir / user_path(where), working_dir.resolve()
     if file.is_file() and file.resolve().is_relative_to(folder):
         return file.resolve().relative_to(folder).as_posix()
     raise SpecError(

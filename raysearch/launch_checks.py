@@ -10,9 +10,9 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysearch.core.user_paths import user_path
 from raysearch.errors import LocatedError, SpecError, located, prefixed
 from raysearch.run.location import run_folder
 from raysearch.spec.resource_request import REQUESTS, says_share, with_request
@@ -251,7 +251,7 @@ def _check_sinks(spec: SearchSpec) -> None:
 def _check_files(spec: SearchSpec) -> None:
     """Raises LocatedError for a file of the fingerprint that does not exist."""
     for file in spec.fingerprint.get("files", ()):
-        if not Path(file).expanduser().exists():
+        if not user_path(file).exists():
             raise LocatedError(
                 "fingerprint.files", f"{file}: No such file or directory; name files of your data"
             )

@@ -20,11 +20,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.checks import is_whole
 from raysearch.core.used_values import slot_of
+from raysearch.core.user_paths import user_path
 from raysearch.errors import SpecError
 from raysearch.storage.mirror import shown
 
@@ -240,7 +240,7 @@ def load(path: str | os.PathLike[str]) -> Schedule:
     """
     from raysearch.core.yaml_io import read_yaml
 
-    file = Path(path)
+    file = user_path(path)
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -23,6 +23,7 @@ from raysearch.cluster.doctor import node_probe
 from raysearch.cluster.doctor.facts import ClusterFacts, NodeFacts, node_facts
 from raysearch.cluster.doctor.findings import Finding, Severity, is_fatal, judge, problems
 from raysearch.cluster.versions import versions
+from raysearch.core.user_paths import user_path
 from raysearch.errors import ClusterError, StoreError
 from raysearch.storage.object_store import is_address, open_store
 
@@ -195,7 +196,7 @@ class _Place:
     """
 
     def __init__(self, storage: str, token: str) -> None:
-        self.storage = storage if is_address(storage) else str(Path(storage).expanduser().absolute())
+        self.storage = storage if is_address(storage) else str(user_path(storage).absolute())
         self._store = open_store(storage) if is_address(storage) else None
         self._folder, self._token = Path(self.storage, token), token
         self._is_new = False

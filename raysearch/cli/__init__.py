@@ -7,7 +7,6 @@ imports typer alone; numpy, pandas and Ray are loaded by the command that needs 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -34,7 +33,10 @@ from raysearch.cli import (
     retest,
     status,
 )
+from raysearch.cli.output import say
 from raysearch.errors import RaysearchError
+
+ERROR_MAX = 6_000  # characters of an error
 
 app = typer.Typer(
     name="raysearch",
@@ -100,8 +102,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app(args=None if arguments is None else [*arguments], prog_name="raysearch")
     except RaysearchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {_short(str(error))}")
+        return 2
+    except OSError as error:  # a file of the user's: no permission, a folder in its place, a full disk
+        if error.strerror is None or error.filename is None:
+            raise
+        say(f"error: {_short(str(error.filename))}: {error.strerror}")
         return 2
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0
+
+
+def _short(text: str) -> str:
+    """The text of an error; the middle of a very long one, which repeats a very long value, is left out."""
+    half = ERROR_MAX // 2
+    if len(text) <= ERROR_MAX:
+        return text
+    return f"{text[:half]} ... ({len(text):,} characters) ... {text[-half:]}"

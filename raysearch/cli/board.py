@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from raysearch.cli import options
+from raysearch.cli.output import tell
 from raysearch.errors import RunError
 
 ADDRESS = "127.0.0.1"
@@ -20,7 +21,7 @@ def board(runs: options.Runs, port: options.Port = 8337) -> None:
 
     roots = [existing_run(run) for run in runs]
     listener = _listen(port)
-    print(f"http://{ADDRESS}:{listener.getsockname()[1]}/   Ctrl-C ends it", flush=True)
+    tell(f"http://{ADDRESS}:{listener.getsockname()[1]}/   Ctrl-C ends it", flush=True)
     settings = uvicorn.Config(app(roots), http=Timed, log_level="warning", server_header=False)
     uvicorn.Server(settings).run(sockets=[listener])
 

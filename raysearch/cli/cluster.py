@@ -13,7 +13,7 @@ from raysearch.cli import options
 from raysearch.cli import submit as submitting
 from raysearch.cli.job_options import Travel
 from raysearch.cli.option_groups import grouped, load
-from raysearch.cli.output import say, writing
+from raysearch.cli.output import print_raw, say, tell, writing
 from raysearch.errors import SpecError
 
 if TYPE_CHECKING:
@@ -166,11 +166,11 @@ def _storage_of(folder: Path, spec: str) -> str:
 
 def _write(text: str, file: Path) -> None:
     if str(file) == "-":
-        print(text, end="")
+        print_raw(text)
         return
     with writing(file, "-o") as beside:
         beside.write_text(text, encoding="utf-8")
     if file.suffix == ".sh":
         os.chmod(file, 0o755)
     say(f"written to {file}; run it:")
-    print(next(line[4:] for line in text.splitlines() if line.startswith("#   ")))
+    tell(next(line[4:] for line in text.splitlines() if line.startswith("#   ")))

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from raysearch.cli import options
-from raysearch.cli.output import console, opened, print_json, writing
+from raysearch.cli.output import console, opened, print_json, tell, writing
 from raysearch.errors import SpecError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def compare(runs: options.Runs, output: options.PageFile = None, as_json: option
 
         with writing(output, "-o") as file:
             file.write_text(write_comparison(results, found), encoding="utf-8")
-        print(f"comparison written to {output}")
+        tell(f"comparison written to {output}")
     else:
         _show(results, found)
 

@@ -13,7 +13,7 @@ import typer
 
 from raysearch.cli import options
 from raysearch.cli.option_groups import Where, load
-from raysearch.cli.output import console, print_json, say
+from raysearch.cli.output import console, print_json, say, tell
 from raysearch.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _on_the_cluster(
     words += [word for name, value in given.items() if value is not None for word in (name, str(value))]
     job = jobs.submit([*words, *(["--json"] if as_json else [])], parcel, is_look=True)
     state = jobs.wait(job, timeout_s + cluster.LOOK_S)
-    print(jobs.printed(job).rstrip())
+    tell(jobs.printed(job).rstrip())
     if state.exit_code == UNFIT:
         raise typer.Exit(UNFIT)
     if state.exit_code != 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
-from raysearch.cli.output import command, print_json
+from raysearch.cli.output import command, print_json, tell
 from raysearch.core.segment import segment_id, trial_number
 from raysearch.core.yaml_io import read_yaml
 from raysearch.errors import RunError, SpecError, unknown
@@ -111,4 +111,4 @@ def _say(said: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(said)
     else:
-        print(said["words"])
+        tell(said["words"])

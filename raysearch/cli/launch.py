@@ -14,7 +14,7 @@ from raysearch.cli import options
 from raysearch.cli.follow import INTERRUPTED, flags_of, follow
 from raysearch.cli.job_options import Travel
 from raysearch.cli.option_groups import MoreBudget, SpecChanges, Where, grouped, spec_file, with_workers
-from raysearch.cli.output import command, console, print_json, say
+from raysearch.cli.output import command, console, print_json, say, tell
 from raysearch.cli.submit import check_submit_options, goes_to_cluster, submit_launch
 from raysearch.cluster.versions import submitted_note
 from raysearch.engine.wind_down import COMPLETE, Ending
@@ -136,7 +136,7 @@ def resume(
         if as_json:
             print_json({"run": shown(root), "words": words})
         else:
-            print(words)
+            tell(words)
         return
     if new.to_yaml() == old.to_yaml() and is_complete(root):
         _say_complete(root, how, as_json)

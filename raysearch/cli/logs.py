@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from raysearch.cli import options
+from raysearch.cli.output import tell
 from raysearch.cli.submit import elsewhere, follow
 from raysearch.errors import RunError
 
@@ -29,7 +30,7 @@ def logs(
         follow(place)
     else:
         text = place.jobs.log(place.job).rstrip().splitlines()
-        print("\n".join(text[-lines:] if lines else text))
+        tell("\n".join(text[-lines:] if lines else text))
 
 
 def _show_files(root: Path, lines: int, follow_it: bool) -> None:
@@ -47,7 +48,7 @@ def _show_files(root: Path, lines: int, follow_it: bool) -> None:
             if file not in tails:
                 tails[file] = _Tail(file, lines)
             if text := tails[file].read():
-                print(f"==> {file.name} <==\n{text.rstrip()}", flush=True)
+                tell(f"==> {file.name} <==\n{text.rstrip()}", flush=True)
         if not (follow_it and is_held):
             return
         time.sleep(POLL_S)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
+from raysearch.core.user_paths import user_path
 from raysearch.errors import SpecError, unknown
 
 if TYPE_CHECKING:
@@ -137,8 +138,8 @@ def spec_file(spec: str) -> Path:
     """
     from raysearch import examples
 
-    if Path(spec).is_file() or spec.endswith((".yaml", ".yml")):
-        return Path(spec)
+    if user_path(spec).is_file() or spec.endswith((".yaml", ".yml")):
+        return user_path(spec)
     if spec in examples.names():
         return examples.path(spec)
     raise SpecError(f"there is no file {spec!r}, and {unknown('example', spec, examples.names())}")

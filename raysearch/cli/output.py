@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysearch.core.terminal_text import escaped, json_escaped
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -19,14 +21,24 @@ if TYPE_CHECKING:
 
 def console(stderr: bool = False) -> Console:
     """A rich console that prints text of users as it is, without markup."""
-    from rich.console import Console
+    from raysearch.cli.safe_console import SafeConsole
 
-    return Console(stderr=stderr, highlight=False, markup=False)
+    return SafeConsole(stderr=stderr, highlight=False, markup=False)
+
+
+def tell(text: object = "", end: str = "\n", flush: bool = False) -> None:
+    """Prints text on stdout; what a terminal would obey, such as escape codes, is written out."""
+    print(escaped(str(text)), end=end, flush=flush)
+
+
+def print_raw(text: str) -> None:
+    """Prints what programs read, as it is; to a terminal like `tell`."""
+    sys.stdout.write(escaped(text) if sys.stdout.isatty() else text)
 
 
 def print_json(value: Any) -> None:
     """`value` on stdout; NaN and infinities become null, which every JSON reader takes."""
-    print(json.dumps(_jsonable(value), indent=2, ensure_ascii=False, default=str))
+    print(json_escaped(json.dumps(_jsonable(value), indent=2, ensure_ascii=False, default=str)))
 
 
 @contextlib.contextmanager
@@ -64,7 +76,7 @@ def opened(run: str) -> Results:
 
 def say(text: str) -> None:
     """Prints a remark to stderr, which keeps piped output clean."""
-    print(text, file=sys.stderr)
+    print(escaped(text), file=sys.stderr)
 
 
 def command(*words: str) -> str:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from raysearch.cli import options
-from raysearch.cli.output import command, print_json
+from raysearch.cli.output import command, print_json, tell
 from raysearch.engine.wind_down import Ending, more_of
 from raysearch.errors import RunError, SpecError
 from raysearch.storage.mirror import shown
@@ -79,7 +79,7 @@ def _order(run: str, kind: str, grace_s: float | None, wait: bool, as_json: bool
         raise SpecError(f"{shown(root)}: refused: {words}")
     go_on = command("resume", shown(root))
     if not as_json:
-        print(f"{words}; go on with: {go_on}", flush=True)
+        tell(f"{words}; go on with: {go_on}", flush=True)
     if wait:
         _wait(root)
     if as_json:

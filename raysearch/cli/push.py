@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from raysearch.cli import options
-from raysearch.cli.output import print_json
+from raysearch.cli.output import print_json, tell
 from raysearch.errors import RunError
 from raysearch.storage.mirror import shown
 
@@ -29,7 +29,7 @@ def sink(run: options.Run, names: options.Sinks, follow: options.Watch = False) 
         rows = send(root, names, follow, lambda: ended(RunPaths(root)) is not None)
     except OSError as error:
         raise RunError(f"{shown(root)}: not all was written to {', '.join(names)}: {error}") from error
-    print(f"{rows:,} rows of {shown(root)} written to {', '.join(names)}")
+    tell(f"{rows:,} rows of {shown(root)} written to {', '.join(names)}")
 
 
 @wandb.command()
@@ -56,4 +56,4 @@ def push(run: options.Run, as_json: options.AsJson = False) -> None:
             f"not everything is at {base_url()} yet: {why}. Send it again; see {root}/tracking/process.log"
         )
     if not as_json:
-        print(f"{state['rows']:,} rows of {state['runs']:,} runs are at {state['url'] or base_url()}")
+        tell(f"{state['rows']:,} rows of {state['runs']:,} runs are at {state['url'] or base_url()}")

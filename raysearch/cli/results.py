@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
-from raysearch.cli.output import command, console, opened, print_json, writing
+from raysearch.cli.output import command, console, opened, print_json, print_raw, tell, writing
 from raysearch.cli.result_text import contender_table, facts, show_best, summary
 from raysearch.core.segment import trial_name
 from raysearch.errors import CheckpointError, RunError, SpecError
@@ -74,7 +74,7 @@ def trials(
     if to_screen:
         trial_table.show(console(), frame, total)
         if results.raised is not None and not every:
-            print(LEFT.format(command("lineage", run)))
+            tell(LEFT.format(command("lineage", run)))
 
 
 def export(
@@ -93,17 +93,17 @@ def export(
     if checkpoint is not None:
         _copy_checkpoint(number_, model, why_none, checkpoint)
         words = f": {model.words(results.metric)}" if model is not None else ""
-        print(f"checkpoint of trial {trial_name(number_)} copied to {checkpoint}{words}")
+        tell(f"checkpoint of trial {trial_name(number_)} copied to {checkpoint}{words}")
     if checkpoint is not None and not (config or schedule) and output is None:
         return
     what = "schedule" if schedule else "configuration"
     text = _schedule_text(results, trial, output) if schedule else _config_text(found, output)
     if output is None:
-        print(text, end="")
+        print_raw(text)
         return
     with writing(output, "-o") as file:
         file.write_text(text, encoding="utf-8")
-    print(f"{what} of trial {trial_name(number_)} written to {output}")
+    tell(f"{what} of trial {trial_name(number_)} written to {output}")
 
 
 def report(run: options.Run, output: options.ReportFile = None, wandb: options.ToWandb = False) -> None:
@@ -118,9 +118,9 @@ def report(run: options.Run, output: options.ReportFile = None, wandb: options.T
         file.write_text(write_report(results), encoding="utf-8")
     if output is None and (mirror := mirror_at(results.path)) is not None:
         mirror.push(path)
-        print(f"report written to {mirror.store.address.under(path.name)}, and here to {path}")
+        tell(f"report written to {mirror.store.address.under(path.name)}, and here to {path}")
         return
-    print(f"report written to {path}")
+    tell(f"report written to {path}")
 
 
 # ---- inside
@@ -133,7 +133,7 @@ def _save_at_wandb(run: Path) -> None:
     key = find_key()
     if key is None:
         raise RunError(f"--wandb: there is no key for {base_url()}: set {VARIABLE}, or run `wandb login`")
-    print(f"W&B report: {supervisor.report(run, key)}")
+    tell(f"W&B report: {supervisor.report(run, key)}")
 
 
 def _places(results: Results, winner: Best) -> dict[str, str]:

@@ -14,6 +14,7 @@ from raysearch.cli import options
 from raysearch.cli.follow import follow
 from raysearch.cli.option_groups import Where, grouped, with_workers
 from raysearch.cli.output import command, console, print_json, say
+from raysearch.core.user_paths import user_path
 from raysearch.core.yaml_io import read_mapping
 from raysearch.errors import RunError
 
@@ -99,7 +100,7 @@ def due(storage: Storage = "runs", as_json: options.AsJson = False) -> None:
     """
     from raysearch.workflows.retest.due import due_in
 
-    folder = Path(storage).expanduser()
+    folder = user_path(storage)
     if not folder.is_dir():
         raise RunError(f"{storage!r} is no folder: give the one that runs are kept in")
     found, damaged = due_in(folder, time.time())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from raysearch.cli.job_options import Travel
-from raysearch.cli.output import command, print_json, say
+from raysearch.cli.output import command, print_json, say, tell
 from raysearch.errors import ClusterError, RunError, SpecError, StoreError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def start(
     if as_json:
         print_json({"job": job, "address": jobs.address, "run": run, "command": [*typed]})
     else:
-        print(job, flush=True)
+        tell(job, flush=True)
         say(f"submitted to {jobs.address}; it goes on without this machine")
         for words in (("status", job), ("logs", job, "--follow"), ("cluster", "stop", job)):
             say(f"  {command(*words)}")
@@ -101,7 +101,7 @@ def follow(place: Place) -> None:
 
     try:
         for text in place.jobs.output(place.job):
-            print(text, end="", flush=True)
+            tell(text, end="", flush=True)
     except KeyboardInterrupt:
         again = command("logs", place.job, "--follow")
         say(f"\nThe job goes on. Follow it again: {again}; end it: {command('cluster', 'stop', place.job)}")
@@ -142,16 +142,16 @@ def show_job(place: Place, as_json: bool) -> None:
     if as_json:
         print_json({"job": asdict(state), "run": _run_values(place, state)})
         return
-    print(_line(state))
+    tell(_line(state))
     if not state.run:
-        print(f"its output: {command('logs', state.job)}")
+        tell(f"its output: {command('logs', state.job)}")
         return
     code, text = place.jobs.ask(["raysearch", "status", state.run], like=state.job)
     if code == 0:
-        print(text.rstrip())
+        tell(text.rstrip())
         return
-    print(f"{state.run} cannot be read yet; the last that the job printed:")
-    print("\n".join(place.jobs.log(state.job).rstrip().splitlines()[-10:]))
+    tell(f"{state.run} cannot be read yet; the last that the job printed:")
+    tell("\n".join(place.jobs.log(state.job).rstrip().splitlines()[-10:]))
 
 
 def order_there(place: Place, words: Sequence[str]) -> None:
@@ -168,7 +168,7 @@ def order_there(place: Place, words: Sequence[str]) -> None:
         raise ClusterError(
             text.strip().splitlines()[-1].removeprefix("error: ") if text.strip() else "refused"
         )
-    print(text.rstrip())
+    tell(text.rstrip())
 
 
 def list_jobs(jobs: Jobs, as_json: bool) -> None:
@@ -178,18 +178,18 @@ def list_jobs(jobs: Jobs, as_json: bool) -> None:
         print_json([asdict(state) for state in found])
         return
     for state in found:
-        print(_line(state))
+        tell(_line(state))
     if not found:
-        print(f"{jobs.address} has no jobs")
+        tell(f"{jobs.address} has no jobs")
 
 
 def stop_job(place: Place) -> None:
     """Ends a job as SIGTERM does, and prints the command that resumes its run."""
     state = place.jobs.stop(place.job)
-    print(_line(state))
+    tell(_line(state))
     if state.run and state.status == "STOPPED":
         words = ["cluster", "submit", "--address", place.jobs.address, "--", "resume", state.run]
-        print(f"nothing acknowledged is lost; go on: {command(*words)}")
+        tell(f"nothing acknowledged is lost; go on: {command(*words)}")
 
 
 # ---- inside

@@ -5,14 +5,14 @@ from __future__ import annotations
 import keyword
 import math
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raysearch.cli.output import writing
+from raysearch.cli.output import print_raw, writing
 from raysearch.core.formatting import column, setting
 from raysearch.core.segment import trial_name
+from raysearch.core.terminal_text import cell, escaped
 from raysearch.core.values import show as show_value
 from raysearch.errors import SpecError, unknown
 from raysearch.space.expressions import Expression, compiled, shortened
@@ -121,7 +121,7 @@ def show(out: Console, frame: pd.DataFrame, total: int) -> None:
     from rich.text import Text
 
     names = [*SHOWN, *(name for name in frame.columns if name.startswith("config."))]
-    cells = {name: _cells(frame, name) for name in names}
+    cells = {name: [*map(escaped, _cells(frame, name))] for name in names}
     shown, hidden = _fitting(cells, out.width)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     for name in shown:
@@ -138,12 +138,14 @@ def show(out: Console, frame: pd.DataFrame, total: int) -> None:
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """CSV with a header; `-` is stdout."""
+    """CSV with a header; `-` is stdout. Text that a spreadsheet would compute is put behind an apostrophe."""
+    safe = frame.map(lambda value: cell(value) if isinstance(value, str) else value)
+    text = safe.rename(columns=cell).to_csv(index=False)
     if str(path) == "-":
-        frame.to_csv(sys.stdout, index=False)
+        print_raw(text)
         return
     with writing(path, "--csv") as file:
-        frame.to_csv(file, index=False)
+        file.write_text(text, encoding="utf-8")
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:

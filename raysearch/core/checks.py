@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from raysearch.core.values import show
 from raysearch.errors import SpecError
 
 
@@ -18,11 +17,17 @@ def check_whole(field: str, value: object, least: int, most: int | None = None) 
     top = math.inf if most is None else most
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= top:
         allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise SpecError(f"{field} = {show(value)} must be a whole number {allowed}")
+        raise SpecError(f"{field} = {_shown(value)} must be a whole number {allowed}")
 
 
 def check_number(field: str, value: object, low: float, high: float = math.inf) -> None:
     """Raises SpecError, naming the field and the range, unless `value` is a number in it."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
         up_to = "" if high == math.inf else f" and at most {high:g}"
-        raise SpecError(f"{field} = {show(value)} must be a number of at least {low:g}{up_to}")
+        raise SpecError(f"{field} = {_shown(value)} must be a number of at least {low:g}{up_to}")
+
+
+def _shown(value: object) -> str:
+    from raysearch.core.values import show  # loads NumPy
+
+    return show(value)

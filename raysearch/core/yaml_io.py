@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import yaml
 
+from raysearch.core.user_paths import user_path
 from raysearch.errors import SpecError
 
 TEXT_MAX = 2_000_000  # characters of a document
@@ -183,7 +184,7 @@ def read_mapping(file: Path, option: str, what: str) -> dict[str, Any]:
         SpecError: with the option and the file, for one that cannot be read or holds something else.
     """
     try:
-        found = read_yaml(file.read_text(encoding="utf-8"), file.name)
+        found = read_yaml(user_path(file).read_text(encoding="utf-8"), file.name)
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{option} {file}: cannot be read: {error}") from None
     if not isinstance(found, dict):

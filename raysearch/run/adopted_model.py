@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.core.segment import Config, Event, Outcome, Role, Segment, Status, segment_id
+from raysearch.core.user_paths import user_path
 from raysearch.errors import CheckpointError, SpecError
 from raysearch.spec.search_spec import SearchSpec
 from raysearch.storage.checkpoints.meta import read_meta, write_meta
@@ -39,7 +40,7 @@ def make_adoption(spec: SearchSpec, folder: str | Path, at_iteration: int | None
     Raises:
         SpecError: the strategy adopts no models, the folder is no checkpoint, or the iteration is wrong.
     """
-    path = Path(folder).expanduser()
+    path = user_path(folder)
     abilities = abilities_of(spec.strategy)
     if not abilities.adopts:
         raise SpecError(

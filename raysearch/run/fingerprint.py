@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raysearch.core.user_paths import user_path
 from raysearch.core.values import plain
 from raysearch.core.version import __version__
 from raysearch.errors import SpecError
@@ -102,7 +103,7 @@ def of_files(files: Sequence[str]) -> tuple[str | None, int | None]:
     digest, rows = hashlib.blake2b(digest_size=16), 0
     known = True
     for file in files:
-        path = Path(file).expanduser()
+        path = user_path(file)
         try:
             _feed(digest, path)
             count = _rows(path)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from raysearch.core.user_paths import user_path
 from raysearch.errors import RunError
 from raysearch.spec.names import default_name
 from raysearch.spec.search_spec import SearchSpec
@@ -33,14 +34,14 @@ def anchored(spec: SearchSpec) -> SearchSpec:
     """The spec with an absolute storage, so that the run is found after the working directory has changed."""
     if is_address(spec.storage):
         return spec
-    return dataclasses.replace(spec, storage=str(Path(spec.storage).expanduser().absolute()))
+    return dataclasses.replace(spec, storage=str(user_path(spec.storage).absolute()))
 
 
 def run_folder(spec: SearchSpec) -> Path:
     """The folder of this spec's run: storage/name; for a storage at a store, the run's mirror here."""
     if is_address(spec.storage):
         return mirror_of(parse_address(spec.storage).under(spec.name)).root
-    return Path(spec.storage).expanduser() / spec.name
+    return user_path(spec.storage) / spec.name
 
 
 def existing_run(run: str | os.PathLike[str]) -> Path:
@@ -53,7 +54,7 @@ def existing_run(run: str | os.PathLike[str]) -> Path:
     """
     if is_address(run):
         return _fetched_run(parse_address(os.fspath(run)))
-    root = Path(run).expanduser()
+    root = user_path(run)
     if (mirror := mirror_at(root)) is not None:
         mirror.refresh(now=True)
     if RunPaths(root).spec.is_file() and RunPaths(root).journal.is_dir():

@@ -11,6 +11,7 @@ An order waits until it is answered; if no process runs the run, until a resume.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -27,6 +28,9 @@ from raysearch.storage.mirror import mirror_at
 def given_at(name: str) -> float:
     """Unix time at which an order of this name was given."""
     return int(name.partition("-")[0]) / 1e9
+
+
+_NAME = re.compile(r"[0-9]{20}-[0-9a-f]{6}")
 
 
 class Orders:
@@ -50,14 +54,14 @@ class Orders:
         return name
 
     def waiting(self) -> list[str]:
-        """Names of the orders that have no answer, the oldest first."""
+        """Names of the orders that have no answer, the oldest first; other files there are passed over."""
         if self._post is not None:
             self._post.carry()
         try:
             found = os.listdir(self._folder)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(name[:-5] for name in found if name.endswith(".json"))
+        return sorted(name[:-5] for name in found if name.endswith(".json") and _NAME.fullmatch(name[:-5]))
 
     def close(self) -> None:
         """Sends the answers to the store of the run, if it has one; the relay then ends."""

@@ -16,6 +16,7 @@ from raysearch.core import quantities
 from raysearch.core.budget import PRICES, Budget
 from raysearch.core.reserved_names import RAYS_OWN
 from raysearch.core.segment import Mode
+from raysearch.core.user_paths import user_path
 from raysearch.core.values import as_number, plain, show
 from raysearch.errors import SpecError, prefixed, unknown
 from raysearch.spec.program import read_program
@@ -101,7 +102,10 @@ def _flag(value: Any) -> bool:
 
 def _storage(value: Any) -> str:
     text = _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
-    return str(parse_address(text)) if is_address(text) else text
+    if is_address(text):
+        return str(parse_address(text))
+    user_path(text)  # refuses what no folder can be called
+    return text
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Mode
+from raysearch.core.user_paths import user_path
 from raysearch.core.values import check_depth, plain, show
 from raysearch.core.yaml_io import read_yaml, write_yaml
 from raysearch.errors import LocatedError, SpecError, located, unknown
@@ -228,7 +229,7 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[s
     Raises:
         SpecError: with the file's name and the line, or the dotted path, of what is wrong.
     """
-    file = Path(path)
+    file = user_path(path)
     try:
         settings = _read_file(file)
         pairs = _pairs(overrides)
@@ -326,7 +327,7 @@ def _anchor_trainable(settings: dict[str, Any], file: Path) -> None:
         settings["trainable"] = program.read_program(text).anchored(file.parent)
     if isinstance(text, str) and ".py:" in text:
         script, _, attribute = text.rpartition(":")
-        beside = (file.parent / Path(script).expanduser()).absolute()
+        beside = (file.parent / user_path(script)).absolute()
         if beside.exists():
             settings["trainable"] = f"{beside}:{attribute}"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from raysearch.core.user_paths import user_path
 from raysearch.errors import TrainableError, unknown
 from raysearch.spec.program import Program
 from raysearch.spec.saves import asks_for_checkpoint, saves_checkpoints
@@ -121,7 +122,7 @@ def _load_module(name: str) -> ModuleType:
 
 
 def _load_file(path: str) -> ModuleType:
-    file = Path(path).expanduser().resolve()
+    file = user_path(path).resolve()
     if not file.is_file():
         raise TrainableError(f"trainable: no file {path!r} (looked in {Path.cwd()})")
     name = f"{file.stem}_{hashlib.sha1(str(file).encode()).hexdigest()[:8]}"

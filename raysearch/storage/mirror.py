@@ -19,12 +19,14 @@ import time
 from pathlib import Path
 
 from raysearch.core.cache_dir import cache_folder
+from raysearch.errors import RunError
 from raysearch.storage.atomic import replace_text
 from raysearch.storage.object_store import Store, StoreAddress, open_store, parse_address
 from raysearch.storage.paths import JournalPaths, Part, RunPaths
 
 LOOK_S = 1.0  # between two looks of a reader at the store
 JOURNAL = "journal"
+_made: set[Path] = set()  # by this process, in its cache as it was then
 
 
 class Mirror:
@@ -128,17 +130,32 @@ def mirror_of(address: StoreAddress) -> Mirror:
     if not RunPaths(root).origin.exists():
         root.mkdir(parents=True, exist_ok=True)
         replace_text(RunPaths(root).origin, str(address))
+    _made.add(root.resolve())
     mirror = mirror_at(root)
     assert mirror is not None
     return mirror
 
 
 def mirror_at(root: Path) -> Mirror | None:
-    """The mirror whose folder this is; None for a folder that is itself the run."""
+    """The mirror whose folder this is; None for a folder that is itself the run.
+
+    Raises:
+        RunError: a folder outside of the cache says that it is a mirror: anyone may have put the file
+            there, and what it names would be read and written.
+    """
+    origin = RunPaths(root).origin
     try:
-        address = RunPaths(root).origin.read_text(encoding="utf-8")
+        address = origin.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{origin}: cannot be read: {error}") from None
+    if root.resolve() not in _made and not root.resolve().is_relative_to((cache_folder() / "runs").resolve()):
+        raise RunError(
+            f"{origin}: names a store ({address[:200]!r}), and lies outside of the cache ({cache_folder()}), "
+            "where alone such a file counts. Give the run's address in place of the folder; or delete the "
+            "file, if the folder is to be a run of its own"
+        )
     return _mirror(root.absolute(), address)
 
 

@@ -133,9 +133,7 @@ def _mild(value: Any, rng: Rng) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float)):
-        return rng.choice(
-            [value + 1, value - 1, -value, value * 10, type(value)(0), value / 2, float(value), value * 3]
-        )
+        return rng.choice([value + 1, value - 1, -value, value * 10, type(value)(0), value // 2, value * 3])
     if isinstance(value, list) and value:
         return rng.choice([value[::-1], [*value, value[0]], value[:1], value * 3, [*value, None]])
     if isinstance(value, dict) and value:

@@ -1,0 +1,111 @@
+"""Names, files and texts of others: shown as they are, refused in words, obeyed never."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from raysearch.cli import main
+from raysearch.cli.safe_console import SafeConsole
+from raysearch.cli.trial_table import write_csv
+from raysearch.core.terminal_text import escaped, json_escaped
+from raysearch.core.user_paths import user_path
+from raysearch.errors import RunError, SpecError
+from raysearch.run.orders import Orders
+from raysearch.storage.mirror import mirror_at
+
+EVIL = "\x1b[31mred\x9b2J\u202eevil\u2066\x07\r\ud800"
+WRITTEN = r"\x1b[31mred\x9b2J\u202eevil\u2066\x07\x0d\ud800"
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    assert escaped(f"{EVIL}\tä\n") == f"{WRITTEN}\tä\n"
+    text = json.dumps({"name": EVIL, "ä": 1}, ensure_ascii=False)
+    assert json.loads(json_escaped(text)) == {"name": EVIL, "ä": 1}
+    assert json_escaped(text).isprintable()
+
+
+def test_a_console_keeps_its_own_colours_and_no_others() -> None:
+    out = io.StringIO()
+    console = SafeConsole(file=out, force_terminal=True, width=200, markup=False, highlight=False)
+    table = Table(box=None)
+    table.add_column(Text(EVIL), min_width=80)
+    table.add_row(Text(EVIL, "bold"))
+    console.print(table)
+    console.print(EVIL)
+    printed = out.getvalue()
+    assert printed.count("evil") == 3
+    assert printed.count(r"\u202e") == 3
+    assert "\x1b[1m" in printed
+    assert "\x1b[31m" not in printed
+    assert not {"\x9b", "\u202e", "\u2066", "\x07"} & set(printed)
+
+
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
+    cells = ["=1+1", "+1", "-x", "@SUM(A1)", "\tx", "a=b", "sgd"]
+    write_csv(pd.DataFrame({"config.x": cells, "value": [-1.5] * 7}), tmp_path / "t.csv")
+    read = pd.read_csv(tmp_path / "t.csv")
+    assert read["config.x"].tolist() == ["'=1+1", "'+1", "'-x", "'@SUM(A1)", "'\tx", "a=b", "sgd"]
+    assert read["value"].tolist() == [-1.5] * 7
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("a\0b", "holds a NUL character"),
+        ("~nouser/x", "there is no home folder of ~nouser"),
+        ("runs/" + "x" * 300, "has more than 255 bytes"),
+        ("runs/" + "ä" * 200, "has more than 255 bytes"),
+    ],
+)
+def test_a_path_that_cannot_be_is_refused_in_words(
+    written: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SpecError) as error:
+        user_path(written)
+    assert why in str(error.value)
+    for command in (["launch", written], ["status", written], ["best", written], ["lineage", written]):
+        assert main(command) == 2
+        assert "error: " in capsys.readouterr().err
+
+
+def test_a_folder_in_the_place_of_a_file_is_an_error_with_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "spec.yaml").mkdir()
+    assert main(["launch", str(tmp_path / "spec.yaml")]) == 2
+    assert "spec.yaml" in capsys.readouterr().err
+
+
+def test_strangers_among_orders_are_passed_over(tmp_path: Path) -> None:
+    orders = Orders(tmp_path / "orders")
+    name = orders.give({"kind": "nudge", "values": {"lr": 1}})
+    for stranger in ("notes.json", "x-y.json", ".json", "1-2.json", "a.answer"):
+        (tmp_path / "orders" / stranger).write_text("{}")
+    assert orders.waiting() == [name]
+
+
+def test_a_planted_origin_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYSEARCH_CACHE", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    run.mkdir()
+    assert mirror_at(run) is None
+    (run / "origin").write_text("s3://stranger/runs/x")
+    with pytest.raises(RunError, match="outside of the cache"):
+        mirror_at(run)
+    inside = tmp_path / "cache" / "runs" / "x"
+    inside.mkdir(parents=True)
+    (inside / "origin").write_text("s3://mine/runs/x?endpoint_override=127.0.0.1:1&scheme=http")
+    mirror = mirror_at(inside)
+    assert mirror is not None
+    assert mirror.address.startswith("s3://mine/runs/x")
+    os.symlink(run, tmp_path / "cache" / "runs" / "link")
+    with pytest.raises(RunError, match="outside of the cache"):
+        mirror_at(tmp_path / "cache" / "runs" / "link")
