@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from raysearch.errors import SpecError
+
 RESERVED = "constraints"
 WHEN = "when"
+DEPTH_MAX = 30  # groups inside one another
 
 
 def dotted(name: str) -> str:
@@ -24,3 +27,9 @@ def flat_name(spelt: str, known: Iterable[str]) -> str:
         return spelt
     wanted = dotted(spelt)
     return next((name for name in names if dotted(name) == wanted), spelt.replace(".", "/"))
+
+
+def check_depth(depth: int) -> None:
+    """Raises SpecError for a name with more than DEPTH_MAX groups around it."""
+    if depth > DEPTH_MAX:
+        raise SpecError(f"more than {DEPTH_MAX} groups stand inside one another; leave some out")

@@ -17,8 +17,7 @@ from raysearch.errors import LocatedError, SpecError, located, unknown
 from raysearch.space.conditions import Condition
 from raysearch.space.constraints import Constraint
 from raysearch.space.domains import KINDS, Choice, Domain, Fixed
-from raysearch.space.names import RESERVED, WHEN, flat_name
-from raysearch.space.validation import check_depth
+from raysearch.space.names import RESERVED, WHEN, check_depth, flat_name
 
 _SWEEP_KEYS = {"distribution", "values", "probabilities", "min", "max", "mu", "sigma", "q"}
 _OPTIONS = ("q", "low", "high", "weights", WHEN)

@@ -8,10 +8,9 @@ from typing import Any
 from raysearch.errors import LocatedError, SpecError, located, unknown
 from raysearch.space.conditions import Condition
 from raysearch.space.domains import KINDS, Domain
-from raysearch.space.names import RESERVED, WHEN, dotted
+from raysearch.space.names import RESERVED, WHEN, check_depth, dotted
 
 NAMES_MAX = 1_000  # hyper-parameters of a space
-DEPTH_MAX = 30  # groups inside one another
 SHOWN = 6  # names of a circle of conditions
 
 
@@ -28,12 +27,6 @@ def grouped(names: Iterable[str]) -> list[str]:
 def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[str]:
     for part, below in tree.items():
         yield from _leaves(below, f"{prefix}{part}/") if below else (prefix + part,)
-
-
-def check_depth(depth: int) -> None:
-    """Raises SpecError for a name with more than DEPTH_MAX groups around it."""
-    if depth > DEPTH_MAX:
-        raise SpecError(f"more than {DEPTH_MAX} groups stand inside one another; leave some out")
 
 
 def check_names(domains: Mapping[str, Domain]) -> None:
