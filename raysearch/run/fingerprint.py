@@ -20,12 +20,14 @@ from raysearch.core.user_paths import user_path
 from raysearch.core.values import plain
 from raysearch.core.version import __version__
 from raysearch.errors import SpecError
+from raysearch.run.own_modules import own_modules
 
 LIBRARIES = ("torch", "ray", "numpy")
 PRECISIONS = ("precision", "dtype", "amp")  # entries of a configuration that say it
 WHOLE_BYTES = 256 << 20  # larger files are known by their size and both ends
 END_BYTES = 1 << 20
 COUNTED = (".csv", ".tsv", ".jsonl", ".txt")
+NAMED = 8  # of the modules that have changed
 GROWTH = 2.0  # of the number of rows, from which on settings are due
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
@@ -45,6 +47,7 @@ def fingerprint(spec: Any, trainable: Any) -> dict[str, Any]:
         "data": data,
         "rows": own.pop("rows", said.pop("rows", rows)),
         "code": _hash_of(code) if code else None,
+        "modules": own_modules(code) if code else None,
         "commit": _commit(code),
         "libraries": {"raysearch": __version__, "python": platform.python_version(), **_versions()},
         "gpu": gpus(),
@@ -68,7 +71,11 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], code: str | None = N
         found.append("the data files have changed")
     if _differ(old, new, "code"):
         found.append("the trainable's code has changed" + (f" ({code})" if code is not None else ""))
-    elif old.get("code") is None and _differ(old, new, "commit"):
+    modules = (old.get("modules") or {}, new.get("modules") or {})
+    if edited := [name for name in modules[0] if modules[0][name] != modules[1].get(name, modules[0][name])]:
+        more = f" and {len(edited) - NAMED} more" if len(edited) > NAMED else ""
+        found.append(f"modules that the trainable imports have changed ({', '.join(edited[:NAMED])}{more})")
+    if old.get("code") is None and _differ(old, new, "commit"):
         found.append(f"commit {str(old['commit'])[:10]} then, {str(new['commit'])[:10]} now")
     libraries = (old.get("libraries") or {}, new.get("libraries") or {})
     for name in LIBRARIES[:1]:
