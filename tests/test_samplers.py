@@ -289,6 +289,24 @@ def test_a_grid_that_has_no_more_points_ends_the_search() -> None:
     assert len(first) < 30
 
 
+def test_a_sampler_that_comes_to_an_end_says_how_far_the_search_came() -> None:
+    class Brief:
+        def propose(self, trial: int) -> Config | None:
+            return SPACE.sample(0, trial) if trial < 4 else None
+
+        def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
+            """Learns nothing."""
+
+    recipe = Caviar(samples=1000, max_iterations=3, sampler=Brief(), finish=None)
+    strategy = recipe.start(SPACE, metric="loss", mode="min", seed=1)
+    while not strategy.finished:
+        for part in strategy.ask(2):
+            strategy.tell(Outcome(part, Status.COMPLETED, {"loss": [1.0] * (part.stop - part.start)}))
+    assert list(strategy.notes) == [
+        "sampler Brief: it has no more configurations: 4 of 1,000 samples are tried"
+    ]
+
+
 class Failing:
     """Raises when it is asked for trial 3, or told of it."""
 

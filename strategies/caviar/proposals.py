@@ -53,6 +53,10 @@ class Proposals:
         instead = self._fallbacks.of(trial)
         return Proposal(config, f"new trial from sampler {self._what}" + (f", {instead}" if instead else ""))
 
+    def end(self, trial: int, samples: int) -> None:
+        """Notes, once, that the sampler has no more configurations."""
+        self._fallbacks.remark(f"it has no more configurations: {trial:,} of {samples:,} samples are tried")
+
     @property
     def notes(self) -> Sequence[str]:
         """Sentences for the user: which trials are not what the sampler would have proposed."""

@@ -134,6 +134,8 @@ class CaviarSearch:
             proposal = self._proposals.propose(trial)
             if proposal is None:
                 self._exhausted = not segments and not self._in_hand.is_out
+                if self._exhausted:
+                    self._proposals.end(trial, self._recipe.samples)
                 return
             segments.append(self._first(trial, proposal))
 
