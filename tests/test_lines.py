@@ -12,12 +12,15 @@ from test_cli import Shell, make_folder
 from test_results import make_run, outcome
 
 import raysearch
+from raysearch.cli.journal_status import JournalStatus
 from raysearch.core.segment import Event, Outcome, Segment, Status, segment_id
+from raysearch.engine.leaderboard import Standings
 from raysearch.report.sections import content_of
 from raysearch.results.columns import Segments, Trials
 from raysearch.results.lines import line_ends
 from raysearch.space.space import Space
 from raysearch.storage.journal.journal import Journal
+from raysearch.storage.paths import RunPaths
 from raysearch.strategies.panda.single import LineSearch
 
 ITERATIONS = 60
@@ -185,3 +188,16 @@ def test_tables_show_the_line_and_say_how_to_see_the_rest(
     assert section.title == "The line of the raised model"
     assert [row[0] for row in section.tables[0].rows] == ["0"]
     assert segment_id(0, 2) == REJECTED.segment.id
+
+
+def test_while_a_search_goes_on_a_probe_is_not_shown_as_the_best(tmp_path: Path) -> None:
+    told = [ROOT, HOLD, NUDGE]
+    standings = Standings("loss", "min")
+    for one in told:
+        standings.fold(one)
+    make_run(tmp_path / "x", told, strategy=PANDA)
+    read = JournalStatus(RunPaths(tmp_path / "x").journal, "loss", "min")
+    read.read()
+    for best in (standings.furthest, read.snapshot().best):
+        assert best is not None
+        assert (best.trial, best.value) == (0, 0.7)

@@ -13,13 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysearch.core.segment import FINALS, Mode, Role, score, segment_id
+from raysearch.core.segment import FINALS, Event, Mode, Role, score, segment_id
 from raysearch.engine.notices import WARNINGS_KEPT
 from raysearch.engine.snapshot import DECISIONS_KEPT, BestSoFar, Latest, Live, OutcomeTally, Snapshot
 from raysearch.errors import JournalError
 from raysearch.results.columns import Integers, Segments
 from raysearch.run.pause import PAUSE, RESUME, STOP
 from raysearch.storage.journal import parts
+from raysearch.storage.journal.decisions import deciding
 from raysearch.storage.journal.decode import Decoder
 
 COLUMNS = (
@@ -83,12 +84,13 @@ class JournalStatus:
         for text, count in zip(texts, np.bincount(codes, minlength=len(texts)), strict=True):
             tally.counts[text] += int(count)
         searched = np.flatnonzero(~is_final & ~is_lost)
+        can_lead = segments.having("status", "completed") & ~deciding(rows["detail"], Event.NUDGE)
         for stop in np.unique(stops[searched]):
             here = searched[stops[searched] == stop]
             found = np.bincount(codes[here], minlength=len(texts))
             rung = tally.reached.setdefault(int(stop), Counter())
             rung.update({text: int(n) for text, n in zip(texts, found, strict=True) if n})
-            self._take_best(rows, segments, here[segments.having("status", "completed")[here]])
+            self._take_best(rows, segments, here[can_lead[here]])
             tally.ended.update({text: int(n) for text, n in zip(texts, found, strict=True) if n})
         trained = np.flatnonzero(~segments.having("role", Role.ADOPTED) & ~is_lost)
         tally.iterations += int((segments.reached[trained] - starts[trained]).sum())

@@ -6,7 +6,7 @@ import bisect
 import math
 from collections import Counter
 
-from raysearch.core.segment import Mode, Outcome, Role, Segment, Status, score
+from raysearch.core.segment import Event, Mode, Outcome, Role, Segment, Status, score
 from raysearch.engine.snapshot import BestSoFar, Latest, OutcomeTally, highest
 
 TOP = 16  # how many of the best of each rung are written even where growing them again is cheaper
@@ -62,7 +62,7 @@ class Standings(OutcomeTally):
             ended_there = self.reached[segment.stop] = Counter()
         ended_there[outcome.status] += 1
         self.ended[outcome.status] += 1
-        if is_sound:
+        if is_sound and segment.event is not Event.NUDGE:  # a probe, until the line goes on from it
             self._compare(segment, values[-1], reached)
 
     @property

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from raysearch.core.cause import Cause
 from raysearch.core.segment import Event, Outcome
@@ -41,6 +45,12 @@ def decisions(details: Iterable[str | None], reasons: Iterable[str | None]) -> I
     known: dict[str, Decision] = {}
     for detail, reason in zip(details, reasons, strict=True):
         yield Decision(*old_decision(reason or "")) if detail is None else memo(known, detail, _parsed)
+
+
+def deciding(details: pa.Array, event: Event) -> Any:
+    """Which rows' `detail` says this event: a bool array. Rows of 0.1, which have none, say nothing."""
+    found = pc.match_substring(details.cast(pa.string()), dumps({"event": str(event)})[1:-1])
+    return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False), np.bool_)
 
 
 def causes(details: Iterable[str | None], errors: Iterable[str | None]) -> Iterator[Cause]:
