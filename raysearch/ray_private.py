@@ -302,3 +302,15 @@ def use_own_token() -> bool:
 def _temp_folder() -> Path:
     """The folder below which Ray keeps `ray/` unless told otherwise."""
     return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+
+
+def settings_of(scheduler: Any) -> dict[str, Any]:
+    """What a scheduler or search algorithm of Ray Tune was made with, as far as it keeps it, by name."""
+    return {name.strip("_"): value for name, value in vars(scheduler).items()}
+
+
+def first_rung_of(scheduler: Any) -> int:
+    """The `grace_period` of an ASHAScheduler: the lowest rung that it keeps; 1 where it keeps none."""
+    kept = (getattr(bracket, "_rungs", ()) for bracket in settings_of(scheduler).get("brackets", ()))
+    rungs = [rung[0] if isinstance(rung, tuple) else rung.milestone for rungs in kept for rung in rungs]
+    return int(min(rungs, default=1))

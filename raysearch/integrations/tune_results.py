@@ -1,0 +1,121 @@
+"""What a search found, answering as Ray Tune's ResultGrid does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from raysearch.errors import RunError
+from raysearch.results import Results
+from raysearch.storage.checkpoints import checkpoints_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Grid:
+    """The trials of a search, each as Ray's own `Result`; `results` is what raysearch knows of it.
+
+    Trials that the strategy stopped count as terminated, as Ray counts them.
+    """
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self._found = [self._result(row) for row in results.trials().itertuples()]
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._found[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._found)
+
+    @property
+    def errors(self) -> list[Exception]:
+        """Of the trials that failed."""
+        return [result.error for result in self._found if result.error is not None]
+
+    @property
+    def num_errors(self) -> int:
+        """The number of trials that failed."""
+        return len(self.errors)
+
+    @property
+    def num_terminated(self) -> int:
+        """The number of the others."""
+        return len(self) - self.num_errors
+
+    @property
+    def experiment_path(self) -> str:
+        """The folder of the run."""
+        return str(self.results.path)
+
+    def get_best_result(
+        self, metric: str | None = None, mode: str | None = None, scope: str = "last",
+        filter_nan_and_inf: bool = True,
+    ) -> Any:  # fmt: skip
+        """The best trial, by the metric and mode of the search if not given.
+
+        Args:
+            scope: "last" compares last values, "all" each trial's best one.
+
+        Raises:
+            ValueError: another scope.
+            RuntimeError: no trial reported the metric.
+        """
+        metric, sign = metric or self.results.metric, 1 if (mode or self.results.mode) == "min" else -1
+        if scope not in ("last", "all"):
+            raise ValueError(f"scope={scope!r}: 'last' or 'all' here")
+        scored: list[tuple[float, int]] = []
+        for index, result in enumerate(self._found):
+            frame = result.metrics_dataframe
+            values = [] if metric not in frame or result.error is not None else frame[metric].tolist()
+            values = [v for v in values if math.isfinite(v) or not filter_nan_and_inf]
+            if values:
+                scored.append(
+                    (sign * values[-1] if scope == "last" else min(sign * v for v in values), index)
+                )
+        if not scored:
+            raise RuntimeError(f"no trial reported {metric!r}")
+        return self._found[min(scored)[1]]
+
+    def get_dataframe(self, filter_metric: str | None = None, filter_mode: str | None = None) -> pd.DataFrame:
+        """One row a trial: its last report, or the best by `filter_metric`; `config/...` are its values."""
+        import pandas as pd
+
+        rows = []
+        for number, result in enumerate(self._found):
+            frame, row = result.metrics_dataframe, {}
+            if len(frame):
+                at = len(frame) - 1
+                if filter_metric is not None:
+                    best = (
+                        frame[filter_metric].idxmin if filter_mode == "min" else frame[filter_metric].idxmax
+                    )
+                    at = int(best())
+                row = frame.iloc[at].to_dict()
+            config = {f"config/{name}": value for name, value in result.config.items()}
+            rows.append({**row, "trial_id": str(number), **config})
+        return pd.DataFrame(rows)
+
+    def _result(self, row: Any) -> Any:
+        curves = self.results.curves()
+        own = curves[curves.trial == row.trial].sort_values("iteration").reset_index(drop=True)
+        frame = own.drop(columns=["trial", "segment"]).rename(columns={"iteration": "training_iteration"})
+        config = {**self.results.spec.get("config", {}), **self.results.configs_by_trial()[row.trial]}
+        last = frame.iloc[-1].to_dict() if len(frame) else {}
+        store, name = checkpoints_of(self.results.path), row.checkpoint
+        is_kept = isinstance(name, str) and bool(name) and store.exists(name)
+        return tune.Result(
+            metrics={**last, "config": config},
+            checkpoint=tune.Checkpoint(str(store.path(name))) if is_kept else None,
+            error=RunError(row.error) if row.status == "failed" else None,
+            path=str(self.results.path),
+            metrics_dataframe=frame,
+            best_checkpoints=None,
+        )
