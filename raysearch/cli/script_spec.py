@@ -109,7 +109,7 @@ def _metric(tree: ast.AST) -> str:
 
 def _value(node: ast.AST) -> Any:
     try:
-        return ast.literal_eval(node)  # type: ignore[arg-type]
+        return ast.literal_eval(node)
     except ValueError:
         return None
 

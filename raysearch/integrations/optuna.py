@@ -89,7 +89,7 @@ def trainable_of(objective: Objective) -> Callable[[dict[str, Any]], None]:
     return train
 
 
-class _Trial(optuna.trial.FixedTrial):
+class _Trial(optuna.trial.FixedTrial):  # type: ignore[misc]
     """A trial whose values are given, and whose reports are the search's iterations."""
 
     has_reported = False
@@ -153,7 +153,7 @@ class _Trace:
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
 
 
-class _Tracer(optuna.trial.FixedTrial):
+class _Tracer(optuna.trial.FixedTrial):  # type: ignore[misc]
     """Gives the forced values, and of the others the first or the middle; ends at the first report."""
 
     def __init__(self, forced: Mapping[str, Any]) -> None:

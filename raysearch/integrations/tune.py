@@ -162,7 +162,9 @@ class Tuner:
         is_bandit = bounds is not None and samples >= 8
         if bounds is not None and not is_bandit:
             self.notes.append("PB2 with fewer than 8 models: values are perturbed, no bandit proposes them")
-        how = {"suggest": "gp"} if is_bandit else {"exploit": "truncation" if samples > 1 else "commit"}
+        how: dict[str, Any] = (
+            {"suggest": "gp"} if is_bandit else {"exploit": "truncation" if samples > 1 else "commit"}
+        )
         return raysearch.Panda(
             length, population=samples, nudge=[*changed] or None, interval=interval, **how
         ), changed

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import raysearch_line
+import raysearch_line  # type: ignore[import-not-found]  # beside this package, in a script's process
 
 __version__ = "0.31.0"
 MEDIA = (
