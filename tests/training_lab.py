@@ -34,7 +34,7 @@ SCHEDULERS: dict[str, Callable[[Optimizer], Any]] = {
     "CosineAnnealingLR": lambda o: schedulers.CosineAnnealingLR(o, TOTAL, eta_min=1e-4),
     "CosineAnnealingWarmRestarts": lambda o: schedulers.CosineAnnealingWarmRestarts(o, 5, 2),
     "OneCycleLR": lambda o: schedulers.OneCycleLR(
-        o, LR, total_steps=TOTAL + 1, cycle_momentum=not isinstance(o, Adagrad)
+        o, float(o.param_groups[-1]["lr"]), total_steps=TOTAL + 1, cycle_momentum=not isinstance(o, Adagrad)
     ),
     "LinearLR": lambda o: schedulers.LinearLR(o, 0.2, total_iters=9),
     "SequentialLR": lambda o: schedulers.SequentialLR(
