@@ -35,7 +35,7 @@ from raysearch.results.verdict import Contender, estimate, judge
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.paths import RunPaths
-from raysearch.tracking.sinks import send
+from raysearch.tracking.sending import send
 
 FINALS = 1 << 40
 

@@ -13,7 +13,8 @@ from wandb_runs import written
 import raysearch
 from raysearch.cli import main
 from raysearch.errors import SpecError
-from raysearch.tracking.sinks import find, send
+from raysearch.tracking.sending import send
+from raysearch.tracking.sinks import find
 
 
 def scalars(folder: Path) -> list[tuple[str, int, float]]:

@@ -21,7 +21,7 @@ def sink(run: options.Run, names: options.Sinks, follow: options.Watch = False) 
     """Write a run to TensorBoard, MLflow, or a sink of your own; `--watch` follows it to its end."""
     from raysearch.run.location import existing_run
     from raysearch.storage.paths import RunPaths
-    from raysearch.tracking.sinks import send
+    from raysearch.tracking.sending import send
     from raysearch.tracking.wandb.sync_state import ended
 
     root = existing_run(run)

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 from raysearch.core.cause import Cause
 from raysearch.core.segment import Outcome
+from raysearch.engine.books import Books
 from raysearch.engine.ending import Lifetime
 from raysearch.engine.faults import GIVE_UP_AFTER, FaultRules, Loss
-from raysearch.engine.leases import Leases
 from raysearch.engine.limits import Limits
 from raysearch.engine.messages import Lease
 from raysearch.engine.notices import Warnings
-from raysearch.engine.queue import WaitingQueue
-from raysearch.engine.segment_states import SegmentStates
-from raysearch.engine.workers import Overdue, WorkerTable
+from raysearch.engine.workers import Overdue
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +31,14 @@ class Attendance:
     def __init__(
         self,
         limits: Limits,
-        states: SegmentStates,
-        leases: Leases,
-        workers: WorkerTable,
-        queue: WaitingQueue,
+        books: Books,
         faults: FaultRules,
         lifetime: Lifetime,
         warnings: Warnings,
     ) -> None:
         self._limits = limits
-        self._states = states
-        self._leases = leases
-        self._workers = workers
-        self._queue = queue
+        self._states, self._leases = books.states, books.leases
+        self._queue, self._workers = books.queue, books.workers
         self._faults = faults
         self._lifetime = lifetime
         self._warnings = warnings

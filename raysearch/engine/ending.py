@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from raysearch.core.budget import Amount, Spent
+from raysearch.engine.books import Books
 from raysearch.engine.leaderboard import Standings
-from raysearch.engine.leases import Leases
 from raysearch.engine.limits import Limits
-from raysearch.engine.segment_states import SegmentStates
 from raysearch.engine.wind_down import COMPLETE, Ended, Ending, WindDown
-from raysearch.engine.workers import WorkerTable
 from raysearch.strategies.base import Strategy
 
 
@@ -27,9 +25,7 @@ class Lifetime:
         limits: Limits,
         strategy: Strategy,
         standings: Standings,
-        states: SegmentStates,
-        leases: Leases,
-        workers: WorkerTable,
+        books: Books,
         now: float,
     ) -> None:
         self.winding: WindDown | None = None
@@ -39,9 +35,7 @@ class Lifetime:
         self._limits = limits
         self._strategy = strategy
         self._standings = standings
-        self._states = states
-        self._leases = leases
-        self._workers = workers
+        self._states, self._leases, self._workers = books.states, books.leases, books.workers
         self._started_at = now
         self._stopped: Ended | None = None
         self._has_limit = limits.budget.has_limit

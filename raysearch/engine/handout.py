@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 
 from raysearch.core.segment import Segment
+from raysearch.engine.books import Books
 from raysearch.engine.checkpoint_index import Register
 from raysearch.engine.ending import Lifetime
-from raysearch.engine.leases import Leases
 from raysearch.engine.memory_retry import Growth
-from raysearch.engine.queue import WaitingQueue
-from raysearch.engine.segment_states import SegmentStates
-from raysearch.engine.workers import WorkerState, WorkerTable
+from raysearch.engine.workers import WorkerState
 from raysearch.strategies.base import Noting, Strategy
 
 LOOKED_THROUGH = 64  # planned segments among which one that a worker had before a restart is looked for
@@ -29,10 +27,7 @@ class Handout:
     def __init__(
         self,
         strategy: Strategy,
-        states: SegmentStates,
-        leases: Leases,
-        workers: WorkerTable,
-        queue: WaitingQueue,
+        books: Books,
         register: Register,
         lifetime: Lifetime,
         growth: Growth,
@@ -42,10 +37,8 @@ class Handout:
         self.prefers_home = prefers_home
         self._strategy = strategy
         self._noting = strategy if isinstance(strategy, Noting) else None  # a slow check, made once
-        self._states = states
-        self._leases = leases
-        self._workers = workers
-        self._queue = queue
+        self._states, self._leases = books.states, books.leases
+        self._queue, self._workers = books.queue, books.workers
         self._register = register
         self._lifetime = lifetime
         self._growth = growth

@@ -23,21 +23,19 @@ from typing import Any, Protocol
 
 from raysearch.core.segment import Mode, Outcome, Status, segment_name
 from raysearch.engine.attendance import Attendance
+from raysearch.engine.books import Books
 from raysearch.engine.checkpoint_index import Register
 from raysearch.engine.ending import Lifetime
 from raysearch.engine.faults import FaultRules, Loss
 from raysearch.engine.handout import Handout
 from raysearch.engine.leaderboard import Standings
-from raysearch.engine.leases import Leases
 from raysearch.engine.limits import Limits
 from raysearch.engine.memory_retry import Growth
 from raysearch.engine.messages import Reply
 from raysearch.engine.notices import Warnings
-from raysearch.engine.queue import WaitingQueue
-from raysearch.engine.segment_states import Instruction, SegmentStates
+from raysearch.engine.segment_states import Instruction
 from raysearch.engine.snapshot import BestSoFar, Live, Snapshot
 from raysearch.engine.upkeep import CheckpointStore, Upkeep, wanted_segments
-from raysearch.engine.workers import WorkerTable
 from raysearch.errors import SpecError
 from raysearch.strategies.base import Steerable, Strategy
 
@@ -92,25 +90,18 @@ class Search:
         self.growth = growth or Growth()
         self.warnings = Warnings()
         self.standings = Standings(metric, mode)
-        self.leases = Leases()
-        self.states = SegmentStates(self.leases)
-        self.queue = WaitingQueue(self.states, self.growth.level_of)
-        self.workers = WorkerTable(self.leases)
+        books = Books.empty(self.growth.level_of)
+        self.leases, self.states = books.leases, books.states
+        self.queue, self.workers = books.queue, books.workers
         is_there = checkpoints.exists if checkpoints is not None else _is_there
         self.register = Register(self._past, is_there, restores)
-        self.lifetime = Lifetime(
-            self.limits, strategy, self.standings, self.states, self.leases, self.workers, now
-        )
+        self.lifetime = Lifetime(self.limits, strategy, self.standings, books, now)
         self.upkeep = Upkeep(self.register, checkpoints, self.limits.quota_bytes, self.warnings.add)
         self.handout = Handout(
-            strategy, self.states, self.leases, self.workers, self.queue, self.register, self.lifetime,
-            self.growth, prefers_home, self.warnings.add,
-        )  # fmt: skip
+            strategy, books, self.register, self.lifetime, self.growth, prefers_home, self.warnings.add
+        )
         self._faults = FaultRules(self.limits.retries, self.growth, self.standings, self.lifetime.fail)
-        self.attendance = Attendance(
-            self.limits, self.states, self.leases, self.workers, self.queue, self._faults, self.lifetime,
-            self.warnings,
-        )  # fmt: skip
+        self.attendance = Attendance(self.limits, books, self._faults, self.lifetime, self.warnings)
         self._started_at = now
         self._has_begun = False  # as many workers came as there must be
 

@@ -147,9 +147,8 @@ def _owners(form: nn.Module, names: Sequence[str]) -> list[list[tuple[dict[str, 
     """For each name the dicts in which modules hold the tensor, and its key (several for tied weights)."""
     tensors = {**dict(form.named_parameters()), **dict(form.named_buffers())}
     found: dict[int, list[tuple[dict[str, Any], str]]] = {}
-    for module in form.modules():
-        for held in (module._parameters, module._buffers):
-            for key, tensor in held.items():
-                if tensor is not None:
-                    found.setdefault(id(tensor), []).append((held, key))
+    dicts = [held for module in form.modules() for held in (module._parameters, module._buffers)]
+    for held in dicts:
+        for key in (key for key, tensor in held.items() if tensor is not None):
+            found.setdefault(id(held[key]), []).append((held, key))
     return [found[id(tensors[name])] for name in names]

@@ -39,22 +39,26 @@ def check_names(domains: Mapping[str, Domain]) -> None:
         )
     spelt: dict[str, str] = {}
     for name, domain in domains.items():
-        parts = name.split("/") if isinstance(name, str) else [""]
         with located(dotted(str(name))):
-            if not all(parts):
-                raise SpecError(f"the name {name!r} cannot be used; names are non-empty text")
-            if not isinstance(domain, Domain):
-                raise SpecError(f"{domain!r} is not a domain; use {', '.join(sorted(KINDS))}")
-            check_depth(len(parts))
-            below = parts[1:]  # a group may be called like a domain, a member of a group may not
-            taken = bool(below) and (below[-1] in KINDS or not {"fixed", WHEN}.isdisjoint(below))
-            if parts[0] == RESERVED or taken:
-                raise SpecError(f"the name {name!r} is a word of the space's own form; choose another")
-            for k in range(1, len(parts)):
-                if (group := "/".join(parts[:k])) in domains:
-                    raise SpecError(f"{dotted(group)} is both a hyper-parameter and a group")
+            _check_name(name, domain, domains)
             if (other := spelt.setdefault(dotted(name), name)) != name:
                 raise SpecError(f"{name!r} and {other!r} are both written {dotted(name)}; rename one")
+
+
+def _check_name(name: str, domain: Domain, domains: Mapping[str, Domain]) -> None:
+    parts = name.split("/") if isinstance(name, str) else [""]
+    if not all(parts):
+        raise SpecError(f"the name {name!r} cannot be used; names are non-empty text")
+    if not isinstance(domain, Domain):
+        raise SpecError(f"{domain!r} is not a domain; use {', '.join(sorted(KINDS))}")
+    check_depth(len(parts))
+    below = parts[1:]  # a group may be called like a domain, a member of a group may not
+    taken = bool(below) and (below[-1] in KINDS or not {"fixed", WHEN}.isdisjoint(below))
+    if parts[0] == RESERVED or taken:
+        raise SpecError(f"the name {name!r} is a word of the space's own form; choose another")
+    groups = ("/".join(parts[:k]) for k in range(1, len(parts)))
+    if (group := next((one for one in groups if one in domains), None)) is not None:
+        raise SpecError(f"{dotted(group)} is both a hyper-parameter and a group")
 
 
 def activation_order(domains: Mapping[str, Domain], conditions: Mapping[str, Condition]) -> tuple[str, ...]:

@@ -12,27 +12,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from raysearch.errors import SpecError, unknown
-from raysearch.results.results import load
-from raysearch.storage.journal.parts import START
-from raysearch.storage.journal.reading import batches_since
 from raysearch.storage.paths import RunPaths
-from raysearch.tracking.artifacts import finalists
-from raysearch.tracking.granularity import level_of
-from raysearch.tracking.rows import Feed, SearchFeed, TrialFeeds
-from raysearch.tracking.wandb.sync_state import ended
+from raysearch.tracking.rows import Feed
 
 BUILT_IN = {
     "tensorboard": "raysearch.tracking.tensorboard:make",
     "mlflow": "raysearch.tracking.mlflow:make",
 }
 GROUP = "raysearch.sinks"
-POLL_S = 2.0
 
 
 class Sink(Protocol):
@@ -62,76 +53,3 @@ def find(name: str) -> Callable[[RunPaths], Sink]:
         extra = ": pip install 'raysearch[mlflow]'" if name == "mlflow" else ""
         raise SpecError(f"sink {name!r} cannot be loaded: {error}{extra}") from None
     return made
-
-
-def send(
-    run: Path, names: Sequence[str], follow: bool = False, left: Callable[[], bool] = lambda: True
-) -> int:
-    """Sends a run to sinks; returns the number of rows. With `follow`, until the run ends or `left()` is true."""  # noqa: E501
-    paths = RunPaths(run)
-    sinks = [find(name)(paths) for name in names]
-    results = load(run)
-    members = results.raised is not None
-    level = level_of(results.abilities.samples or 0)
-    search, trials = SearchFeed(results.metric, results.mode), TrialFeeds(results.metric, members)
-    sent: dict[str, int] = {}
-    position = START
-    while True:
-        over = not follow or left() or ended(paths) is not None
-        for outcomes, behind in batches_since(paths.journal, position):
-            position = behind
-            for outcome in outcomes:
-                search.take(outcome)
-                if level.live:
-                    trials.take(outcome)
-        if over and not level.live:
-            trials = _finalists(run, level.finalists, members)
-        feeds = [search.feed, *trials.feeds.values()]
-        _log(sinks, feeds, sent)
-        if over:
-            break
-        time.sleep(POLL_S)
-    search.feed.summary = search.summary()
-    for sink in sinks:
-        sink.end(feeds)
-    return sum(sent.values())
-
-
-def _log(sinks: Sequence[Sink], feeds: Sequence[Feed], sent: dict[str, int]) -> None:
-    for feed in feeds:
-        begin = sent.get(feed.key, 0)
-        for number in range(begin, len(feed.rows)):
-            for sink in sinks:
-                sink.log(feed, feed.rows[number], number)
-        sent[feed.key] = len(feed.rows)
-
-
-def _finalists(run: Path, count: int, members: bool) -> TrialFeeds:
-    """The best trials and the finish of a large search; the journal is read once more for them."""
-    results = load(run)
-    feeds = TrialFeeds(results.metric, members, finalists(results, count))
-    for outcomes, _ in batches_since(RunPaths(run).journal):
-        for outcome in outcomes:
-            feeds.take(outcome)
-    return feeds
-
-
-def main(arguments: Sequence[str]) -> None:
-    """`python -m raysearch.tracking.sinks RUN NAME...`: follows a run until it ends or stdin is closed."""
-    import sys
-    import threading
-
-    left = threading.Event()
-
-    def wait() -> None:
-        sys.stdin.read()
-        left.set()
-
-    threading.Thread(target=wait, daemon=True).start()
-    send(Path(arguments[0]), arguments[1:], follow=True, left=left.is_set)
-
-
-if __name__ == "__main__":
-    import sys
-
-    main(sys.argv[1:])

@@ -60,7 +60,7 @@ def sinking(run: Path, names: Sequence[str], say: Callable[[str], None]) -> Iter
     paths = RunPaths(run)
     paths.tracking.mkdir(parents=True, exist_ok=True)
     with (paths.tracking / "sinks.log").open("ab") as log:
-        command = [sys.executable, "-m", "raysearch.tracking.sinks", str(run), *names]
+        command = [sys.executable, "-m", "raysearch.tracking.sending", str(run), *names]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
         )
