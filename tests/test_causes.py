@@ -20,9 +20,8 @@ from scripted import segment
 from test_engine import ids, make
 
 import raysearch
-from raysearch.core.cause import Cause
-from raysearch.core.error_cause import cause_of
-from raysearch.core.segment import Outcome, Segment, Status, segment_id
+from raysearch.core.cause import cause_of
+from raysearch.core.segment import Cause, Outcome, Segment, Status, segment_id
 from raysearch.engine.faults import Loss
 from raysearch.engine.messages import MEMORY_KILL, Lease
 from raysearch.errors import CheckpointError, NoCheckpointError, TrainableError

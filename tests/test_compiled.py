@@ -15,7 +15,7 @@ import torch
 import raysearch.fused.compile_cache as compiled
 from raysearch.core.cache_dir import why_shared
 from raysearch.errors import TrainableError
-from raysearch.fused import traced_step
+from raysearch.fused import traced_shapes, traced_step
 from raysearch.fused.member import member
 from raysearch.fused.pack import Pack
 from raysearch.fused.plan import Moment, make_plan
@@ -183,7 +183,7 @@ def test_auto_compiles_what_has_taken_as_long_as_compiling_does(monkeypatch: pyt
     for _ in range(3):
         pack.iterate()
     assert not pack.uncompiled
-    monkeypatch.setattr(traced_step, "WORTH_S", 0.0)
+    monkeypatch.setattr(traced_shapes, "WORTH_S", 0.0)
     pack.iterate()
     assert pack.uncompiled
 

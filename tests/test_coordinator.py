@@ -17,8 +17,7 @@ import pytest
 from waiting import PATIENCE_S
 
 import raysearch
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Outcome, Status
+from raysearch.core.segment import Cause, Outcome, Status
 from raysearch.engine.messages import Death, Dismissal, Turn
 from raysearch.engine.workers import Overdue
 from raysearch.errors import JournalError

@@ -18,8 +18,9 @@ from rich.console import Console
 
 from raysearch.core.formatting import column, duration, number, rate, settings
 from raysearch.core.segment import ORDINAL_BITS, Outcome, Status
-from raysearch.engine.snapshot import BestSoFar, Live, RungCounts, Snapshot, WorkerSnapshot
+from raysearch.engine.snapshot import BestSoFar, Live, RungCounts, Snapshot
 from raysearch.engine.wind_down import ended_of
+from raysearch.engine.worker_snapshot import WorkerSnapshot
 from raysearch.run.display.pace import SETTLED_S, Pace
 from raysearch.run.display.panel import EVERY_S, PlainDisplay, Screen, display_for
 from raysearch.run.display.status_text import About, config_line, decision_line, workers_line

@@ -13,8 +13,7 @@ from test_tune import check_whole, outcomes, search
 from waiting import Children
 
 import raysearch
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Status
+from raysearch.core.segment import Cause, Status
 from raysearch.worker.preemption import ON_SIGTERM
 
 

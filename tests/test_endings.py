@@ -11,7 +11,7 @@ from scripted import completed, segment
 from test_engine import failed, make
 
 from raysearch.core.budget import Amount, Budget, Spent
-from raysearch.core.cause import Cause
+from raysearch.core.segment import Cause
 from raysearch.engine.memory_retry import RAN_OUT
 from raysearch.engine.messages import MEMORY_KILL
 from raysearch.engine.snapshot import CoordinatorFacts

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from scripted import Scripted, completed, segment
 
 from raysearch.core.budget import Budget
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Outcome, Segment, Status, segment_id
+from raysearch.core.segment import Cause, Outcome, Segment, Status, segment_id
 from raysearch.engine.faults import GIVE_UP_AFTER, LOSS_LIMIT, Loss
 from raysearch.engine.leaderboard import TOP
 from raysearch.engine.limits import Limits

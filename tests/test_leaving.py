@@ -16,8 +16,7 @@ from scripted import Scripted, completed, segment
 from test_engine import Log, Store, failed, ids, make
 from waiting import PATIENCE_S
 
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Outcome, Segment, Status
+from raysearch.core.segment import Cause, Outcome, Segment, Status
 from raysearch.engine.faults import GIVE_UP_AFTER, LOSS_LIMIT, Loss
 from raysearch.engine.limits import Limits
 from raysearch.engine.memory_retry import Growth

@@ -23,7 +23,8 @@ from raysearch.strategies.caviar import Caviar
 from raysearch.strategies.samplers import make_sampler
 from raysearch.strategies.samplers.importance import importances
 from raysearch.strategies.samplers.portfolio import portfolio
-from raysearch.strategies.samplers.transfer import TEST, TransferSampler, worse_probability
+from raysearch.strategies.samplers.rank_test import worse_probability
+from raysearch.strategies.samplers.transfer import TEST, TransferSampler
 from raysearch.strategies.samplers.transfer_settings import Transfer
 from raysearch.workflows.memory.recall import Record, importance_table, recall
 from raysearch.workflows.memory.store import META, Memory, begin_from

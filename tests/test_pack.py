@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysearch.core.library_errors import is_out_of_memory
-from raysearch.fused import evaluation, op_list, traced_step
+from raysearch.fused import evaluation, op_list, traced_shapes, traced_step
+from raysearch.fused.contract import PackMember, Report
 from raysearch.fused.data import Data
-from raysearch.fused.member import PackMember, Report, member
+from raysearch.fused.member import member
 from raysearch.fused.pack import Pack
 from raysearch.fused.pack_width import FEW, MEASURED, STRETCH, Width
 from raysearch.fused.packed_state import ModelRow
@@ -27,7 +28,7 @@ from raysearch.fused.structure import Lifting, lifted_values, structure_of
 
 CPU = torch.device("cpu")
 LIFTED = Lifting(frozenset({(learners._Attention, "rate"), (learners._Sloped, "temperature")}))
-KNOWN: dict[Any, traced_step.Traces] = {}  # as a worker has it: for all packs of a structure
+KNOWN: dict[Any, traced_shapes.Traces] = {}  # as a worker has it: for all packs of a structure
 RULES: list[dict[str, Any]] = [
     {"optimizer": "sgd", "momentum": 0.9},
     {"optimizer": "sgd", "momentum": 0.9, "nesterov": True},
@@ -59,7 +60,7 @@ class Group:
         model = fresh(self.learner, config, 0)
         first = member(self.learner, config, 0)
         self.structure = structure_of(model, first, LIFTED)
-        known = KNOWN.setdefault((learner, self.structure, traced_step.PATIENCE), traced_step.Traces())
+        known = KNOWN.setdefault((learner, self.structure, traced_step.PATIENCE), traced_shapes.Traces())
         self.pack = Pack(self.learner, self.data, CPU, model, self.structure, first, LIFTED, known)
 
     def join(self, config: dict[str, Any], seed: int) -> None:

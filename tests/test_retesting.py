@@ -21,7 +21,8 @@ from raysearch.storage.paths import RunPaths
 from raysearch.workflows.retest.calendar import next_interval, plus_months
 from raysearch.workflows.retest.due import due_of
 from raysearch.workflows.retest.history import history_frame
-from raysearch.workflows.retest.retest import history, last_fingerprint, retest_spec, unfinished
+from raysearch.workflows.retest.records import history, last_fingerprint, unfinished
+from raysearch.workflows.retest.retest import retest_spec
 
 TRAINABLE = """
 import math, os, random

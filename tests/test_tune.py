@@ -13,8 +13,7 @@ import pytest
 import trainables
 
 import raysearch
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Outcome, Status
+from raysearch.core.segment import Cause, Outcome, Status
 from raysearch.errors import ClusterError, RunError
 from raysearch.launch import more_samples
 from raysearch.storage.journal.reading import read_outcomes

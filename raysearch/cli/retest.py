@@ -21,7 +21,7 @@ from raysearch.errors import RunError
 if TYPE_CHECKING:
     from raysearch.run.options import How
     from raysearch.spec.search_spec import SearchSpec
-    from raysearch.workflows.retest.retest import RetestVerdict
+    from raysearch.workflows.retest.records import RetestVerdict
 
 EXIT = {"fresh": 0, "stale": 3, "inconclusive": 4}
 DUE = 3
@@ -74,7 +74,7 @@ def retest(
     """
     from raysearch.run.location import existing_run
     from raysearch.workflows.retest.due import due_of
-    from raysearch.workflows.retest.retest import unfinished
+    from raysearch.workflows.retest.records import unfinished
 
     how, root = where.how(), existing_run(run)
     going = unfinished(root)

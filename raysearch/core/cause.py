@@ -1,31 +1,27 @@
-"""Why a segment failed or was lost, as far as a decision depends on it.
+"""The cause of a fault, from an exception's type.
 
-Whoever sees a fault says its cause: the worker from the type of an exception (`error_cause`), the executor
-from how a process ended. The cause travels with the outcome and is kept in the journal; `Outcome.error` has
-the words for people, and nothing is decided by them.
+Whoever sees a fault says its cause: the worker from an exception, the executor from how a process ended. It
+travels with the outcome and is kept in the journal; `Outcome.error` has the words for people, and nothing is
+decided by them.
 """
 
 from __future__ import annotations
 
-import enum
+from raysearch.core.library_errors import is_out_of_memory
+from raysearch.core.segment import Cause
+from raysearch.errors import CheckpointError, NoCheckpointError
 
 
-class Cause(enum.Enum):
-    """Why a segment failed or was lost. That a metric was NaN or infinite is `Status.DIVERGED`."""
+def cause_of(error: BaseException) -> Cause:
+    """The cause that an exception's type names; those that it wraps count too where memory ran out.
 
-    OTHER = "other"  # the trainable raised, or broke its contract
-    OUT_OF_MEMORY = "out of memory"  # the training's own allocation failed
-    MEMORY_KILL = "memory kill"  # Ray's memory monitor ended the worker
-    SHARE_TOO_SMALL = "share too small"  # memory ran out, and what becomes of the trial is decided
-    NO_CHECKPOINT = "no checkpoint"  # the trainable writes none, and the segment needs one
-    CHECKPOINT = "checkpoint"  # one could not be read or written
-    PROCESS_DIED = "process died"  # of the worker, or of the trial where each has its own
-    NODE_LOST = "node lost"  # the worker went with its node
-    UNREACHABLE = "unreachable"  # the worker was silent, or cannot be reached
-    STALLED = "stalled"  # its training made no progress
-    LEFT = "left"  # the worker had to go, and said so
-
-    @classmethod
-    def _missing_(cls, value: object) -> Cause:
-        """A cause that this version does not know, as a newer one may write."""
-        return cls.OTHER
+    >>> cause_of(MemoryError())
+    <Cause.OUT_OF_MEMORY: 'out of memory'>
+    >>> cause_of(ValueError("CUDA out of memory"))
+    <Cause.OTHER: 'other'>
+    """
+    if is_out_of_memory(error):
+        return Cause.OUT_OF_MEMORY
+    if isinstance(error, NoCheckpointError):
+        return Cause.NO_CHECKPOINT
+    return Cause.CHECKPOINT if isinstance(error, CheckpointError) else Cause.OTHER

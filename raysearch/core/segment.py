@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from raysearch.core.cause import Cause
-
 Config = Mapping[str, Any]
 Mode = Literal["min", "max"]
 
@@ -31,6 +29,27 @@ class Status(str, enum.Enum):
     LOST = "lost"  # its worker went away: to be asked for again, under the same id
 
     __hash__ = str.__hash__  # Enum's own is a call of Python, and outcomes are counted by the million
+
+
+class Cause(enum.Enum):
+    """Why a segment failed or was lost. That a metric was NaN or infinite is `Status.DIVERGED`."""
+
+    OTHER = "other"  # the trainable raised, or broke its contract
+    OUT_OF_MEMORY = "out of memory"  # the training's own allocation failed
+    MEMORY_KILL = "memory kill"  # Ray's memory monitor ended the worker
+    SHARE_TOO_SMALL = "share too small"  # memory ran out, and what becomes of the trial is decided
+    NO_CHECKPOINT = "no checkpoint"  # the trainable writes none, and the segment needs one
+    CHECKPOINT = "checkpoint"  # one could not be read or written
+    PROCESS_DIED = "process died"  # of the worker, or of the trial where each has its own
+    NODE_LOST = "node lost"  # the worker went with its node
+    UNREACHABLE = "unreachable"  # the worker was silent, or cannot be reached
+    STALLED = "stalled"  # its training made no progress
+    LEFT = "left"  # the worker had to go, and said so
+
+    @classmethod
+    def _missing_(cls, value: object) -> Cause:
+        """A cause that this version does not know, as a newer one may write."""
+        return cls.OTHER
 
 
 class Role(str, enum.Enum):

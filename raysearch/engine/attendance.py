@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Outcome
+from raysearch.core.segment import Cause, Outcome
 from raysearch.engine.books import Books
 from raysearch.engine.ending import Lifetime
 from raysearch.engine.faults import GIVE_UP_AFTER, FaultRules, Loss

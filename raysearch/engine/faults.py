@@ -12,8 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Outcome, Segment, Status, segment_name
+from raysearch.core.segment import Cause, Outcome, Segment, Status, segment_name
 from raysearch.engine.leaderboard import Standings
 from raysearch.engine.memory_retry import Growth
 from raysearch.engine.suspects import Suspects

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
-from raysearch.core.cause import Cause
-from raysearch.core.segment import ORDINAL_BITS, Outcome, Segment, Status
+from raysearch.core.segment import ORDINAL_BITS, Cause, Outcome, Segment, Status
 
 RAN_OUT = "out of memory with"  # begins the error of a trial whose share proved too small
 _MEMORY = frozenset({Cause.OUT_OF_MEMORY, Cause.MEMORY_KILL})

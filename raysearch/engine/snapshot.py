@@ -17,6 +17,7 @@ from typing import Any
 
 from raysearch.core.segment import Config, Status, segment_name
 from raysearch.engine.wind_down import Ended, Ending
+from raysearch.engine.worker_snapshot import WorkerSnapshot
 
 RUNGS_KEPT = 16  # the highest rungs, which a snapshot has and whose best is kept
 DECISIONS_KEPT = 8
@@ -55,35 +56,6 @@ class RungCounts:
     iteration: int
     counts: Mapping[str, int]
     best: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSnapshot:
-    """How one worker stands.
-
-    Attributes:
-        leases: segments that it holds.
-        current, segment, iteration: name and id of what it trains, and how far that is.
-        segments, busy_s: outcomes it handed in, and their seconds.
-        silent_s: since the search last heard from it.
-        lives: processes of this name that have started.
-        level: which of the shares it has.
-    """
-
-    leases: int
-    current: str | None
-    segment: int | None
-    iteration: int
-    segments: int
-    busy_s: float
-    silent_s: float
-    lives: int
-    node: str
-    level: int
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by position, as Segment is: thousands go to the driver twice a second."""
-        return WorkerSnapshot, tuple(getattr(self, name) for name in self.__slots__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Segment, segment_name
+from raysearch.core.segment import Cause, Segment, segment_name
 from raysearch.engine.leases import Leases
-from raysearch.engine.snapshot import WorkerSnapshot
+from raysearch.engine.worker_snapshot import WorkerSnapshot
 
 SILENT_S = 30.0  # a worker without work that says nothing for longer is taken to have been away
 SPARE_S = 5.0  # a worker that found nothing to do for so long is one too many

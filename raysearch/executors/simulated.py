@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Config, Mode, Outcome, Segment, Status
+from raysearch.core.segment import Cause, Config, Mode, Outcome, Segment, Status
 from raysearch.engine.faults import Loss
 from raysearch.engine.search import Search
 from raysearch.space.space import Space

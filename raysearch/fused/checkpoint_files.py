@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from raysearch.errors import CheckpointError
-from raysearch.fused.member import Config
+from raysearch.fused.contract import Config
 from raysearch.fused.packed_state import ModelRow, RowLayout
 
 ROWS = "rows.safetensors"

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from raysearch.core.values import is_number
 from raysearch.errors import TrainableError, first_line
+from raysearch.fused.contract import Config, Describes
 from raysearch.fused.data import Data, mapped, part_of
-from raysearch.fused.member import Config, Describes, member
+from raysearch.fused.member import member
 from raysearch.fused.optimizers import NAMES, SGD, Rule
 from raysearch.fused.pack import Pack
 from raysearch.fused.single import Alone, form_of, fresh

@@ -18,7 +18,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -29,7 +29,9 @@ from raysearch.core.cache_dir import cache_folder, why_shared
 from raysearch.fused.graph_capture import written
 from raysearch.fused.packed_state import Rows
 from raysearch.fused.plan import Moment
-from raysearch.fused.step import Step, StepBlock
+
+if TYPE_CHECKING:
+    from raysearch.fused.step import Step, StepBlock
 
 WORTH_S = 60.0  # spent in steps of one shape: about what compiling costs, so it is twice the best at most
 _VIEWS = ("weights", "gradients")  # of the rows, which are given too

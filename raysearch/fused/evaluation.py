@@ -11,7 +11,7 @@ from raysearch.fused.data import Batch, mapped
 from raysearch.fused.graph_capture import written
 from raysearch.fused.memory import let_go
 from raysearch.fused.op_list import DIFFERENT, ROUNDING, agree, quickest
-from raysearch.fused.traced_step import LATER, Shapes, TracedShape
+from raysearch.fused.traced_shapes import LATER, Shapes, TracedShape
 from raysearch.fused.vmap_engine import Engine, Inputs
 
 PATIENCE = 6  # batches run as written before a list for their shape pays

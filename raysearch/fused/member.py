@@ -1,68 +1,14 @@
-"""One model in training as numbers: its configuration, rule, seed and age; and the contract of a Learner."""
+"""Members of packs: one model in training as numbers, from a Learner and a configuration."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
-
 import numpy as np
-from torch import Tensor, nn
 
-from raysearch.core.library_errors import NUMPY_ARRAY_AS_TRUTH
 from raysearch.core.values import is_number
 from raysearch.errors import TrainableError
+from raysearch.fused.contract import Config, Describes, PackMember
 from raysearch.fused.optimizers import Rule
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Config = Mapping[str, Any]
-Report: TypeAlias = dict[str, Any]
-WHERE = "numpy.where(steps < 3, 1.0, 0.1), for one"
-
-
-class Describes(Protocol):
-    """What the fused trainer needs of a Learner: one model, its data options and its rule."""
-
-    steps: int | None
-    drop_last: bool
-    evaluate_at_once: int
-    paired: Mapping[str, int]
-    precision: str
-    compile: bool | str
-
-    def model(self, config: Config) -> nn.Module: ...
-    def loss(self, model: Any, batch: Any, config: Config) -> Tensor: ...
-    def metrics(self, model: Any, batch: Any) -> Mapping[str, Tensor]: ...
-    def optimizer(self, config: Config) -> Rule: ...
-    def schedule(self, steps: NDArray[np.int64], config: Config) -> Any: ...
-    def clip(self, config: Config) -> float | None: ...
-    def ema(self, config: Config) -> float | None: ...
-    def batch_size_of(self, config: Config) -> int: ...
-
-
-@dataclass(slots=True)
-class PackMember:
-    """One model in training as numbers; its weights are in a row.
-
-    Attributes:
-        at: iterations trained.
-    """
-
-    seed: int
-    config: Config
-    at: int
-    rule: Rule
-    batch_size: int
-    clip: float | None
-    ema: float | None
-
-    @property
-    def vectors(self) -> tuple[str, ...]:
-        """Names of the vectors beside the parameters."""
-        return (*self.rule.slots, *(("ema",) if self.ema is not None else ()))
+from raysearch.fused.schedules import scales_of
 
 
 def member(learner: Describes, config: Config, seed: int, at: int = 0) -> PackMember:
@@ -91,28 +37,3 @@ def member(learner: Describes, config: Config, seed: int, at: int = 0) -> PackMe
     if size < 1:
         raise TrainableError(f"batch_size: {size} must be at least 1")
     return PackMember(seed, config, at, rule, size, clip, ema)
-
-
-def steps_of(learner: Describes, batch_size: int, examples: int) -> int:
-    """Optimizer steps in an iteration: `learner.steps`, or one pass over the examples."""
-    if learner.steps is not None:
-        return learner.steps
-    return max(1, examples // batch_size) if learner.drop_last else -(-examples // batch_size)
-
-
-def scales_of(learner: Describes, steps: NDArray[np.int64], config: Config) -> NDArray[np.float64]:
-    try:
-        found = learner.schedule(steps, config)
-    except ValueError as error:
-        if not NUMPY_ARRAY_AS_TRUTH.is_in(error):
-            raise
-        raise TrainableError(
-            f"schedule: {error}. It is asked for many steps at once, an array: {WHERE}"
-        ) from None
-    if found is not None:  # which would be no number, as an array
-        with contextlib.suppress(TypeError, ValueError):
-            return np.broadcast_to(np.asarray(found, dtype=np.float64), steps.shape)
-    raise TrainableError(
-        f"schedule returned a {type(found).__name__} of shape {np.shape(found)} for {len(steps)} steps: "
-        f"return a number, or one for each step: {WHERE}"
-    )

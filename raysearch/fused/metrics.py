@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from raysearch.errors import TrainableError
+from raysearch.fused.contract import Describes, Report
 from raysearch.fused.data import Batch, Data, mapped, part_of
-from raysearch.fused.member import Describes, Report
 
 
 def metrics_of(learner: Describes, model: Any, batch: Batch) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from raysearch.core.error_text import in_words
 from raysearch.core.library_errors import is_out_of_memory
+from raysearch.fused.contract import Describes, PackMember, Report
 from raysearch.fused.data import Data
 from raysearch.fused.evaluation import Judge
-from raysearch.fused.member import Describes, PackMember, Report
 from raysearch.fused.memory import Meter, free_bytes, let_go
 from raysearch.fused.metrics import judged
 from raysearch.fused.pack_width import Width
@@ -26,7 +26,8 @@ from raysearch.fused.plan import IterationPlan, make_plan
 from raysearch.fused.step import StepBlock, step_by
 from raysearch.fused.step_timer import Stopwatch
 from raysearch.fused.structure import Lifting, Structure
-from raysearch.fused.traced_step import Steps, Traces, Unfit, rounded
+from raysearch.fused.traced_shapes import Traces
+from raysearch.fused.traced_step import Steps, Unfit, rounded
 from raysearch.fused.vmap_engine import Engine, Inputs
 
 JUDGED = 16  # models whose metrics are computed together on a CPU

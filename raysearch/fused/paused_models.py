@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from raysearch.fused.member import Config
+from raysearch.fused.contract import Config
 from raysearch.fused.packed_state import ModelRow
 from raysearch.fused.structure import Structure
 

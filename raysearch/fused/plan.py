@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from raysearch.fused import rng
+from raysearch.fused.contract import Describes, PackMember
 from raysearch.fused.data import Data
-from raysearch.fused.member import Describes, PackMember, scales_of, steps_of
 from raysearch.fused.optimizers import LR
+from raysearch.fused.schedules import scales_of, steps_of
 
 
 class Moment(NamedTuple):

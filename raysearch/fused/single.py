@@ -13,8 +13,9 @@ from torch import nn
 
 from raysearch.core import values
 from raysearch.errors import TrainableError
+from raysearch.fused.contract import Config, Describes, PackMember, Report
 from raysearch.fused.data import Data, chosen, mapped
-from raysearch.fused.member import Config, Describes, PackMember, Report, member
+from raysearch.fused.member import member
 from raysearch.fused.metrics import check_loss, judged, metrics_of
 from raysearch.fused.optimizers import LR
 from raysearch.fused.packed_state import ModelRow, RowLayout, Rows

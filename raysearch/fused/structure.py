@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from raysearch.core.values import is_number
-from raysearch.fused.member import PackMember
+from raysearch.fused.contract import PackMember
 
 Attribute = tuple[type, str]  # of a module: its class, and the attribute's name
 _INTERNAL = frozenset(vars(nn.Module())) | {"training"}

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from raysearch.core.values import is_number
+from raysearch.fused.contract import Config, Describes
 from raysearch.fused.data import mapped
-from raysearch.fused.member import Config, Describes
 from raysearch.fused.metrics import check_loss, metrics_of
 from raysearch.fused.packed_state import RowLayout
 from raysearch.fused.rng import drawing

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.errors import RaysearchError
 from raysearch.report.html import figure_json, shell, tile
-from raysearch.report.sections import content_of
+from raysearch.report.sections.content import content_of
 from raysearch.storage.journal.parts import START, Position
 from raysearch.storage.journal.reading import batches_since
 from raysearch.storage.paths import RunPaths

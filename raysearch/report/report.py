@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from raysearch.core.version import __version__
 from raysearch.report import compare
 from raysearch.report.html import POLICY, page, plain_page
-from raysearch.report.sections import Picture, Section, TextTable, content_of
+from raysearch.report.sections.content import content_of
+from raysearch.report.sections.values import Picture, Section, TextTable
 
 if TYPE_CHECKING:
     from raysearch.results.results import Results

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raysearch.core.formatting import duration
-from raysearch.engine.search import Search
 from raysearch.engine.wind_down import PAUSED, STOPPED, WindDown
+
+if TYPE_CHECKING:
+    from raysearch.engine.search import Search
 
 PAUSE, STOP, RESUME = "pause", "stop", "resume"
 RUN_ORDERS = (PAUSE, STOP, RESUME)

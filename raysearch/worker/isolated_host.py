@@ -20,8 +20,7 @@ from typing import Any
 
 from ray import cloudpickle
 
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Status
+from raysearch.core.segment import Cause, Status
 from raysearch.engine.messages import Lease
 from raysearch.errors import CheckpointError
 from raysearch.worker.host import Aborted, Host, Progress

@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from raysearch.core.cause import Cause
 from raysearch.core.error_text import in_words
-from raysearch.core.segment import Outcome, Segment, Status
+from raysearch.core.segment import Cause, Outcome, Segment, Status
 from raysearch.engine.messages import Going, Lease, Link
 from raysearch.errors import CheckpointError
 from raysearch.storage.checkpoints.local import Checkpoints

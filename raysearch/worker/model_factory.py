@@ -12,7 +12,8 @@ import torch
 from raysearch.core.segment import Segment
 from raysearch.errors import CheckpointError
 from raysearch.fused import checkpoint_files
-from raysearch.fused.member import Describes, PackMember, member
+from raysearch.fused.contract import Describes, PackMember
+from raysearch.fused.member import member
 from raysearch.fused.packed_state import RowLayout
 from raysearch.fused.paused_models import Rested
 from raysearch.fused.single import fresh

@@ -15,10 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from raysearch.core.cause import Cause
-from raysearch.core.error_cause import cause_of
+from raysearch.core.cause import cause_of
 from raysearch.core.error_text import in_words, print_traceback
-from raysearch.core.segment import Outcome, Status
+from raysearch.core.segment import Cause, Outcome, Status
 from raysearch.engine.messages import Lease, Link
 from raysearch.errors import CheckpointError, TrainableError
 from raysearch.fused import checkpoint_files as files

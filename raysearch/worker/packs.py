@@ -17,15 +17,15 @@ from raysearch.core.library_errors import is_out_of_memory
 from raysearch.core.segment import Segment, Status
 from raysearch.engine.messages import Lease
 from raysearch.errors import first_line
+from raysearch.fused.contract import Describes, PackMember
 from raysearch.fused.data import Data
-from raysearch.fused.member import Describes, PackMember
 from raysearch.fused.pack import Pack
 from raysearch.fused.pack_width import Width
 from raysearch.fused.packed_state import RowLayout
 from raysearch.fused.paused_models import Paused, Rested
 from raysearch.fused.single import form_of
 from raysearch.fused.structure import Lifting, Structure
-from raysearch.fused.traced_step import Traces
+from raysearch.fused.traced_shapes import Traces
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.worker.job import Job
 from raysearch.worker.model_factory import ModelFactory

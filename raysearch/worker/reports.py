@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from raysearch.core.cause import Cause
-from raysearch.core.error_cause import cause_of
+from raysearch.core.cause import cause_of
 from raysearch.core.error_text import in_words
 from raysearch.core.reserved_names import RAYS_OWN
-from raysearch.core.segment import Segment, Status
+from raysearch.core.segment import Cause, Segment, Status
 from raysearch.core.used_values import NOTHING, Held, columns_of
 from raysearch.errors import TrainableError
 

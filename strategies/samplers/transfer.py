@@ -22,13 +22,13 @@ from raysearch.space.space import Space
 from raysearch.strategies.samplers.base import Expects, Sampler, behind
 from raysearch.strategies.samplers.portfolio import neighbours
 from raysearch.strategies.samplers.priors import confidence_of, prior_names, prior_space
-from raysearch.strategies.samplers.transfer_settings import Transfer
+from raysearch.strategies.samplers.rank_test import worse_probability
+from raysearch.strategies.samplers.transfer_settings import HURDLE_TASKS, Transfer
 from raysearch.strategies.seeding import fresh_seed
 
 FREE_ONE_IN = 3
 TEST = 8  # results of either kind, after which they are compared
 NOT_BETTER, WORSE = 0.5, 0.9
-HURDLE_TASKS = 3
 SALT = 0x9A57
 
 
@@ -153,26 +153,6 @@ class TransferSampler:
                 self._model.expect = None
         elif p > NOT_BETTER:
             self.share /= 2
-
-
-def worse_probability(a: Sequence[float], b: Sequence[float]) -> float:
-    """The one-sided p value of `a` being lower than `b`: above 1/2 if it looks higher (Mann and Whitney
-    1947).
-
-    Normal approximation with its correction for ties; 1/2 where all are alike.
-    """
-    from scipy.special import ndtr
-    from scipy.stats import rankdata
-
-    both = np.concatenate([a, b])
-    ranks = rankdata(np.where(np.isfinite(both), both, np.finfo(float).max))
-    n, m = len(a), len(b)
-    _, ties = np.unique(ranks, return_counts=True)
-    spread = n * m / 12.0 * ((n + m + 1) - float((ties**3 - ties).sum()) / ((n + m) * (n + m - 1)))
-    if spread <= 0:
-        return 0.5
-    u = float(ranks[:n].sum()) - n * (n + 1) / 2
-    return float(ndtr((u - n * m / 2.0) / math.sqrt(spread)))
 
 
 def _key(space: Space, config: Config) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from raysearch.errors import LocatedError, SpecError, prefixed, unknown
 from raysearch.strategies.samplers.priors import confidence_of, prior_names
 
+HURDLE_TASKS = 3  # past tasks that a hurdle and a box need
 SHAPES: tuple[tuple[str, type | tuple[type, ...], str], ...] = (
     ("portfolio", (list, tuple), "list of {config: ..., why: ...}"),
     ("box", Mapping, "mapping of hyper-parameters to [low, high] on the unit axis"),

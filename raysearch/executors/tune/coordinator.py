@@ -19,8 +19,7 @@ from typing import Any
 import ray
 from ray import cloudpickle
 
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Outcome
+from raysearch.core.segment import Cause, Outcome
 from raysearch.engine.fair_share import Claim
 from raysearch.engine.faults import Loss
 from raysearch.engine.messages import BEAT_S, WITH_ITS_NODE, Death, Dismissal, Lease, Reply, Turn

@@ -18,7 +18,7 @@ from raysearch.cluster.capacity import alive, amounts, beyond, brought, fitting,
 from raysearch.core.library_errors import RAY_MEMORY_KILL, RAY_NODE_DIED
 from raysearch.engine.memory_retry import Growth
 from raysearch.engine.messages import MEMORY_KILL, WITH_ITS_NODE, Death
-from raysearch.engine.snapshot import WorkerSnapshot
+from raysearch.engine.worker_snapshot import WorkerSnapshot
 from raysearch.errors import SpecError
 from raysearch.executors.tune.scaling import Bounds, Fleet, StaffMember, StaffOrders
 from raysearch.ray_private import on_task_failure

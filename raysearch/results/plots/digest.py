@@ -13,12 +13,14 @@ import pyarrow as pa
 from raysearch.core.segment import FINALS, Mode
 from raysearch.errors import SpecError
 from raysearch.results.columns import Booleans, Floats, Integers, Segments, Trials
-from raysearch.results.frames import config_columns
+from raysearch.results.config_frame import config_columns
 from raysearch.results.run_clock import ONE, Lives
 from raysearch.results.verdict import Verdict
 from raysearch.space.space import Space
 
 SEED = 0  # of the samples that are drawn where a figure shows a part: the same run gives the same figure
+
+CURVE_POINTS = 200  # of one curve
 
 
 @dataclass(frozen=True)
@@ -164,3 +166,20 @@ def time_scale(digest: Digest) -> tuple[float, str]:
     if hours < 0.05:
         return 3600.0, "seconds"
     return (60.0, "minutes") if hours < 3 else (1.0, "hours")
+
+
+def curve_of(digest: Digest, rows: Integers, points: int = CURVE_POINTS) -> tuple[Integers, Floats]:
+    """(iterations, the metric there) of segments that follow one another, thinned to so many points."""
+    segments = digest.segments
+    spans = segments.spans.get(digest.metric)
+    if spans is None:
+        return np.zeros(0, np.int64), np.zeros(0)
+    first, stop = spans
+    starts, values = segments.integers("start"), segments.values[1]
+    xs = [np.arange(stop[r] - first[r]) + starts[r] + 1 for r in rows.tolist()]
+    ys = [values[first[r] : stop[r]] for r in rows.tolist()]
+    x, y = np.concatenate([*xs, np.zeros(0, np.int64)]), np.concatenate([*ys, np.zeros(0)])
+    if len(x) > points:
+        kept = np.unique(np.linspace(0, len(x) - 1, points).astype(np.int64))
+        x, y = x[kept], y[kept]
+    return x, np.where(np.isfinite(y), y, np.nan)

@@ -11,7 +11,7 @@ from raysearch.core.formatting import number, setting
 from raysearch.core.segment import Event, trial_name
 from raysearch.core.used_values import slot_of
 from raysearch.results.columns import Floats, Integers
-from raysearch.results.plots.digest import Digest, as_floats, as_labels
+from raysearch.results.plots.digest import Digest, as_floats, as_labels, curve_of
 from raysearch.results.plots.style import ACCENT, BAD, BEST, GRID, QUIET, WARN, blank, empty, escape, wrapped
 
 if TYPE_CHECKING:
@@ -197,7 +197,6 @@ def _changing(digest: Digest, lines: list[Integers]) -> list[str]:
 
 
 def _schedule(figure: go.Figure, digest: Digest, rows: Integers, names: list[str], is_winner: bool) -> None:
-    from raysearch.results.plots.training import curve_of
 
     segments, columns = digest.segments, digest.columns(rows)
     starts, reached = segments.integers("start")[rows], segments.reached[rows]

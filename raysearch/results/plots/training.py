@@ -8,14 +8,13 @@ import numpy as np
 
 from raysearch.core.segment import FINALS, Role, trial_name
 from raysearch.results.columns import Floats, Integers
-from raysearch.results.plots.digest import Digest
+from raysearch.results.plots.digest import Digest, curve_of
 from raysearch.results.plots.style import ACCENT, BEST, QUIET, WARN, blank, empty, escape, metric_axis
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 TOP, OTHERS = 15, 45
-POINTS = 200  # of one curve
 
 
 def curves(digest: Digest) -> go.Figure:
@@ -81,23 +80,6 @@ def _curve(
     )
     unseen.discard(kind)
     return y
-
-
-def curve_of(digest: Digest, rows: Integers, points: int = POINTS) -> tuple[Integers, Floats]:
-    """(iterations, the metric there) of segments that follow one another, thinned to so many points."""
-    segments = digest.segments
-    spans = segments.spans.get(digest.metric)
-    if spans is None:
-        return np.zeros(0, np.int64), np.zeros(0)
-    first, stop = spans
-    starts, values = segments.integers("start"), segments.values[1]
-    xs = [np.arange(stop[r] - first[r]) + starts[r] + 1 for r in rows.tolist()]
-    ys = [values[first[r] : stop[r]] for r in rows.tolist()]
-    x, y = np.concatenate([*xs, np.zeros(0, np.int64)]), np.concatenate([*ys, np.zeros(0)])
-    if len(x) > points:
-        kept = np.unique(np.linspace(0, len(x) - 1, points).astype(np.int64))
-        x, y = x[kept], y[kept]
-    return x, np.where(np.isfinite(y), y, np.nan)
 
 
 def _finals(digest: Digest) -> list[tuple[Integers, str, str]]:

@@ -14,8 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysearch.core.cause import Cause
-from raysearch.core.segment import Event, Outcome
+from raysearch.core.segment import Cause, Event, Outcome
 from raysearch.storage.journal.old_rows import old_cause, old_decision
 from raysearch.storage.journal.plain import dumps, memo, remember
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 
-from raysearch.core.cause import Cause
-from raysearch.core.segment import FROM_BASELINE, Event
+from raysearch.core.segment import FROM_BASELINE, Cause, Event
 
 _BY_PREFIX = frozenset(event for event in Event if event not in (Event.NONE, Event.PROMOTION))
 _MEMORY = "memory: "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raysearch.core.segment import FINALS, FROM_BASELINE, score
-from raysearch.strategies.samplers.transfer import worse_probability
+from raysearch.strategies.samplers.rank_test import worse_probability
 
 if TYPE_CHECKING:
     from raysearch.results.results import Results

@@ -14,8 +14,7 @@ from raysearch.errors import SpecError
 from raysearch.space.space import Space
 from raysearch.strategies.samplers.importance import normal_ranks
 from raysearch.strategies.samplers.portfolio import box, neighbours, portfolio
-from raysearch.strategies.samplers.transfer import HURDLE_TASKS
-from raysearch.strategies.samplers.transfer_settings import Transfer
+from raysearch.strategies.samplers.transfer_settings import HURDLE_TASKS, Transfer
 
 Floats = npt.NDArray[np.float64]
 ROWS = 200  # of what past tasks say together

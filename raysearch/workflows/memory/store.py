@@ -27,7 +27,7 @@ from raysearch.space.space import Space
 from raysearch.storage.sealed_parquet import BrokenSealError, sealed, verify
 from raysearch.strategies.base import abilities_of
 from raysearch.workflows.memory.recall import LEAST, Record
-from raysearch.workflows.retest.retest import history, last_fingerprint
+from raysearch.workflows.retest.records import history, last_fingerprint
 
 if TYPE_CHECKING:
     from raysearch.results.results import Results

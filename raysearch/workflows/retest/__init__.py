@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from raysearch.workflows.retest.due import Damaged, Due, due_in, due_of
 from raysearch.workflows.retest.history import history_frame
-from raysearch.workflows.retest.retest import RetestVerdict, retest_spec, unfinished
+from raysearch.workflows.retest.records import RetestVerdict, unfinished
+from raysearch.workflows.retest.retest import retest_spec
 from raysearch.workflows.retest.verdict import judged, record
 
 __all__ = [

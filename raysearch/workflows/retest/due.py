@@ -12,7 +12,7 @@ from raysearch.run.fingerprint import changes, fingerprint
 from raysearch.storage.journal.reading import read_events
 from raysearch.storage.paths import RunPaths
 from raysearch.workflows.retest.calendar import FIRST, day_of, plus_months
-from raysearch.workflows.retest.retest import history, last_fingerprint, searches_in, unfinished
+from raysearch.workflows.retest.records import history, last_fingerprint, searches_in, unfinished
 
 
 @dataclass(frozen=True)

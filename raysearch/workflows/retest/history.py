@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raysearch.workflows.retest.calendar import day_of
-from raysearch.workflows.retest.retest import history
+from raysearch.workflows.retest.records import history
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Retests of a run's settings: the challengers, the verdicts, and the date of the next one.
+"""The spec of a retest of a run's settings: the challengers, and how they are trained.
 
 A retest is a run of its own beside the one whose settings it tests, NAME-retest-DATE, with the same journal;
 so it is resumed like any other. Its verdict is an event of that journal: nothing else is kept.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,57 +17,18 @@ from raysearch.core.segment import Config
 from raysearch.errors import RunError, SpecError
 from raysearch.results.rung_scores import RungScores, scores_of
 from raysearch.spec.search_spec import SearchSpec, load_spec
-from raysearch.storage.journal.reading import read_events
-from raysearch.storage.journal.schema import JournalEvent
 from raysearch.storage.mirror import storage_of
 from raysearch.storage.paths import RunPaths
 from raysearch.strategies.base import abilities_of
 from raysearch.strategies.panda.perturb import in_words, moved
 from raysearch.strategies.retest.search import Retest
 from raysearch.strategies.seeding import fresh_seed
+from raysearch.workflows.retest.records import RetestVerdict, history
 
 if TYPE_CHECKING:
     from raysearch.results.results import Results
 
-VERDICT = "verdict"  # kind of the event that a retest ends with
 STEP = 2.0  # factor of a one-step perturbation
-_IS_RETEST = re.compile(r"^\s*name: retest$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class RetestVerdict:
-    """One retest that came to its end.
-
-    Attributes:
-        run: its folder.
-        at: Unix time of the verdict.
-        word, text: fresh, stale or inconclusive; and what it means.
-        config: the settings to use from here on: the challenger that won, or those tested.
-        interval: months until the next one.
-        due: day of the next retest.
-        values: what the tested settings gave after whole trainings.
-    """
-
-    run: Path
-    at: float
-    word: str
-    text: str
-    config: Config
-    interval: int
-    due: dt.date
-    drift: bool | None
-    runs: int
-    values: Sequence[float]
-    changed: str
-    fingerprint: Mapping[str, Any]
-
-    @classmethod
-    def of_event(cls, run: Path, event: JournalEvent) -> RetestVerdict:
-        """The verdict that an event holds."""
-        detail = dict(event.detail)
-        due = dt.date.fromisoformat(detail.pop("due"))
-        names = {f.name for f in dataclasses.fields(cls)} - {"run", "at", "due"}
-        return cls(run=run, at=event.at, due=due, **{name: detail[name] for name in names})
 
 
 # ---- before
@@ -173,68 +132,7 @@ def challengers_for(
     return found
 
 
-def unfinished(run: Path) -> Path | None:
-    """A retest of this run that has no verdict yet: it was interrupted, or is going on."""
-    for folder in retests_of(run):
-        if verdict_in(folder) is None:
-            return folder
-    return None
-
-
-# ---- after
-
-
-def verdict_in(folder: Path) -> RetestVerdict | None:
-    """The verdict that a retest ended with; None if it has none."""
-    last = None
-    for event in read_events(RunPaths(folder).journal):
-        last = event if event.kind == VERDICT else last
-    return None if last is None else RetestVerdict.of_event(folder, last)
-
-
-def history(run: Path) -> list[RetestVerdict]:
-    """Every verdict on a run's settings, the oldest first."""
-    found = [verdict_in(folder) for folder in retests_of(run)]
-    return sorted((v for v in found if v is not None), key=lambda v: v.at)
-
-
-def retests_of(run: Path) -> list[Path]:
-    """Folders of the retests of a run, which lie beside it."""
-    found = []
-    for folder, text in _specs(run.absolute().parent):
-        if (
-            _IS_RETEST.search(text)
-            and run.name in text  # so that one which cannot be read is in the way of its own run alone
-            and isinstance(strategy := load_spec(folder / "spec.yaml").strategy, Retest)
-            and strategy.of == run.name
-        ):
-            found.append(folder)
-    return found
-
-
-def last_fingerprint(folder: Path) -> dict[str, Any]:
-    """The fingerprint of the run at its last start; empty if its journal holds none."""
-    found: dict[str, Any] = {}
-    for event in read_events(RunPaths(folder).journal):
-        if event.kind == "start":
-            found = dict(event.detail.get("fingerprint") or found)
-    return found
-
-
-def searches_in(storage: Path) -> Iterator[Path]:
-    """Folders of the runs in a storage that are no retests themselves."""
-    for folder, text in _specs(storage):
-        if not _IS_RETEST.search(text) and not re.search(r"^\s*name: replay$", text, re.MULTILINE):
-            yield folder
-
-
 # ---- inside
-
-
-def _specs(storage: Path) -> Iterator[tuple[Path, str]]:
-    for file in sorted(storage.glob("*/spec.yaml")):
-        if RunPaths(file.parent).journal.is_dir():
-            yield file.parent, file.read_text(encoding="utf-8", errors="replace")
 
 
 def _free_name(run: Path, day: dt.date) -> str:

@@ -13,7 +13,7 @@ from raysearch.storage.paths import RunPaths
 from raysearch.strategies.base import abilities_of
 from raysearch.strategies.retest.conclusion import Judgement
 from raysearch.workflows.retest.calendar import FIRST, day_of, next_interval, plus_months
-from raysearch.workflows.retest.retest import VERDICT, RetestVerdict, history, last_fingerprint, verdict_in
+from raysearch.workflows.retest.records import VERDICT, RetestVerdict, history, last_fingerprint, verdict_in
 
 
 def judged(folder: Path) -> Judgement | None:

@@ -1,0 +1,89 @@
+"""The configurations of many rows as columns of a data frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from raysearch.storage.journal.config_columns import parse_shape
+
+if TYPE_CHECKING:
+    from raysearch.results.columns import Floats, Integers
+
+
+def config_columns(table: pa.Table) -> dict[str, Any]:
+    """`config.NAME` columns of rows with `shape` and `numbers`; a nested entry is `config.OUTER/INNER`.
+
+    Numbers are float64, or int64 where all are whole numbers and none is missing (Int64 where some are);
+    anything else is a column of Python objects, None where an entry does not occur.
+    """
+    shapes = table["shape"].combine_chunks()
+    codes = np.asarray(shapes.indices.to_numpy(), np.int64)
+    numbers = table["numbers"].combine_chunks()
+    offsets, flat = numbers.offsets.to_numpy(), numbers.values.to_numpy()
+    columns: dict[str, _Column] = {}
+    for rows, code in _groups(codes):
+        shape = parse_shape(shapes.dictionary[int(code)].as_py())
+        for k, (path, whole) in enumerate(shape.numbers):
+            _column(columns, path, len(codes)).put_numbers(rows, flat[offsets[rows] + k], whole)
+        for path, value in shape.constants():
+            _column(columns, path, len(codes)).put(rows, value)
+    return {name: column.finish() for name, column in columns.items()}
+
+
+def _column(columns: dict[str, _Column], path: tuple[str, ...], size: int) -> _Column:
+    name = "config." + "/".join(path)
+    if name not in columns:
+        columns[name] = _Column(size)
+    return columns[name]
+
+
+class _Column:
+    """A column that is filled shape by shape, numbers as long as nothing else comes."""
+
+    def __init__(self, size: int) -> None:
+        self._values = np.full(size, np.nan)
+        self._there = np.zeros(size, np.bool_)
+        self._whole = np.zeros(size, np.bool_)
+        self._objects: npt.NDArray[np.object_] | None = None
+
+    def put_numbers(self, rows: Integers, values: Floats, whole: bool) -> None:
+        self._values[rows] = values
+        self._there[rows] = True
+        self._whole[rows] = whole
+
+    def put(self, rows: Integers, value: Any) -> None:
+        if self._objects is None:
+            self._objects = np.full(len(self._values), None, object)
+        for row in rows.tolist():
+            self._objects[row] = value
+
+    def finish(self) -> Any:
+        import pandas as pd
+
+        whole = self._whole[self._there].all()
+        if self._objects is not None:
+            for row in np.flatnonzero(self._there).tolist():
+                value = float(self._values[row])
+                self._objects[row] = int(value) if self._whole[row] else value
+            return pd.Series(self._objects, dtype=object)
+        if whole and self._there.all():
+            return self._values.astype(np.int64)
+        if whole:
+            filled = np.where(self._there, self._values, 0).astype(np.int64)
+            return pd.arrays.IntegerArray(filled, ~self._there)
+        return self._values
+
+
+def _groups(codes: Integers) -> Iterator[tuple[Integers, int]]:
+    """(rows, code) for each code that occurs."""
+    if not len(codes):
+        return
+    order = np.argsort(codes, kind="stable")
+    bounds = np.flatnonzero(np.diff(codes[order])) + 1
+    for rows in np.split(order, bounds):
+        yield rows, int(codes[rows[0]])
