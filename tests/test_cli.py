@@ -30,6 +30,7 @@ import yaml
 from waiting import PATIENCE_S, Children
 
 import raysearch
+from raysearch import examples
 from raysearch.cli import main
 from raysearch.cli.journal_status import JournalStatus
 from raysearch.cli.trial_table import filtered, quoted
@@ -170,10 +171,8 @@ def test_the_version_is_the_packages(shell: Shell) -> None:
 
 def test_examples_are_listed_with_one_line_each(shell: Shell) -> None:
     listed = shell("examples", "--json").json
-    assert {*listed} == {
-        *("chars", "digits", "mnist", "panda_chars", "panda_mnist1d", "transformer"),
-        *("function", "huggingface", "lightning", "optuna", "script"),
-    }
+    assert {*listed} == {*examples.names()}
+    assert listed["lightning"] == "Handwritten digits with Lightning"
     assert listed["digits"] == "Handwritten digits: which perceptron, and how to train it?"
     assert [line.split()[0] for line in shell("examples").out.splitlines()] == sorted(listed)
 

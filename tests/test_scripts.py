@@ -303,6 +303,16 @@ def test_an_end_without_the_metric_is_said_in_words(
     assert re.search(words, error), error
 
 
+def test_all_that_a_script_printed_counts_however_long_its_lines_are(tmp_path: Path, storage: Path) -> None:
+    text = """
+        print('{"loss": 2.0}')
+        print("x" * 300_000)
+        print('{"loss": 1.0}', end="")
+    """
+    results = searched({"program": str(script(tmp_path, text)), "args": []}, storage)
+    assert results.curves().loss.tolist() == [2.0, 1.0]
+
+
 def test_a_script_that_does_not_read_its_checkpoint_fails_rather_than_counts(
     tmp_path: Path, storage: Path
 ) -> None:

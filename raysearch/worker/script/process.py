@@ -93,11 +93,13 @@ class ScriptProcess:
         while True:
             while self._ready:
                 yield self._ready.popleft()
-            ended = self._process.poll() is not None
-            self._look(0.0 if ended else LOOK_S if self._end_fd is None else None)
-            if ended and not self._ready:
+            if self._process.poll() is None:
+                self._look(LOOK_S if self._end_fd is None else None)
+                continue
+            is_more = self._look(0.0)
+            if not is_more:
                 self._flush()
-                yield from self._ready
+            if not is_more and not self._ready:
                 return
 
     def waiting(self) -> tuple[Message, ...]:
@@ -140,16 +142,21 @@ class ScriptProcess:
 
     # ---- inside
 
-    def _look(self, timeout: float | None) -> None:
-        """Takes in what has come; waits up to `timeout` seconds for it, None for as long as it takes."""
-        for key, _ in self._selector.select(timeout):
-            if key.data == "output":
+    def _look(self, timeout: float | None) -> bool:
+        """Takes in what has come, a block of each channel; whether there was any.
+
+        Waits up to `timeout` seconds for it, None for as long as it takes.
+        """
+        found = [(key, key.data) for key, _ in self._selector.select(timeout)]
+        for key, kind in found:
+            if kind == "output":
                 self._read_output()
-            elif key.data == "listener":
+            elif kind == "listener":
                 sender, _ = self._listener.accept()
                 self._selector.register(sender, selectors.EVENT_READ, "line")
-            elif key.data == "line":
+            elif kind == "line":
                 self._read_line(key.fileobj)  # type: ignore[arg-type]
+        return any(kind != "end" for _, kind in found)
 
     def _read_output(self) -> None:
         try:
