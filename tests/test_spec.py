@@ -226,6 +226,24 @@ def test_notes_of_the_reader_come_with_the_spec() -> None:
     assert spec.space.domains["lr"] == Uniform(0, 1)
 
 
+def test_a_space_may_stand_in_a_file_of_its_own_such_as_a_sweep(file: Path) -> None:
+    rest = (
+        "metric: loss\nmode: min\ntrainable: a:b\nstrategy: {name: caviar, samples: 1, max_iterations: 1}\n"
+    )
+    file.write_text("space: other.yaml\n" + rest)
+    other = file.parent / "other.yaml"
+    for text in (
+        "method: bayes\nmetric: {name: a}\nparameters: {lr: {min: 0.0, max: 1.0}}\n",
+        "space: {lr: {uniform: [0.0, 1.0]}}\n",
+        "lr: {uniform: [0.0, 1.0]}\n",
+    ):
+        other.write_text(text)
+        assert load_spec(file).space.to_dict() == {"lr": {"uniform": [0.0, 1.0]}}
+    other.unlink()
+    with pytest.raises(SpecError, match=r"other\.yaml"):
+        load_spec(file)
+
+
 def test_a_wandb_sweep_file_is_read(file: Path) -> None:
     file.write_text(
         "program: train.py\nmethod: bayes\nrun_cap: 30\nproject: p\n"

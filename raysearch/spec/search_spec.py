@@ -21,7 +21,7 @@ from raysearch.core.budget import Budget
 from raysearch.core.segment import Mode
 from raysearch.core.user_paths import user_path
 from raysearch.core.values import check_depth, plain, show
-from raysearch.core.yaml_io import read_yaml, write_yaml
+from raysearch.core.yaml_io import read_mapping, read_yaml, write_yaml
 from raysearch.errors import LocatedError, SpecError, located, unknown
 from raysearch.interop import read_space
 from raysearch.space.constraints import Constraint
@@ -240,6 +240,8 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[s
         apply_overrides(settings, pairs)
         notes += program.taken_from(settings)
         _anchor_trainable(settings, file)
+        if isinstance(settings.get("space"), str):
+            settings["space"] = _space_in(file.parent / settings["space"])
         if settings.get("name") is None:
             settings["name"] = _stem(file)
         spec = make_spec(**settings)
@@ -330,6 +332,14 @@ def _anchor_trainable(settings: dict[str, Any], file: Path) -> None:
         beside = (file.parent / user_path(script)).absolute()
         if beside.exists():
             settings["trainable"] = f"{beside}:{attribute}"
+
+
+def _space_in(file: Path) -> Any:
+    """The space in another YAML file: under `space:`, a W&B sweep's, or all that is in it."""
+    written = read_mapping(file, "space", "a mapping of names to domains")
+    if read_space.is_sweep(written):
+        return {"method": "random", "parameters": written["parameters"]}
+    return written.get("space", written)
 
 
 def _stem(file: Path) -> str:
