@@ -96,8 +96,10 @@ class SearchCallback(pl.Callback):
         for callback in callbacks:
             if isinstance(callback, pl.callbacks.ProgressBar):
                 callback.disable()
-        quiet = [c for c in callbacks if not isinstance(c, pl.callbacks.ModelSummary)]
-        callbacks[:] = [*quiet, _Last(self)]
+        # In place of each other: Lightning is on its way through the list.
+        quiet = [pl.Callback() if isinstance(c, pl.callbacks.ModelSummary) else c for c in callbacks]
+        has_last = any(isinstance(c, _Last) for c in callbacks)  # a second fit of one Trainer
+        callbacks[:] = quiet if has_last else [*quiet, _Last(self)]
         if resume_path() is not None:
             trainer.strategy.checkpoint_io = _Own(trainer.strategy.checkpoint_io)
 
