@@ -26,7 +26,7 @@ from raysearch.run.display import following
 from raysearch.run.driver_lock import driving
 from raysearch.run.extension import more_samples, unfit
 from raysearch.run.fingerprint import fingerprint
-from raysearch.run.going_on import changed_since, started_otherwise
+from raysearch.run.going_on import changed_since, last_start, started_otherwise
 from raysearch.run.location import anchored, existing_run, new_name, new_run, write_spec
 from raysearch.run.options import Executor, How, OnStatus
 from raysearch.run.session import Session, Setup, open_journal
@@ -195,7 +195,8 @@ def resume(
     written = Results(root).spec
     old = _spec_of(root, written, strategy)
     new = edits(old) if edits is not None else old
-    if strategy is None and (started := started_otherwise(RunPaths(root))) is not None:
+    last = last_start(RunPaths(root).journal)
+    if strategy is None and (started := started_otherwise(RunPaths(root), last)) is not None:
         how.say(f"spec.yaml was edited by hand since the run was last started: {', '.join(started.edited)}")
         old, written = started.spec, started.written
     ready = ready_to_go_on(old, new, written, how, trainable)
@@ -204,7 +205,7 @@ def resume(
     with driving(root) as began:
         open_journal(RunPaths(root)).close()
         rests_on = fingerprint(ready.spec, ready.trainable)
-        for change in changed_since(RunPaths(root).journal, rests_on, ready.trainable):
+        for change in changed_since(last, rests_on, ready.trainable):
             how.say(change)
         _note_edit(root, before or RunPaths(root).spec.read_text(encoding="utf-8"), ready.spec)
         return _go_on(root, ready, shipped, how, rests_on, began)

@@ -14,6 +14,7 @@ from raysearch.launch import more_samples
 from raysearch.results.remarks import kept_spec
 from raysearch.run.fingerprint import changes
 from raysearch.run.own_modules import own_modules
+from raysearch.storage.journal.reading import read_events
 
 CODE = """from ray import tune
 SCALE = 1.0
@@ -48,6 +49,18 @@ def test_the_journal_keeps_the_spec_of_a_launch_and_of_an_edit(run: Path) -> Non
     assert kept_spec(run / "journal") == (run / "spec.yaml").read_text()
     resume(run, edits=lambda spec: more_samples(spec, "+1"))
     assert kept_spec(run / "journal") == (run / "spec.yaml").read_text()
+
+
+def test_a_resume_reads_the_events_before_its_lock_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counted(journal: Path) -> Any:
+        read.append(journal)
+        return read_events(journal)
+
+    monkeypatch.setattr("raysearch.run.going_on.read_events", counted)
+    resume(run, edits=lambda spec: more_samples(spec, "+1"))
+    assert read == [run / "journal"]
 
 
 @pytest.mark.parametrize(

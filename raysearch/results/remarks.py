@@ -9,6 +9,7 @@ from typing import Any
 from raysearch.core.yaml_io import read_yaml
 from raysearch.errors import SpecError
 from raysearch.storage.journal import reading
+from raysearch.storage.journal.schema import JournalEvent
 from raysearch.storage.paths import RunPaths
 
 KEPT = "spec"  # the kind of the event that holds the spec of a launch
@@ -39,11 +40,17 @@ def kept_spec(journal: Path) -> str | None:
     """The text of the spec that the run was last started with; None in a journal of an older version."""
     found = None
     for event in reading.read_events(journal):
-        if event.kind == KEPT:
-            found = str(event.detail.get("text"))
-        elif event.kind == "edit":
-            found = str(event.detail.get("after") or found)
+        found = spec_after(found, event)
     return found
+
+
+def spec_after(text: str | None, event: JournalEvent) -> str | None:
+    """The text of the spec that a run has after an event, which had `text` before it."""
+    if event.kind == KEPT:
+        return str(event.detail.get("text"))
+    if event.kind == "edit":
+        return str(event.detail.get("after") or text)
+    return text
 
 
 def differing(paths: RunPaths, kept: str) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -208,9 +208,10 @@ def _replay(search: Search, journal: Journal, began: float, now: float) -> set[s
 
     Orders to pause or stop that came before this life was asked for, at `began`, were meant for another one.
     """
-    account = Account(journal.events())
+    events = [*journal.events()]
+    account = Account(events)
     taken, lifetime = set(), search.lifetime
-    for event in journal.events():
+    for event in events:
         taken.add(str(event.detail.get("order", "")))
         if event.kind == "intervention":
             search.intervene(event.detail)

@@ -205,13 +205,13 @@ def _tracking(run: Path) -> Any:
 
 def _resume(run: Path) -> Any:
     """What a resume reads: the spec, the journal, and the checkpoints that it would go on from."""
-    from raysearch.run.going_on import started_otherwise
+    from raysearch.run.going_on import last_start, started_otherwise
     from raysearch.run.session import Session, Setup
     from raysearch.spec.search_spec import load_spec
     from raysearch.storage.checkpoints.meta import read_meta
 
     paths = RunPaths(run)
-    started = started_otherwise(paths)
+    started = started_otherwise(paths, last_start(paths.journal))
     said = [f"spec.yaml was edited: {', '.join(started.edited)}"] if started is not None else []
     spec = started.spec if started is not None else load_spec(paths.spec)
     session = Session.open(Setup(str(run), spec), NOW)
