@@ -1,15 +1,17 @@
 """Panda or caviar, by compute: which strategy fits a situation, how large, and what would change that.
 
-With B whole trainings in all and D behind one another (`Situation.trainings`, `.depth`):
+The compute pays for B trainings of full length (`Situation.trainings`), of which D can follow one another
+before the deadline (`.depth`). The first line that holds is the advice:
 
-    D < 1                             nothing comes to its end: shrink the training
-    B < PROBES                        one training of the settings at hand, under panda's guard, without
-    probes the trainable has a schedule      caviar, from B = LEAST_CAVIAR on
-    B >= BOTH and D >= TWICE          caviar, then panda on its winner
-    else                              panda: one model, or a few
+    D < 1                           no training ends before the deadline: shorten the training
+    B < PROBES                      panda without probes: one training of the given settings, guarded
+    the trainable has a schedule    panda below B = LEAST_CAVIAR, caviar from there on
+    B >= BOTH and D >= TWICE        caviar, then panda on its winner
+    else                            panda: one model, or a few
 
-The numbers are calibrated on
-simulated situations (`raysearch bench plan`).
+Where hyper-parameters cannot be nudged, or the trainable cannot be paused, it is caviar. Where the best
+settings change during a training, or early ranks mislead, it is panda. `raysearch bench plan` calibrated the
+numbers on simulated situations.
 """
 
 from __future__ import annotations
@@ -24,21 +26,22 @@ from raysearch.strategies.caviar.rungs import rung_levels
 from raysearch.strategies.finish import Finish
 from raysearch.strategies.situation import Situation
 
-FEW = 18  # configurations, below which caviar is not worth it where most cannot be nudged
-PROBES = 1.25  # whole trainings that a panda with probes takes
-BOTH = 11.25  # whole trainings, from which on caviar and then panda is best
-LEAST_CAVIAR = 2.5  # whole trainings, from which on caviar is best where the trainable has a schedule
-TWICE = 2.4  # depth that caviar and then panda need
-FINISH_SHARE = 0.25  # of all, at most, for the finish
-SAMPLES_UNLIMITED = 300
-MOST = 20_000
-MISLEADING = 0.5  # Spearman, below which early ranks mislead
-PACKED = 0.9  # of the workers' time before the second stage: rungs wait for one another
-USED_BY_LINE = 1.3  # whole trainings that the second stage takes, behind one another
-PROBES_A_CYCLE, SEGMENTS_A_CYCLE = 5, 3  # of a panda: a probe and a stretch of four; two arms and a stretch
-COMMIT_S = 0.01  # to write a checkpoint that is to survive a power cut, and to journal it
-LEARNS = 1.2
-USED = 0.95  # of the time: what is planned to be used
+# Compute is counted in trainings of full length (B), depth in trainings that follow one another (D).
+FEW = 18  # least configurations for caviar where most hyper-parameters cannot be nudged
+PROBES = 1.25  # least B for a panda that probes
+BOTH = 11.25  # least B for caviar and then panda
+LEAST_CAVIAR = 2.5  # least B for caviar where the trainable has a schedule
+TWICE = 2.4  # least D for caviar and then panda
+FINISH_SHARE = 0.25  # largest part of B that the finish takes
+SAMPLES_UNLIMITED = 300  # configurations where compute sets no limit
+MOST = 20_000  # most configurations that are advised
+MISLEADING = 0.5  # below this Spearman correlation of early and final ranks, early ranks mislead
+PACKED = 0.9  # share of the workers' time that the first stage fills: trials wait at rungs
+USED_BY_LINE = 1.3  # D of the second stage
+PROBES_A_CYCLE, SEGMENTS_A_CYCLE = 5, 3  # a panda's cycle: a probe and four times its length
+COMMIT_S = 0.01  # seconds to write one checkpoint durably and to journal it
+LEARNS = 1.2  # factor of the extra promotions of asynchronous halving, see `caviar_trainings`
+USED = 0.95  # part of the time that the advice plans to use
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,13 @@ class Advice:
 
     Attributes:
         strategy: "caviar", "panda", "two_stage" or "none": nothing fits before the deadline.
-        settings: of the strategy, but for max_iterations.
-        trainings: whole trainings that it takes.
-        trials: configurations or models that it begins.
-        hours: of wall time on the workers there are.
-        gpu_hours: of all workers together; 0 without GPUs.
-        reasons: in words.
-        flips: what would change the advice.
+        settings: fields of the strategy, without max_iterations.
+        trainings: its compute, in trainings of full length.
+        trials: configurations or models that it starts.
+        hours: wall time on the workers at hand.
+        gpu_hours: GPU-hours of all workers together; 0 without GPUs.
+        reasons: why, in sentences.
+        flips: changes of the situation that would change the advice.
     """
 
     strategy: str
@@ -66,7 +69,7 @@ class Advice:
     flips: tuple[str, ...]
 
     def recipe(self, max_iterations: int) -> Recipe:
-        """The recipe; of a panda without probes where nothing fits."""
+        """The strategy with its settings; where nothing fits before the deadline, a panda without probes."""
         from raysearch.strategies import registry
 
         name = "panda" if self.strategy == "none" else self.strategy
@@ -104,11 +107,11 @@ def advise(s: Situation, eta: int = 3) -> Advice:
 
 
 def caviar_trainings(horizon: int, samples: int, eta: int) -> float:
-    """Whole trainings that caviar takes for so many samples, its finish apart.
+    """Compute of caviar for this many samples, in trainings of `horizon` iterations, without its finish.
 
-    Of n trials at a rung n/eta go on (Li et al. 2020), and about LEARNS sqrt(n) more, since decisions are not
-    waited for and trials become better while the sampler learns; measured on recorded curves, 2 to 3 times
-    as much in all for 20 to 80 samples.
+    Of n trials at a rung, asynchronous halving promotes n/eta (Li et al. 2020) and about LEARNS sqrt(n) more:
+    it promotes before all results are in, and later trials are better because the sampler learns. On recorded
+    learning curves that came to 2 to 3 times the synchronous compute for 20 to 80 samples.
     """
     levels = rung_levels(max(1.0, horizon / eta**4), horizon, eta)
     total, count, below = 0.0, float(samples), 0
@@ -119,12 +122,12 @@ def caviar_trainings(horizon: int, samples: int, eta: int) -> float:
 
 
 def _taken(s: Situation, samples: int, eta: int) -> float:
-    """Whole trainings that so many samples take, with what their trials cost besides."""
+    """Compute of this many samples, in trainings of full length, with the overhead of each trial."""
     return caviar_trainings(s.horizon, samples, eta) + samples * s.per_trial
 
 
 def _samples(s: Situation, trainings: float, eta: int) -> int:
-    """How many samples so many whole trainings are enough for."""
+    """The most samples whose compute is at most `trainings`."""
     low, high = 1, MOST
     while low < high:
         middle = (low + high + 1) // 2
@@ -222,7 +225,7 @@ def _advice(
 
 
 def _finish(budget: float, s: Situation) -> Finish | None:
-    """The largest finish that takes its share at most and can still be trained after the search."""
+    """The largest finish within FINISH_SHARE of the budget; None without room or time for one."""
     if s.depth < TWICE:
         return None
     for top, seeds in ((3, 3), (2, 3), (2, 2), (1, 2)):

@@ -1,7 +1,8 @@
-"""The finish: the best few and the baseline, trained again from scratch on fresh seeds.
+"""The finish: the best few configurations and the baseline, trained again from scratch on fresh seeds.
 
-The best value of many noisy trials is optimistic: it was chosen because it is the best. Only fresh
-seeds say what a configuration is worth. All of them get the same seeds, so that differences pair.
+The best value of many noisy trials is optimistic, because it was selected for being the best; trainings on
+fresh seeds estimate a configuration's value without that bias. All configurations get the same seeds, so that
+differences can be compared in pairs.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ SEEDS_AT_MOST = 64
 
 @dataclass(frozen=True)
 class Finish:
-    """How the finish is done.
+    """The size of the finish.
 
     Attributes:
-        top: how many configurations are trained again.
-        seeds: how often each, and the baseline.
+        top: number of configurations to train again.
+        seeds: trainings of each of them, and of the baseline.
 
     >>> caviar = raysearch.Caviar(samples=100, max_iterations=81, finish=raysearch.Finish(top=5, seeds=4))
     >>> caviar.finish.top * caviar.finish.seeds  # trainings, beside those of the baseline
@@ -47,7 +48,7 @@ DEFAULT_FINISH = Finish()
 
 
 def finish_setting(value: object) -> Finish | None:
-    """What stands under `finish:`, read: a Finish, its fields as a mapping, or off.
+    """The value of the spec's field `finish`, as a Finish: from a Finish, a mapping of its fields, or off.
 
     Raises:
         SpecError: for anything else.
@@ -104,7 +105,7 @@ class Podium:
         return [(leader, self._configs[trial][0]) for trial, leader in chosen.items()]
 
     def segments(self) -> set[int]:
-        """The segments at whose ends the best trials of the highest levels stand."""
+        """The last segments of the best trials."""
         return {leader.segment for leader, _ in self.best()}
 
     def _release(self, trial: int) -> None:
@@ -114,10 +115,10 @@ class Podium:
 
 
 class Finals:
-    """Plans the trainings of the finish and remembers which are done.
+    """Plans the trainings of the finish, and knows which have ended.
 
-    A training's number depends on the trial that it repeats and the number of its seed only, so a
-    search that goes on after its finish finds those done before.
+    A training's trial number depends only on the trial that it repeats and on the position of its seed, so
+    that a search which is extended after its finish recognises the trainings of that finish.
     """
 
     def __init__(
@@ -148,11 +149,11 @@ class Finals:
         return True
 
     def kept(self) -> Iterator[int]:
-        """Segments at whose end a trained finalist stands."""
+        """Segments whose checkpoints are the trained finalists."""
         return (segment_id(trial, 0) for trial in self._told)
 
     def missing(self, best: Sequence[tuple[Leader, Config]]) -> list[Segment]:
-        """Trainings of the finish not yet asked for or told, the first seed of all first."""
+        """Trainings of the finish not asked for yet: all with the first seed, then with the next."""
         plans = []
         for k in range(self._finish.seeds):
             for rank, (leader, config) in enumerate(best, 1):

@@ -1,4 +1,4 @@
-"""Looks at the connected cluster: asks every node about itself, and has the answers judged.
+"""Examines the connected cluster: probes every node, and judges the answers.
 
 The driver's own node is looked at in this process, the others by a small task each, all at once. So on one
 machine it costs a few milliseconds.
@@ -35,7 +35,7 @@ AGAIN_S = 1.0  # until a second look at what would stop a search
 
 
 def check_before_launch(storage: str, say: Callable[[str], None]) -> None:
-    """Says what may cost a search that is about to start something; quiet where all is well.
+    """Warns of what may slow or break the search that is about to start; says nothing where all is well.
 
     Raises:
         ClusterError: it could not run.
@@ -68,7 +68,7 @@ def gather(
     trainable: bytes | None = None,
     expected: int | None = None,
 ) -> ClusterFacts:
-    """What the nodes of the connected cluster say of themselves within `patience_s`.
+    """The facts that the nodes of the connected cluster report within `patience_s` seconds.
 
     Args:
         storage: folder or address; a file is written there by each node and removed at the end.
@@ -105,7 +105,7 @@ def gather(
 
 
 def wait_for_nodes(count: int, patience_s: float) -> None:
-    """Returns when so many nodes have joined, or time is up."""
+    """Waits until that many nodes have joined, or the time is up."""
     until = time.monotonic() + patience_s
     while len(_alive()) < count and time.monotonic() < until:
         time.sleep(POLL_S)
@@ -156,7 +156,7 @@ def _ask_all(
 def _collect(
     refs: dict[Any, str], answers: dict[str, tuple[dict[str, Any], float]], until: float
 ) -> dict[str, str]:
-    """Takes in answers as they come; node id -> why of those that stay away."""
+    """Collects answers as they arrive; returns node id -> why, for nodes that did not answer."""
     silent, waiting = {}, list(refs)
     while waiting and (left := until - time.time()) > 0:
         ready, waiting = ray.wait(waiting, num_returns=1, timeout=left)
@@ -203,7 +203,7 @@ class _Place:
         self._names: list[str] = []
 
     def write(self) -> str:
-        """Writes the driver's file; why it cannot be written, "" if it can."""
+        """Writes the driver's file; returns why it cannot, "" if it can."""
         try:
             if self._store is not None:
                 self._store.put(f"{self._token}-{node_probe.DRIVER}", b"driver")

@@ -2,10 +2,10 @@
 
     k = b T(t, t'; 2) + [a M(x, x') + c (same trial)] T(t, t'; s) + noise
 
-x is a point of the unit cube (axes without an order differ by 1 or not at all), t the iterations on a
-log scale from 0 to 1, M a Matern-5/2 kernel with a length for each axis, T(t, t'; s) = exp(-|t-t'|/s).
-The term of the trial is what its scores share beyond what the configuration explains. Hyper-parameters
-are at their maximum a posteriori.
+x is a point of the unit cube (two values of a categorical axis are 0 or 1 apart), t the iterations on a
+log scale from 0 to 1, M a Matern-5/2 kernel with one length for each axis, T(t, t'; s) = exp(-|t-t'|/s). The
+term c models what the scores of one trial share beyond its configuration, such as its seed. `fit` sets the
+kernel's parameters to their maximum a posteriori.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """The sampler that learns: expected improvement of a Gaussian process over all rungs at once.
 
-The first trials are Sobol points, until there are FIRST scores and three for each axis; later one in TENTH
-is, so that the search goes on everywhere even if the model misleads. The others have the greatest
-expected improvement of the value at the last iteration, on top of what is being tried already. Scores
-enter as normal scores of their ranks.
+The sampler proposes Sobol points until it has seen FIRST scores, and at least three for each axis. After
+that one trial in TENTH is a Sobol point, so that the search explores even if the model misleads; every other
+trial is the candidate with the greatest expected improvement at the last iteration, given the trials in
+progress. The model sees scores as normal scores of their ranks.
 
-Candidates are snapped to the space's own values, and none that was proposed before is a candidate; a space
-of few configurations is listed in full. Once all of it was proposed, configurations are proposed again, the
-fewest times first, and the fall-back is counted (`fallbacks`).
+Candidates take values that the space holds, and no configuration is proposed twice while others are left; a
+space of few configurations is listed in full. Once every configuration was proposed, the sampler repeats
+those that it proposed least often, and counts that as a fallback (`fallbacks`).
 
-Costs are bounded: at most CAP observations enter, and the model is conditioned anew only when their
-number has grown by a share, so that a proposal costs microseconds in a search of many trials.
+Cost is bounded: the model takes at most CAP observations, and is conditioned again only when their number has
+grown by a set fraction, so that a proposal takes microseconds in a search of many trials.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from raysearch.strategies.samplers.quasi_random import Sequence, sobol
 from raysearch.strategies.seeding import fresh_seed
 
 Floats = npt.NDArray[np.float64]
-CAP = 300
-FIRST = 20
-INFORMED = 3  # scores that do where other tasks say what to expect
-TRIES = 4  # pools that are drawn in search of a candidate that is new and satisfies the constraints
-TENTH = 10  # one trial in so many is a Sobol point
-LISTED = 10_000  # a space of at most so many configurations is listed where candidates run short
+CAP = 300  # most observations that the model is conditioned on
+FIRST = 20  # scores before the model proposes
+INFORMED = 3  # the same where past tasks give the model an expectation
+TRIES = 4  # pools of candidates to draw until one holds a new candidate that meets the constraints
+TENTH = 10  # one trial in this many is a Sobol point
+LISTED = 10_000  # list the space if it has at most this many configurations and new candidates run out
 AGAIN = "a configuration proposed before: all that the space holds were"
 NONE_NEW = f"a Sobol point: {TRIES} pools of candidates held none that is new and keeps the constraints"
 
 
 class ModelSampler:
-    """See the module; `iterations` is where the improvement is expected, max_iterations."""
+    """Proposes as the module says; `iterations` is where improvement is expected: max_iterations."""
 
-    growth = 0.04  # of the number of scores, from one conditioning to the next
-    pool = 600  # candidates; half of that once CAP scores were seen
-    batch = 64  # proposals from one pool, four times as many once there are many scores
+    growth = 0.04  # growth of the number of scores after which the model is conditioned again
+    pool = 600  # candidates of one pool; half as many from CAP scores on
+    batch = 64  # proposals from one pool; four times as many from 4 CAP scores on
 
     def __init__(self, space: Space, seed: int, iterations: int) -> None:
         self._space = space
@@ -89,7 +89,7 @@ class ModelSampler:
         return self._proposed(trial, self._space.decode(unit))
 
     def _proposed(self, trial: int, config: Config) -> Config:
-        """The configuration, which counts as proposed once more from now on."""
+        """Counts the configuration as proposed once more, and returns it."""
         key = self._key(config)
         times = self._times.get(key, 0)
         self._times[key] = times + 1
@@ -101,14 +101,14 @@ class ModelSampler:
         return keys(self._space.encode(config)[None])[0]
 
     def _random_one(self, trial: int) -> Floats | None:
-        """A candidate of no particular promise, where nothing was learnt yet; None if there is none."""
+        """Any candidate, for a model without scores; None if there is none."""
         pool = self._fresh_pool(np.random.default_rng((self._seed, trial)))
         return pool[0] if len(pool) else None
 
     def _most_promising(self, trial: int) -> Floats | None:
-        """The candidate with the greatest expected improvement, which counts as being tried from now on.
+        """The candidate with the greatest expected improvement; later proposals count it as in progress.
 
-        None where TRIES pools held none that was proposed as seldom as possible.
+        None if none of TRIES pools holds a candidate that was proposed no more often than the rest.
         """
         for attempt in range(TRIES):
             posterior = self._current(trial, attempt)
