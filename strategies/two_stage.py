@@ -35,7 +35,7 @@ class TwoStage:
         max_iterations: how long a trial, and then the model, is trained at most.
         eta: of the trials at a rung the best 1/eta go on.
         min_iterations: the first rung.
-        sampler: "model", "sobol" or "random".
+        sampler: the name of one, as in `Caviar`.
         transfer: what is known already.
         budget: iterations of the second stage, probes included, are at most so many times max_iterations.
         nudge: the hyper-parameters that may change while the model trains; every real-valued one if None.
