@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import raysearch
 from raysearch.cluster.versions import VARIABLE, versions
 from raysearch.core.user_paths import user_path
 from raysearch.errors import SpecError, unknown
@@ -144,6 +145,20 @@ def trainable_file(trainable: Any, working_dir: Path) -> str | None:
         f"trainable {trainable!r}: there is no such file in the working directory {folder}, which is what "
         "the cluster gets: put it there, or give another --working-dir"
     )
+
+
+def by_interpreter(command: Sequence[str]) -> list[str]:
+    """A command of raysearch as the cluster's interpreter runs it, whatever is called so in its PATH."""
+    return ["python", "-m", "raysearch.cli", *command[1:]] if command[:1] == ["raysearch"] else [*command]
+
+
+def with_raysearch(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's runtime_env, in which the raysearch of this machine travels along, unless it names another."""
+    listed = [*environment.get("py_modules", ())]
+    installs = [environment.get(key, "") for key in ("pip", "uv", "conda", "image_uri", "container")]
+    if "raysearch" in f"{installs}{[Path(str(module)).name for module in listed]}":
+        return dict(environment)
+    return {**environment, "py_modules": [*listed, str(Path(raysearch.__file__).parent)]}
 
 
 # ---- inside

@@ -23,9 +23,10 @@ from typing import Any
 
 from raysearch.cluster import dashboard
 from raysearch.cluster.auth import with_token
-from raysearch.cluster.job_package import Parcel
+from raysearch.cluster.job_package import Parcel, by_interpreter, with_raysearch
 from raysearch.cluster.versions import differences, versions
 from raysearch.core.library_errors import RAY_NO_AGENT, RAY_NO_JOB
+from raysearch.core.version import install
 from raysearch.errors import ClusterError
 
 NEEDED = ("aiohttp", "requests", "pydantic")  # that ray[tune] does not bring, or not always
@@ -95,7 +96,7 @@ def check_installed() -> None:
     if missing:
         raise ClusterError(
             f"jobs are submitted through ray[default], of which {', '.join(missing)} is not installed here: "
-            "pip install 'raysearch[cluster]'"
+            f"{install('cluster')}"
         )
 
 
@@ -129,7 +130,9 @@ class Jobs:
                 try:
                     return str(
                         self._client.submit_job(
-                            entrypoint=shlex.join(command), runtime_env=parcel.runtime_env, metadata=metadata
+                            entrypoint=shlex.join(by_interpreter(command)),
+                            runtime_env=with_raysearch(parcel.runtime_env),
+                            metadata=metadata,
                         )
                     )
                 except RuntimeError as error:
@@ -267,8 +270,8 @@ def why_failed(state: JobState) -> str:
     """Why a job that has ended did not succeed, and what to do."""
     if state.exit_code == NOT_FOUND:
         return (
-            f"{state.job} could not start: the cluster has no command `{state.command.split()[0]}`: install "
-            "raysearch there (or --pip raysearch), or use an image that has it"
+            f"{state.job} could not start: the cluster has no command `{state.command.split()[0]}`; use an "
+            "image that has it"
         )
     if state.status == "STOPPED":
         return f"{state.job} was stopped"

@@ -23,6 +23,7 @@ from waiting import Children
 from raysearch.cli import main
 from raysearch.cluster.render.layout import Layout
 from raysearch.cluster.render.render import KINDS, render
+from raysearch.core.version import DISTRIBUTION
 from raysearch.errors import SpecError
 from raysearch.results import load
 from raysearch.storage.object_store import parse_address
@@ -85,7 +86,7 @@ def test_a_launcher_file_is_valid_by_rays_own_schema_also_with_its_defaults(kind
     types = filled["available_node_types"]
     (worker,) = [t for name, t in types.items() if kind == "ssh" or name != filled["head_node_type"]]
     assert (worker["min_workers"], worker["max_workers"]) == workers
-    assert any("pip install" in line and "raysearch" in line for line in filled["setup_commands"])
+    assert any("pip install" in line and DISTRIBUTION in line for line in filled["setup_commands"])
 
 
 def test_machines_that_train_are_spot_ones_and_the_head_never_is() -> None:
@@ -131,7 +132,7 @@ def test_a_ray_job_brings_its_files_its_packages_and_its_cluster(project: Path) 
     assert job["spec"]["entrypoint"].startswith(
         "bash -c 'cd /home/ray/search && (raysearch resume s3://b/runs/digits"
     )
-    assert "raysearch[cluster]==" in job["spec"]["runtimeEnvYAML"]
+    assert f"{DISTRIBUTION}[cluster]==" in job["spec"]["runtimeEnvYAML"]
     cluster = job["spec"]["rayClusterSpec"]
     head = cluster["headGroupSpec"]["template"]["spec"]
     worker = cluster["workerGroupSpecs"][0]["template"]["spec"]

@@ -13,8 +13,10 @@ import pytest
 
 import raysearch
 from raysearch import examples
+from raysearch.core.version import DISTRIBUTION
 
 ROOT = Path(__file__).parents[1]
+STEM = DISTRIBUTION.replace("-", "_")  # in names of files
 LINKS = {"strategies": "raysearch/strategies", "cluster": "raysearch/cluster"}
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|srv|root|Users|home/(?!ray\b))[/\w.]*/[a-z.]")
 REGISTRY = re.compile(r"index.url|find.links|https?://[^ \"]*/(?:simple|packages)/|pypi\.org|pythonhosted")
@@ -88,23 +90,23 @@ def test_the_wheel_has_the_examples_specs_the_templates_the_type_marker_and_the_
     specs = {str(examples.path(name).relative_to(ROOT)) for name in examples.names()}
     assert specs | {"raysearch/py.typed", "raysearch/cluster/templates/slurm.sh"} <= {*names}
     assert [name for name in names if name.endswith("/LICENSE")] == [
-        f"raysearch-{raysearch.__version__}.dist-info/licenses/LICENSE"
+        f"{STEM}-{raysearch.__version__}.dist-info/licenses/LICENSE"
     ]
 
 
 def test_the_wheel_has_one_package_at_its_top_and_so_no_tests(names: Sequence[str]) -> None:
     tops = {name.split("/")[0] for name in names}
-    assert tops == {"raysearch", f"raysearch-{raysearch.__version__}.dist-info"}
+    assert tops == {"raysearch", f"{STEM}-{raysearch.__version__}.dist-info"}
 
 
 def test_the_version_is_said_once_and_the_same_everywhere(wheel: Path, installed: Path) -> None:
-    (metadata,) = installed.glob("raysearch-*.dist-info/METADATA")
+    (metadata,) = installed.glob(f"{STEM}-*.dist-info/METADATA")
     assert email.message_from_string(metadata.read_text())["Version"] == raysearch.__version__
-    assert wheel.name.startswith(f"raysearch-{raysearch.__version__}-")
+    assert wheel.name.startswith(f"{STEM}-{raysearch.__version__}-")
 
 
 def test_the_command_is_installed(installed: Path) -> None:
-    (entries,) = installed.glob("raysearch-*.dist-info/entry_points.txt")
+    (entries,) = installed.glob(f"{STEM}-*.dist-info/entry_points.txt")
     assert "raysearch = raysearch.cli:main" in entries.read_text().splitlines()
 
 
@@ -152,3 +154,12 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine(pattern: re.Pattern[s
             f"{name}:{i}: {line}" for i, line in enumerate(text.splitlines(), 1) if pattern.search(line)
         ]
     assert found == []
+
+
+def test_the_distribution_has_one_name_and_no_page_installs_a_strangers() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    assert re.search(r'^name = "(.*?)"', text, re.MULTILINE)[1] == DISTRIBUTION
+    theirs = re.compile(r"""(pip install|--pip|--install)\s+['"]?raysearch(\[|==|['"`\s]|$)""")
+    files = [ROOT / name for name in source_files() if (ROOT / name).is_file()]
+    told = [file for file in files if theirs.search(file.read_text("utf-8", "ignore"))]
+    assert told == []

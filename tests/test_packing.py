@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from raysearch.cluster.job_package import check_relative, check_storage, folder_and_spec, pack, trainable_file
+import raysearch
+from raysearch.cluster.job_package import (
+    by_interpreter,
+    check_relative,
+    check_storage,
+    folder_and_spec,
+    pack,
+    trainable_file,
+    with_raysearch,
+)
 from raysearch.cluster.versions import VARIABLE, versions
 from raysearch.errors import SpecError
 
@@ -110,3 +119,16 @@ def test_the_spec_is_named_as_the_cluster_will_find_it(
         folder_and_spec("b.yaml", None)
     with pytest.raises(SpecError, match="there is no such folder"):
         folder_and_spec("specs/a.yaml", tmp_path / "none")
+
+
+def test_the_raysearch_of_this_machine_travels_unless_another_one_is_named() -> None:
+    ours = str(Path(raysearch.__file__).parent)
+    assert with_raysearch({"py_modules": ["/a"]}) == {"py_modules": ["/a", ours]}
+    for pip in (["https://x/raysearch_segments-0.1-py3-none-any.whl"], {"packages": ["raysearch-segments"]}):
+        assert "py_modules" not in with_raysearch({"pip": pip})
+    assert with_raysearch({"image_uri": "registry/raysearch:1"}) == {"image_uri": "registry/raysearch:1"}
+
+
+def test_a_job_runs_raysearch_by_the_interpreter() -> None:
+    assert by_interpreter(["raysearch", "best", "a b"]) == ["python", "-m", "raysearch.cli", "best", "a b"]
+    assert by_interpreter(["ls"]) == ["ls"]

@@ -8,6 +8,7 @@ from enum import Enum
 
 from raysearch.cluster.doctor.facts import ClusterFacts, NodeFacts
 from raysearch.cluster.versions import differences
+from raysearch.core.version import install
 
 MIB, GIB = 2**20, 2**30
 DISK_FEW = GIB
@@ -94,7 +95,7 @@ def _versions(facts: ClusterFacts) -> Iterator[Finding]:
             Severity.fatal,
             "versions",
             f"raysearch is not installed on {_names(missing)}",
-            f"pip install raysearch=={facts.here['raysearch']} there, or use an image that has it",
+            f"install version {facts.here['raysearch']} there ({install()}), or use an image that has it",
         )
     groups: dict[tuple[str, str], list[NodeFacts]] = {}
     for node in facts.nodes:

@@ -5,6 +5,7 @@ So it imports nothing of raysearch at its top, takes and gives plain values, and
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -16,7 +17,7 @@ import time
 from importlib import metadata
 from typing import Any
 
-PACKAGES = ("raysearch", "ray", "torch")
+PACKAGES = ("ray", "torch")
 DRIVER = "driver"  # name of the driver's file
 RAY_FILES = 65536  # up to which Ray raises a process's limit of open files by itself
 
@@ -73,10 +74,12 @@ def storage_seen(storage: str, token: str, name: str) -> dict[str, Any]:
 def _packages() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    with contextlib.suppress(ImportError):  # under whatever name it was installed
+        from raysearch.core.version import __version__
+
+        found["raysearch"] = __version__
     return found
 
 

@@ -13,7 +13,7 @@ import yaml
 from raysearch.cluster.render import kuberay, ray_launcher, slurm
 from raysearch.cluster.render.layout import Layout
 from raysearch.cluster.versions import ray_version
-from raysearch.core.version import __version__
+from raysearch.core.version import DISTRIBUTION, __version__
 from raysearch.errors import SpecError, unknown
 
 KINDS: Mapping[str, str] = {
@@ -89,7 +89,7 @@ def _with_packages(kind: str, layout: Layout) -> Layout:
     if layout.install or layout.image or kind in ("slurm", "kuberay-cluster"):
         return layout
     ray = [] if kind.startswith("kuberay") else [f"ray[default]=={ray_version()}"]
-    return dataclasses.replace(layout, install=(*ray, f"raysearch[cluster]=={__version__}"))
+    return dataclasses.replace(layout, install=(*ray, f"{DISTRIBUTION}[cluster]=={__version__}"))
 
 
 def _by_launcher(build: Callable[[Layout], dict[str, Any]]) -> Callable[[Layout, str], _Documents]:

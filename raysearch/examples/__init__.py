@@ -1,6 +1,6 @@
 """Searches on real data that come with the package, each a trainable and a YAML file.
 
-`raysearch launch digits` starts one by its name. The trainables need the extra `raysearch[examples]`; those
+`raysearch launch digits` starts one by its name. The trainables need the extra `examples`; those
 of other frameworks lie in `raysearch/integrations/examples` and need that framework's extra.
 """
 

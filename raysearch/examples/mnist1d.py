@@ -13,6 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from raysearch.core.version import install
 from raysearch.errors import TrainableError
 from raysearch.examples.trainable import Example
 from raysearch.examples.training import Config, Problem
@@ -37,7 +38,7 @@ class Mnist1d(Example):
         try:
             from mnist1d.data import get_dataset_args, make_dataset
         except ImportError as error:
-            raise TrainableError("this example needs mnist1d: pip install 'raysearch[examples]'") from error
+            raise TrainableError(f"this example needs mnist1d: {install('examples')}") from error
         with contextlib.redirect_stdout(io.StringIO()):
             made = make_dataset(get_dataset_args())
         x, y = _tensors(made["x"], made["y"])

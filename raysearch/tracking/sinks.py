@@ -15,6 +15,7 @@ import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from raysearch.core.version import install
 from raysearch.errors import SpecError, unknown
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking.rows import Feed
@@ -50,6 +51,6 @@ def find(name: str) -> Callable[[RunPaths], Sink]:
     try:
         made: Callable[[RunPaths], Sink] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        extra = ": pip install 'raysearch[mlflow]'" if name == "mlflow" else ""
+        extra = f": {install('mlflow')}" if name == "mlflow" else ""
         raise SpecError(f"sink {name!r} cannot be loaded: {error}{extra}") from None
     return made

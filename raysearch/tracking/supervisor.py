@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raysearch.core.version import install
 from raysearch.errors import RunError
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking.wandb import settings
@@ -161,7 +162,7 @@ def report(run: Path, key: str | None, timeout_s: float = REPORT_S) -> str:
         RunError: it cannot be built or saved; says why.
     """
     if importlib.util.find_spec("wandb_workspaces") is None:
-        raise RunError("the W&B report needs an extra: pip install 'raysearch[wandb-report]'")
+        raise RunError(f"the W&B report needs an extra: {install('wandb-report')}")
     command = [
         sys.executable,
         "-m",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.bench.support.contest import cluster, serve
+from raysearch.core.version import install
 from raysearch.errors import SpecError
 
 LOW, HIGH = 1e-5, 1e-1  # of the learning rate
@@ -63,7 +64,7 @@ def schedule_free(lr: float, seed: int, horizon: int) -> Figures:
         import schedulefree
     except ImportError:
         raise SpecError(
-            "schedule-free needs schedulefree: `pip install 'raysearch[bench]'`, or leave it out of --methods"
+            f"schedule-free needs schedulefree: {install('bench')}; or leave it out of --methods"
         ) from None
     from raysearch.examples.mnist1d import STEPS
 
