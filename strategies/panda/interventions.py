@@ -94,10 +94,10 @@ class RaisingSearch(StorySearch):
             raise SpecError("the training has ended: there is no line left to change")
         stamped = {**order, "after": self.moment}
         if order.get("kind") == NUDGE:
-            new = ordered(self.space, self.learned, order["values"])
+            new = ordered(self.space, self.learned, nudged_values(order))
             return {**stamped, "words": f"nudge {perturb.in_words(self.space, self.learned, new)}"}
         if order.get("kind") == ROLLBACK:
-            segment = int(order["segment"])
+            segment = ordered_segment(order)
             if segment not in self.ends:
                 raise SpecError(f"segment {segment_name(segment)} did not end well, or is not of this run")
             at = self.ends[segment].at
@@ -114,6 +114,22 @@ class RaisingSearch(StorySearch):
             yield self.tip.segment.id
         for orders in self._orders.values():
             yield from (int(order["segment"]) for order in orders if order["kind"] == ROLLBACK)
+
+
+def nudged_values(order: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values that an order to nudge names. Raises SpecError where it names none."""
+    values = order.get("values")
+    if not isinstance(values, Mapping) or not values:
+        raise SpecError(f"values: {values!r:.200} names no new values, such as {{lr: 0.001}}")
+    return values
+
+
+def ordered_segment(order: Mapping[str, Any]) -> int:
+    """The segment that an order to go back names. Raises SpecError where it names none."""
+    segment = order.get("segment")
+    if not isinstance(segment, int) or isinstance(segment, bool) or not 0 <= segment < 2**63:
+        raise SpecError(f"segment: {segment!r:.200} is no number of a segment")
+    return segment
 
 
 def ordered(space: Space, config: Config, values: Mapping[str, Any]) -> Config:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.segment import Config, Mode, Outcome, Role, Segment, segment_name
 from raysearch.errors import SpecError
 from raysearch.space.space import Space
+from raysearch.strategies.panda.interventions import ordered_segment
 from raysearch.strategies.panda.single import LineSearch
 from raysearch.strategies.seeding import fresh_seed
 
@@ -100,11 +101,10 @@ class FamilySearch:
         """
         lines = [line for line in self._raised() if not line.finished]
         if order.get("kind") == "rollback":
-            owner = self._owner(int(order["segment"]) >> 20)
+            segment = ordered_segment(order)
+            owner = self._owner(segment >> 20)
             if owner not in lines:
-                raise SpecError(
-                    f"the line of {segment_name(int(order['segment']))} has ended, or was given up"
-                )
+                raise SpecError(f"the line of {segment_name(segment)} has ended, or was given up")
             lines = [owner]
         if not lines:
             raise SpecError("the training has ended: there is no line left to change")

@@ -13,6 +13,11 @@ from typing import Any, Protocol
 
 KINDS = {  # name -> module:class
     "specs": "raysearch.bench.fuzz.specs:Specs",
+    "lines": "raysearch.bench.fuzz.lines:Lines",
+    "orders": "raysearch.bench.fuzz.documents:OrderFiles",
+    "sweeps": "raysearch.bench.fuzz.documents:Sweeps",
+    "schedules": "raysearch.bench.fuzz.documents:Schedules",
+    "memories": "raysearch.bench.fuzz.documents:MemoryFiles",
     "flips": "raysearch.bench.fuzz.flips:Flips",
 }
 

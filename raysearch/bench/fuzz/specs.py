@@ -87,8 +87,7 @@ class Specs:
     def prepare(self, folder: Path) -> None:
         """Good specs by name, of which each loads."""
         self._folder = folder
-        texts = {"rich": RICH, "raised": RAISED, "stages": STAGES}
-        texts |= {name: _trivial(name) for name in ("digits", "chars", "panda_mnist1d")}
+        texts = self.good()
         self.texts = texts
         for name, text in texts.items():
             (folder / "good.yaml").write_text(text, encoding="utf-8")
@@ -96,6 +95,11 @@ class Specs:
                 self.attempt(Case(name, text.encode()))
             except RaysearchError as error:
                 raise AssertionError(f"the spec {name} is refused as it is: {error}") from error
+
+    def good(self) -> Mapping[str, str]:
+        """The specs that are changed."""
+        ours = {"rich": RICH, "raised": RAISED, "stages": STAGES}
+        return ours | {name: _trivial(name) for name in ("digits", "chars", "panda_mnist1d")}
 
     def case(self, seed: int, number: int) -> Case:
         """One of the good specs with something changed."""

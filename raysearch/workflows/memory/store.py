@@ -13,6 +13,7 @@ import json
 import os
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,11 @@ _MISREAD = (
 META = b"raysearch.memory"
 _TASK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
 _COLUMNS = ("config", "iterations", "value")
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("task", "run", "metric", "mode", "verdict"), (str,)),
+    **dict.fromkeys(("space", "importances", "fingerprint"), (dict,)),
+    "at": (int, float),
+}
 _FIELDS = ("task", "run", "metric", "mode", "space", "at", "importances", "verdict", "fingerprint")
 
 
@@ -65,6 +71,7 @@ class Memory:
         """
         self.where = os.fspath(where)
         try:
+            self.where.encode()  # pyarrow takes UTF-8 alone
             if "://" in self.where:
                 self._fs, self._root = pafs.FileSystem.from_uri(self.where)
             else:
@@ -170,8 +177,18 @@ class Memory:
         configs, iterations, values = (table[c].to_pylist() for c in _COLUMNS)
         fields: dict[str, Any] = {f: meta[f] for f in _FIELDS}
         nan = [float("nan") if v is None else float(v) for v in values]
+        _check_fields(fields)
         known = [json.loads(c) for c in configs]
         return Record(configs=known, iterations=iterations, values=nan, **fields), is_sealed
+
+
+def _check_fields(fields: Mapping[str, Any]) -> None:
+    """Raises ValueError for a field of another type than a record has there."""
+    for name, kinds in _TYPES.items():
+        if not isinstance(fields[name], kinds) or isinstance(fields[name], bool):
+            raise ValueError(f"{name} is {str(fields[name])[:80]!r}, which no record has there")
+    if fields["mode"] not in ("min", "max"):
+        raise ValueError(f"mode is {fields['mode']!r}, not min or max")
 
 
 def record_of(results: Results, *, task: str | None, now: float) -> Record:
