@@ -15,10 +15,10 @@ import pytest
 from test_journal import outcome
 from test_memory import record
 
-from raysearch.cli.status import Follower
 from raysearch.core.segment import segment_id
 from raysearch.errors import CheckpointError, JournalError
 from raysearch.results.remarks import remarks
+from raysearch.run.follower import Follower
 from raysearch.storage.checkpoints import digest
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.storage.checkpoints.meta import read_meta, write_meta

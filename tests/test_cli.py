@@ -32,11 +32,11 @@ from waiting import PATIENCE_S, Children
 import raysearch
 from raysearch import examples
 from raysearch.cli import main
-from raysearch.cli.journal_status import JournalStatus
 from raysearch.cli.trial_table import filtered, quoted
 from raysearch.core.segment import Mode, Outcome, Segment, Status, segment_id
 from raysearch.engine.search import Search
 from raysearch.engine.wind_down import ended_of, more_of
+from raysearch.run.journal_status import JournalStatus
 from raysearch.run.liveness import held_by
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_outcomes

@@ -12,12 +12,12 @@ from test_cli import Shell, make_folder
 from test_results import make_run, outcome
 
 import raysearch
-from raysearch.cli.journal_status import JournalStatus
 from raysearch.core.segment import Event, Outcome, Segment, Status, segment_id
 from raysearch.engine.leaderboard import Standings
 from raysearch.report.sections import content_of
 from raysearch.results.columns import Segments, Trials
 from raysearch.results.lines import line_ends
+from raysearch.run.journal_status import JournalStatus
 from raysearch.space.space import Space
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.paths import RunPaths

@@ -15,7 +15,6 @@ import pytest
 from scipy import stats
 
 from raysearch.cli import main
-from raysearch.cli.status import Follower
 from raysearch.cli.trial_table import select
 from raysearch.core.segment import (
     Outcome,
@@ -32,6 +31,7 @@ from raysearch.report.sections import content_of
 from raysearch.results import Results, load
 from raysearch.results.plots.cluster import utilisation
 from raysearch.results.verdict import Contender, estimate, judge
+from raysearch.run.follower import Follower
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.paths import RunPaths

@@ -185,7 +185,7 @@ def _check_budget(root: Path, spec: SearchSpec, spent: Spent) -> None:
 
 
 def _trials_of(root: Path, spec: SearchSpec) -> int:
-    from raysearch.cli.journal_status import JournalStatus
+    from raysearch.run.journal_status import JournalStatus
     from raysearch.storage.paths import RunPaths
 
     standing = JournalStatus(RunPaths(root).journal, spec.metric, spec.mode)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from raysearch.cli import options
 from raysearch.cli.output import command, console, print_json, say
-from raysearch.engine.snapshot import Snapshot
-from raysearch.engine.wind_down import Ended, Ending, ended_of, more_of
+from raysearch.engine.wind_down import Ending, more_of
 from raysearch.errors import RaysearchError
 from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
     from raysearch.run.display.status_text import About
+    from raysearch.run.follower import Follower, Look
 
 POLL_S = 1.0
 GONE_S = 15.0  # a coordinator that died is started again; longer without a holder is an end
@@ -29,6 +29,7 @@ def status(
     """Show progress, workers and the best trial of a run, here or as a job on a cluster."""
     from raysearch.cli import submit
     from raysearch.results.remarks import remarks
+    from raysearch.run.follower import Follower, spent_so_far
     from raysearch.run.location import existing_run
 
     if (place := submit.elsewhere(run, address)) is not None:
@@ -42,7 +43,7 @@ def status(
         _watch(root, follower)
         return
     look = follower.look(time.time())
-    snapshot = look.snapshot.but(spent=_spent(root))
+    snapshot = look.snapshot.but(spent=spent_so_far(root))
     if as_json:
         print_json(
             {"run": shown(root), "held_by": look.holder, **snapshot.as_dict(), "started_by": look.starter}
@@ -54,80 +55,6 @@ def status(
     screen = Screen(about_run(root), hints=False, framed=out.is_terminal)
     screen.show(snapshot, state(root, look))
     out.print(screen)
-
-
-class Look(NamedTuple):
-    """What a look at a run finds: how it stands, which process holds it, and which one is starting it."""
-
-    snapshot: Snapshot
-    holder: str | None
-    starter: str | None
-
-
-class Follower:
-    """Folds a run's journal into snapshots; each look costs what is new."""
-
-    def __init__(self, root: Path) -> None:
-        from raysearch.cli.journal_status import JournalStatus
-        from raysearch.results.results import load
-        from raysearch.storage.paths import RunPaths
-
-        results = load(root)
-        self._root = root
-        self._journal = RunPaths(root).journal
-        self._standing = JournalStatus(self._journal, results.metric, results.mode)
-        self._holder: str | None = None
-        self._began, self._ended_at, self._before_s = 0.0, 0.0, 0.0
-        self._ended: Ended | None = None
-
-    def look(self, now: float) -> Look:
-        """How the run stands now.
-
-        Raises:
-            JournalError: the journal is broken.
-        """
-        from raysearch.run.liveness import held_by, started_by
-
-        holder = held_by(self._journal)
-        starter = None if holder else started_by(self._root)
-        self._standing.read()
-        self._read_events(holder)
-        until = now if holder else max(self._standing.last_at, self._ended_at)
-        life_s = max(0.0, until - self._began) if self._began else 0.0
-        snapshot = self._standing.snapshot().but(
-            life_s=0.0 if starter else life_s,
-            seconds=self._before_s + life_s,
-            end=None if holder or starter else self._ended,
-        )
-        return Look(snapshot, holder, starter)
-
-    def _read_events(self, holder: str | None) -> None:
-        """Reads start and end of the run from its events; again only if its holder changed or is gone."""
-        from raysearch.run.session import account_of
-        from raysearch.storage.journal.reading import read_events
-
-        if self._began and holder is not None and holder == self._holder:
-            return
-        self._holder, known = holder, self._began
-        for event in read_events(self._journal):
-            if event.kind == "start":
-                self._began, self._ended_at, self._ended = event.at, 0.0, None
-            elif event.kind == "end":
-                self._ended_at, self._ended = event.at, ended_of(event.detail)
-        if self._began != known:  # a life that is new; those before it are over
-            self._before_s = account_of(self._root).before.seconds
-
-
-def _spent(root: Path) -> str:
-    """The cost of the run so far, in words; empty if its spec sets no budget and no prices."""
-    from raysearch.run.session import spent_on
-    from raysearch.spec.search_spec import load_spec
-
-    try:
-        budget = load_spec(root / "spec.yaml").budget
-    except RaysearchError:  # a strategy that is not installed here
-        return ""
-    return budget.in_words(spent_on(root)) if budget.is_set else ""
 
 
 def state(root: Path, look: Look) -> str:

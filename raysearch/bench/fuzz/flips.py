@@ -160,12 +160,12 @@ def _readers(file: str, with_report: bool) -> Iterator[tuple[str, Reader]]:
 
 
 def _status(run: Path) -> Any:
-    from raysearch.cli.status import Follower, _spent
     from raysearch.results.remarks import remarks
+    from raysearch.run.follower import Follower, spent_so_far
 
     said = remarks(run)
     look = Follower(run).look(NOW)
-    return (str(look.snapshot.as_dict()), look.holder, _spent(run)), said
+    return (str(look.snapshot.as_dict()), look.holder, spent_so_far(run)), said
 
 
 def _best(run: Path) -> Any:
