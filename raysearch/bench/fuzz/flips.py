@@ -69,8 +69,10 @@ class Flips:
         (self._copy / file).write_bytes(changed)
         refused: RaysearchError | None = None
         try:
+            said = self._said_first(file)
             for reader, answer in self._read(file, with_report):
-                refused = _judged(file, reader, answer, self._answers[_place(file)][reader]) or refused
+                clean = self._answers[_place(file)][reader]
+                refused = _judged(file, reader, answer, clean, said) or refused
         finally:
             self._restore(file)
         if refused is not None:
@@ -83,6 +85,15 @@ class Flips:
                 yield name, read(self._copy)
             except RaysearchError as error:
                 yield name, error
+
+    def _said_first(self, file: str) -> list[str]:
+        """The remarks that a command prints before it reads a run, and so also where it then fails."""
+        from raysearch.results.remarks import remarks
+
+        try:
+            return remarks(self._copy / _place(file)) if file.startswith("runs/") else []
+        except RaysearchError:
+            return []
 
     def _restore(self, file: str) -> None:
         place = _place(file)
@@ -98,14 +109,14 @@ def _place(file: str) -> Path:
     return Path(*Path(file).parts[: 2 if file.startswith("runs/") else 1])
 
 
-def _judged(file: str, reader: str, answer: Any, clean: Any) -> RaysearchError | None:
-    """The error, if it names the file; None for the right answer, and for another one with a remark.
+def _judged(file: str, reader: str, answer: Any, clean: Any, said: list[str]) -> RaysearchError | None:
+    """The error, if it or what was said before names the file; None for the right answer, or a remark.
 
     Raises:
         OtherAnswer: another answer without a word, or an error that does not say which file.
     """
     if isinstance(answer, RaysearchError):
-        if not _names(file, str(answer)):
+        if not any(_names(file, text) for text in (str(answer), *said)):
             raise OtherAnswer(f"{reader}: an error that does not name the file: {answer}")
         return answer
     found, remarks = answer
