@@ -19,7 +19,10 @@ from raysearch.core.terminal_text import escaped, json_escaped
 from raysearch.core.user_paths import user_path
 from raysearch.errors import RunError, SpecError
 from raysearch.run.orders import Orders
+from raysearch.spec.search_spec import make_spec
 from raysearch.storage.mirror import mirror_at
+from raysearch.storage.object_store import parse_address
+from raysearch.workflows.memory.store import Memory
 
 EVIL = "\x1b[31mred\x9b2J\u202eevil\u2066\x07\r\ud800"
 WRITTEN = r"\x1b[31mred\x9b2J\u202eevil\u2066\x07\x0d\ud800"
@@ -109,3 +112,30 @@ def test_a_planted_origin_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     os.symlink(run, tmp_path / "cache" / "runs" / "link")
     with pytest.raises(RunError, match="outside of the cache"):
         mirror_at(tmp_path / "cache" / "runs" / "link")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://AKIA:hidden@bucket/x",
+        "s3://hidden@bucket/x",
+        "s3://bucket/x?endpoint_override=http://AKIA:hidden@host:9000",
+        "s3://bucket/x?secret_key=hidden",
+        "s3://bucket/x?access_key=hidden&region=eu",
+        "gs://bucket/x?token=hidden",
+        "ftp://user:hidden@host/x",
+    ],
+)
+def test_no_address_holds_a_key_and_no_message_repeats_it(address: str) -> None:
+    spec = {"trainable": "m:T", "space": {"x": {"uniform": [0, 1]}}, "metric": "loss", "mode": "min"}
+    strategy = {"name": "caviar", "samples": 2, "max_iterations": 3}
+    asked = (
+        lambda: parse_address(address),
+        lambda: Memory(address),
+        lambda: make_spec(**spec, strategy=strategy, storage=address),
+        lambda: make_spec(**spec, strategy=strategy, memory=address),
+    )
+    for ask in asked:
+        with pytest.raises(SpecError, match="holds a key") as error:
+            ask()
+        assert "hidden" not in str(error.value)

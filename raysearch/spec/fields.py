@@ -22,7 +22,7 @@ from raysearch.errors import SpecError, prefixed, unknown
 from raysearch.spec.program import read_program
 from raysearch.spec.readers import members, not_negative, positive, whole
 from raysearch.spec.workers import read_workers
-from raysearch.storage.object_store import is_address, parse_address
+from raysearch.storage.object_store import is_address, keyless, parse_address
 from raysearch.strategies.base import Recipe
 
 WANDB_MODES = ("auto", "offline", "off", "online")
@@ -105,6 +105,15 @@ def _storage(value: Any) -> str:
     if is_address(text):
         return str(parse_address(text))
     user_path(text)  # refuses what no folder can be called
+    return text
+
+
+def _memory(value: Any) -> str:
+    text = _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    if "://" in text:
+        keyless(text)
+    else:
+        user_path(text)  # refuses what no folder can be called
     return text
 
 
@@ -206,7 +215,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "seed_as": _text,
     "config": _mapping,
     "fingerprint": _fingerprint,
-    "memory": lambda value: _text(os.fspath(value) if isinstance(value, os.PathLike) else value),
+    "memory": _memory,
     "known_good": _configs,
     "priors": _mapping,
 }

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 from raysearch.errors import SpecError, StoreError, unknown
 
@@ -33,6 +33,7 @@ CONNECT_S = 5.0
 REQUEST_S = 30.0
 ATTEMPTS = 4  # of one request, by the client itself
 PARALLEL = 8
+_SECRET = re.compile(r"key|secret|token|passw|signature|credential", re.IGNORECASE)  # in an option's name
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 
 
@@ -82,24 +83,41 @@ def parse_address(text: str) -> StoreAddress:
     Raises:
         SpecError: another scheme, no bucket, an option that there is not, or a secret in it.
     """
-    split = urlsplit(text)
+    split = keyless(text)
     scheme = "gs" if split.scheme == "gcs" else split.scheme
+    shown = f"{split.scheme}://{split.netloc}{split.path}"
     if scheme not in SCHEMES:
         known = "a folder (a local disk, or NFS that all nodes see), s3://bucket/path or gs://bucket/path"
-        raise SpecError(f"{text!r}: runs are not kept at {split.scheme}://; allowed: {known}")
-    if split.username or split.password or "@" in split.netloc:
-        raise SpecError(
-            f"{scheme}://...@{split.hostname or ''}: holds a key, which would be written into files and "
-            "logs. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machines a role"
-        )
+        raise SpecError(f"{shown}: runs are not kept at {split.scheme}://; allowed: {known}")
     if not split.netloc:
-        raise SpecError(f"{text!r}: names no bucket; write {scheme}://bucket/path")
+        raise SpecError(f"{scheme}://{split.path[:200]}: names no bucket; write {scheme}://bucket/path")
     options = tuple(parse_qsl(split.query, keep_blank_values=True))
     for name, _ in options:
         if scheme != "s3" or name not in S3_OPTIONS:
-            raise SpecError(f"{text!r}: {unknown('option', name, S3_OPTIONS if scheme == 's3' else ())}")
+            raise SpecError(f"{shown}: {unknown('option', name, S3_OPTIONS if scheme == 's3' else ())}")
     path = "/".join(part for part in (split.netloc + split.path).split("/") if part)
     return StoreAddress(scheme, path, options)
+
+
+def keyless(text: str) -> SplitResult:
+    """The parts of an address that a user wrote, which holds no key.
+
+    Raises:
+        SpecError: it is no address, or holds a user, password or key, which the message does not repeat.
+    """
+    try:
+        split = urlsplit(text)
+        options = parse_qsl(split.query, keep_blank_values=True)
+    except ValueError as error:
+        raise SpecError(f"{text[:5]!r}...: is no address: {error}") from None
+    secret = [name for name, value in options if _SECRET.search(name) or "@" in value]
+    if "@" in split.netloc or secret:
+        where = f"option {secret[0]!r}" if secret else "in front of @"
+        raise SpecError(
+            f"{split.scheme}://...: holds a key ({where}), which would be written into files and logs. "
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machines a role"
+        )
+    return split
 
 
 class Store:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from raysearch.errors import RunError, SpecError, first_line, unknown
 from raysearch.results.rung_scores import scores_of
 from raysearch.space.space import Space
+from raysearch.storage.object_store import keyless
 from raysearch.storage.sealed_parquet import BrokenSealError, sealed, verify
 from raysearch.strategies.base import abilities_of
 from raysearch.workflows.memory.recall import LEAST, Record
@@ -73,9 +74,12 @@ class Memory:
         try:
             self.where.encode()  # pyarrow takes UTF-8 alone
             if "://" in self.where:
+                keyless(self.where)
                 self._fs, self._root = pafs.FileSystem.from_uri(self.where)
             else:
                 self._fs, self._root = pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(self.where))
+        except SpecError as error:
+            raise SpecError(f"memory {error}") from None
         except (pa.ArrowException, OSError, ValueError) as error:
             raise SpecError(f"memory {self.where!r} cannot be opened: {error}") from None
 
