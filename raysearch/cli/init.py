@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from raysearch.cli.output import command
-from raysearch.errors import SpecError
+from raysearch.errors import LocatedError, SpecError
 
 MODEL, SPEC = "my_model.py", "search.yaml"
 TEMPLATES = {"lightning": "lightning", "huggingface": "huggingface", "function": "function"}
@@ -103,7 +103,8 @@ def _of_sweep(file: Path) -> str:
             spec = load_spec(file, missing)
             break
         except SpecError as error:
-            if "[strategy" not in str(error) or not name:
+            place = error.__cause__.place if isinstance(error.__cause__, LocatedError) else ""
+            if place.partition(".")[0] != "strategy" or not name:
                 raise
             missing[name] = value
     said = [f"# The sweep does not say {name}: {value} is a guess.\n" for name, value in missing.items()]

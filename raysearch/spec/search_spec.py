@@ -246,7 +246,7 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[s
             settings["name"] = _stem(file)
         spec = make_spec(**settings)
     except LocatedError as error:
-        raise SpecError(f"{file.name} [{error.place}]: {error.text}") from None
+        raise SpecError(f"{file.name} [{error.place}]: {error.text}") from error
     return dataclasses.replace(spec, notes=(*notes, *spec.notes))
 
 
