@@ -150,9 +150,10 @@ def _note(started: list[str], event: str, args: tuple[Any, ...]) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     with (
-        open(os.devnull, "w", encoding="utf-8") as nowhere,  # as strict as a terminal
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
+        open(os.devnull, "w", encoding="utf-8") as out,  # as strict as Python's own
+        open(os.devnull, "w", encoding="utf-8", errors="backslashreplace") as err,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
     ):
         yield
 
