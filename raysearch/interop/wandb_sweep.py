@@ -83,7 +83,7 @@ def read_parameter(form: Form) -> Domain:
     kind = _kind(form)
     if kind in ("beta", "q_beta"):
         raise SpecError(f"distribution {kind!r} is not supported; use uniform or a cut normal in its place")
-    if kind not in DISTRIBUTIONS:
+    if not isinstance(kind, str) or kind not in DISTRIBUTIONS:
         raise SpecError(unknown("distribution", kind, DISTRIBUTIONS))
     return DISTRIBUTIONS[kind](form)
 
