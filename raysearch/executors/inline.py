@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import tempfile
 import threading
@@ -118,7 +117,6 @@ def run_inline(
     `look` is called at every turn, and now and then between iterations: it takes in what people ordered.
     """
     # Ray's Trainable changes the working directory; in the user's own process it must not.
-    logging.getLogger("ray.train._internal.storage").setLevel(logging.WARNING)  # a line a checkpoint
     stay = {} if job.isolate else {"RAY_CHDIR_TO_TRIAL_DIR": "0"}
     with tempfile.TemporaryDirectory(prefix="raysearch-") as scratch, environment(**stay):
         host = make_host(job, Path(scratch), None)

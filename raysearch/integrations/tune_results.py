@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from raysearch.errors import RunError
-from raysearch.results import Results
 from raysearch.storage.checkpoints import checkpoints_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from raysearch.results import Results
 
 
 class Grid:

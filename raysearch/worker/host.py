@@ -76,7 +76,8 @@ class Host:
         self._storage = LocalStorage(scratch)
         quiet = ray_private.logging_to(self._storage.trial_working_directory)
         self._surroundings = {"storage": self._storage, **quiet}
-        logging.getLogger("ray.tune.trainable.trainable").setLevel(logging.WARNING)  # a line a restore
+        for loud in ("ray.tune.trainable.trainable", "ray.train._internal.storage"):
+            logging.getLogger(loud).setLevel(logging.WARNING)  # a line a restore, a line a checkpoint
         self._trainable: Trainable | None = None
         self._live: int | None = None  # the segment at whose end the trainable stands
         self._config: dict[str, Any] = {}
