@@ -12,6 +12,7 @@ from typing import Any
 import learners
 import pytest
 import torch
+import yaml
 from ray import tune
 from test_cli import Shell, make_folder
 from test_python_use import search
@@ -73,6 +74,14 @@ def crossing(config: dict[str, Any]) -> None:
             tune.report({"loss": loss_at(config, steps)}, checkpoint=kept)
 
 
+class Noisy(Crossing):
+    """Its seeds differ by more than its configurations."""
+
+    def step(self) -> dict[str, Any]:
+        loss = super().step()["loss"]
+        return {"loss": loss + self.config.get("seed", 0) * int(self.config["late"] * 1e6) % 997}
+
+
 def silent(config: dict[str, Any]) -> None:
     """The same as a function that saves nothing."""
     for steps in range(1, 10):
@@ -117,6 +126,37 @@ def test_a_winner_that_is_the_baseline_has_a_model_of_the_finish_too(storage: Pa
     results = found(storage, baseline={"late": 0.6})
     assert results.verdict().baseline_won
     assert model(results.best)[:2] == [0.6, 9]
+
+
+def test_a_baseline_that_the_verdict_keeps_can_be_handed_over_too(storage: Path, shell: Shell) -> None:
+    strategy = {"variant": "stopping", "finish": {"top": 1, "seeds": 2}}
+    results = found(storage, Noisy, strategy=strategy, baseline={"late": 0.3})
+    verdict, best = results.verdict(), results.best
+    assert verdict.keeps_baseline
+    assert best.config != {"late": 0.3}
+    assert best.baseline is not None
+    assert best.baseline.config == {"late": 0.3}
+    assert model(best.baseline)[:2] == [0.3, 9]
+    run = str(storage / "run")
+    way = f"raysearch export {run} --baseline"
+    assert way in shell("best", run).out
+    assert way in shell("export", run, "--checkpoint", str(storage / "best")).out
+    said = shell(
+        "export", run, "--baseline", "--checkpoint", str(storage / "kept"), "-o", str(storage / "b.yaml")
+    )
+    assert "trained 9 of 9 iterations, seed" in said.out
+    assert way not in said.out
+    assert json.loads((storage / "kept" / "model").read_text())[:2] == [0.3, 9]
+    assert yaml.safe_load((storage / "b.yaml").read_text()) == {"late": 0.3}
+    refused = shell("export", run, "--baseline", "--trial", "0")
+    assert (refused.code, "--trial" in refused.err) == (2, True)
+
+
+def test_without_a_baseline_none_is_handed_over(storage: Path, shell: Shell) -> None:
+    results = found(storage)
+    assert (results.best.baseline, results.verdict().keeps_baseline) == (None, False)
+    refused = shell("export", str(storage / "run"), "--baseline")
+    assert (refused.code, "trained a baseline to its end" in refused.err) == (2, True)
 
 
 def test_without_checkpoints_there_is_no_model_and_it_is_said_why(storage: Path) -> None:

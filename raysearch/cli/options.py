@@ -140,6 +140,9 @@ ReportFile = Annotated[
     Path | None, Option("-o", "--output", metavar="FILE", help="File to write. Default: RUN/report.html.")
 ]
 PageFile = Annotated[Path | None, Option("-o", "--output", metavar="FILE", help="Write an HTML page.")]
+OfBaseline = Annotated[
+    bool, Option("--baseline", help="Take the baseline, as the finish trained it, instead of the best.")
+]
 Checkpoint = Annotated[Path | None, Option(metavar="DIR", help="Copy the checkpoint into this new folder.")]
 
 Bench = Annotated[str, Argument(metavar="NAME", show_default=False)]

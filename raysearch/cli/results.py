@@ -84,16 +84,21 @@ def export(
     output: options.Output = None,
     checkpoint: options.Checkpoint = None,
     trial: options.Trial = None,
+    baseline: options.OfBaseline = False,
 ) -> None:
     """Write the configuration, schedule or checkpoint of the best trial, or of another, to a file."""
     results = opened(run)
     if schedule and config:
         raise SpecError("--config and --schedule: give one of them; a schedule holds every configuration")
-    number_, found, model, why_none = _trial(results, trial)
+    if baseline and (schedule or trial is not None):
+        raise SpecError("--baseline: it stands without --schedule and --trial, which name another")
+    number_, found, model, why_none = _baseline(results) if baseline else _trial(results, trial)
     if checkpoint is not None:
         _copy_checkpoint(number_, model, why_none, checkpoint)
         words = f": {model.words(results.metric)}" if model is not None else ""
         tell(f"checkpoint of trial {trial_name(number_)} copied to {checkpoint}{words}")
+    if trial is None and not baseline and results.verdict().keeps_baseline:
+        tell(f"the verdict holds the baseline for as good a choice: {command('export', run, '--baseline')}")
     if checkpoint is not None and not (config or schedule) and output is None:
         return
     what = "schedule" if schedule else "configuration"
@@ -145,6 +150,11 @@ def _places(results: Results, winner: Best) -> dict[str, str]:
         "checkpoint": str(winner.model.path) if winner.model else winner.no_model,
         **({"model": winner.model.words(results.metric)} if winner.model else {}),
         "take it": command("export", run, *what),
+        **(
+            {"baseline": command("export", run, "--baseline", *what[1:])}
+            if results.verdict().keeps_baseline
+            else {}
+        ),
         **_replay(results, run),
         "report": command("report", run),
     }
@@ -169,6 +179,15 @@ def _trial(results: Results, trial: int | None) -> tuple[int, dict[str, Any], Mo
         return winner.trial, dict(winner.config), winner.model, winner.no_model
     config, model = results.end_of(trial)
     return trial, dict(config), model, ONLY_SOME
+
+
+def _baseline(results: Results) -> tuple[int, dict[str, Any], Model | None, str]:
+    """As `_trial`, of the baseline."""
+    best = results.best
+    found = best if results.verdict().baseline_won else best.baseline
+    if found is None:
+        raise RunError(f"--baseline: no finish of {shown(results.path)} trained a baseline to its end")
+    return found.trial, dict(found.config), found.model, found.no_model
 
 
 def _copy_checkpoint(trial: int, model: Model | None, why_none: str, target: Path) -> None:

@@ -94,7 +94,7 @@ class Results:
         Raises:
             RunError: no trial ended well with a finite value; says how many failed, and of what first.
         """
-        return best_of(self._rows, self._root, self.verdict().winner, self.unfit)
+        return best_of(self._rows, self._root, self.verdict(), self.unfit)
 
     @cached_property
     def unfit(self) -> frozenset[int]:

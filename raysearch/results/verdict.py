@@ -99,6 +99,13 @@ class Verdict:
         return self.text
 
     @property
+    def keeps_baseline(self) -> bool:
+        """Whether the baseline, which is another configuration, is held for as good a choice or a better."""
+        if self.baseline_won or self.gain is None:
+            return False
+        return not self.significant if self.significant is not None else self.gain.mean <= 0
+
+    @property
     def better(self) -> str:
         """Whether the winner is better than the baseline, in a word or two for a table."""
         if self.baseline_won:

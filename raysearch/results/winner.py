@@ -14,7 +14,7 @@ from raysearch.core.segment import Config, score
 from raysearch.errors import RunError, unknown
 from raysearch.results.model import Model, horizon_of, model_of, reach
 from raysearch.results.run_rows import RunRows
-from raysearch.results.verdict import Contender
+from raysearch.results.verdict import Contender, Verdict
 
 NONE_KEPT = "none was kept, or its trainable writes none"
 NONE_OF_FINISH = (
@@ -38,6 +38,8 @@ class Best:
         model: after a finish the model of one of its trainings of the winner, the best; else that of the
             trial. Where a function saves only now and then: as it was when it saved last.
         no_model: why there is none; empty where there is one.
+        baseline: the baseline as the finish trained it, with its own model; None without one, or where it
+            is the winner itself.
 
     >>> best = results.best
     >>> print(f"trial {best.trial}: loss {best.mean:.3f} on {best.seeds} seeds")
@@ -55,6 +57,7 @@ class Best:
     horizon: int | None = None
     model: Model | None = None
     no_model: str = ""
+    baseline: Best | None = None
 
     @property
     def reach(self) -> str:
@@ -63,8 +66,8 @@ class Best:
         return reach(self.iteration, self.horizon if is_short else None)
 
 
-def best_of(run: RunRows, root: Path, finals: Contender | None, unfit: Collection[int] = frozenset()) -> Best:
-    """The winner: `finals`, that of the finish, or without one the best trial of the search.
+def best_of(run: RunRows, root: Path, verdict: Verdict, unfit: Collection[int] = frozenset()) -> Best:
+    """The winner: that of the finish, or without one the best trial of the search.
 
     Args:
         root: the run's folder.
@@ -73,8 +76,11 @@ def best_of(run: RunRows, root: Path, finals: Contender | None, unfit: Collectio
     Raises:
         RunError: no trial ended well with a finite value; says how many failed, and of what first.
     """
-    if finals is not None:
-        return _crowned(run, root, finals)
+    if verdict.winner is not None:
+        best = _crowned(run, root, verdict.winner)
+        if verdict.baseline is None or verdict.baseline_won:
+            return best
+        return dataclasses.replace(best, baseline=_crowned(run, root, verdict.baseline))
     found = _best_line(run, unfit) if run.raises else _best_trial(run, unfit)
     if found is None:
         raise RunError(_why_none(run))
@@ -110,12 +116,8 @@ def failures(run: RunRows) -> tuple[int, str]:
     return len(failed), str(errors[0] or "") if errors else ""
 
 
-def _crowned(
-    run: RunRows,
-    root: Path,
-    winner: Contender,
-) -> Best:
-    """The winner of a finish, with the model of one of its trainings there."""
+def _crowned(run: RunRows, root: Path, winner: Contender) -> Best:
+    """A contender of a finish, the winner or the baseline, with the model of one of its trainings there."""
     estimate = winner.estimate
     interval = None if math.isnan(estimate.low) else (estimate.low, estimate.high)
     rows = _final_rows(run, winner)
@@ -179,10 +181,7 @@ def _best_at(run: RunRows, at: int) -> tuple[Best, int]:
     return dataclasses.replace(_best_there(run, row), value=value, iteration=iteration), row
 
 
-def _best_there(
-    run: RunRows,
-    row: int,
-) -> Best:
+def _best_there(run: RunRows, row: int) -> Best:
     """The trial, the line or the training of the finish that ends with this segment, as the winner."""
     segments = run.segments
     (config,) = segments.configs([row])
