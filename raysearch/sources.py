@@ -28,6 +28,7 @@ from raysearch.space.space import Space
 from raysearch.strategies.samplers.fallbacks import Fallbacks
 
 ATTEMPTS = 100
+NONE_FITS = f"a random point: {ATTEMPTS} suggestions were not in the space"
 SCORE = "score"
 
 
@@ -132,7 +133,7 @@ class RaySearcher:
                 return found.config
             why = found.why_not
             self._searcher.on_trial_complete(name, error=True)
-        self.fallbacks.add(trial, f"a random point: {ATTEMPTS} suggestions were not in the space ({why})")
+        self.fallbacks.add(trial, NONE_FITS, str(why))
         return self._space.sample(self._seed, trial)
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
@@ -196,7 +197,7 @@ class OptunaSampler:
                 return config
             self._study.tell(asked.number, state=optuna.trial.TrialState.FAIL)
         why = self._space.why_not(config)
-        self.fallbacks.add(trial, f"a random point: {ATTEMPTS} suggestions were not in the space ({why})")
+        self.fallbacks.add(trial, NONE_FITS, str(why))
         return self._space.sample(self._seed, trial)
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:

@@ -130,6 +130,19 @@ def test_fall_backs_reach_the_reason_and_the_notes_of_a_search() -> None:
     assert [note for note in strategy.notes if note.startswith("sampler Suggests, once by trial 0: a random")]
 
 
+def test_a_random_point_is_one_kind_of_fall_back_whatever_the_values_were() -> None:
+    space = Space.from_dict({"x": {"uniform": [0, 1]}, "constraints": ["x < 0.1"]})
+    sampler: Any = from_ray_searcher(Suggests({"x": 0.5})).bind(space, 0, 1)
+    for trial in range(10):
+        sampler._searcher.point = {"x": 0.5 + trial / 100}
+        sampler.propose(trial)
+    assert [*sampler.fallbacks.counts.values()] == [10]
+    assert [note.partition(" by trial")[0] for note in sampler.fallbacks.notes] == [
+        "sampler Suggests, once",
+        "sampler Suggests, 10 times",
+    ]
+
+
 def test_scores_that_a_searcher_does_not_take_are_said_once() -> None:
     config, sampler = proposed({"lr": tune.uniform(0, 1)}, {"lr": 0.5})
     for iteration in (1, 3, 9):

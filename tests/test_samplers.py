@@ -61,6 +61,29 @@ def test_proposals_keep_to_conditions_and_constraints(name: str) -> None:
             sampler.observe(trial, config, 1, float(trial % 7))
 
 
+@pytest.mark.parametrize("name", ["sobol", "random"])
+def test_points_that_are_drawn_again_for_a_constraint_are_counted_and_said(name: str) -> None:
+    space, free = constrained(), make_sampler(name, SQUARE, 0, 9)
+    strategy = Caviar(samples=60, max_iterations=1, sampler=name, finish=None).start(
+        space, metric="loss", mode="min"
+    )
+    segments = strategy.ask(60)
+    broken = [space.why_not(free.propose(trial) or {}) is not None for trial in range(60)]
+    kind = "does not meet 'a + b <= 0.3'"
+    assert 10 < sum(broken) < 60
+    assert [segment.reason.endswith(kind) for segment in segments] == broken
+    assert all(space.why_not(segment.config) is None for segment in segments)
+    assert [note.partition(" by trial")[0] for note in strategy.notes] == [
+        f"sampler {name}, once",
+        f"sampler {name}, 10 times",
+    ]
+    assert all(note.endswith(kind) for note in strategy.notes)
+    sampler: Any = make_sampler(name, space, 0, 9)
+    first = broken.index(True)
+    assert sampler.propose(first) == sampler.propose(first)
+    assert [*sampler.fallbacks.counts.values()] == [1]
+
+
 def test_sobol_points_are_spread_better_than_random_ones() -> None:
     def emptiest(sampler: Sampler) -> int:
         points = [sampler.propose(i) for i in range(256)]

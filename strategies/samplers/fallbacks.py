@@ -23,16 +23,19 @@ class Fallbacks:
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []
 
-    def add(self, trial: int, kind: str) -> None:
-        """Counts a fall-back; `kind` says what the trial is instead, and why."""
+    def add(self, trial: int, kind: str, example: str = "") -> None:
+        """Counts a fall-back; `kind` says what the trial is instead, and why.
+
+        `example` is what was so this time only, such as values: it is said, and makes no kind of its own.
+        """
         self.counts[kind] += 1
-        self._words[trial] = kind
+        self._words[trial] = said = f"{kind} ({example})" if example else kind
         while len(self._words) > KEPT:
             del self._words[next(iter(self._words))]
         n = self.counts[kind]
         if str(n).strip("0") == "1":
             times = "once" if n == 1 else f"{n:,} times"
-            self.notes.append(f"sampler {self._sampler}, {times} by trial {trial}: {kind}")
+            self.notes.append(f"sampler {self._sampler}, {times} by trial {trial}: {said}")
 
     def remark(self, text: str) -> None:
         """A sentence for the user, once."""
