@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from training_lab import (
 import raysearch.schedule
 import raysearch.torch
 from raysearch.cli.lineage import rows_of
+from raysearch.core.formatting import setting
 from raysearch.core.segment import Outcome, Segment
 from raysearch.core.used_values import HELD, Wanted, apart, ends_of, series_of, slot_of
 from raysearch.fused.member import member
@@ -44,6 +46,7 @@ from raysearch.fused.plan import make_plan
 from raysearch.storage.journal.decode import Decoder
 from raysearch.storage.journal.encode import encode_outcomes
 from raysearch.torch.bindings import bind
+from raysearch.workflows.replay import Comparison, Replayed, effects_of
 
 
 @pytest.fixture(autouse=True)
@@ -398,7 +401,19 @@ def test_values_that_cannot_be_observed_are_said_to_be_so_once_and_reach_the_tra
     errors = [piece.error for piece in lab.pieces]
     assert errors[0] == errors[2] == ""
     assert "no torch optimizer takes a step in this process" in errors[1]
-    assert not lab.pieces[1].used()
+    assert "whether lr = 0.5 -> 0.1 reached the training was not observed" in errors[1]
+    assert [[*piece.used()] for piece in lab.pieces] == [[], [HELD + "lr"], [HELD + "lr"]]
+    assert all(ends_of(piece.used(), HELD + "lr") is None for piece in lab.pieces)
+
+
+def test_the_verdict_of_a_raised_model_doubts_values_that_nobody_saw_arrive(tmp_path: Path) -> None:
+    status: dict[str, Any] = {}
+    results = raised_by_panda(unseen, tmp_path, max_iterations=16, interval=4, on_status=status.update)
+    assert len({config["lr"] for config in results.configs(results.best.trial)}) > 1
+    (said,) = results.verdict().effects
+    assert said.startswith("Whether lr reached the training was not observed: it was changed to ")
+    assert str(results.verdict()).endswith(said)
+    assert sum("reached the training was not observed" in text for text in status["warnings"]) == 1
 
 
 def test_two_nudges_without_effect_end_a_panda_search_and_say_what_to_do(tmp_path: Path) -> None:
@@ -476,6 +491,9 @@ def test_curves_lineage_schedule_and_export_have_the_used_values(raised: raysear
     assert any("(used 0.01 to 0.005)" in text for text in values), values
     (line,) = (trace for trace in raised.plot.schedules().data if trace.name == "used")
     assert line.y[0] == close(lineage["used.lr.first"].iloc[0])
+    (said,) = raised.verdict().effects
+    assert said.endswith(", the trainable's own scheduler included.")
+    assert said.startswith("lr was asked to be 0.0")
     assert line.y[-1] == close(lineage["used.lr.last"].iloc[-1])
 
 
@@ -485,6 +503,16 @@ def test_an_exported_schedule_leaves_out_changes_that_did_not_reach_the_optimize
     assert len(asked) > 1
     schedule = raysearch.schedule.of(results)
     assert [(step.config, step.used) for step in schedule.steps] == [({"lr": 0.01}, {"lr": (0.0371, 0.0371)})]
+    (said,) = results.verdict().effects
+    first = results.lineage(results.best.trial).drop_duplicates("config.lr").iloc[1]
+    change = f"0.01 -> {setting(first['config.lr'])} at iteration {first['start']}"
+    assert "did not reach the optimizer" in said
+    assert f"{change}, left it at 0.0371." in said
+    assert effects_of(results, schedule) == (said,)
+    assert effects_of(results, replace(schedule, about={})) == ()
+    replayed = Replayed("the schedule", {}, {1: 0.5})
+    comparison = Comparison("loss", "min", 8, replayed, (), None, 0.5, None, effects=(said,))
+    assert str(comparison).splitlines()[-1] == f"In the training that found it: {said}"
 
 
 # ---- torch that comes late, and Learners

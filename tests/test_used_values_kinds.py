@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim import LBFGS, SGD, Adam, AdamW, Optimizer
 from training_lab import Lab, close
 
-from raysearch.core.used_values import Wanted, is_exponent, slot_of
+from raysearch.core.used_values import HELD, Wanted, ends_of, is_exponent, slot_of
 from raysearch.torch.bindings import bind, is_made_of
 from raysearch.worker.optimizer_values import OptimizerValues
 
@@ -281,6 +281,7 @@ def forking(config: Config) -> None:
 def test_in_a_child_of_the_worker_nothing_is_multiplied_and_that_it_is_not_seen_is_said(lab: Lab) -> None:
     curve = lab.train(forking, (1, {"lr": 0.1}), (2, {"lr": 0.2}), (3, {"lr": 0.4}))
     assert curve["lr"] == [0.1] * 3
-    assert [piece.used() for piece in lab.pieces] == [{}] * 3
+    assert [[*piece.used()] for piece in lab.pieces] == [[], [HELD + "lr"], [HELD + "lr"]]
+    assert all(ends_of(piece.used(), HELD + "lr") is None for piece in lab.pieces)
     assert "no torch optimizer takes a step in this process" in lab.pieces[1].error
     assert "Where the trainable has other processes" in lab.pieces[1].error

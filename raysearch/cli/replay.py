@@ -37,11 +37,12 @@ def replay(
     from raysearch.run.location import existing_run, run_folder
     from raysearch.spec.search_spec import load_spec
     from raysearch.storage.mirror import storage_of
-    from raysearch.workflows.replay import compare, replay_spec, schedule_of
+    from raysearch.workflows.replay import compare, effects_of, replay_spec, schedule_of
 
     how = where.how()
     root = existing_run(run)
-    found = schedules.load(schedule) if schedule is not None else schedule_of(load(root), trial)
+    searched = load(root)
+    found = schedules.load(schedule) if schedule is not None else schedule_of(searched, trial)
     spec = load_spec(root / "spec.yaml")
     spec = dataclasses.replace(replay_spec(spec, found, seeds, constants), storage=storage_of(root))
     if name is not None:
@@ -49,7 +50,7 @@ def replay(
     spec = with_workers(spec, workers)
     folder = run_folder(spec)
     results, _ = follow(folder, spec, how, lambda how: launch(spec, how), as_json)
-    comparison = compare(results, found)
+    comparison = compare(results, found, effects_of(searched, found))
     if as_json:
         print_json(_plain(comparison))
         return
@@ -100,5 +101,6 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
         "gain": dataclasses.asdict(comparison.gain) if comparison.gain else None,
         "baseline": comparison.baseline.name if comparison.baseline else None,
         "baseline_gain": dataclasses.asdict(comparison.baseline_gain) if comparison.baseline_gain else None,
+        "effects": list(comparison.effects),
         "text": str(comparison),
     }

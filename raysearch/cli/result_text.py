@@ -150,6 +150,7 @@ def _verdict_values(verdict: Verdict) -> dict[str, Any]:
         "significant": verdict.significant,
         "baseline_won": verdict.baseline_won,
         "seeds_matter": verdict.seeds_matter,
+        "effects": list(verdict.effects),
         "gain": dataclasses.asdict(verdict.gain) if verdict.gain else None,
         "contenders": [
             {

@@ -3,6 +3,7 @@
 A hyper-parameter of the space that an optimizer holds is recorded under its own name; a value of an optimizer
 that no hyper-parameter stands for, under `held:` and the optimizer's name for it. Each has a first, last,
 least and greatest value an iteration; a column that says nothing new is left out (see `columns_of`).
+Where a hyper-parameter was changed and no optimizer held such a value, the column under `held:` is all NaN.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from raysearch.core.segment import Config, Mode
 from raysearch.core.yaml_io import read_yaml
 from raysearch.errors import RunError, SpecError
 from raysearch.results.columns import Segments, Trials
+from raysearch.results.effects import effects
 from raysearch.results.frames import (
     curve_frame,
     line_frame,
@@ -122,7 +123,10 @@ class Results:
         >>> results.verdict().gain.mean  # positive is better, whatever the mode
         0.1917...
         """
-        return judge(contenders(self._rows, self.unfit), self.metric, self.mode, self.raised)
+        verdict = judge(contenders(self._rows, self.unfit), self.metric, self.mode, self.raised)
+        if self.raised is None:
+            return verdict
+        return verdict.with_effects(effects(self._rows, verdict.winner.source if verdict.winner else None))
 
     @property
     def raised(self) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,8 @@ class Verdict:
         contenders: all that were trained again, best mean first; those with a failed training come last.
         baseline_won: the winner has the baseline's own configuration; it is among the contenders once, and
             has no gain over itself.
+        effects: of a raised model, what was asked for and did not reach the optimizer as such, or was not
+            observed to; they stand in the text.
     """
 
     text: str
@@ -94,6 +96,11 @@ class Verdict:
     seeds_matter: bool | None = None
     contenders: Sequence[Contender] = field(default_factory=tuple)
     baseline_won: bool = False
+    effects: Sequence[str] = ()
+
+    def with_effects(self, effects: Sequence[str]) -> Verdict:
+        """The same, and what became of the values that were asked for."""
+        return replace(self, text="\n".join((self.text, *effects)), effects=effects) if effects else self
 
     def __str__(self) -> str:
         return self.text

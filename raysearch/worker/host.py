@@ -339,6 +339,7 @@ class Host:
                 return
         check_metric(result, self._metric, segment, names)
         self._remarks.extend(self._values.remarks())
+        result.unseen = self._values.unseen
         self._live = segment.id
 
     def _note_checkpoint(self, report: Mapping[str, Any]) -> None:

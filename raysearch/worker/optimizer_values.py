@@ -118,6 +118,14 @@ class OptimizerValues:
         """The hyper-parameters that were found in optimizers."""
         return {name for *_, name in (self._watch.places if self._watch is not None else self._places)}
 
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The values for which a changed hyper-parameter stands, where no optimizer was seen to hold one."""
+        if not self._changed or not self._is_observable:
+            return ()
+        slots = {slot_of(name) for name in self._changed.keys() - self.bound}
+        return tuple(sorted(slots.intersection(KNOWN) - self._held.keys()))
+
     def remarks(self) -> Iterable[str]:
         """Remarks for the user on values that the optimizers did not use as asked; one for each name."""
         return self._remarks() if self._watch is not None or self._changed else ()
@@ -153,15 +161,22 @@ class OptimizerValues:
                 "parameter group holds the value of the configuration: build the optimizer from "
                 f"config[{name!r}], or call raysearch.torch.apply(optimizer, config) after loading its state"
             )
+        return self._doubt(name, change) if is_changed and slot in self.unseen else ""
+
+    def _doubt(self, name: str, change: str) -> str:
+        """What to say of a change that nobody saw arrive."""
         has_stepped = self._watch is not None and self._watch.has_stepped
-        if slot in KNOWN and self._is_observable and is_changed and not has_stepped:
-            return (
-                f"{name} = {change}: no torch optimizer takes a step in this process, so the values that are "
-                "used cannot be observed; those recorded are those asked for. Where the trainable has other "
-                "processes or an optimizer of another kind, it must set new values there itself after the "
-                "optimizer's state is loaded: raysearch.torch.apply(optimizer, config)"
-            )
-        return ""
+        why = (
+            f"no parameter group of the optimizers that step in this process has {slot_of(name)}"
+            if has_stepped
+            else "no torch optimizer takes a step in this process"
+        )
+        return (
+            f"whether {name} = {change} reached the training was not observed: {why}, and nothing else shows "
+            "that its code uses the value; what is recorded is what was asked for. Where the trainable has "
+            f"other processes or an optimizer of another kind, it must take config[{name!r}] anew after each "
+            "restore; raysearch.torch.apply(optimizer, config) does so for an optimizer of torch's"
+        )
 
     def _install_now(self) -> None:
         from raysearch.torch import step_watch

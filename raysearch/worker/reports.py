@@ -11,7 +11,7 @@ from raysearch.core.cause import cause_of
 from raysearch.core.error_text import in_words
 from raysearch.core.reserved_names import RAYS_OWN
 from raysearch.core.segment import Cause, Segment, Status
-from raysearch.core.used_values import NOTHING, Held, columns_of
+from raysearch.core.used_values import HELD, NOTHING, Held, columns_of
 from raysearch.errors import TrainableError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Trained:
         grown_s: seconds of training from a fresh model to here: what growing it again would cost.
         paused: it was broken off between two iterations, and can be saved and gone on with.
         held: what optimizers held at the steps of each iteration.
+        unseen: values that a changed hyper-parameter is meant for, and that no optimizer was seen to hold.
     """
 
     status: Status = Status.COMPLETED
@@ -40,6 +41,7 @@ class Trained:
     paused: bool = False
     cause: Cause = Cause.OTHER
     held: dict[Series, list[Held]] = field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
 
     def fail(self, error: BaseException, hint: str = "") -> None:
         """Training raised this error."""
@@ -58,7 +60,7 @@ class Trained:
 
     def used(self) -> dict[str, list[float]]:
         """`Outcome.used`: as long as the curve. What is the same in several groups stands there once."""
-        if not self.held:
+        if not self.held and not self.unseen:
             return {}
         length = max(map(len, self.curve.values()), default=0)
         columns: dict[str, list[float]] = {}
@@ -70,6 +72,8 @@ class Trained:
                 continue
             others.append(whole)
             columns |= columns_of(name if len(others) == 1 else f"{name}[{optimizer}.{group}]", whole)
+        for name in (HELD + slot for slot in self.unseen if length):
+            columns.setdefault(name, [math.nan] * length)
         return columns
 
 

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.formatting import number, setting
 from raysearch.core.segment import Config, Mode, score
 from raysearch.errors import RunError, SpecError
+from raysearch.results.columns import Segments
+from raysearch.results.effects import effects
+from raysearch.results.run_rows import RunRows
 from raysearch.results.verdict import Estimate, estimate
 from raysearch.schedule import Schedule, has_schedule, of
 from raysearch.spec.search_spec import SearchSpec
 from raysearch.storage.mirror import shown
+from raysearch.storage.paths import RunPaths
 from raysearch.strategies.replay import Replay
 
 if TYPE_CHECKING:
@@ -50,6 +54,8 @@ class Comparison:
         best_constant: the one with the best mean; None if none ended well.
         baseline: the one that is the search's baseline; None if it had none, or it was not trained.
         baseline_gain: as `gain`, over the baseline.
+        effects: what the training that found the schedule asked for and its optimizer was not used with, or
+            not observed to be.
         original: the metric of the training in which the schedule was found; NaN if unknown.
         gain: paired improvement of the schedule over the best constant, positive is better whatever the
             mode; None without a seed in common.
@@ -65,6 +71,7 @@ class Comparison:
     gain: Estimate | None
     baseline: Replayed | None = None
     baseline_gain: Estimate | None = None
+    effects: Sequence[str] = ()
 
     @property
     def gap(self) -> float:
@@ -75,7 +82,8 @@ class Comparison:
     def __str__(self) -> str:
         mean = self.schedule.estimate
         if math.isnan(mean.mean):
-            return f"No replay of the schedule ended well; {self.metric} is unknown."
+            failed = f"No replay of the schedule ended well; {self.metric} is unknown."
+            return "\n".join((failed, *self._effects()))
         said = [f"On fresh seeds the schedule gives {self.metric} {mean} over {mean.n}."]
         if math.isfinite(self.original):
             how = "worse" if self.gap > 0 else "better"
@@ -94,7 +102,11 @@ class Comparison:
                 f"The best constant of {len(self.constants)} ({best.name}) gives {best.estimate}: the "
                 f"schedule gains {self.gain}, and is better on {self._wins(best)}."
             )
-        return "\n".join(said)
+        return "\n".join((*said, *self._effects()))
+
+    def _effects(self) -> list[str]:
+        """What became of the values of the training that found the schedule."""
+        return [f"In the training that found it: {text}" for text in self.effects]
 
     def _wins(self, other: Replayed) -> str:
         """On how many of the seeds in common the schedule is better, in words."""
@@ -128,6 +140,20 @@ def schedule_of(results: Results, trial: int | None = None) -> Schedule:
         f"fresh seeds, `raysearch retest {run}` compares its settings anew; --schedule FILE takes one of a "
         "file"
     )
+
+
+def effects_of(results: Results, schedule: Schedule) -> Sequence[str]:
+    """What the training that found a schedule asked for and its optimizer was not used with, in sentences.
+
+    `results` are those of the run that the schedule is said to be from; of another's nothing is known.
+    """
+    trial = schedule.about.get("trial")
+    is_own = schedule.about.get("run") == results.path.name and isinstance(trial, int)
+    if not is_own:
+        return ()
+    segments = Segments.read(RunPaths(results.path).journal, results.metric, results.mode)
+    is_raised, horizon = results.raised is not None, results.abilities.max_iterations
+    return effects(RunRows(results.path, segments, is_raised, horizon), trial)
 
 
 def replay_spec(spec: SearchSpec, schedule: Schedule, seeds: int, constants: int) -> SearchSpec:
@@ -165,8 +191,8 @@ def constants_of(schedule: Schedule) -> list[Config]:
     return found
 
 
-def compare(results: Results, schedule: Schedule) -> Comparison:
-    """The result of a finished replay.
+def compare(results: Results, schedule: Schedule, said: Sequence[str] = ()) -> Comparison:
+    """The result of a finished replay; `said` is what `effects_of` says.
 
     Raises:
         RunError: no training of it has ended.
@@ -202,6 +228,7 @@ def compare(results: Results, schedule: Schedule) -> Comparison:
         _gain(mine, best, results.mode) if best is not None else None,
         baseline,
         _gain(mine, baseline, results.mode) if baseline is not None else None,
+        said,
     )
 
 

@@ -102,7 +102,11 @@ class Axis:
 
 def _held(used: Mapping[str, Sequence[float]], name: str) -> list[Held]:
     """What an optimizer held of a hyper-parameter, or of the value that it is meant for."""
-    return series_of(used, name) or series_of(used, HELD + slot_of(name))
+    own, meant = (
+        [held for held in series_of(used, column) if not math.isnan(held.first)]  # NaN: no step was seen
+        for column in (name, HELD + slot_of(name))
+    )
+    return own or meant
 
 
 class Axes:
