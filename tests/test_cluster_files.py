@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 from ports import free_port
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
@@ -54,8 +55,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+ADDRESS = f"https://files.example.org/{DISTRIBUTION.replace('-', '_')}-0.1.0-py3-none-any.whl"
 LAYOUT = Layout(
-    name="digits", spec="search.yaml", nodes=4, max_nodes=8, gpus=8, spot=True, storage="s3://b/runs"
+    name="digits",
+    spec="search.yaml",
+    nodes=4,
+    max_nodes=8,
+    gpus=8,
+    spot=True,
+    storage="s3://b/runs",
+    install=(ADDRESS,),
 )
 CLOUDS = {
     "aws": LAYOUT,
@@ -86,7 +95,7 @@ def test_a_launcher_file_is_valid_by_rays_own_schema_also_with_its_defaults(kind
     types = filled["available_node_types"]
     (worker,) = [t for name, t in types.items() if kind == "ssh" or name != filled["head_node_type"]]
     assert (worker["min_workers"], worker["max_workers"]) == workers
-    assert any("pip install" in line and DISTRIBUTION in line for line in filled["setup_commands"])
+    assert f"pip install 'ray[default]=={ray.__version__}' {ADDRESS}" in filled["setup_commands"]
 
 
 def test_machines_that_train_are_spot_ones_and_the_head_never_is() -> None:
@@ -132,7 +141,7 @@ def test_a_ray_job_brings_its_files_its_packages_and_its_cluster(project: Path) 
     assert job["spec"]["entrypoint"].startswith(
         "bash -c 'cd /home/ray/search && (raysearch resume s3://b/runs/digits"
     )
-    assert f"{DISTRIBUTION}[cluster]==" in job["spec"]["runtimeEnvYAML"]
+    assert yaml.safe_load(job["spec"]["runtimeEnvYAML"])["pip"] == [ADDRESS]
     cluster = job["spec"]["rayClusterSpec"]
     head = cluster["headGroupSpec"]["template"]["spec"]
     worker = cluster["workerGroupSpecs"][0]["template"]["spec"]
@@ -221,11 +230,145 @@ def test_numbers_and_names_that_no_cluster_has_are_refused(changes: dict[str, An
     assert words in str(error.value)
 
 
+# ---- where the nodes get raysearch from
+
+
+def test_a_wheel_of_this_machine_is_copied_to_the_nodes_and_installed_there(project: Path) -> None:
+    wheel = project / "dist" / "raysearch_segments-0.1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    wheel.touch()
+    layout = replace(CLOUDS["aws"], install=(f"dist/{wheel.name}", "scikit-learn>=1"))
+    (config,) = documents(render("aws", layout))
+    there = f"raysearch-install/{wheel.name}"
+    assert config["file_mounts"][f"~/{there}"] == str(wheel)
+    words = shlex.split(config["setup_commands"][-1])
+    assert words[3:] == [f"$HOME/{there}[cluster]", "scikit-learn>=1"]
+    validate_config(prepare_config(config))
+
+
+@pytest.mark.parametrize("kind", ["aws", "gcp", "kuberay-job"])
+@pytest.mark.parametrize(
+    ("install", "words"),
+    [
+        ((), "nothing says where the nodes get raysearch from"),
+        (("numpy",), "nothing says where the nodes get raysearch from"),
+        (("raysearch",), "--install raysearch: on a package index that name is not raysearch's"),
+        (("Raysearch[cluster] >= 0.1",), "that name is not raysearch's"),
+        (("raysearch_segments==0.1.0",), "that name is not raysearch's"),
+        (("no/such-0.1-py3-none-any.whl",), "there is no file no/such-0.1-py3-none-any.whl"),
+    ],
+)
+def test_no_file_installs_raysearch_by_its_name_from_an_index(
+    kind: str, install: tuple[str, ...], words: str, project: Path
+) -> None:
+    layout = replace(LAYOUT, project="p", gpus=0, install=install)
+    with pytest.raises(SpecError) as error:
+        render(kind, layout)
+    assert words in str(error.value)
+    assert "pip wheel" in str(error.value) or "no file" in str(error.value)
+    if not install:
+        assert "pip" not in render(kind, replace(layout, image="me/search:1"))
+
+
+def test_pods_cannot_see_a_wheel_of_this_machine(project: Path) -> None:
+    (project / "raysearch_segments-0.1.0-py3-none-any.whl").touch()
+    with pytest.raises(SpecError, match="pods do not see a file of this machine; give the https:// address"):
+        render("kuberay-job", replace(LAYOUT, install=("raysearch_segments-0.1.0-py3-none-any.whl",)))
+
+
+def test_machines_of_ones_own_may_have_raysearch_and_the_file_says_so() -> None:
+    text = render("ssh", replace(CLOUDS["ssh"], install=()))
+    assert "# This installs no raysearch: each machine must have it" in text
+    assert documents(text)[0]["setup_commands"] == [f"pip install 'ray[default]=={ray.__version__}'"]
+
+
+# ---- texts
+
+
+TEXTS = [each.name for each in fields(Layout) if each.type in ("str", "str | None", "tuple[str, ...]")]
+FOREIGN = ("a\nreboot", "a\n#SBATCH --uid=0", "\x1b[2J", "a\u202eb", "\x85", "a\tb", "", "  ", "\u2028")
+
+
+@pytest.mark.parametrize("field", TEXTS)
+@pytest.mark.parametrize("text", FOREIGN)
+def test_no_text_of_a_cluster_begins_another_line_or_hides(field: str, text: str) -> None:
+    value = getattr(LAYOUT, field)
+    with pytest.raises(SpecError) as error:
+        replace(LAYOUT, **{field: (text,) if isinstance(value, tuple) else text})
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("field", [name for name in TEXTS if name not in ("setup", "install")])
+def test_no_text_of_a_cluster_is_an_option_of_a_program_there(field: str) -> None:
+    value, text = getattr(LAYOUT, field), "-oProxyCommand=reboot"
+    with pytest.raises(SpecError, match="begins with -"):
+        replace(LAYOUT, **{field: (text,) if isinstance(value, tuple) else text})
+
+
+@pytest.mark.parametrize(
+    "field", [name for name in TEXTS if name not in ("setup", "install", "spec", "storage", "key")]
+)
+@pytest.mark.parametrize(
+    "text", ["a b", "a;reboot", "$(reboot)", "a'b", 'a"b', "a`b`", "a&b", "a|b", "a#b", "ä"]
+)
+def test_a_name_of_a_cluster_holds_nothing_that_a_shell_would_read(field: str, text: str) -> None:
+    value = getattr(LAYOUT, field)
+    with pytest.raises(SpecError, match="write "):
+        replace(LAYOUT, **{field: (text,) if isinstance(value, tuple) else text})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_paths_of_any_letters_reach_the_cluster_as_one_word(kind: str, tmp_path: Path) -> None:
+    odd = "se;touch x $(touch y) 'z'.yaml"
+    layout = replace(
+        LAYOUT,
+        spec=odd,
+        storage="/a b;touch x/$(y)",
+        working_dir=tmp_path / "my 'own' folder",
+        hosts=("a", "b"),
+        gpus=0,
+        claim="runs" if kind.startswith("kuberay") else None,
+    )
+    if kind in ("aws", "gcp"):
+        layout = replace(layout, storage="s3://b/runs", project="p")
+    text = render(kind, layout, "my file;touch x.yaml")
+    if kind == "slurm":
+        words = {w for line in text.splitlines() if "=" in line for w in _words(line)}
+        assert {f"spec={odd}", f"storage={layout.storage}", f"--chdir={layout.working_dir}"} <= words
+    else:
+        command = command_of(text)
+        assert "my file;touch x.yaml" in shlex.split(command)
+        entry = {"kuberay-job": lambda: documents(text)[-1]["spec"]["entrypoint"]}.get(
+            kind, lambda: command
+        )()
+        nested = [word for one in shlex.split(entry) for word in _words(one.replace("(r", "r"))]
+        assert kind == "kuberay-cluster" or odd in nested
+
+
+def test_a_file_of_two_lines_is_refused() -> None:
+    with pytest.raises(SpecError, match="-o 'a\\\\nreboot': has a line's end"):
+        render("slurm", replace(LAYOUT, storage="/runs"), "a\nreboot")
+
+
+def test_a_storage_with_a_key_is_in_no_file_and_no_message() -> None:
+    with pytest.raises(SpecError) as error:
+        replace(LAYOUT, storage="s3://KEY:hidden@b/runs")
+    assert "hidden" not in str(error.value)
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return []
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_command_writes_a_file_and_prints_how_to_run_it(
     kind: str, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--storage", "s3://b/runs", "--hosts", "a,b", "--project", "p", "--nodes", "2"]
+    words += ["--install", ADDRESS]
     assert main(["cluster", "render", kind, "search.yaml", *words]) == 0
     file = project / f"search-{kind}.{'sh' if kind == 'slurm' else 'yaml'}"
     assert capsys.readouterr().out.strip() == command_of(file.read_text())

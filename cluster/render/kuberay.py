@@ -7,6 +7,7 @@ travel in a ConfigMap, so that one `kubectl apply` is enough; packages come with
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -35,7 +36,9 @@ def ray_cluster(layout: Layout, image: str) -> list[dict[str, Any]]:
     return [{**head, "spec": _cluster(layout, image, None)}]
 
 
-def ray_job(layout: Layout, image: str, files: dict[str, str]) -> list[dict[str, Any]]:
+def ray_job(
+    layout: Layout, image: str, files: dict[str, str], install: Sequence[str]
+) -> list[dict[str, Any]]:
     """A RayJob that launches the search, and the ConfigMap of its files (name -> text)."""
     _check(layout)
     size = sum(len(text.encode()) for text in files.values())
@@ -53,8 +56,8 @@ def ray_job(layout: Layout, image: str, files: dict[str, str]) -> list[dict[str,
         },
     }
     environment: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(GRACE_S)}}
-    if layout.install:
-        environment["pip"] = [*layout.install]
+    if install:
+        environment["pip"] = [*install]
     job = {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",

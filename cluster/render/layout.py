@@ -5,16 +5,12 @@ Checked here once; `ray_launcher`, `kuberay` and `slurm` turn it into files.
 
 from __future__ import annotations
 
-import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from raysearch.cluster.render.texts import check_texts
 from raysearch.errors import SpecError
-
-_NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-_TIME = re.compile(r"(\d+-)?\d{1,2}:\d{2}(:\d{2})?|\d+")
-_LABEL = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9._-]+=[A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +27,8 @@ class Layout:
         instance: machine type at a cloud.
         accelerator: GPU's name as Slurm or GCP write it, such as a100 or nvidia-tesla-t4.
         image: container image that the nodes run.
-        install: what pip is to install on each node; empty where the image has everything.
+        install: what pip is to install on each node: wheels and checkouts of this machine, addresses,
+            requirements; empty where the image has everything.
         spot: nodes that train may be taken away at any time, and cost less; the head is never one.
         region, zone, project: at a cloud.
         working_dir: folder with the spec and the user's code.
@@ -77,22 +74,13 @@ class Layout:
 
     def __post_init__(self) -> None:
         """Raises SpecError for what no kind of cluster could do."""
-        if not _NAME.fullmatch(self.name):
-            raise SpecError(
-                f"--name {self.name}: clusters are named by up to 40 lower case letters, digits and -, "
-                "beginning with a letter"
-            )
+        check_texts({each.name: getattr(self, each.name) for each in fields(self)})
         least = {"--nodes": (self.nodes, 1), "--gpus": (self.gpus, 0), "--cpus": (self.cpus, 1)}
         for option, (value, low) in least.items():
             if value is not None and value < low:
                 raise SpecError(f"{option} {value}: must be a whole number from {low}")
         if self.max_nodes is not None and self.max_nodes < self.nodes:
             raise SpecError(f"--max-nodes {self.max_nodes}: is less than --nodes {self.nodes}")
-        if self.time is not None and not _TIME.fullmatch(self.time):
-            raise SpecError(f"--time {self.time}: write minutes, HH:MM:SS or D-HH:MM:SS, as Slurm takes it")
-        for label in self.labels:
-            if not _LABEL.fullmatch(label):
-                raise SpecError(f"--node-label {label}: write KEY=VALUE")
 
     @property
     def most_nodes(self) -> int:

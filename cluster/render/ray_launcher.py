@@ -7,9 +7,11 @@ Fields: ray/autoscaler/ray-schema.json; node_config is passed on to the cloud's 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from raysearch.cluster.render.layout import Layout
+from raysearch.cluster.render.packages import Package
 from raysearch.errors import SpecError
 
 FOLDER = "~/search"  # where the working directory lies on each machine
@@ -76,13 +78,26 @@ def ssh(layout: Layout) -> dict[str, Any]:
         "auth": auth,
         "max_workers": len(others),
         **_files(layout),
-        "setup_commands": _setup(layout),
+        "setup_commands": [*layout.setup],
         "head_start_ray_commands": [
             "ray stop",
             f"{start} --head --port=6379 --autoscaling-config=~/ray_bootstrap_config.yaml",
         ],
         "worker_start_ray_commands": ["ray stop", f"{start} --address=$RAY_HEAD_IP:6379"],
     }
+
+
+def with_packages(config: dict[str, Any], installed: Sequence[Package]) -> dict[str, Any]:
+    """The file, by which pip installs packages on each machine; those of this machine are copied there."""
+    mounts = {f"~/{package.on_node}": str(package.local) for package in installed if package.local}
+    words = [
+        f'"$HOME"/{shlex.quote(package.on_node + package.extras)}'
+        if package.local
+        else shlex.quote(package.words)
+        for package in installed
+    ]
+    commands = [*config["setup_commands"], *([" ".join(["pip", "install", *words])] if words else [])]
+    return {**config, "file_mounts": {**config["file_mounts"], **mounts}, "setup_commands": commands}
 
 
 def command(layout: Layout, file: str) -> str:
@@ -118,18 +133,13 @@ def _cluster(
         },
         **_files(layout),
         "initialization_commands": [],
-        "setup_commands": _setup(layout),
+        "setup_commands": [*layout.setup],
         "worker_setup_commands": [WAIT_FOR_DRIVER] if layout.gpus else [],
     }
 
 
 def _files(layout: Layout) -> dict[str, Any]:
     return {"file_mounts": {FOLDER: str(layout.working_dir)}, "rsync_exclude": [*SKIPPED]}
-
-
-def _setup(layout: Layout) -> list[str]:
-    install = [shlex.join(["pip", "install", *layout.install])] if layout.install else []
-    return [*layout.setup, *install]
 
 
 def _gcp_node(machine: str, has_gpus: bool) -> dict[str, Any]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from raysearch.cluster.render import kuberay, ray_launcher, slurm
 from raysearch.cluster.render.layout import Layout
+from raysearch.cluster.render.packages import Package, packages
+from raysearch.cluster.render.texts import check_line
 from raysearch.cluster.versions import ray_version
-from raysearch.core.version import DISTRIBUTION, __version__
 from raysearch.errors import SpecError, unknown
 
 KINDS: Mapping[str, str] = {
@@ -39,11 +39,12 @@ def render(kind: str, layout: Layout, file: str | None = None) -> str:
     """
     if kind not in KINDS:
         raise SpecError(unknown("kind of cluster", kind, KINDS))
-    layout = _with_packages(kind, layout)
+    installed = packages(layout, kind)
     file = file or file_name(kind, layout)
+    check_line("-o", file)
     if kind == "slurm":
         return _script(layout, file)
-    documents, command = _DOCUMENTS[kind](layout, file)
+    documents, command = _DOCUMENTS[kind](layout, file, installed)
     text = yaml.safe_dump_all(documents, sort_keys=False, width=10_000, default_flow_style=False)
     return f"# {KINDS[kind]}. Run it:\n#   {command}\n{_hint(kind, layout)}{text}"
 
@@ -82,30 +83,27 @@ def image_of(layout: Layout) -> str:
 # ---- inside
 
 _Documents = tuple[list[dict[str, Any]], str]
+_Build = Callable[[Layout, str, Sequence[Package]], _Documents]
 
 
-def _with_packages(kind: str, layout: Layout) -> Layout:
-    """The layout with raysearch to be installed, unless an image or the user's own list says otherwise."""
-    if layout.install or layout.image or kind in ("slurm", "kuberay-cluster"):
-        return layout
-    ray = [] if kind.startswith("kuberay") else [f"ray[default]=={ray_version()}"]
-    return dataclasses.replace(layout, install=(*ray, f"{DISTRIBUTION}[cluster]=={__version__}"))
+def _by_launcher(build: Callable[[Layout], dict[str, Any]]) -> _Build:
+    return lambda layout, file, installed: (
+        [ray_launcher.with_packages(build(layout), installed)],
+        ray_launcher.command(layout, file),
+    )
 
 
-def _by_launcher(build: Callable[[Layout], dict[str, Any]]) -> Callable[[Layout, str], _Documents]:
-    return lambda layout, file: ([build(layout)], ray_launcher.command(layout, file))
-
-
-def _ray_job(layout: Layout, file: str) -> _Documents:
-    documents = kuberay.ray_job(layout, image_of(layout), local_files(layout))
+def _ray_job(layout: Layout, file: str, installed: Sequence[Package]) -> _Documents:
+    words = [package.words for package in installed]
+    documents = kuberay.ray_job(layout, image_of(layout), local_files(layout), words)
     return documents, f"kubectl apply -f {shlex.quote(file)}"
 
 
-def _ray_cluster(layout: Layout, file: str) -> _Documents:
+def _ray_cluster(layout: Layout, file: str, installed: Sequence[Package]) -> _Documents:
     return kuberay.ray_cluster(layout, image_of(layout)), f"kubectl apply -f {shlex.quote(file)}"
 
 
-_DOCUMENTS: Mapping[str, Callable[[Layout, str], _Documents]] = {
+_DOCUMENTS: Mapping[str, _Build] = {
     "aws": _by_launcher(ray_launcher.aws),
     "gcp": _by_launcher(ray_launcher.gcp),
     "ssh": _by_launcher(ray_launcher.ssh),
@@ -122,7 +120,12 @@ def _hint(kind: str, layout: Layout) -> str:
         forward = f"kubectl port-forward svc/{layout.name}-head-svc 8265"
         submit = shlex.join(["raysearch", "launch", layout.spec, "--storage", layout.storage, "--submit"])
         return f"# Then, with `{forward}` running: {submit} --address http://127.0.0.1:8265\n"
-    return "# The search goes on without your machine. Its end frees no machine: ray down -y FILE does.\n"
+    ends = "# The search goes on without your machine. Its end frees no machine: ray down -y FILE does.\n"
+    if kind == "ssh" and not layout.install:
+        return (
+            f"{ends}# This installs no raysearch: each machine must have it, or give --install its wheel.\n"
+        )
+    return ends
 
 
 def _script(layout: Layout, file: str) -> str:

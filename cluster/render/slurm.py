@@ -31,7 +31,9 @@ def script(layout: Layout) -> str:
         "output": f"{layout.name}-%j.log",
         "open-mode": "append",
     }
-    lines = [f"#SBATCH --{option}={value}" for option, value in wanted.items() if value is not None]
+    lines = [
+        f"#SBATCH --{option}={shlex.quote(value)}" for option, value in wanted.items() if value is not None
+    ]
     run = run_of(layout.storage, layout.name)
     settings = {"name": layout.name, "spec": layout.spec, "storage": layout.storage, "run": run}
     assigned = [f"{key}={shlex.quote(value)}" for key, value in settings.items()]

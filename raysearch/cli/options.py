@@ -252,7 +252,11 @@ Setup = Annotated[
 Image = Annotated[str | None, Option(metavar="IMAGE", help="Container image that holds raysearch.")]
 Install = Annotated[
     list[str] | None,
-    Option("--install", metavar="PACKAGE", help="Package that pip installs on each node. Repeatable."),
+    Option(
+        "--install",
+        metavar="WHEEL|FOLDER|PACKAGE",
+        help="What pip installs on each node: raysearch's wheel or checkout, further packages. Repeatable.",
+    ),
 ]
 Spot = Annotated[bool, Option("--spot", help="Train on cheaper nodes that the cloud may take away.")]
 InstanceType = Annotated[
