@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import trainables
 from wandb_runs import written
+from wandb_standin import CANARY
 
 import raysearch
 from raysearch.cli import main
 from raysearch.errors import SpecError
 from raysearch.tracking.sending import send
 from raysearch.tracking.sinks import find
+from raysearch.tracking.supervisor import sinking, tracked
 
 
 def scalars(folder: Path) -> list[tuple[str, int, float]]:
@@ -137,3 +144,64 @@ def test_a_sink_that_is_not_there_is_named_before_anything_starts(
     written(tmp_path / "run", 3)
     assert main(["sink", str(tmp_path / "run"), "nothing"]) == 2
     assert "unknown sink 'nothing'" in capsys.readouterr().err
+
+
+SPY = """
+import json, os
+from pathlib import Path
+
+SEEN = dict(os.environ)  # while the module is imported
+
+
+class Spy:
+    def __init__(self, paths):
+        first = Path("/proc/self/environ").read_text()
+        paths.root.joinpath("seen.json").write_text(json.dumps([SEEN, dict(os.environ), first]))
+
+    def log(self, feed, row, number):
+        pass
+
+    def end(self, feeds):
+        pass
+"""
+
+
+@pytest.fixture
+def spy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run, beside a module with a sink that writes down its environment, in which there is a W&B key."""
+    written(tmp_path / "run", 2)
+    (tmp_path / "spy_sink.py").write_text(SPY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("WANDB_API_KEY", CANARY)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("wandb", [{}, {"mode": "auto"}, {"mode": "off"}])
+@pytest.mark.parametrize("sink_first", [True, False])
+def test_a_sinks_process_never_has_the_key_of_wandb(
+    spy: Path, wandb: dict[str, str], sink_first: bool
+) -> None:
+    said: list[str] = []
+    blocks = [sinking(spy, ["spy_sink:Spy"], said.append), tracked(spy, wandb, said.append)]
+    with contextlib.ExitStack() as stack:
+        for block in blocks if sink_first else blocks[::-1]:
+            stack.enter_context(block)
+    assert CANARY not in (spy / "seen.json").read_text(), said
+    assert "PYTHONPATH" in (spy / "seen.json").read_text()
+    assert os.environ["WANDB_API_KEY"] == CANARY
+
+
+def test_the_command_gives_a_sink_no_key_of_wandb(spy: Path) -> None:
+    command = [sys.executable, "-m", "raysearch.cli", "sink", str(spy), "spy_sink:Spy"]
+    subprocess.run(command, check=True, capture_output=True)
+    imported, inside, _ = json.loads((spy / "seen.json").read_text())
+    assert CANARY not in imported.values()
+    assert CANARY not in inside.values()
+
+
+def test_a_sink_that_is_looked_for_is_imported_without_the_key_of_wandb(spy: Path) -> None:
+    sys.modules.pop("spy_sink", None)
+    find("spy_sink:Spy")
+    assert CANARY not in sys.modules.pop("spy_sink").SEEN.values()

@@ -15,6 +15,7 @@ from raysearch.tracking.artifacts import finalists
 from raysearch.tracking.granularity import level_of
 from raysearch.tracking.rows import Feed, SearchFeed, TrialFeeds
 from raysearch.tracking.sinks import Sink, find
+from raysearch.tracking.wandb.api_key import taken_out
 from raysearch.tracking.wandb.sync_state import ended
 
 POLL_S = 2.0
@@ -23,7 +24,15 @@ POLL_S = 2.0
 def send(
     run: Path, names: Sequence[str], follow: bool = False, left: Callable[[], bool] = lambda: True
 ) -> int:
-    """Sends a run to sinks; returns the number of rows. With `follow`, until the run ends or `left()` is true."""  # noqa: E501
+    """Sends a run to sinks, with `follow` until the run ends or `left()` is true; returns the number of rows.
+
+    The W&B key is out of the environment meanwhile: sinks are code of others.
+    """
+    with taken_out():
+        return _send(run, names, follow, left)
+
+
+def _send(run: Path, names: Sequence[str], follow: bool, left: Callable[[], bool]) -> int:
     paths = RunPaths(run)
     sinks = [find(name)(paths) for name in names]
     results = load(run)

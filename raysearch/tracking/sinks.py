@@ -19,6 +19,7 @@ from raysearch.core.version import install
 from raysearch.errors import SpecError, unknown
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking.rows import Feed
+from raysearch.tracking.wandb.api_key import taken_out
 
 BUILT_IN = {
     "tensorboard": "raysearch.tracking.tensorboard:make",
@@ -38,7 +39,7 @@ class Sink(Protocol):
 
 
 def find(name: str) -> Callable[[RunPaths], Sink]:
-    """The function `make` of the sink of that name.
+    """The function `make` of the sink of that name; its module is imported without the W&B key in sight.
 
     Raises:
         SpecError: there is none, or it cannot be imported.
@@ -49,7 +50,8 @@ def find(name: str) -> Callable[[RunPaths], Sink]:
         raise SpecError(unknown("sink", name, [*BUILT_IN, *others]))
     module, _, attribute = target.partition(":")
     try:
-        made: Callable[[RunPaths], Sink] = getattr(importlib.import_module(module), attribute)
+        with taken_out():
+            made: Callable[[RunPaths], Sink] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         extra = f": {install('mlflow')}" if name == "mlflow" else ""
         raise SpecError(f"sink {name!r} cannot be loaded: {error}{extra}") from None

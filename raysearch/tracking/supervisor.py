@@ -54,13 +54,13 @@ def tracked(run: Path, wandb: Mapping[str, Any], say: Callable[[str], None]) -> 
 
 @contextlib.contextmanager
 def sinking(run: Path, names: Sequence[str], say: Callable[[str], None]) -> Iterator[None]:
-    """Writes the run to its sinks for the length of the block, in a process of their own."""
+    """Writes the run to its sinks for the length of the block, in a process that never has the W&B key."""
     if not names:
         yield
         return
     paths = RunPaths(run)
     paths.tracking.mkdir(parents=True, exist_ok=True)
-    with (paths.tracking / "sinks.log").open("ab") as log:
+    with taken_out(), (paths.tracking / "sinks.log").open("ab") as log:
         command = [sys.executable, "-m", "raysearch.tracking.sending", str(run), *names]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
