@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import html
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import plotly.graph_objects as go
 import pytest
 import trainables
 
 import raysearch
 from raysearch.cli import main
+from raysearch.core.terminal_text import UNSAFE, escaped
 from raysearch.errors import RunError
+from raysearch.report import board
+from raysearch.report import html as html_of
 from raysearch.report.report import write_report
 from raysearch.report.sections import content_of
 from raysearch.report.sections.failures import without_numbers
@@ -97,7 +104,8 @@ def test_a_run_that_has_only_begun_has_a_report(storage: Path) -> None:
 
 
 def test_what_a_user_typed_is_never_markup(storage: Path) -> None:
-    evil = "<img src=x onerror=alert(1)><script>alert(2)"
+    marks = "\x1b[2J\x9b\u202e\u2066\r"
+    evil = f"{marks}<img src=x onerror=alert(1)><script>alert(2)"
     raysearch.search(
         trainables.Moody,
         executor="inline",
@@ -110,10 +118,38 @@ def test_what_a_user_typed_is_never_markup(storage: Path) -> None:
         storage=str(storage),
         name="evil",
     )
-    text = write_report(raysearch.load(storage / "evil"))
+    results = raysearch.load(storage / "evil")
+    text = write_report(results)
+    state = board.snapshot(results.path)
+    assert UNSAFE.search("".join(_texts(state))) is None
+    assert UNSAFE.search(re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)) is None
+    drawn = re.findall(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)
+    assert drawn
+    assert all(UNSAFE.search("".join(_texts(json.loads(one)))) is None for one in drawn)
+    assert any(r"\x1b[2J\x9b\u202e" in "".join(_texts(json.loads(one))) for one in drawn)
     assert evil not in text
     assert "<img" not in re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
-    assert html.escape(evil) in text
+    assert html.escape(escaped(evil)) in text
+
+
+def test_a_figure_keeps_every_text_that_is_safe() -> None:
+    words = ["ä\n\t", "\\", '"\\u001b"', "\N{GRINNING FACE}", "\\\\x", "a/b"]
+    figure = go.Figure(go.Bar(x=words, y=[1] * len(words)), {"title": {"text": "\x1b\u202e\ud800\x7f"}})
+    drawn = json.loads(html_of.figure_json(figure))
+    assert drawn["data"][0]["x"] == words
+    assert drawn["layout"]["title"]["text"] == r"\x1b\u202e\ud800\x7f"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from (key, *_texts(inner))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def test_numbers_in_a_cause_do_not_make_it_another() -> None:

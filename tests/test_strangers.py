@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from raysearch.cli import main
-from raysearch.cli.safe_console import SafeConsole
 from raysearch.cli.trial_table import write_csv
 from raysearch.core.terminal_text import escaped, json_escaped
 from raysearch.core.user_paths import user_path
 from raysearch.errors import RunError, SpecError
+from raysearch.run.display.safe_console import SafeConsole, safe_text
 from raysearch.run.orders import Orders
 from raysearch.spec.search_spec import make_spec
 from raysearch.storage.mirror import mirror_at
@@ -49,6 +49,25 @@ def test_a_console_keeps_its_own_colours_and_no_others() -> None:
     assert "\x1b[1m" in printed
     assert "\x1b[31m" not in printed
     assert not {"\x9b", "\u202e", "\u2066", "\x07"} & set(printed)
+
+
+@pytest.mark.parametrize("width", [1, 20, 60, 200])
+def test_no_table_cuts_a_text_off(width: int) -> None:
+    out = io.StringIO()
+    console = SafeConsole(file=out, width=width, markup=False, highlight=False)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    texts = [f"{EVIL}{letter * 90}end" for letter in "abcdef"]
+    for i, text in enumerate(texts):
+        table.add_column(text[:40], no_wrap=i == 2, justify="right" if i % 2 else "left")
+    table.add_row(*(safe_text(text) for text in texts))
+    table.add_row(*texts)
+    console.print_table(table)
+    printed = out.getvalue()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed
+    for letter in "abcdef":
+        assert printed.count(letter) >= 2 * 90
+    assert not {"\x1b", "\x9b", "\u202e", "\u2066", "\x07"} & set(printed)
+    assert printed.count(WRITTEN.split("red")[0]) or width < 60
 
 
 def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:

@@ -47,4 +47,4 @@ def _show(results: Sequence[Results], found: Sequence[Compared]) -> None:
         table.add_column(one.run, justify="right", overflow="fold")
     for row in rows_of(results, found):
         table.add_row(*row)
-    console().print(table)
+    console().print_table(table)

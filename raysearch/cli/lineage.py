@@ -144,7 +144,8 @@ def _counted(count: int, what: str) -> str:
 
 def _show(results: Results, rows: Sequence[Row], limit: int | None) -> None:
     from rich.table import Table
-    from rich.text import Text
+
+    from raysearch.run.display.safe_console import safe_text
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     table.add_column("segment", no_wrap=True)
@@ -159,17 +160,17 @@ def _show(results: Results, rows: Sequence[Row], limit: int | None) -> None:
         glyph = "● " if row.is_trunk else "├╴"
         event = row.event if row.status == "completed" or row.event else row.status
         table.add_row(
-            Text(glyph + row.segment, style=dim),
-            Text(f"{row.start:,}-{row.stop:,}", style=dim),
-            Text(row.values, style=dim),
-            Text(number(row.metric), style=dim),
-            Text(event, style=STYLES.get(row.event, dim) if row.is_trunk else dim),
-            Text(row.words, style=dim),
+            safe_text(glyph + row.segment, dim),
+            safe_text(f"{row.start:,}-{row.stop:,}", dim),
+            safe_text(row.values, dim),
+            safe_text(number(row.metric), dim),
+            safe_text(event, STYLES.get(row.event, dim) if row.is_trunk else dim),
+            safe_text(row.words, dim),
         )
     out = console()
     if len(shown) < len(rows):
         out.print(f"the last {len(shown):,} of {len(rows):,} rows\n")
-    out.print(table)
+    out.print_table(table)
     beside = sum(not row.is_trunk for row in rows)
     out.print(
         f"\n● what led to the model   ├╴ what was tried beside it and left ({beside:,})", soft_wrap=True

@@ -144,4 +144,4 @@ def _print(rows: list[dict[str, Any]], nothing: str) -> None:
         table.add_column(name)
     for row in rows:
         table.add_row(*(str(row.get(name, "")) for name in names))
-    console().print(table)
+    console().print_table(table)

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.terminal_text import escaped, json_escaped
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from raysearch.results.results import Results
+    from raysearch.run.display.safe_console import SafeConsole
 
 
-def console(stderr: bool = False) -> Console:
+def console(stderr: bool = False) -> SafeConsole:
     """A rich console that prints text of users as it is, without markup."""
-    from raysearch.cli.safe_console import SafeConsole
+    from raysearch.run.display.safe_console import SafeConsole
 
     return SafeConsole(stderr=stderr, highlight=False, markup=False)
 

@@ -55,7 +55,7 @@ def replay(
         print_json(_plain(comparison))
         return
     out = console()
-    out.print(_table(comparison))
+    out.print_table(_table(comparison))
     out.print()
     out.print(str(comparison), soft_wrap=True)
     out.print(f"\nrun  {folder}\nall  {command('trials', str(folder))}", soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.cli.output import command
 from raysearch.core.formatting import column, number, settings
 from raysearch.core.segment import trial_name
+from raysearch.core.terminal_text import escaped
 from raysearch.engine.wind_down import Ended, Ending, more_of
 from raysearch.errors import RunError
 from raysearch.storage.mirror import shown
@@ -15,10 +16,9 @@ from raysearch.storage.mirror import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
-
     from raysearch.results import Best, Results
     from raysearch.results.verdict import Contender, Verdict
+    from raysearch.run.display.safe_console import SafeConsole
 
 DIGITS = 6  # of the winner's configuration; the exact values come from export
 
@@ -36,7 +36,7 @@ def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
 
 
 def show_end(
-    out: Console, results: Results, ended: Ended | None, flags: Sequence[str], spent: str = ""
+    out: SafeConsole, results: Results, ended: Ended | None, flags: Sequence[str], spent: str = ""
 ) -> None:
     """Prints the result of a search, its folder, and the next commands."""
     is_complete = ended is not None and ended.kind is Ending.COMPLETE
@@ -77,15 +77,17 @@ def has_winner(results: Results) -> bool:
         return False
 
 
-def show_best(out: Console, results: Results, winner: Best) -> None:
+def show_best(out: SafeConsole, results: Results, winner: Best) -> None:
     """Prints the value and the configuration of the winner."""
     from rich.table import Table
     from rich.text import Text
 
+    from raysearch.run.display.safe_console import safe_text
+
     out.print(
         Text.assemble(
             ("best ", "dim"),
-            f"{results.metric} ",
+            f"{escaped(results.metric)} ",
             (number(winner.value, 5), "bold green"),
             f" at iteration {winner.reach}, trial {trial_name(winner.trial, ',')}",
         )
@@ -94,8 +96,8 @@ def show_best(out: Console, results: Results, winner: Best) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     for name, value in settings(winner.config, DIGITS).items():
-        grid.add_row(f"     {name}", Text(value))
-    out.print(grid)
+        grid.add_row(safe_text(f"     {name}"), safe_text(value))
+    out.print_table(grid)
 
 
 def contender_table(contenders: Sequence[Contender], metric: str) -> Any:
@@ -120,7 +122,7 @@ def facts(rows: dict[str, str]) -> Any:
     from rich.text import Text
 
     width = max(map(len, rows))
-    lines = [Text.assemble((f"{label:<{width}}  ", "dim"), text) for label, text in rows.items()]
+    lines = [Text.assemble((f"{label:<{width}}  ", "dim"), escaped(text)) for label, text in rows.items()]
     return Text("\n").join(lines)
 
 

@@ -38,7 +38,7 @@ def best(run: options.Run, as_json: options.AsJson = False) -> None:
     verdict = results.verdict()
     if verdict.contenders:
         out.print()
-        out.print(contender_table(verdict.contenders, results.metric))
+        out.print_table(contender_table(verdict.contenders, results.metric))
     out.print()
     out.print(str(verdict))
     out.print()

@@ -227,7 +227,7 @@ def _show_due(found: list[Any]) -> None:
         why = "; ".join(one.reasons) or "-"
         table.add_row(str(one.run), one.last, str(one.since), str(one.due), why)
     out = console()
-    out.print(table)
+    out.print_table(table)
     for one in found:
         for note in one.notes:
             out.print(f"{one.run}: {note}", soft_wrap=True)

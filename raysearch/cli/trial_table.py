@@ -20,9 +20,9 @@ from raysearch.space.names import dotted, flat_name
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
     from raysearch.results.results import Results
+    from raysearch.run.display.safe_console import SafeConsole
 
 ROWS_SHOWN = 20
 SHOWN = ("trial", "status", "value", "iterations", "seconds")
@@ -115,7 +115,7 @@ def _is_met(asked: Expression, row: dict[str, Any]) -> bool:
     return met
 
 
-def show(out: Console, frame: pd.DataFrame, total: int) -> None:
+def show(out: SafeConsole, frame: pd.DataFrame, total: int) -> None:
     """Prints a table as wide as the screen, and which rows and columns it leaves out."""
     from rich.table import Table
     from rich.text import Text

@@ -10,7 +10,6 @@ permission for pages of other origins to read it, and takes GET only.
 from __future__ import annotations
 
 import asyncio
-import html
 import json
 import re
 import secrets
@@ -20,8 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysearch.core.terminal_text import escaped
 from raysearch.errors import RaysearchError
-from raysearch.report.html import figure_json, shell, tile
+from raysearch.report.html import figure_json, shell, shown, tile
 from raysearch.report.sections.content import content_of
 from raysearch.storage.journal.parts import START, Position
 from raysearch.storage.journal.reading import batches_since
@@ -73,15 +73,15 @@ def snapshot(run: Path) -> dict[str, Any]:
     content = content_of(load(run))
     pictures = [picture for section in content.sections for picture in section.pictures]
     return {
-        "name": content.name,
-        "headline": content.headline,
+        "name": escaped(content.name),
+        "headline": escaped(content.headline),
         "tone": content.tone,
         "tiles": "".join(map(tile, content.tiles)),
         "figures": [
             {
                 "name": p.name,
-                "title": p.title or p.name.capitalize(),
-                "note": p.note,
+                "title": escaped(p.title or p.name.capitalize()),
+                "note": escaped(p.note),
                 "figure": json.loads(figure_json(p.figure)),
             }
             for p in pictures
@@ -118,7 +118,7 @@ def app(runs: Sequence[Path]) -> Starlette:
         try:
             found = await asyncio.to_thread(watched[number].state, known)
         except RaysearchError as error:
-            return JSONResponse({"error": str(error)}, 503, headers=_headers())
+            return JSONResponse({"error": escaped(str(error))}, 503, headers=_headers())
         return JSONResponse(found, headers=_headers())
 
     return Starlette(
@@ -146,7 +146,7 @@ def _headers(policy: str = "default-src 'none'") -> dict[str, str]:
 
 def _body(runs: Sequence[Path]) -> str:
     tabs = "".join(
-        f'<button type="button" class="tab" data-run="{i}">{html.escape(run.name)}</button>'
+        f'<button type="button" class="tab" data-run="{i}">{shown(run.name)}</button>'
         for i, run in enumerate(runs)
     )
     return (

@@ -1,18 +1,24 @@
-"""The HTML of sections, tables and figures. Text of users always goes through `html.escape`."""
+"""The HTML of sections, tables and figures. Text of users always goes through `shown`."""
 
 from __future__ import annotations
 
 import functools
 import html
+import json
+import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from raysearch.core.terminal_text import UNSAFE, escaped
 from raysearch.report.sections.values import Content, Picture, Section, TextTable, Tile
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+# A character of a JSON text as JSON escapes it (one beyond U+FFFF as two), or an unsafe one as it is.
+_PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_CHARACTER = re.compile(rf"{_PAIR}|\\(?:u[0-9a-fA-F]{{4}}|.)|{UNSAFE.pattern}")
 # The page loads nothing: scripts and styles are in it, pictures are data or drawn by plotly.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -27,7 +33,7 @@ def page(content: Content, about: str) -> str:
             _header(content, about),
             *(_section(section) for section in content.sections),
             _decision(content.checks),
-            f"<footer>{_text(about)}</footer>",
+            f"<footer>{shown(about)}</footer>",
         ]
     )
     return shell(content.name, body, POLICY)
@@ -37,7 +43,7 @@ def plain_page(title: str, sections: Sequence[Section], policy: str) -> str:
     """A page of sections under a heading, without tiles and decision."""
     head = (
         f'<header><div class="top"><p class="kind">raysearch</p><button id="theme" type="button" '
-        f'aria-label="light or dark">◐</button></div><h1>{_text(title)}</h1></header>'
+        f'aria-label="light or dark">◐</button></div><h1>{shown(title)}</h1></header>'
     )
     return shell(title, "\n".join([head, *(_section(section) for section in sections)]), policy)
 
@@ -54,7 +60,7 @@ def shell(title: str, body: str, policy: str, scripts: str = "") -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
             '<link rel="icon" href="data:,">',
-            f"<title>{_text(title)} · raysearch</title>",
+            f"<title>{shown(title)} · raysearch</title>",
             f"<style>{asset('report.css')}</style>",
             "</head>",
             "<body>",
@@ -85,12 +91,12 @@ def _plotly() -> str:
 
 
 def _header(content: Content, about: str) -> str:
-    links = "".join(f'<a href="#{s.key}">{_text(s.title)}</a>' for s in content.sections)
+    links = "".join(f'<a href="#{s.key}">{shown(s.title)}</a>' for s in content.sections)
     return f"""<header>
 <div class="top"><p class="kind">Search report</p><button id="theme" type="button" aria-label="light or dark">◐</button></div>
-<h1>{_text(content.name)}</h1>
-<p class="headline {content.tone}">{_text(content.headline)}</p>
-<p class="about">{_text(content.metric)}, {_text(content.better)}</p>
+<h1>{shown(content.name)}</h1>
+<p class="headline {content.tone}">{shown(content.headline)}</p>
+<p class="about">{shown(content.metric)}, {shown(content.better)}</p>
 <div class="tiles">{"".join(map(tile, content.tiles))}</div>
 <nav>{links}<a href="#decision">Decision</a></nav>
 </header>"""  # noqa: E501
@@ -99,28 +105,28 @@ def _header(content: Content, about: str) -> str:
 def tile(one: Tile) -> str:
     """A number at the top."""
     return (
-        f'<div class="tile {one.tone}"><div class="label">{_text(one.label)}</div>'
-        f'<div class="value">{_text(one.value)}</div><div class="below">{_text(one.below)}</div></div>'
+        f'<div class="tile {one.tone}"><div class="label">{shown(one.label)}</div>'
+        f'<div class="value">{shown(one.value)}</div><div class="below">{shown(one.below)}</div></div>'
     )
 
 
 def _section(section: Section) -> str:
-    parts = [f'<section id="{section.key}">', f"<h2>{_text(section.title)}</h2>"]
+    parts = [f'<section id="{section.key}">', f"<h2>{shown(section.title)}</h2>"]
     if section.words:
-        parts.append(f'<div class="words">{"".join(f"<p>{_text(line)}</p>" for line in section.words)}</div>')
+        parts.append(f'<div class="words">{"".join(f"<p>{shown(line)}</p>" for line in section.words)}</div>')
     parts += [picture(one) for one in section.pictures]
     parts += [_table(table) for table in section.tables]
     if section.code:
         parts.append(
-            f"<details open><summary>search.yaml</summary><pre>{_text(section.code)}</pre></details>"
+            f"<details open><summary>search.yaml</summary><pre>{shown(section.code)}</pre></details>"
         )
     return "\n".join([*parts, "</section>"])
 
 
 def picture(one: Picture) -> str:
     """A figure with its heading and note; wide ones scroll sideways on a phone."""
-    heading = f"<h3>{_text(one.title)}</h3>" if one.title else ""
-    note = f"<figcaption>{_text(one.note)}</figcaption>" if one.note else ""
+    heading = f"<h3>{shown(one.title)}</h3>" if one.title else ""
+    note = f"<figcaption>{shown(one.note)}</figcaption>" if one.note else ""
     wide = " wide" if one.name == "parallel" else ""
     height = int(one.figure.layout.height or 400)
     return (
@@ -131,14 +137,14 @@ def picture(one: Picture) -> str:
 
 
 def figure_json(figure: go.Figure) -> str:
-    """The figure as JSON that can stand in a script element: no `<` in it."""
-    return str(figure.to_json()).replace("<", "\\u003c")
+    """The figure as JSON that can stand in a script element: no `<` in it, and what is unsafe written out."""
+    return _CHARACTER.sub(_written_out, str(figure.to_json())).replace("<", "\\u003c")
 
 
 def _table(table: TextTable) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
         return "".join(
-            f"<{tag}{' class=n' if i in table.numeric else ''}>{_text(cell)}</{tag}>"
+            f"<{tag}{' class=n' if i in table.numeric else ''}>{shown(cell)}</{tag}>"
             for i, cell in enumerate(cells)
         )
 
@@ -147,7 +153,7 @@ def _table(table: TextTable) -> str:
 
 
 def _decision(checks: Iterable[str]) -> str:
-    boxes = "".join(f'<label><input type="checkbox"><span>{_text(check)}</span></label>' for check in checks)
+    boxes = "".join(f'<label><input type="checkbox"><span>{shown(check)}</span></label>' for check in checks)
     return f"""<section id="decision"><h2>Decision</h2>
 <div class="decision">{boxes}
 <div class="fields"><label>Owner<input type="text" name="owner" placeholder="who decides"></label>
@@ -158,5 +164,13 @@ def _decision(checks: Iterable[str]) -> str:
 <p class="hint">Nothing typed here is saved in the file: copy it, or print the page.</p></div></section>"""  # noqa: E501
 
 
-def _text(text: str) -> str:
-    return html.escape(str(text))
+def shown(text: object) -> str:
+    """Text of users as HTML that shows all of it: tags, control characters and bidirectional marks too."""
+    return html.escape(escaped(str(text)))
+
+
+def _written_out(found: re.Match[str]) -> str:
+    """A character of a JSON text, itself or as JSON escapes it: `\\\\u202e` in place of an unsafe one."""
+    whole = found[0]
+    character = whole if len(whole) == 1 else json.loads(f'"{whole}"')
+    return json.dumps(escaped(character))[1:-1] if UNSAFE.fullmatch(character) else whole

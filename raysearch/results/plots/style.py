@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from raysearch.core.terminal_text import escaped
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
@@ -71,7 +73,7 @@ def note_of(figure: go.Figure) -> str:
 
 def escape(text: Any) -> str:
     """Text of users as plotly shows it as it is; plotly reads tags in any text."""
-    return html.escape(str(text), quote=False).replace("\n", "<br>")
+    return html.escape(escaped(str(text)), quote=False).replace("\n", "<br>")
 
 
 def wrapped(text: str, width: int = 60, lines: int = 8) -> str:

@@ -21,9 +21,9 @@ def following(spec: SearchSpec, how: How) -> Iterator[How]:
     if how.on_status is not None or not how.progress:
         yield how
         return
-    from rich.console import Console
+    from raysearch.run.display.safe_console import SafeConsole
 
-    console = Console(stderr=True, highlight=False, markup=False)
+    console = SafeConsole(stderr=True, highlight=False, markup=False)
     if not console.is_terminal:
         yield how
         return
