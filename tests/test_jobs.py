@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from ports import free_port
 from waiting import PATIENCE_S, SHOWN, Children, wait_for
@@ -265,7 +266,9 @@ def test_a_run_that_is_neither_here_nor_submitted_from_here_says_both(
 
 def test_without_the_extra_its_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "NEEDED", ("requests", "no_such_module_at_all"))
-    with pytest.raises(ClusterError, match=r"no_such_module_at_all is not installed.*'raysearch\[cluster\]'"):
+    with pytest.raises(
+        ClusterError, match=r"no_such_module_at_all is not installed here: .*'\.\[cluster\]' in a checkout"
+    ):
         jobs.connect("http://127.0.0.1:8265")
 
 
@@ -317,7 +320,9 @@ def test_ray_is_started_again_where_a_busy_machine_kept_it_from_being_up_in_time
     def start(**options: Any) -> None:
         starts.append(options)
         assert all(node.poll() is not None for node in nodes), "a start left its processes to the next"
-        nodes.append(start_process("sh", "-c", "sleep 600; :", tmp_path / "ray" / "raylet").process)
+        node = start_process("sh", "-c", "sleep 600; :", tmp_path / "ray" / "raylet")
+        node.wait_for(psutil.Process(node.pid).cmdline)  # empty for a moment after it was started
+        nodes.append(node.process)
         if errors:
             raise errors.pop()
         nodes.clear()
