@@ -518,3 +518,92 @@ def test_an_odd_value_beside_the_metric_is_no_metric_and_ends_nothing(value: Any
     result = Trained()
     assert record(result, {"loss": 1.0, "x": value, "y": {"z": 2}}, "loss", segment(0), 1) == ["loss", "y/z"]
     assert result.curve == {"loss": [1.0], "y/z": [2.0]}
+
+
+# ---- what a trial changes for its whole process
+
+
+def leaves_settings(config: dict[str, Any]) -> None:
+    """Changes what holds for the process at iteration 2, where nothing of it is seen any more."""
+    for i in range(3):
+        tune.report({"loss": 1.0, **seen()})
+        if i == 1:
+            change_settings()
+
+
+class LeavesSettings(tune.Trainable):  # type: ignore[misc]
+    def setup(self, config: dict[str, Any]) -> None:
+        self.begun = seen()
+
+    def step(self) -> dict[str, Any]:
+        change_settings()
+        return {"loss": 1.0, **self.begun}
+
+
+def seen() -> dict[str, float]:
+    return {
+        "bytes": float(torch.zeros(1).element_size()),
+        "deterministic": float(torch.are_deterministic_algorithms_enabled()),
+        "precise": float(torch.get_float32_matmul_precision() == "highest"),
+        "folder": float(hash(os.getcwd()) % 10**6),
+        "files": float(len(os.listdir("."))),
+    }
+
+
+def change_settings() -> None:
+    torch.set_default_dtype(torch.float64)
+    torch.use_deterministic_algorithms(True)
+    torch.set_float32_matmul_precision("medium")
+    os.chdir("/")
+
+
+@pytest.fixture
+def torch_as_before() -> Any:
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.use_deterministic_algorithms(False)
+    torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.usefixtures("at_home", "torch_as_before")
+@pytest.mark.parametrize("trainable", [leaves_settings, LeavesSettings])
+@pytest.mark.parametrize("moves", ["0", "1"])
+def test_what_a_trial_changes_for_its_process_is_put_back_for_the_next(
+    trainable: Any, moves: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", moves)
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chdir(home)
+    host = host_of(trainable, tmp_path)
+    trials = [train(host, segment(number)) for number in range(3)]
+    assert [trial.status for trial in trials] == [Status.COMPLETED] * 3
+    first = {name: values[0] for name, values in trials[0].curve.items()}
+    assert {name: values[0] for name, values in trials[1].curve.items()} == first
+    assert {name: values[0] for name, values in trials[2].curve.items()} == first
+    assert (first["bytes"], first["deterministic"], first["precise"], first["files"]) == (4, 0, 1, 0)
+    assert [trial.error.count("for the whole process") for trial in trials] == [0, 3, 0]
+    assert "a trial left torch's default dtype at float64" in trials[1].error
+    host.drop()
+    assert Path.cwd() == (home if moves == "0" else Path(host._storage.trial_working_directory))
+
+
+class KeepsSettings(LeavesSettings):
+    """Is reset: what it set up for all its trials stays."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        torch.set_default_dtype(torch.float64)
+
+    def step(self) -> dict[str, Any]:
+        return {"loss": 1.0, **seen()}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("torch_as_before")
+def test_what_an_object_that_is_reset_has_set_up_for_all_its_trials_stays(tmp_path: Path) -> None:
+    host = host_of(KeepsSettings, tmp_path)
+    trials = [train(host, segment(number)) for number in range(2)]
+    assert [trial.curve["bytes"][0] for trial in trials] == [8, 8]
+    assert [trial.error for trial in trials] == ["", ""]

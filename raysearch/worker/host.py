@@ -40,6 +40,7 @@ from raysearch.worker.once import OnceAProcess
 from raysearch.worker.optimizer_values import OptimizerValues
 from raysearch.worker.reports import Trained, check_metric, is_only_an_end, record
 from raysearch.worker.rng import seed_of
+from raysearch.worker.torch_settings import TorchSettings
 from raysearch.worker.tune_storage import TRIAL_INFO, LocalStorage, TrialName
 
 END_S = 10.0  # how long a function may take to clean up when its trial ends
@@ -87,6 +88,7 @@ class Host:
         self._grown_s = 0.0
         self._watch = CheckpointWatch()
         self._once = OnceAProcess()
+        self._settings = TorchSettings()
         self._is_first = True  # the next report is the first since the trainable was made, reset or restored
         self._trial: int | None = None  # whose working folder this process is in
         self._ignored: set[str] = set()
@@ -187,6 +189,7 @@ class Host:
             trainable.stop()
         except Exception:  # noqa: BLE001  (its own clean-up may fail; the trial is over either way)
             traceback.print_exc()
+        self._storage.enter()
         if session is not None and session.training_started:
             _wait_for_end(session.training_thread)
 
@@ -249,10 +252,16 @@ class Host:
                 self._remarks.append(text)
 
     def _configure(self, segment: Segment) -> None:
+        if isinstance(
+            self._trainable, FunctionTrainable
+        ):  # its code runs anew; an object that is reset has not
+            self._remarks.extend(self._settings.put_back())
         if self._trainable is not None:
             if self._trainable.reset(self._handed_out(segment), **self._surroundings):
                 return
             self.drop()
+        self._settings.note()
+        self._remarks.extend(self._settings.put_back())
         self._trainable = self._class(self._handed_out(segment), **self._surroundings)
 
     def _handed_out(self, segment: Segment) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -34,6 +35,7 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
         self._working_directory = str(scratch / "working_dirs" / "trial")
         self._marked = 0.0  # when the working folder changed last, as written by `_is_empty`
         self._moves = os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0"
+        self._home = os.getcwd()
         if self._moves:
             os.environ.setdefault("TUNE_ORIG_WORKING_DIR", os.getcwd())
         scratch.mkdir(parents=True, exist_ok=True)
@@ -50,10 +52,11 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
     def begin(self, trial: int) -> None:
         """Sees to an empty working folder: where the last one holds files, goes to a new one and deletes it.
 
-        The process stays where it is under RAY_CHDIR_TO_TRIAL_DIR=0.
+        The process stays where it was at first under RAY_CHDIR_TO_TRIAL_DIR=0.
         """
         before = self._working_directory
         if self._is_empty(before):
+            self.enter()
             return
         parent = self._scratch / "working_dirs"
         parent.mkdir(parents=True, exist_ok=True)
@@ -62,9 +65,12 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
         shutil.rmtree(before, ignore_errors=True)
 
     def enter(self) -> None:
-        """Goes to the working folder, as Ray does whenever it makes or resets a trainable."""
-        if self._moves:
-            os.chdir(self._working_directory)
+        """Goes to the working folder, as Ray does whenever it makes or resets a trainable.
+
+        A trial that went elsewhere takes none of the following ones with it.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            os.chdir(self._working_directory if self._moves else self._home)
 
     def _is_empty(self, folder: str) -> bool:
         """Whether the folder is there and holds nothing.

@@ -1,0 +1,102 @@
+"""Settings of torch that hold for a whole process: a trial finds them as the process's first trial did."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from raysearch.worker.torch_import import is_imported
+
+
+class Setting(NamedTuple):
+    """What numbers depend on: what it is called, what a fresh torch has, how it is read and written."""
+
+    name: str
+    fresh: Any
+    read: Callable[[Any], Any]
+    write: Callable[[Any, Any], object]
+
+
+def _deterministic(torch: Any) -> tuple[bool, bool]:
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+
+
+def _flag(name: str, fresh: bool) -> Setting:
+    return Setting(
+        f"backends.cudnn.{name}",
+        fresh,
+        lambda torch: getattr(torch.backends.cudnn, name),
+        lambda torch, value: setattr(torch.backends.cudnn, name, value),
+    )
+
+
+SETTINGS = (
+    Setting(
+        "default dtype",
+        "float32",
+        lambda torch: str(torch.get_default_dtype()).removeprefix("torch."),
+        lambda torch, value: torch.set_default_dtype(getattr(torch, value)),
+    ),
+    Setting(
+        "deterministic algorithms (on, as warnings)",
+        (False, False),
+        _deterministic,
+        lambda torch, value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
+    ),
+    Setting(
+        "precision of float32 products",
+        "highest",
+        lambda torch: torch.get_float32_matmul_precision(),
+        lambda torch, value: torch.set_float32_matmul_precision(value),
+    ),
+    Setting(
+        "gradients (on)",
+        True,
+        lambda torch: torch.is_grad_enabled(),
+        lambda torch, value: torch.set_grad_enabled(value),
+    ),
+    _flag("benchmark", False),
+    _flag("deterministic", False),
+)
+
+
+class TorchSettings:
+    """Knows what the first trial of this process found, and gives it to those that follow."""
+
+    def __init__(self) -> None:
+        self._first: tuple[Any, ...] | None = None
+        self._said: set[str] = set()
+
+    def note(self) -> None:
+        """The first trial begins: later ones find the settings as they are now."""
+        if self._first is None:
+            fresh = tuple(setting.fresh for setting in SETTINGS)
+            self._first = _read() if is_imported() else fresh
+
+    def put_back(self) -> Iterator[str]:
+        """Another trial begins, with a model and code that set what they need; yields remarks, each once."""
+        if self._first is None or not is_imported():
+            return
+        now = _read()
+        if now == self._first:
+            return
+        for setting, first, left in zip(SETTINGS, self._first, now, strict=True):
+            if first == left:
+                continue
+            setting.write(sys.modules["torch"], first)
+            if setting.name not in self._said:
+                self._said.add(setting.name)
+                yield (
+                    f"a trial left torch's {setting.name} at {left} for the whole process: the next trial "
+                    f"finds {first} again, as the first one did. Set it in every trial that needs it, not in "
+                    "a module that a trial is the first to import; isolate: true gives each its own process"
+                )
+
+
+def _read() -> tuple[Any, ...]:
+    torch = sys.modules["torch"]
+    return tuple(setting.read(torch) for setting in SETTINGS)
