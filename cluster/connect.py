@@ -16,6 +16,7 @@ import ray
 from raysearch.cluster.dashboard import check_cluster
 from raysearch.core.library_errors import RAY_OTHER_VERSION, RAY_SLOW_START
 from raysearch.errors import ClusterError
+from raysearch.storage.object_store import check_cluster_address
 
 REACH_S = 3.0  # for a connection to the cluster's head
 STARTS = (
@@ -32,7 +33,9 @@ def connected(address: str | None, local: bool, cpus: float | None = None) -> It
 
     Raises:
         ClusterError: nothing answers at `address`.
+        SpecError: it holds a key.
     """
+    check_cluster_address(address)
     if address is not None and address.startswith(("ray://", "http://", "https://")):
         raise ClusterError(
             f"--address {address}: a search runs on the cluster itself, and is submitted to this address: "

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 from raysearch import ray_private
 from raysearch.cluster.auth import use_own_token, with_token
 from raysearch.errors import ClusterError
+from raysearch.storage.object_store import RAY_VARIABLES, check_cluster_address
 
 PORT = 8265
+VARIABLES = RAY_VARIABLES
 TIMEOUT_S = 10.0
-VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # as `ray job` reads them
 HINT = (
     "give the dashboard's address, such as --address http://HEAD:8265 (through a tunnel: "
     "ssh -L 8265:localhost:8265 HEAD, or ray dashboard FILE, then http://127.0.0.1:8265)"
@@ -35,7 +36,9 @@ def address_of(address: str | None) -> str:
 
     Raises:
         ClusterError: no cluster answers, or it has no dashboard.
+        SpecError: the address holds a key.
     """
+    check_cluster_address(address)
     meant = address or next((os.environ[name] for name in VARIABLES if os.environ.get(name)), "auto")
     if is_dashboard(meant):
         return meant.rstrip("/")

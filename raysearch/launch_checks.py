@@ -17,7 +17,7 @@ from raysearch.errors import LocatedError, SpecError, located, prefixed
 from raysearch.run.location import run_folder
 from raysearch.spec.resource_request import REQUESTS, says_share, with_request
 from raysearch.spec.trainables import begins_from_checkpoints, can_pause, is_class, load_trainable
-from raysearch.storage.object_store import is_address, open_store, parse_address
+from raysearch.storage.object_store import check_cluster_address, is_address, open_store, parse_address
 from raysearch.strategies import registry
 from raysearch.strategies.base import abilities_of
 from raysearch.strategies.samplers.base import Source, name_of
@@ -187,6 +187,8 @@ def _check_executor(how: How, spec: SearchSpec, trainable: Any) -> None:
     """Raises SpecError for an unknown executor, RunError where another search runs in this process."""
     if how.executor not in EXECUTORS:
         raise SpecError(f"executor: {how.executor!r} is not one of {', '.join(EXECUTORS)}")
+    if how.executor != "inline":
+        check_cluster_address(how.address)
     if how.executor == "inline" and not spec.isolate:
         from raysearch.executors.inline import check_by_itself
 

@@ -6,22 +6,32 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import trainables
 from rich.table import Table
 from rich.text import Text
 
+import raysearch
 from raysearch.cli import main
 from raysearch.cli.trial_table import write_csv
+from raysearch.cluster.connect import connected
+from raysearch.cluster.dashboard import address_of
 from raysearch.core.terminal_text import escaped, json_escaped
 from raysearch.core.user_paths import user_path
-from raysearch.errors import RunError, SpecError
+from raysearch.errors import RunError, SpecError, StoreError
 from raysearch.run.display.safe_console import SafeConsole, safe_text
 from raysearch.run.orders import Orders
 from raysearch.spec.search_spec import make_spec
 from raysearch.storage.mirror import mirror_at
-from raysearch.storage.object_store import parse_address
+from raysearch.storage.object_store import (
+    RAY_VARIABLES,
+    check_cluster_address,
+    open_store,
+    parse_address,
+)
 from raysearch.workflows.memory.store import Memory
 
 EVIL = "\x1b[31mred\x9b2J\u202eevil\u2066\x07\r\ud800"
@@ -143,6 +153,9 @@ def test_a_planted_origin_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "s3://bucket/x?access_key=hidden&region=eu",
         "gs://bucket/x?token=hidden",
         "ftp://user:hidden@host/x",
+        "s3://bucket/x?endpoint_override=http%3A%2F%2FAKIA%3Ahidden%40proxy",
+        "s3://bucket/x?endpoint_override=http://proxy?token=hidden",
+        "s3://bucket/x#secret=hidden",
     ],
 )
 def test_no_address_holds_a_key_and_no_message_repeats_it(address: str) -> None:
@@ -158,3 +171,84 @@ def test_no_address_holds_a_key_and_no_message_repeats_it(address: str) -> None:
         with pytest.raises(SpecError, match="holds a key") as error:
             ask()
         assert "hidden" not in str(error.value)
+
+
+KEYED = [
+    "user:hidden@head:6379",
+    "hidden@head:6379",
+    "ray://user:hidden@head:10001",
+    "http://user:hidden@head:8265",
+    "https://head/?token=hidden",
+    "http://head:8265/#access_key=hidden",
+    "http://[hidden",
+]
+
+
+@pytest.mark.parametrize("address", KEYED)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["launch", "function", "--dry-run", "--address"],
+        ["launch", "function", "--local", "--address"],
+        ["launch", "function", "--submit", "--storage", "/runs", "--address"],
+        ["doctor", "--address"],
+        ["status", "job", "--address"],
+        ["logs", "job", "--address"],
+        ["cluster", "jobs", "--address"],
+        ["cluster", "stop", "job", "--address"],
+    ],
+    ids=" ".join,
+)
+def test_no_cluster_address_holds_a_key_and_no_message_repeats_it(
+    address: str, words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert main([*words, address]) == 2
+    said = capsys.readouterr()
+    assert "hidden" not in said.out + said.err
+    assert "holds a key" in said.err or "is no address" in said.err
+    assert "--address" in said.err
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("address", KEYED)
+@pytest.mark.parametrize("name", RAY_VARIABLES)
+def test_an_address_of_the_environment_holds_no_key_either(
+    address: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, address)
+    for ask in (lambda: connected(None, False).__enter__(), lambda: address_of(None)):
+        with pytest.raises(SpecError, match=f"{name}=") as error:
+            ask()
+        assert "hidden" not in str(error.value)
+
+
+def test_an_endpoint_of_the_environment_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:hidden@minio:9000")
+    with pytest.raises(StoreError, match=r"the endpoint \.\.\.: holds a key") as error:
+        open_store("s3://bucket/x")
+    assert "hidden" not in str(error.value)
+
+
+def test_a_search_of_python_with_a_keyed_address_makes_no_run(tmp_path: Path) -> None:
+    strategy = raysearch.Caviar(samples=2, max_iterations=3)
+    space = {"x": {"uniform": [0, 1]}}
+    with pytest.raises(SpecError, match=r"--address \.\.\.: holds a key"):
+        raysearch.search(
+            trainables.Moody,
+            space=space,
+            metric="loss",
+            mode="min",
+            strategy=strategy,
+            storage=str(tmp_path),
+            address="user:hidden@head:6379",
+        )
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    "address", ["auto", "head:6379", "[::1]:6379", "ray://head:10001", "http://head:8265"]
+)
+def test_an_address_without_a_key_is_let_through(address: str) -> None:
+    check_cluster_address(address)

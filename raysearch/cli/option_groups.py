@@ -60,8 +60,12 @@ class Where:
         """The `How` of these options.
 
         Raises:
-            SpecError: two of the options contradict each other.
+            SpecError: two of the options contradict each other, or an address holds a key.
         """
+        from raysearch.storage.object_store import check_cluster_address
+
+        if self.address:
+            check_cluster_address(self.address)
         if self.local and self.address:
             raise SpecError(
                 f"--local starts a cluster, --address {self.address} uses one that is there: give one of them"

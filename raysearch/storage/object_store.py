@@ -34,6 +34,8 @@ REQUEST_S = 30.0
 ATTEMPTS = 4  # of one request, by the client itself
 PARALLEL = 8
 _SECRET = re.compile(r"key|secret|token|passw|signature|credential", re.IGNORECASE)  # in an option's name
+_ROLE = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machines a role"
+RAY_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # as `ray job` reads them
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 
 
@@ -99,25 +101,40 @@ def parse_address(text: str) -> StoreAddress:
     return StoreAddress(scheme, path, options)
 
 
-def keyless(text: str) -> SplitResult:
-    """The parts of an address that a user wrote, which holds no key.
+def keyless(text: str, what: str = "", instead: str = _ROLE) -> SplitResult:
+    """The parts of an address that a user wrote, which holds no key; `HOST:PORT` is one too.
+
+    Args:
+        what: where it was written, such as --address; its scheme is said where that is not given.
+        instead: what to do in place of writing the key there.
 
     Raises:
         SpecError: it is no address, or holds a user, password or key, which the message does not repeat.
     """
     try:
-        split = urlsplit(text)
-        options = parse_qsl(split.query, keep_blank_values=True)
-    except ValueError as error:
-        raise SpecError(f"{text[:5]!r}...: is no address: {error}") from None
+        split = urlsplit(text if is_address(text) else f"//{text}")
+        options = [found for part in (split.query, split.fragment) for found in parse_qsl(part, True)]
+    except ValueError:
+        raise SpecError(f"{what or repr(text[:5])}...: is no address") from None
+    what = what or f"{split.scheme}://"
     secret = [name for name, value in options if _SECRET.search(name) or "@" in value]
     if "@" in split.netloc or secret:
         where = f"option {secret[0]!r}" if secret else "in front of @"
         raise SpecError(
-            f"{split.scheme}://...: holds a key ({where}), which would be written into files and logs. "
-            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machines a role"
+            f"{what}...: holds a key ({where}), which would be written into files and logs. {instead}"
         )
+    for name, value in options:
+        if is_address(value):
+            keyless(value, f"{what}...?{name}=", instead)
     return split
+
+
+def check_cluster_address(address: str | None) -> None:
+    """Raises SpecError for a Ray cluster's address that holds a key, also one that the environment names."""
+    written = {"--address ": address, **{f"{name}=": os.environ.get(name) for name in RAY_VARIABLES}}
+    for what, text in written.items():
+        if text:
+            keyless(text, what, "Set RAY_AUTH_TOKEN, or the headers of RAY_JOB_HEADERS")
 
 
 class Store:
@@ -291,6 +308,8 @@ def _s3(options: dict[str, str]) -> FileSystem:
     endpoint = options.get("endpoint_override") or os.environ.get(
         "AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL")
     )
+    if endpoint:
+        keyless(endpoint, "the endpoint ")
     if endpoint and "://" in endpoint:
         options.setdefault("scheme", urlsplit(endpoint).scheme)
         endpoint = urlsplit(endpoint).netloc
