@@ -108,6 +108,36 @@ def test_a_trainable_in_a_file_is_shipped_with_its_code(
     assert shipped.load()({}) == 42
 
 
+LONELY_TORCH = """
+import torch
+torch.set_default_dtype(torch.float64)
+torch.backends.cudnn.benchmark = True
+def train(config):
+    return torch.zeros(1).element_size(), torch.backends.cudnn.benchmark
+"""
+IN_A_WORKER = """
+import pickle, sys
+from pathlib import Path
+shipped = pickle.loads(Path(sys.argv[1]).read_bytes())
+print(*shipped.load()({}))
+"""
+
+
+def test_settings_of_torch_beside_a_shipped_function_reach_the_workers(tmp_path: Path) -> None:
+    module, packed = tmp_path / "lonely.py", tmp_path / "packed"
+    module.write_text(LONELY_TORCH)
+    pack = (
+        "import pickle, sys\nfrom pathlib import Path\nfrom raysearch.spec.trainables import load_trainable\n"
+        "from raysearch.worker.shipping import ship\n"
+        "Path(sys.argv[1]).write_bytes(pickle.dumps(ship(load_trainable(sys.argv[2]))))"
+    )
+    python = [sys.executable, "-c"]
+    subprocess.run([*python, pack, str(packed), f"{module}:train"], check=True)
+    module.unlink()
+    said = subprocess.run([*python, IN_A_WORKER, str(packed)], check=True, capture_output=True, text=True)
+    assert said.stdout.split() == ["8", "True"]
+
+
 def test_what_can_be_paused_is_seen_from_the_trainable() -> None:
     seen = {
         t.__name__: can_pause(t)

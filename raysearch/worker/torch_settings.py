@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from raysearch.worker.torch_import import is_imported
@@ -34,6 +35,7 @@ def _flag(name: str, fresh: bool) -> Setting:
     )
 
 
+OF_THREAD = "gradients (on)"  # the one setting that holds for a thread alone
 SETTINGS = (
     Setting(
         "default dtype",
@@ -54,7 +56,7 @@ SETTINGS = (
         lambda torch, value: torch.set_float32_matmul_precision(value),
     ),
     Setting(
-        "gradients (on)",
+        OF_THREAD,
         True,
         lambda torch: torch.is_grad_enabled(),
         lambda torch, value: torch.set_grad_enabled(value),
@@ -95,6 +97,21 @@ class TorchSettings:
                     f"finds {first} again, as the first one did. Set it in every trial that needs it, not in "
                     "a module that a trial is the first to import; isolate: true gives each its own process"
                 )
+
+
+def in_force() -> dict[str, Any]:
+    """The settings of this process, by name, that are not those of a fresh torch."""
+    if not is_imported():
+        return {}
+    found = zip(SETTINGS, _read(), strict=True)
+    return {s.name: now for s, now in found if now != s.fresh and s.name != OF_THREAD}
+
+
+def take_over(settings: Mapping[str, Any]) -> None:
+    """Gives this process the settings that were in force in another one."""
+    for setting in SETTINGS if settings else ():
+        if setting.name in settings:
+            setting.write(importlib.import_module("torch"), settings[setting.name])
 
 
 def _read() -> tuple[Any, ...]:
