@@ -26,6 +26,10 @@ class RaysearchError(Exception):
     """Base of all errors that a user can act on; the text says what is wrong and what to do."""
 
 
+class RaysearchWarning(UserWarning):
+    """A file of a run can be read, and is not as it was left; the text names it, and what does not count."""
+
+
 class SpecError(RaysearchError, ValueError):
     """A value in the spec is wrong: says the value, where it stood and what is allowed."""
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 import shutil
+import warnings
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,8 +16,9 @@ import pytest
 from test_journal import outcome
 from test_memory import record
 
+import raysearch
 from raysearch.core.segment import segment_id
-from raysearch.errors import CheckpointError, JournalError
+from raysearch.errors import CheckpointError, JournalError, RaysearchWarning
 from raysearch.results.remarks import remarks
 from raysearch.run.follower import Follower
 from raysearch.storage.checkpoints import digest
@@ -70,16 +72,39 @@ def test_a_changed_part_is_not_compacted_into_one_that_looks_whole(tmp_path: Pat
         Journal.open(tmp_path)
 
 
+def warned(root: Path) -> list[str]:
+    """What Python is warned of when it loads a run, here and by that category alone."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        raysearch.load(root)
+    assert {(one.category, one.filename) for one in caught} <= {(RaysearchWarning, __file__)}
+    return [str(one.message) for one in caught]
+
+
+def test_a_broken_journal_is_an_error_at_the_first_look_and_no_warning(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    with Journal.create(root / "journal") as journal:
+        journal.append([outcome(0)])
+        journal.compact()
+    (root / "spec.yaml").write_text("metric: loss\nmode: min\n")
+    (part,) = (root / "journal").glob("*.parquet")
+    part.write_bytes(flipped(part.read_bytes(), 800))
+    assert warned(root) == []
+    with pytest.raises(JournalError, match=part.name):
+        raysearch.load(root).trials()
+
+
 def test_a_run_without_checksums_opens_with_a_remark_until_it_is_written_anew(tmp_path: Path) -> None:
     root = tmp_path / "run"
     shutil.copytree(GOLDEN / "caviar", root)
-    (text,) = remarks(root)
+    (text,) = warned(root)
+    assert remarks(root) == [text]
     assert "rows-000000000000-000000000053.parquet: of a version without checksums" in text
     before = [*read_outcomes(root / "journal")]
     with Journal.open(root / "journal") as journal:
         assert journal.notes == [text]
         journal.append([outcome(5000)])
-    assert remarks(root) == []
+    assert remarks(root) == warned(root) == []
     assert [*read_outcomes(root / "journal")][:-1] == before
 
 
@@ -113,6 +138,9 @@ def test_the_changed_end_of_a_log_is_remarked_and_one_cut_short_is_not(tmp_path:
         assert f"{log.name}: the rows before 1 are whole" in text, bit
         log.write_bytes(whole[: rng.randrange(first, len(whole))])
         assert journal_remarks(journal.root) == []
+    (tmp_path / "run" / "spec.yaml").write_text("metric: loss\nmode: min\n")
+    log.write_bytes(flipped(whole, 8 * first + 200))
+    assert warned(tmp_path / "run") == journal_remarks(journal.root) != []
     log.write_bytes(whole)
     journal.close()
 
@@ -139,7 +167,8 @@ def test_a_spec_that_was_edited_by_hand_or_by_a_disk_is_remarked(tmp_path: Path)
     (root / "spec.yaml").write_text("metric: loss\nmode: min # as launched\n")
     assert remarks(root) == []
     (root / "spec.yaml").write_text("metric: lOss\nmode: min\n")
-    (text,) = remarks(root)
+    (text,) = warned(root)
+    assert remarks(root) == [text]
     assert "spec.yaml: differs from the spec that the run was last started with" in text
     assert text.endswith("keeps: metric")
 

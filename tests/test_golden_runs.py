@@ -14,6 +14,7 @@ import pytest
 
 import raysearch
 from raysearch import schedule
+from raysearch.errors import RaysearchWarning
 from raysearch.report.report import write_report
 from raysearch.spec import SearchSpec
 
@@ -21,11 +22,17 @@ GOLDEN = Path(__file__).parent / "golden" / "runs-1"
 RUNS = ("caviar", "panda", "stopped")
 
 
+def loaded(name: str) -> raysearch.Results:
+    """A run of an old version, of which Python is warned that its parts have no checksum."""
+    with pytest.warns(RaysearchWarning, match="of a version without checksums"):
+        return raysearch.load(GOLDEN / name)
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_every_segment_of_an_old_run_reads_as_it_did(name: str) -> None:
     expected = (GOLDEN / name / "segments.csv").read_text().splitlines()
     columns = expected[0].split(",")
-    found = raysearch.load(GOLDEN / name).segments()[columns].to_csv(index=False).splitlines()
+    found = loaded(name).segments()[columns].to_csv(index=False).splitlines()
     assert found == expected
 
 
@@ -45,19 +52,19 @@ def test_every_segment_of_an_old_run_reads_as_it_did(name: str) -> None:
 def test_an_old_run_has_the_winner_and_the_verdict_it_had(
     name: str, trial: int, value: float, words: str
 ) -> None:
-    results = raysearch.load(GOLDEN / name)
+    results = loaded(name)
     assert (results.best.trial, results.best.value) == (trial, value)
     assert words in results.verdict().text
 
 
 def test_the_schedule_of_an_old_run_is_the_one_it_was() -> None:
     expected = schedule.load(GOLDEN / "panda" / "schedule.yaml")
-    assert schedule.of(raysearch.load(GOLDEN / "panda")).steps == expected.steps
+    assert schedule.of(loaded("panda")).steps == expected.steps
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_an_old_run_makes_a_report(name: str) -> None:
-    html = write_report(raysearch.load(GOLDEN / name))
+    html = write_report(loaded(name))
     assert "<html" in html
     assert name in html
 
@@ -70,7 +77,7 @@ def test_an_old_run_that_was_stopped_is_gone_on_with(tmp_path: Path) -> None:
         budget = dataclasses.replace(spec.budget, trials=40)
         return dataclasses.replace(spec, budget=budget, trainable=f"{tmp_path}/walk.py:Walk")
 
-    before = raysearch.load(GOLDEN / "stopped").segments()
+    before = loaded("stopped").segments()
     results = raysearch.resume(tmp_path / "runs" / "stopped", raysearch.How("inline"), edits=more)
     after = results.segments()
     assert after["id"].head(len(before)).tolist() == before["id"].tolist()

@@ -187,10 +187,10 @@ def report_on(run: str) -> dict[str, Any]:
     """Writes one report and says what it took; the start of Python and its imports are counted."""
     began = time.perf_counter()
     from raysearch.report.report import write_report
-    from raysearch.results.results import load
+    from raysearch.results.results import Results
     from raysearch.storage.paths import RunPaths
 
-    results = load(run)
+    results = Results(run)
     path = RunPaths(run).report
     path.write_text(write_report(results), encoding="utf-8")
     return {

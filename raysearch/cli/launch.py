@@ -216,9 +216,9 @@ def _with_space(spec: SearchSpec, file: Path) -> SearchSpec:
 
 def _say_complete(root: Path, how: How, as_json: bool) -> None:
     from raysearch.cli.result_text import has_winner, show_end, summary
-    from raysearch.results.results import load
+    from raysearch.results.results import Results
 
-    results = load(root)
+    results = Results(root)
     if as_json:
         print_json(summary(results, COMPLETE.words))
     else:

@@ -64,13 +64,13 @@ def opened(run: str) -> Results:
         RaysearchError: no run is there, or it cannot be read.
     """
     from raysearch.results.remarks import remarks
-    from raysearch.results.results import load
+    from raysearch.results.results import Results
     from raysearch.run.location import existing_run
 
     root = existing_run(run)
     for text in remarks(root):
         say(f"note: {text}")
-    return load(root)
+    return Results(root)
 
 
 def say(text: str) -> None:

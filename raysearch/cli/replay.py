@@ -33,7 +33,7 @@ def replay(
     """Train the winner's schedule again on fresh seeds; compare it with the original and with constants."""
     from raysearch import schedule as schedules
     from raysearch.launch import launch
-    from raysearch.results.results import load
+    from raysearch.results.results import Results
     from raysearch.run.location import existing_run, run_folder
     from raysearch.spec.search_spec import load_spec
     from raysearch.storage.mirror import storage_of
@@ -41,7 +41,7 @@ def replay(
 
     how = where.how()
     root = existing_run(run)
-    searched = load(root)
+    searched = Results(root)
     found = schedules.load(schedule) if schedule is not None else schedule_of(searched, trial)
     spec = load_spec(root / "spec.yaml")
     spec = dataclasses.replace(replay_spec(spec, found, seeds, constants), storage=storage_of(root))

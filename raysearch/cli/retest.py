@@ -128,7 +128,7 @@ def _spec(
     workers: int | None,
     rules: dict[str, Any],
 ) -> tuple[SearchSpec, Path]:
-    from raysearch.results.results import load
+    from raysearch.results.results import Results
     from raysearch.spec.search_spec import load_spec
     from raysearch.workflows.retest.calendar import day_of
     from raysearch.workflows.retest.retest import retest_spec
@@ -136,7 +136,7 @@ def _spec(
     if going is not None:
         return load_spec(going / "spec.yaml"), going
     spec = retest_spec(
-        load(root),
+        Results(root),
         day=day_of(time.time()),
         challengers=challengers,
         incumbent=None if config is None else read_mapping(config, "--config", "names and values"),

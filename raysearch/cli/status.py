@@ -80,7 +80,7 @@ def state(root: Path, look: Look) -> str:
 
 def about_run(root: Path) -> About:
     """The fixed part of a run's display; less of it if the strategy is not installed here."""
-    from raysearch.results.results import load
+    from raysearch.results.results import Results
     from raysearch.run.display.status_text import About, about
     from raysearch.spec.search_spec import load_spec
     from raysearch.storage.paths import RunPaths
@@ -88,7 +88,7 @@ def about_run(root: Path) -> About:
     try:
         return about(root, load_spec(RunPaths(root).spec))
     except RaysearchError:
-        results = load(root)
+        results = Results(root)
         name = results.spec.get("strategy", {}).get("name", "?")
         return About(shown(root), str(name), results.metric, results.mode)
 

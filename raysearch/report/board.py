@@ -68,9 +68,9 @@ class WatchedRun:
 
 def snapshot(run: Path) -> dict[str, Any]:
     """A run as the page draws it: headline, tiles as HTML, and figures by name."""
-    from raysearch.results.results import load
+    from raysearch.results.results import Results
 
-    content = content_of(load(run))
+    content = content_of(Results(run))
     pictures = [picture for section in content.sections for picture in section.pictures]
     return {
         "name": escaped(content.name),

@@ -11,7 +11,9 @@ finalist with the best mean over fresh seeds. Each table is a pandas frame.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +24,7 @@ import numpy as np
 
 from raysearch.core.segment import Config, Mode
 from raysearch.core.yaml_io import read_yaml
-from raysearch.errors import RunError, SpecError
+from raysearch.errors import JournalError, RaysearchWarning, RunError, SpecError
 from raysearch.results.columns import Segments, Trials
 from raysearch.results.effects import effects
 from raysearch.results.frames import (
@@ -36,6 +38,7 @@ from raysearch.results.frames import (
 from raysearch.results.model import Model, model_of
 from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.gallery import Gallery
+from raysearch.results.remarks import remarks
 from raysearch.results.run_clock import Lives
 from raysearch.results.run_rows import RunRows
 from raysearch.results.verdict import Verdict, judge
@@ -365,13 +368,19 @@ class Results:
 def load(path: str | os.PathLike[str]) -> Results:
     """The results of the run in this folder, whether it is finished, interrupted or still going on.
 
+    A RaysearchWarning tells of each file that can be read and is not as it was left; commands print a note.
+
     >>> raysearch.load("runs/digits").best.trial
     5
 
     Raises:
         RunError: there is no run in the folder.
     """
-    return Results(path)
+    results = Results(path)
+    with contextlib.suppress(JournalError):  # raised again by whatever reads the journal
+        for text in remarks(results._root):
+            warnings.warn(text, RaysearchWarning, stacklevel=2)
+    return results
 
 
 def _check_run(paths: RunPaths) -> None:

@@ -22,11 +22,11 @@ class Follower:
     """Folds a run's journal into snapshots; each look costs what is new."""
 
     def __init__(self, root: Path) -> None:
-        from raysearch.results.results import load
+        from raysearch.results.results import Results
         from raysearch.run.journal_status import JournalStatus
         from raysearch.storage.paths import RunPaths
 
-        results = load(root)
+        results = Results(root)
         self._root = root
         self._journal = RunPaths(root).journal
         self._standing = JournalStatus(self._journal, results.metric, results.mode)

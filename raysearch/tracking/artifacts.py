@@ -148,6 +148,6 @@ def _parquet(frame: Any, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    from raysearch.results.results import load
+    from raysearch.results.results import Results
 
-    write(load(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    write(Results(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -12,7 +12,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from raysearch.results.results import load
+from raysearch.results.results import Results
 from raysearch.storage.journal.reading import read_events
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking.rows import Feed, run_id
@@ -25,7 +25,7 @@ class MLflow:
 
     def __init__(self, paths: RunPaths) -> None:
         self._client = MlflowClient()
-        results = load(paths.root)
+        results = Results(paths.root)
         self._name = results.digest.name
         self._began = next((e.at for e in read_events(paths.journal) if e.kind == "start"), 0.0)
         self._identity = run_id(self._name, self._began, "search")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from raysearch.core.segment import Outcome
-from raysearch.results.results import load
+from raysearch.results.results import Results
 from raysearch.storage.journal.parts import START
 from raysearch.storage.journal.reading import batches_since
 from raysearch.storage.paths import RunPaths
@@ -35,7 +35,7 @@ def send(
 def _send(run: Path, names: Sequence[str], follow: bool, left: Callable[[], bool]) -> int:
     paths = RunPaths(run)
     sinks = [find(name)(paths) for name in names]
-    results = load(run)
+    results = Results(run)
     members = results.raised is not None
     level = level_of(results.abilities.samples or 0)
     search, trials = SearchFeed(results.metric, results.mode), TrialFeeds(results.metric, members)
@@ -75,7 +75,7 @@ def _log(sinks: Sequence[Sink], feeds: Sequence[Feed], sent: dict[str, int]) -> 
 
 def _finalists(run: Path, count: int, members: bool) -> TrialFeeds:
     """The best trials and the finish of a large search; the journal is read once more for them."""
-    results = load(run)
+    results = Results(run)
     feeds = TrialFeeds(results.metric, members, finalists(results, count))
     for outcomes, _ in batches_since(RunPaths(run).journal):
         for outcome in outcomes:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import random
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raysearch.bench.fuzz.kinds import Case, OtherAnswer
-from raysearch.errors import RaysearchError
+from raysearch.errors import RaysearchError, RaysearchWarning
 from raysearch.storage.paths import RunPaths
+
+if TYPE_CHECKING:
+    from raysearch.results.results import Results
 
 TRAINABLE = "raysearch.bench.support.trivial:Trivial"
 NOW = 2e9
@@ -87,7 +91,7 @@ class Flips:
                 yield name, error
 
     def _said_first(self, file: str) -> list[str]:
-        """The remarks that a command prints before it reads a run, and so also where it then fails."""
+        """What a command says, and Python warns of, before it reads a run, so also where it then fails."""
         from raysearch.results.remarks import remarks
 
         try:
@@ -179,32 +183,32 @@ def _status(run: Path) -> Any:
     return (str(look.snapshot.as_dict()), look.holder, spent_so_far(run)), said
 
 
-def _best(run: Path) -> Any:
-    from raysearch.results.remarks import remarks
-    from raysearch.results.results import load
+def _loaded(run: Path) -> tuple[Results, list[str]]:
+    """The results as Python has them, and what it warns of when they are loaded."""
+    import raysearch
 
-    said = remarks(run)
-    results = load(run)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RaysearchWarning)
+        results = raysearch.load(run)
+    return results, [str(one.message) for one in caught]
+
+
+def _best(run: Path) -> Any:
+    results, said = _loaded(run)
     return f"{results.best}\n{results.verdict()}", said
 
 
 def _tables(run: Path) -> Any:
-    from raysearch.results.remarks import remarks
-    from raysearch.results.results import load
-
-    said = remarks(run)
-    results = load(run)
+    results, said = _loaded(run)
     tables = (results.trials(finals=True), results.segments(), results.curves(), results.lineage())
     return "\n".join(table.to_csv(index=False) for table in tables), said
 
 
 def _report(run: Path) -> Any:
     from raysearch.report.sections import content_of
-    from raysearch.results.remarks import remarks
-    from raysearch.results.results import load
 
-    said = remarks(run)
-    content = content_of(load(run))
+    results, said = _loaded(run)
+    content = content_of(results)
     return f"{content.headline}\n{[section.words for section in content.sections]}", said
 
 

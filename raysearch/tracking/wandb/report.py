@@ -17,7 +17,7 @@ import wandb_workspaces.reports.v2 as wr
 
 from raysearch.errors import RunError
 from raysearch.report.sections import Content, Section, content_of
-from raysearch.results.results import Results, load
+from raysearch.results.results import Results
 from raysearch.storage.atomic import replace_text
 from raysearch.storage.checked_json import from_text, to_text
 from raysearch.storage.paths import RunPaths
@@ -139,7 +139,7 @@ def spec_of(report: Any) -> dict[str, Any]:
 
 def write(run: Path, save: bool) -> dict[str, Any]:
     """Writes the report's JSON beside the run; saves it at W&B too if asked. Returns what was written."""
-    results, paths = load(run), RunPaths(run)
+    results, paths = Results(run), RunPaths(run)
     before = _written(paths.wandb_report)
     known = before.get("entity") if before.get("id") else None
     entity = str((results.spec.get("wandb") or {}).get("entity") or known or "")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from raysearch.results.results import load
+from raysearch.results.results import Results
 from raysearch.storage.atomic import replace_text
 from raysearch.storage.checked_json import to_text
 from raysearch.storage.journal.parts import START, Position
@@ -30,7 +30,7 @@ class Sender:
         self, run: Path, patience_s: float = PATIENCE_S, now: Callable[[], float] = time.time
     ) -> None:
         self.paths = RunPaths(run)
-        self.results = load(run)
+        self.results = Results(run)
         spec = self.results.spec
         self.name = str(spec.get("name", run.name))
         wandb = dict(spec.get("wandb") or {})
