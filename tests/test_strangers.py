@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +255,54 @@ def test_a_search_of_python_with_a_keyed_address_makes_no_run(tmp_path: Path) ->
 )
 def test_an_address_without_a_key_is_let_through(address: str) -> None:
     check_cluster_address(address)
+
+
+CLOSED = """
+import sys
+from pathlib import Path
+from raysearch.cli import main
+
+run, report = Path(sys.argv[1]), sys.argv[2]
+best = Path(sys.argv[3])
+for closed in (run, run / "journal", run / "spec.yaml", best / ".raysearch.json"):
+    mode = closed.stat().st_mode
+    closed.chmod(0)
+    try:
+        for words in (["best"], ["lineage"], ["report", "-o", report], ["compare", str(run), "-o", report]):
+            print(f"== {closed} {words[0]}", file=sys.stderr)
+            print(main([words[0], str(run), *words[1:]]), flush=True)
+    finally:
+        closed.chmod(mode)
+"""
+
+
+def test_what_this_user_may_not_read_is_said_with_its_name(storage: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CLOSED]
+    if os.geteuid() == 0:  # to whom modes are nothing, without the two capabilities taken away
+        if (setpriv := shutil.which("setpriv")) is None:
+            pytest.skip("root reads every file, and there is no setpriv")
+        command = [setpriv, "--bounding-set=-dac_override,-dac_read_search", *command]
+    results = raysearch.search(
+        trainables.Moody,
+        executor="inline",
+        space={"rate": {"uniform": [0.0, 1.0]}},
+        metric="loss",
+        mode="min",
+        strategy=raysearch.Caviar(
+            samples=4, max_iterations=3, min_iterations=3, sampler="sobol", finish=None
+        ),
+        storage=str(storage),
+        name="closed",
+    )
+    report, model = tmp_path / "report.html", results.best.checkpoint
+    done = subprocess.run(
+        [*command, str(results.path), str(report), str(model)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["2"] * 16, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Delete" not in done.stderr
+    assert "report.html: cannot be written" not in done.stderr
+    for part in done.stderr.split("== ")[1:]:
+        closed, said = part.split(" ", 1)
+        assert closed in said.split("\n", 1)[1], part
+    assert not report.exists()

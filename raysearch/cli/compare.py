@@ -29,8 +29,9 @@ def compare(runs: options.Runs, output: options.PageFile = None, as_json: option
     elif output is not None:
         from raysearch.report.report import write_comparison
 
+        text = write_comparison(results, found)
         with writing(output, "-o") as file:
-            file.write_text(write_comparison(results, found), encoding="utf-8")
+            file.write_text(text, encoding="utf-8")
         tell(f"comparison written to {output}")
     else:
         _show(results, found)

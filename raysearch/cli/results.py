@@ -118,9 +118,9 @@ def report(run: options.Run, output: options.ReportFile = None, wandb: options.T
     results = opened(run)
     if wandb:
         _save_at_wandb(results.path)
-    path = output or RunPaths(results.path).report
+    path, text = output or RunPaths(results.path).report, write_report(results)
     with writing(path, "" if output is None else "-o") as file:
-        file.write_text(write_report(results), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     if output is None and (mirror := mirror_at(results.path)) is not None:
         mirror.push(path)
         tell(f"report written to {mirror.store.address.under(path.name)}, and here to {path}")

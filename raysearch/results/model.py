@@ -101,6 +101,8 @@ def _saved_at(path: Path, reached: int) -> int:
     try:
         return int(read_meta(path)["iteration"])
     except CheckpointError as error:
+        if isinstance(error.__cause__, PermissionError):  # it may well be whole
+            raise
         if not (path / CHECKPOINT_META).exists():
             return reached
         raise CheckpointError(

@@ -33,6 +33,8 @@ def read_meta(folder: Path, needed: Sequence[str] = ("iteration", "grown_s")) ->
         if size > MOST_BYTES:
             raise ValueError(f"it is of {size} bytes")
         meta = from_text(file.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise CheckpointError(f"{file}: cannot be read: {error.strerror}; allow this user to") from error
     except OSError as error:
         raise CheckpointError(in_words(error)) from error
     except ValueError as error:
