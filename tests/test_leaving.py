@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -17,7 +18,7 @@ from test_engine import Log, Store, failed, ids, make
 from waiting import PATIENCE_S
 
 from raysearch.core.segment import Cause, Outcome, Segment, Status
-from raysearch.engine.faults import GIVE_UP_AFTER, LOSS_LIMIT, Loss
+from raysearch.engine.faults import GIVE_UP_AFTER, LEFT_LIMIT, LOSS_LIMIT, Loss
 from raysearch.engine.limits import Limits
 from raysearch.engine.memory_retry import Growth
 from raysearch.engine.messages import MEMORY_KILL, Going, Lease, Reply, Turn
@@ -56,6 +57,25 @@ def test_a_worker_that_leaves_is_blamed_for_nothing_however_often() -> None:
     lease = search.lease("next", 9, 3.0).leases
     assert not any(each.alone for each in lease)
     assert not strategy.finished
+
+
+def test_a_segment_whose_workers_go_each_time_with_nothing_saved_fails_in_words() -> None:
+    """As one whose trainable sends SIGTERM to its own process; a checkpoint on the way is a gain."""
+    gone = Outcome(LONG, Status.LOST, error="its worker had to go", cause=Cause.LEFT)
+    search, strategy, log, _ = make(LONG)
+    for life in range(LEFT_LIMIT - 1):
+        search.lease("w", 1, float(life))
+        search.commit(search.accept("w", [gone], float(life)))
+    search.lease("w", 1, 50.0)
+    search.commit(search.accept("w", [dataclasses.replace(begun(2), cause=Cause.LEFT)], 50.0))
+    for life in range(LEFT_LIMIT):
+        assert {told.status for told in strategy.told} == {Status.LOST}
+        search.lease("w", 1, 100.0 + life)
+        search.commit(search.accept("w", [gone], 100.0 + life))
+    told = strategy.told[-1]
+    assert (told.status, told.cause, told.curve) == (Status.FAILED, Cause.LEFT, {})
+    assert "sends SIGTERM to its own process" in told.error
+    assert [o.status for o in log.rows] == [*[Status.LOST] * (2 * LEFT_LIMIT - 1), Status.FAILED]
 
 
 def test_nodes_that_come_and_go_before_anything_is_finished_end_no_search() -> None:

@@ -80,6 +80,9 @@ def test_a_memory_may_be_a_url_and_one_that_is_none_is_refused(tmp_path: Path) -
     assert Memory(tmp_path / "empty").records().good == ()
     with pytest.raises(SpecError, match="cannot be opened"):
         Memory("nonsense://x")
+    for nowhere in ("gs://", "s3://"):  # before a network is asked
+        with pytest.raises(SpecError, match="names no bucket and no folder"):
+            Memory(nowhere)
 
 
 def test_corrupted_newer_and_foreign_files_are_named_and_the_others_used(tmp_path: Path) -> None:

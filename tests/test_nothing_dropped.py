@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,29 @@ def test_each_entry_of_a_sweep_that_has_no_effect_is_a_note(
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump({**SWEEP, **change}))
     assert [n for n in load_spec(file).notes if note in n]
+
+
+@pytest.mark.parametrize("odd", [["minimize"], {"a": "minimize"}, True, 3, None, float("nan")])
+@pytest.mark.parametrize(
+    "key", ["metric.goal", "method", "early_terminate.type", "parameters.b.distribution"]
+)
+def test_an_entry_of_a_sweep_of_another_type_is_refused_or_noted_in_words(
+    tmp_path: Path, key: str, odd: Any
+) -> None:
+    sweep = copy.deepcopy({**SWEEP, **parameter(min=0, max=9)})
+    *groups, last = key.split(".")
+    into: Any = sweep
+    for group in groups:
+        into = into.setdefault(group, {})
+    into[last] = odd
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(sweep))
+    said = ""
+    try:
+        said = " ".join(load_spec(file, {"strategy.max_iterations": 9}).notes)
+    except SpecError as error:
+        said = str(error)
+    assert last in said
 
 
 def test_a_sweep_whose_entries_all_have_an_effect_has_no_notes(tmp_path: Path) -> None:

@@ -311,6 +311,7 @@ def test_a_wandb_sweep_file_is_read(file: Path) -> None:
         ({"retries": 1.5}, "retries: the value must be an integer, not 1.5"),
         ({"quota": "50 GX"}, "quota: '50 GX' is not a size: bytes, or text such as"),
         ({"quota": 0}, "quota: 0 must be above zero and finite"),
+        ({"quota": 0.1}, "quota: 0.1 is less than a byte"),
         ({"stall_timeout": "soon"}, "stall_timeout: 'soon' is not a time: seconds, or text such as"),
         ({"isolate": "yes"}, "isolate: must be true or false, not 'yes'"),
         ({"name": "a/b"}, "name: 'a/b' cannot name a folder"),

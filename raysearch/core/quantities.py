@@ -33,7 +33,11 @@ def size(value: Any) -> int:
     Raises:
         SpecError: for anything else, and for what is not above zero.
     """
-    return int(_amount(value, BYTES, "b", 'a size: bytes, or text such as "500 MB", "50 GB", "2 TiB"'))
+    what = 'a size: bytes, or text such as "500 MB", "50 GB", "2 TiB"'
+    found = int(_amount(value, BYTES, "b", what))
+    if found < 1:
+        raise SpecError(f"{value!r} is less than a byte; give {what}")
+    return found
 
 
 def _amount(value: Any, units: dict[str, int], default: str, what: str) -> float:

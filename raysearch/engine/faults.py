@@ -2,7 +2,8 @@
 
 A segment that raises is tried again `retries` times. A segment that was trained at LOSS_LIMIT deaths fails,
 since it often kills its worker; each segment that outlives a death meanwhile raises that limit by one,
-because then machines are at fault. `Growth` decides where memory ran out.
+because then machines are at fault. One whose workers have to go LEFT_LIMIT times, each time with nothing
+saved, fails too: it might be trained again for ever. `Growth` decides where memory ran out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from raysearch.engine.memory_retry import Growth
 from raysearch.engine.suspects import Suspects
 
 LOSS_LIMIT = 3  # a segment that was in training when its worker died this often kills its workers
+LEFT_LIMIT = 10  # a segment whose worker had to go this often, each time with nothing saved, never ends
 GIVE_UP_AFTER = 10  # failures with nothing else before them that end a search
 
 
@@ -61,6 +63,7 @@ class FaultRules:
         self._deaths: Counter[int] = Counter()  # of workers that trained this segment
         self._survivors = 0  # segments that were lost with a worker, and then completed
         self._survivors_before: dict[int, int] = {}  # how many they were when a segment was lost first
+        self._left: Counter[int] = Counter()  # workers that went while they trained it, with nothing saved
         self._failures: Counter[int] = Counter()
         self._failed = 0  # segments in this life
         self._is_going_well = False  # any that did not fail
@@ -68,6 +71,8 @@ class FaultRules:
 
     def judged(self, outcome: Outcome) -> Outcome:
         """The outcome as it counts: a failed one with retries left is lost, so that it is asked for again."""
+        if outcome.status is Status.LOST and outcome.cause is Cause.LEFT:
+            return self._left_again(outcome)
         if outcome.status is not Status.FAILED:
             return outcome
         if outcome.cause is Cause.NO_CHECKPOINT:  # and never will
@@ -81,6 +86,22 @@ class FaultRules:
             return outcome
         text = f"attempt {attempt} of {self._retries + 1} failed: {outcome.error}"
         return dataclasses.replace(outcome, status=Status.LOST, curve={}, error=text)
+
+    def _left_again(self, outcome: Outcome) -> Outcome:
+        """As it is; failed where the segment's workers go again and again, and it gets no further."""
+        if outcome.checkpoint is not None:
+            self._left.pop(outcome.segment.id, None)
+            return outcome
+        self._left[outcome.segment.id] += 1
+        count = self._left[outcome.segment.id]
+        if count < LEFT_LIMIT:
+            return outcome
+        text = (
+            f"{outcome.error}; {count} times, each time with nothing saved: either the trainable sends "
+            "SIGTERM to its own process, or nodes go sooner than a segment lasts and it saves no checkpoint "
+            "on the way"
+        )
+        return dataclasses.replace(outcome, status=Status.FAILED, curve={}, error=text)
 
     def suspected(self, held: Iterable[int], training: int | None) -> list[int]:
         """The segments to suspect after a death of the worker that held these."""
@@ -128,6 +149,7 @@ class FaultRules:
             return
         segment = outcome.segment.id
         self._suspects.clear(segment)
+        self._left.pop(segment, None)
         if self._deaths or self._failures:
             outlived = self._deaths.pop(segment, 0) > 0
             self._survivors_before.pop(segment, None)

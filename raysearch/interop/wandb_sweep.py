@@ -214,7 +214,7 @@ def _read_metric(settings: dict[str, Any], notes: list[str]) -> None:
             raise LocatedError(f"metric.{key}", unknown("key", key, ("name", "goal", "target")))
     goal = metric.get("goal", "minimize")
     modes = {"minimize": "min", "maximize": "max"}
-    if goal not in modes:
+    if not isinstance(goal, str) or goal not in modes:
         raise LocatedError("metric.goal", unknown("goal", goal, modes))
     settings["metric"] = metric.get("name")
     if settings.setdefault("mode", modes[goal]) != modes[goal]:

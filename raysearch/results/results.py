@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raysearch.core.segment import Config, Mode
-from raysearch.core.yaml_io import read_yaml
-from raysearch.errors import JournalError, RaysearchWarning, RunError, SpecError
+from raysearch.errors import JournalError, RaysearchWarning, RunError
 from raysearch.results.columns import Segments, Trials
 from raysearch.results.effects import effects
 from raysearch.results.frames import (
@@ -40,6 +39,7 @@ from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.gallery import Gallery
 from raysearch.results.remarks import remarks
 from raysearch.results.run_clock import Lives
+from raysearch.results.run_folder import check_run, read_spec
 from raysearch.results.run_rows import RunRows
 from raysearch.results.verdict import Verdict, judge
 from raysearch.results.winner import Best, best_of, contenders, failures
@@ -76,8 +76,8 @@ class Results:
         self, path: str | os.PathLike[str], *, metric: str | None = None, mode: Mode | None = None
     ) -> None:
         paths = RunPaths(path)
-        _check_run(paths)
-        spec = _read_spec(paths)
+        check_run(paths)
+        spec = read_spec(paths)
         metric, mode = metric or spec.get("metric"), mode or spec.get("mode")
         if metric is None or mode not in ("min", "max"):
             raise RunError(f"{paths.spec}: says metric = {metric!r}, mode = {mode!r}; mode is min or max")
@@ -381,24 +381,3 @@ def load(path: str | os.PathLike[str]) -> Results:
         for text in remarks(results._root):
             warnings.warn(text, RaysearchWarning, stacklevel=2)
     return results
-
-
-def _check_run(paths: RunPaths) -> None:
-    if not paths.root.is_dir():
-        raise RunError(f"{paths.root}: there is no such folder, so no run to load")
-    if not paths.journal.is_dir():
-        runs = [path.parent.name for path in sorted(paths.root.glob("*/journal"))[:5]]
-        hint = f"; runs in it: {', '.join(runs)}" if runs else ""
-        raise RunError(f"{paths.root}: not a run, it has no journal{hint}")
-
-
-def _read_spec(paths: RunPaths) -> dict[str, Any]:
-    try:
-        spec = read_yaml(paths.spec.read_text(encoding="utf-8"), paths.spec.name)
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, SpecError) as error:
-        raise RunError(f"{paths.spec}: cannot be read: {error}") from error
-    if not isinstance(spec, dict):
-        raise RunError(f"{paths.spec}: holds {type(spec).__name__}, not the fields of a spec")
-    return spec

@@ -76,6 +76,8 @@ class Memory:
             if "://" in self.where:
                 keyless(self.where)
                 self._fs, self._root = pafs.FileSystem.from_uri(self.where)
+                if not self._root:
+                    raise ValueError("it names no bucket and no folder")
             else:
                 self._fs, self._root = pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(self.where))
         except SpecError as error:
