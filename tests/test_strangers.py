@@ -16,6 +16,7 @@ import pytest
 import trainables
 from rich.table import Table
 from rich.text import Text
+from test_python_use import search
 
 import raysearch
 from raysearch.cli import main
@@ -282,18 +283,7 @@ def test_what_this_user_may_not_read_is_said_with_its_name(storage: Path, tmp_pa
         if (setpriv := shutil.which("setpriv")) is None:
             pytest.skip("root reads every file, and there is no setpriv")
         command = [setpriv, "--bounding-set=-dac_override,-dac_read_search", *command]
-    results = raysearch.search(
-        trainables.Moody,
-        executor="inline",
-        space={"rate": {"uniform": [0.0, 1.0]}},
-        metric="loss",
-        mode="min",
-        strategy=raysearch.Caviar(
-            samples=4, max_iterations=3, min_iterations=3, sampler="sobol", finish=None
-        ),
-        storage=str(storage),
-        name="closed",
-    )
+    results = search(storage, trainables.Moody, space={"rate": {"uniform": [0.0, 1.0]}}, name="closed")
     report, model = tmp_path / "report.html", results.best.checkpoint
     done = subprocess.run(
         [*command, str(results.path), str(report), str(model)], capture_output=True, text=True, check=False

@@ -20,6 +20,7 @@ from raysearch.storage.paths import RunPaths
 if TYPE_CHECKING:
     from raysearch.results import Best, Results
     from raysearch.results.model import Model
+    from raysearch.results.verdict import Verdict
 
 ONLY_SOME = "only those that a trial may go on from and the best's are"
 
@@ -42,7 +43,7 @@ def best(run: options.Run, as_json: options.AsJson = False) -> None:
     out.print()
     out.print(str(verdict))
     out.print()
-    out.print(facts(_places(results, winner)), soft_wrap=True)
+    out.print(facts(_places(results, winner, verdict)), soft_wrap=True)
 
 
 def trials(
@@ -141,7 +142,7 @@ def _save_at_wandb(run: Path) -> None:
     tell(f"W&B report: {supervisor.report(run, key)}")
 
 
-def _places(results: Results, winner: Best) -> dict[str, str]:
+def _places(results: Results, winner: Best, verdict: Verdict) -> dict[str, str]:
     run = shown(results.path)
     is_raised = results.raised is not None
     what = ("--schedule", "-o", "schedule.yaml") if is_raised else ("--config", "-o", "best.yaml")
@@ -150,11 +151,7 @@ def _places(results: Results, winner: Best) -> dict[str, str]:
         "checkpoint": str(winner.model.path) if winner.model else winner.no_model,
         **({"model": winner.model.words(results.metric)} if winner.model else {}),
         "take it": command("export", run, *what),
-        **(
-            {"baseline": command("export", run, "--baseline", *what[1:])}
-            if results.verdict().keeps_baseline
-            else {}
-        ),
+        **({"baseline": command("export", run, "--baseline", *what[1:])} if verdict.keeps_baseline else {}),
         **_replay(results, run),
         "report": command("report", run),
     }
