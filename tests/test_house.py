@@ -18,7 +18,7 @@ else:
 ROOT = Path(__file__).parents[1]
 ROOMS = ("raysearch", "strategies", "cluster")
 FILE_LINES, FUNCTION_LINES, CLASS_METHODS, CHILDREN = 400, 50, 20, 28
-CHAIN, LAZY_CHAIN = 14, 18  # files; the second with imports inside of functions
+CHAIN = 14  # files
 
 
 def modules() -> dict[str, Path]:
@@ -63,14 +63,12 @@ def test_the_package_has_few_doors() -> None:
     assert len(children) <= CHILDREN, sorted(children)
 
 
-def imports(name: str, lazy: bool) -> set[str]:
-    """Modules of ours that a module imports when it is loaded; with `lazy` also those inside of functions."""
+def imports(name: str) -> set[str]:
+    """Modules of ours that a module imports: when it is loaded, and inside of functions."""
     found: set[str] = set()
 
     def look(node: ast.AST) -> None:
         for one in ast.iter_child_nodes(node):
-            if isinstance(one, FUNCTIONS) and not lazy:
-                continue
             if isinstance(one, ast.If) and "TYPE_CHECKING" in ast.unparse(one.test):
                 continue
             if isinstance(one, ast.ImportFrom):
@@ -84,9 +82,8 @@ def imports(name: str, lazy: bool) -> set[str]:
     return (found & set(MODULES)) - {name}
 
 
-@pytest.mark.parametrize(("lazy", "limit"), [(False, CHAIN), (True, LAZY_CHAIN)])
-def test_no_chain_of_imports_is_long(lazy: bool, limit: int) -> None:
-    above = {name: imports(name, lazy) for name in MODULES}
+def test_no_chain_of_imports_is_long() -> None:
+    above = {name: imports(name) for name in MODULES}
     longest: dict[str, list[str]] = {}
 
     def chain(name: str, seen: tuple[str, ...]) -> list[str]:
@@ -98,7 +95,7 @@ def test_no_chain_of_imports_is_long(lazy: bool, limit: int) -> None:
         return longest[name]
 
     worst = max((chain(name, ()) for name in MODULES), key=len)
-    assert len(worst) <= limit, " -> ".join(worst)
+    assert len(worst) <= CHAIN, " -> ".join(worst)
 
 
 def test_contributing_shows_the_floors_that_are_checked() -> None:

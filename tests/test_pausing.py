@@ -373,7 +373,7 @@ def test_a_driver_that_is_stopped_is_said_by_status_pause_and_resume(
     monkeypatch: pytest.MonkeyPatch,
     start_process: Children,
 ) -> None:
-    monkeypatch.setattr("raysearch.cli.pause.STOPPED_S", 0.3)
+    monkeypatch.setattr("raysearch.cli.ending_order.STOPPED_S", 0.3)
     start("inline", config={"seconds": 0.0}).join(PATIENCE_S)
     holder = start_process(sys.executable, "-c", HOLDER, run_dir)
     holder.wait_for(lambda: "holds it" in holder.said)

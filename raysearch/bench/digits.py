@@ -11,7 +11,7 @@ import argparse
 import time
 from typing import Any
 
-from raysearch.bench.fused import SPACE, asha_tuner
+from raysearch.bench.support.asha_tuner import SPACE, asha_tuner
 from raysearch.bench.support.contest import cluster, contend, serve, show
 from raysearch.bench.support.fused_models import plain
 

@@ -16,19 +16,14 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from raysearch.bench.support.asha_tuner import SPACE, asha_tuner
 from raysearch.bench.support.contest import cluster, contend, serve, show
 from raysearch.bench.support.fused_models import MODELS, learner, pack_of, plain
 
-SPACE = {
-    "lr": {"loguniform": [1e-4, 1.0]},
-    "momentum": {"uniform": [0.0, 0.99]},
-    "weight_decay": {"loguniform": [1e-6, 1e-1]},
-}
 TRIALS = {"mlp": (2000, 81), "cnn": (60, 9), "transformer": (60, 9)}
 CONTENDERS = ("raysearch", "one-at-a-time", "ray-tune")
 CURVE = ((32, 64, 128, 256, 512), (1, 4, 16, 64, 256))  # hidden units, widths
@@ -184,48 +179,6 @@ def run_ray_tune(**values: Any) -> dict[str, Any]:
         seconds = time.perf_counter() - began
         busy = sum(r.metrics.get("time_total_s", 0.0) for r in results if r.metrics) / o.processes
         return _figures(len(results), seconds, len(seen), busy, _course(seen))
-
-
-def asha_tuner(
-    trainable: Any,
-    config: Mapping[str, Any],
-    trials: int,
-    horizon: int,
-    concurrent: int,
-    folder: Path,
-    callbacks: Sequence[Any] = (),
-) -> Any:
-    """Ray Tune over SPACE as one would use it for many small trials: reused actors, ASHA, no loggers."""
-    import os
-
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
-
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    return tune.Tuner(
-        trainable,
-        param_space={
-            "lr": tune.loguniform(1e-4, 1.0),
-            "momentum": tune.uniform(0.0, 0.99),
-            "weight_decay": tune.loguniform(1e-6, 1e-1),
-            "seed": tune.randint(0, 2**31),
-            **config,
-        },
-        tune_config=tune.TuneConfig(
-            metric="val_loss",
-            mode="min",
-            num_samples=trials,
-            max_concurrent_trials=concurrent,
-            reuse_actors=True,
-            scheduler=ASHAScheduler(max_t=horizon, grace_period=1, reduction_factor=3),
-        ),
-        run_config=tune.RunConfig(
-            storage_path=str(folder),
-            verbose=0,
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=list(callbacks),
-        ),
-    )
 
 
 def _course(values: Any) -> list[tuple[float, float]]:

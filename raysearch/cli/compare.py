@@ -6,7 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from raysearch.cli import options
-from raysearch.cli.output import console, opened, print_json, tell, writing
+from raysearch.cli.opened_run import opened
+from raysearch.cli.output import console, print_json, tell, writing
 from raysearch.errors import SpecError
 
 if TYPE_CHECKING:

@@ -120,7 +120,7 @@ def resume(
 ) -> None:
     """Continue a run, whatever ended it; the options change or enlarge it first."""
     how = where.how(checks=not skip_checks)
-    from raysearch.cli.pause import taken_back
+    from raysearch.cli.ending_order import taken_back
     from raysearch.launch import resume as go_on
     from raysearch.launch import unfit
     from raysearch.run.liveness import is_complete

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
-from raysearch.cli.output import command, console, opened, print_json
+from raysearch.cli.opened_run import opened
+from raysearch.cli.output import command, console, print_json
 from raysearch.core.formatting import number, setting
 from raysearch.core.segment import segment_label, trial_name
 from raysearch.errors import RunError

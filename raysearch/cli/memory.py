@@ -10,7 +10,8 @@ import typer
 from typer import Argument, Option
 
 from raysearch.cli import options
-from raysearch.cli.output import command, console, opened, print_json, say
+from raysearch.cli.opened_run import opened
+from raysearch.cli.output import command, console, print_json, say
 
 if TYPE_CHECKING:
     from raysearch.workflows.memory.store import MemoryContent

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.terminal_text import escaped, json_escaped
 
 if TYPE_CHECKING:
-    from raysearch.results.results import Results
     from raysearch.run.display.safe_console import SafeConsole
 
 
@@ -55,22 +54,6 @@ def writing(path: Path, option: str = "") -> Iterator[Path]:
             yield beside
     except OSError as error:
         raise RunError(f"{option} {path}: cannot be written: {error.strerror or error}".strip()) from None
-
-
-def opened(run: str) -> Results:
-    """The results of a run; remarks on its files go to stderr.
-
-    Raises:
-        RaysearchError: no run is there, or it cannot be read.
-    """
-    from raysearch.results.remarks import remarks
-    from raysearch.results.results import Results
-    from raysearch.run.location import existing_run
-
-    root = existing_run(run)
-    for text in remarks(root):
-        say(f"note: {text}")
-    return Results(root)
 
 
 def say(text: str) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from raysearch.cli import options
+from raysearch.cli.opened_run import opened
 from raysearch.cli.option_groups import Where, grouped, load, spec_file
-from raysearch.cli.output import command, console, opened, print_json, say
+from raysearch.cli.output import command, console, print_json, say
 from raysearch.core.formatting import duration, number
 from raysearch.errors import SpecError
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.cli import options
-from raysearch.cli.output import command, console, opened, print_json, print_raw, tell, writing
+from raysearch.cli.opened_run import opened
+from raysearch.cli.output import command, console, print_json, print_raw, tell, writing
 from raysearch.cli.result_text import contender_table, facts, show_best, summary
 from raysearch.core.segment import trial_name
 from raysearch.errors import CheckpointError, RunError, SpecError

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from raysearch.core.segment import Cause, Outcome
-from raysearch.engine.books import Books
-from raysearch.engine.ending import Lifetime
 from raysearch.engine.faults import GIVE_UP_AFTER, FaultRules, Loss
-from raysearch.engine.limits import Limits
-from raysearch.engine.messages import Lease
-from raysearch.engine.notices import Warnings
-from raysearch.engine.workers import Overdue
+
+if TYPE_CHECKING:
+    from raysearch.engine.books import Books
+    from raysearch.engine.ending import Lifetime
+    from raysearch.engine.limits import Limits
+    from raysearch.engine.messages import Lease
+    from raysearch.engine.notices import Warnings
+    from raysearch.engine.workers import Overdue
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from raysearch.core.segment import Cause, Outcome, Segment, Status, segment_name
-from raysearch.engine.leaderboard import Standings
-from raysearch.engine.memory_retry import Growth
 from raysearch.engine.suspects import Suspects
+
+if TYPE_CHECKING:
+    from raysearch.engine.leaderboard import Standings
+    from raysearch.engine.memory_retry import Growth
 
 LOSS_LIMIT = 3  # a segment that was in training when its worker died this often kills its workers
 LEFT_LIMIT = 10  # a segment whose worker had to go this often, each time with nothing saved, never ends

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from raysearch.core.segment import Segment
-from raysearch.engine.books import Books
-from raysearch.engine.checkpoint_index import Register
-from raysearch.engine.ending import Lifetime
-from raysearch.engine.memory_retry import Growth
-from raysearch.engine.workers import WorkerState
 from raysearch.strategies.base import Noting, Strategy
+
+if TYPE_CHECKING:
+    from raysearch.core.segment import Segment
+    from raysearch.engine.books import Books
+    from raysearch.engine.checkpoint_index import Register
+    from raysearch.engine.ending import Lifetime
+    from raysearch.engine.memory_retry import Growth
+    from raysearch.engine.workers import WorkerState
 
 LOOKED_THROUGH = 64  # planned segments among which one that a worker had before a restart is looked for
 

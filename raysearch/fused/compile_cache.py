@@ -27,10 +27,10 @@ from torch.utils._pytree import tree_leaves
 
 from raysearch.core.cache_dir import cache_folder, why_shared
 from raysearch.fused.graph_capture import written
-from raysearch.fused.packed_state import Rows
-from raysearch.fused.plan import Moment
 
 if TYPE_CHECKING:
+    from raysearch.fused.packed_state import Rows
+    from raysearch.fused.plan import Moment
     from raysearch.fused.step import Step, StepBlock
 
 WORTH_S = 60.0  # spent in steps of one shape: about what compiling costs, so it is twice the best at most
@@ -146,7 +146,7 @@ def listed(step: Step, block: StepBlock, moment: Moment) -> tuple[GraphModule, l
     """
     rows, models = block.rows.copied(block.first, block.stop), block.stop - block.first
     given = block.tensors(rows)
-    moment = Moment(moment.examples.contiguous(), *moment[1:])
+    moment = moment._replace(examples=moment.examples.contiguous())
 
     def whole() -> Tensor:
         parameters, gradients, _ = given["rows"]

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from raysearch.core.segment import Event
-from raysearch.results.columns import Integers, Segments, Trials
+
+if TYPE_CHECKING:
+    from raysearch.results.columns import Integers, Segments, Trials
 
 WENT_BACK = (Event.ROLLBACK, Event.ORDER)
 SAMPLED = (Event.NONE, Event.PROMOTION)  # of trials that keep their configuration

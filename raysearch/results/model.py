@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raysearch.core.formatting import number
 from raysearch.errors import CheckpointError
-from raysearch.results.run_rows import RunRows
 from raysearch.storage.checkpoints import checkpoints_of
 from raysearch.storage.checkpoints.meta import read_meta
 from raysearch.storage.paths import CHECKPOINT_META
+
+if TYPE_CHECKING:
+    from raysearch.results.run_rows import RunRows
 
 DIGITS = 5
 

@@ -7,14 +7,17 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from raysearch.core.segment import Config, score
 from raysearch.errors import RunError, unknown
 from raysearch.results.model import Model, horizon_of, model_of, reach
-from raysearch.results.run_rows import RunRows
 from raysearch.results.verdict import Contender, Verdict
+
+if TYPE_CHECKING:
+    from raysearch.results.run_rows import RunRows
 
 NONE_KEPT = "none was kept, or its trainable writes none"
 NONE_OF_FINISH = (

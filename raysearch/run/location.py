@@ -10,17 +10,19 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raysearch.core.user_paths import user_path
 from raysearch.errors import RunError
 from raysearch.spec.names import default_name
-from raysearch.spec.search_spec import SearchSpec
 from raysearch.storage.atomic import replace_text
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.mirror import mirror_at, mirror_of, shown
 from raysearch.storage.object_store import StoreAddress, is_address, open_store, parse_address
 from raysearch.storage.paths import RunPaths
+
+if TYPE_CHECKING:
+    from raysearch.spec.search_spec import SearchSpec
 
 NAMED = 10  # runs that an error about a missing run names
 

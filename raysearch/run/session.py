@@ -11,12 +11,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raysearch.core.budget import Account, Spent
-from raysearch.core.segment import Outcome
 from raysearch.core.version import __version__
-from raysearch.engine.fair_share import Claim
 from raysearch.engine.limits import Limits
 from raysearch.engine.memory_retry import Growth
 from raysearch.engine.search import Search
@@ -25,12 +23,16 @@ from raysearch.errors import JournalBusyError, JournalError, SpecError
 from raysearch.run.liveness import stopped
 from raysearch.run.orders import Orders, given_at
 from raysearch.run.pause import RUN_ORDERS, begin
-from raysearch.spec.search_spec import SearchSpec
-from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.storage.checkpoints.remote import checkpoints_of
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_events, read_table
 from raysearch.storage.paths import RunPaths
+
+if TYPE_CHECKING:
+    from raysearch.core.segment import Outcome
+    from raysearch.engine.fair_share import Claim
+    from raysearch.spec.search_spec import SearchSpec
+    from raysearch.storage.checkpoints.local import Checkpoints
 
 PATIENCE_S = 15.0  # a killed driver's coordinator ends some seconds after it
 POLL_S = 0.2

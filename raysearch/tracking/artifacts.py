@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raysearch.core.segment import FINALS
 from raysearch.errors import RunError
 from raysearch.results.frames import storable
-from raysearch.tracking.granularity import FINALISTS
+from raysearch.tracking.granularity import FINALISTS, finalists
 
 if TYPE_CHECKING:
     from raysearch.results.results import Results
@@ -79,14 +78,6 @@ def write(results: Results, folder: Path, rows: int) -> None:
         (folder / "importance.json").write_text(json.dumps(found.shares))
     (folder / "facts.json").write_text(json.dumps(_facts(results)))
     (folder / "finalists.json").write_text(json.dumps(finalists(results, FINALISTS)))
-
-
-def finalists(results: Results, count: int) -> list[int]:
-    """Numbers of the best trials of the search and of all trainings of the finish."""
-    digest = results.digest
-    best = digest.trials.numbers[digest.ranking[:count]].tolist()
-    finals = digest.segments.integers("trial")[digest.segments.having("role", *FINALS)]
-    return sorted({*best, *finals.tolist()})
 
 
 def _figures(results: Results, folder: Path) -> bool:

@@ -8,6 +8,12 @@ their best, and the rest is in a table and in Parquet artifacts.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from raysearch.core.segment import FINALS
+
+if TYPE_CHECKING:
+    from raysearch.results.results import Results
 
 EVERY_UP_TO = 200
 TABLE_UP_TO = 50_000
@@ -37,3 +43,11 @@ def level_of(trials: int) -> Granularity:
     if trials <= TABLE_UP_TO:
         return Granularity(False, FINALISTS, TABLE_UP_TO)
     return Granularity(False, FINALISTS, BEST_ROWS + RANDOM_ROWS)
+
+
+def finalists(results: Results, count: int) -> list[int]:
+    """Numbers of the best trials of the search and of all trainings of the finish."""
+    digest = results.digest
+    best = digest.trials.numbers[digest.ranking[:count]].tolist()
+    finals = digest.segments.integers("trial")[digest.segments.having("role", *FINALS)]
+    return sorted({*best, *finals.tolist()})

@@ -7,15 +7,17 @@ under the same tag are deleted first, so that each is there once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from raysearch.results.results import Results
 from raysearch.storage.journal.reading import read_events
-from raysearch.storage.paths import RunPaths
 from raysearch.tracking.rows import Feed, run_id
+
+if TYPE_CHECKING:
+    from raysearch.storage.paths import RunPaths
 
 BATCH = 500  # metrics in one request; MLflow takes up to 1,000
 

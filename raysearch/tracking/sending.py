@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from raysearch.core.segment import Outcome
 from raysearch.results.results import Results
 from raysearch.storage.journal.parts import START
 from raysearch.storage.journal.reading import batches_since
 from raysearch.storage.paths import RunPaths
-from raysearch.tracking.artifacts import finalists
-from raysearch.tracking.granularity import level_of
+from raysearch.tracking.granularity import finalists, level_of
 from raysearch.tracking.rows import Feed, SearchFeed, TrialFeeds
 from raysearch.tracking.sinks import Sink, find
 from raysearch.tracking.wandb.api_key import taken_out
 from raysearch.tracking.wandb.sync_state import ended
+
+if TYPE_CHECKING:
+    from raysearch.core.segment import Outcome
 
 POLL_S = 2.0
 

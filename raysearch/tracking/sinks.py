@@ -13,13 +13,15 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from raysearch.core.version import install
 from raysearch.errors import SpecError, unknown
-from raysearch.storage.paths import RunPaths
-from raysearch.tracking.rows import Feed
 from raysearch.tracking.wandb.api_key import taken_out
+
+if TYPE_CHECKING:
+    from raysearch.storage.paths import RunPaths
+    from raysearch.tracking.rows import Feed
 
 BUILT_IN = {
     "tensorboard": "raysearch.tracking.tensorboard:make",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorboardX import SummaryWriter
 
 from raysearch.errors import RunError
-from raysearch.storage.paths import RunPaths
-from raysearch.tracking.rows import Feed
+
+if TYPE_CHECKING:
+    from raysearch.storage.paths import RunPaths
+    from raysearch.tracking.rows import Feed
 
 
 class TensorBoard:

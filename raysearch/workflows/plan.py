@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.errors import SpecError
 from raysearch.run.fingerprint import gpus
-from raysearch.spec.search_spec import SearchSpec
 from raysearch.strategies.advice import Advice, advise
 from raysearch.strategies.base import abilities_of
 from raysearch.strategies.panda.perturb import nudged_names
@@ -26,6 +25,7 @@ from raysearch.strategies.situation import Situation
 
 if TYPE_CHECKING:
     from raysearch.run.options import How
+    from raysearch.spec.search_spec import SearchSpec
     from raysearch.worker.measure import Measured
 
 __all__ = ["Advice", "Plan", "Situation", "advise", "make_plan"]

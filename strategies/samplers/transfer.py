@@ -21,7 +21,8 @@ from raysearch.core.segment import Config
 from raysearch.space.space import Space
 from raysearch.strategies.samplers.base import Expects, Sampler, behind
 from raysearch.strategies.samplers.portfolio import neighbours
-from raysearch.strategies.samplers.priors import confidence_of, prior_names, prior_space
+from raysearch.strategies.samplers.prior_confidence import confidence_of, prior_names
+from raysearch.strategies.samplers.priors import prior_space
 from raysearch.strategies.samplers.rank_test import worse_probability
 from raysearch.strategies.samplers.transfer_settings import HURDLE_TASKS, Transfer
 from raysearch.strategies.seeding import fresh_seed

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raysearch.errors import LocatedError, SpecError, prefixed, unknown
-from raysearch.strategies.samplers.priors import confidence_of, prior_names
+from raysearch.strategies.samplers.prior_confidence import confidence_of, prior_names
 
 HURDLE_TASKS = 3  # past tasks that a hurdle and a box need
 SHAPES: tuple[tuple[str, type | tuple[type, ...], str], ...] = (

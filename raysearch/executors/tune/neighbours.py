@@ -6,14 +6,16 @@ import dataclasses
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayError
 
 from raysearch.engine.fair_share import Amounts, Claim, divided
 from raysearch.executors.tune.scaling import Fleet, StaffMember, StaffOrders
-from raysearch.spec.search_spec import SearchSpec
+
+if TYPE_CHECKING:
+    from raysearch.spec.search_spec import SearchSpec
 
 NAMESPACE = "raysearch"  # in which coordinators are named
 LOOK_S = 2.0  # between two looks for other searches

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from raysearch.core.segment import FINALS, Mode
 from raysearch.errors import SpecError
-from raysearch.results.columns import Booleans, Floats, Integers, Segments, Trials
 from raysearch.results.config_frame import config_columns
 from raysearch.results.run_clock import ONE, Lives
-from raysearch.results.verdict import Verdict
 from raysearch.space.space import Space
+
+if TYPE_CHECKING:
+    from raysearch.results.columns import Booleans, Floats, Integers, Segments, Trials
+    from raysearch.results.verdict import Verdict
 
 SEED = 0  # of the samples that are drawn where a figure shows a part: the same run gives the same figure
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from raysearch.results.plots import cluster, lineage, progress, space, training
 from raysearch.results.plots import importance as ranking
-from raysearch.results.plots.digest import Digest
-from raysearch.results.plots.importance import Importance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from raysearch.results.plots.digest import Digest
+    from raysearch.results.plots.importance import Importance
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from raysearch.core.segment import FINALS, Role, trial_name
-from raysearch.results.columns import Floats, Integers
 from raysearch.results.plots.digest import Digest, curve_of
 from raysearch.results.plots.style import ACCENT, BEST, QUIET, WARN, blank, empty, escape, metric_axis
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from raysearch.results.columns import Floats, Integers
 
 TOP, OTHERS = 15, 45
 
