@@ -153,10 +153,11 @@ class Chaos:
             scene.driver.wait(GONE_S)
         said = _last_line(self._log)
         told = self._log.read_text(errors="replace")[self._told :]
-        if is_young and "no Ray cluster answers" in said:  # it had not come to search yet
-            self.tally.refused += 1
-        elif scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in told:
-            self.tally.hands.append(f"the head was killed, and the command said: {said}")
+        if scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in told:
+            if is_young and scene.driver.returncode == REFUSED:  # it had not come to search yet
+                self.tally.refused += 1
+            else:
+                self.tally.hands.append(f"the head was killed, and the command said: {said}")
             scene.driver.kill()
             scene.driver.wait()
         self._mend(float("inf"))
