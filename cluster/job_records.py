@@ -6,10 +6,11 @@ folder; without it only that convenience is lost.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from raysearch.storage.checked_json import from_text, to_text
 
 KEPT = 500  # lines read, from the end
 
@@ -30,7 +31,7 @@ def record(entry: Submitted) -> str | None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(asdict(entry)) + "\n")
+            out.write(to_text(asdict(entry)) + "\n")
     except OSError as error:
         return f"{file} cannot be written ({error.strerror}): give --address to status and logs"
     return None
@@ -46,7 +47,7 @@ def find(target: str) -> Submitted | None:
 
 
 def entries() -> list[Submitted]:
-    """The submissions, the oldest first; lines that are torn or foreign are left out."""
+    """The submissions, the oldest first; lines that are torn, changed or foreign are left out."""
     try:
         lines = _file().read_text("utf-8", errors="replace").splitlines()[-KEPT:]
     except OSError:
@@ -54,7 +55,7 @@ def entries() -> list[Submitted]:
     found = []
     for line in lines:
         try:
-            found.append(Submitted(**json.loads(line)))
+            found.append(Submitted(**from_text(line)))
         except (ValueError, TypeError):
             continue
     return found

@@ -17,6 +17,7 @@ import bisect
 import json
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.checks import is_whole
 from raysearch.core.used_values import slot_of
 from raysearch.core.user_paths import user_path
-from raysearch.errors import SpecError
+from raysearch.errors import RaysearchWarning, SpecError
+from raysearch.storage.exports import edited, from_entry, to_entry
 from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
@@ -194,7 +196,7 @@ class Schedule:
         }
 
     def to_text(self, as_json: bool = False) -> str:
-        """The file's text, YAML or JSON.
+        """The file's text, YAML or JSON, with a checksum of its values as the last entry.
 
         >>> print(raysearch.schedule.of(results, trial=0).to_text())
         format: raysearch-schedule/1
@@ -202,10 +204,10 @@ class Schedule:
         ...
         """
         if as_json:
-            return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+            return json.dumps(to_entry(self.to_dict()), indent=2, ensure_ascii=False) + "\n"
         from raysearch.core.yaml_io import write_yaml
 
-        return write_yaml(self.to_dict())
+        return write_yaml(to_entry(self.to_dict()))
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -230,6 +232,9 @@ class Schedule:
 def load(path: str | os.PathLike[str]) -> Schedule:
     """The schedule in a file, YAML or JSON.
 
+    A RaysearchWarning tells of values that do not fit the file's checksum; commands print a note. They are
+    taken as they stand: delete the entry `checksum` of a file that you edit.
+
     >>> from pathlib import Path
     >>> written = Path("schedule.yaml").write_text(raysearch.schedule.of(results, trial=0).to_text())
     >>> raysearch.schedule.load("schedule.yaml").at(0)
@@ -238,6 +243,14 @@ def load(path: str | os.PathLike[str]) -> Schedule:
     Raises:
         SpecError: it cannot be read, or is no schedule; says where.
     """
+    schedule, remark = read(path)
+    if remark:
+        warnings.warn(remark, RaysearchWarning, stacklevel=2)
+    return schedule
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Schedule, str]:
+    """As `load`: (the schedule, what is to be said of its file, "" for nothing)."""
     from raysearch.core.yaml_io import read_yaml
 
     file = user_path(path)
@@ -252,19 +265,29 @@ def load(path: str | os.PathLike[str]) -> Schedule:
             f"{file}: not a schedule: format is {found!r}, and {FORMAT!r} is expected; "
             "`raysearch export RUN --schedule` writes one"
         )
+    value, is_edited = from_entry(written)
     try:
-        return from_dict(written)
+        return _made(value), edited(str(file)) if is_edited else ""
     except SpecError as error:
         raise SpecError(f"{file}: {error}") from None
 
 
 def from_dict(written: Mapping[str, Any]) -> Schedule:
-    """The schedule that `Schedule.to_dict` wrote. Raises SpecError for anything else.
+    """The schedule that `Schedule.to_dict` wrote, or that a file holds. Raises SpecError for anything else.
+
+    A RaysearchWarning tells of values that do not fit the checksum beside them.
 
     >>> schedule = raysearch.schedule.of(results)
     >>> raysearch.schedule.from_dict(schedule.to_dict()) == schedule
     True
     """
+    value, is_edited = from_entry(written)
+    if is_edited:
+        warnings.warn(edited("the schedule"), RaysearchWarning, stacklevel=2)
+    return _made(value)
+
+
+def _made(written: Mapping[str, Any]) -> Schedule:
     constants, steps = written.get("constants") or {}, written.get("steps")
     if not isinstance(constants, Mapping) or not isinstance(steps, Sequence) or isinstance(steps, str):
         raise SpecError("constants must be a mapping and steps a list")

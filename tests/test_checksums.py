@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
 import random
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from test_journal import outcome
 from test_memory import record
 
 import raysearch
+from raysearch import schedule
 from raysearch.core.segment import segment_id
-from raysearch.errors import CheckpointError, JournalError, RaysearchWarning
+from raysearch.errors import CheckpointError, JournalError, RaysearchWarning, SpecError
 from raysearch.results.remarks import remarks
 from raysearch.run.follower import Follower
+from raysearch.schedule import Schedule, Step
+from raysearch.spec.search_spec import load_spec
 from raysearch.storage.checkpoints import digest
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.storage.checkpoints.meta import read_meta, write_meta
+from raysearch.storage.exports import config_text, read_config
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_events, read_outcomes, read_table
 from raysearch.storage.journal.reading import remarks as journal_remarks
 from raysearch.storage.paths import CHECKPOINT_META, CHECKPOINT_RANDOM, JournalPaths
 from raysearch.worker import rng
 from raysearch.workflows.memory.store import Memory
+from raysearch.workflows.plan import written_into
 
 GOLDEN = Path(__file__).parent / "golden" / "runs-1"
 READERS = (lambda root: [*read_outcomes(root)], lambda root: [*read_events(root)], read_table)
@@ -275,3 +283,78 @@ def test_random_generators_come_back_to_the_bit_and_a_pickle_of_them_is_not_load
     with pytest.raises(CheckpointError, match="the random generators"):
         rng.restore(tmp_path)
     assert not (tmp_path / "it ran").exists()
+
+
+# ---- what people take with them, and may edit
+
+TAKEN = Schedule(
+    (Step(0, 4, {"lr": 0.01, "width": 8}), Step(4, 9, {"lr": 1e-05, "width": 8})), {"run": "first"}
+)
+CONFIG = {"lr": 0.0123, "act": "relu", "layers": 2, "decay": 1e-05, "clip": None}
+
+
+def read_schedule(file: Path) -> tuple[object, str]:
+    return schedule.read(file)
+
+
+def read_settings(file: Path) -> tuple[object, str]:
+    return read_config(file, "--config")
+
+
+EXPORTS = [
+    (TAKEN.to_text(), read_schedule),
+    (TAKEN.to_text(True), read_schedule),
+    (config_text(CONFIG), read_settings),
+]
+
+
+@pytest.mark.parametrize(("text", "read"), EXPORTS)
+def test_no_bit_of_an_export_changes_a_value_without_a_word(
+    tmp_path: Path, text: str, read: Callable[[Path], tuple[object, str]]
+) -> None:
+    file, rng = tmp_path / "taken", random.Random(2)
+    file.write_text(text)
+    whole, remark = read(file)
+    assert (remark, "crc32:" in text) == ("", True)
+    said = 0
+    for _ in range(200):
+        file.write_bytes(flipped(text.encode(), rng.randrange(8 * len(text))))
+        with contextlib.suppress(SpecError):
+            found, remark = read(file)
+            said += bool(remark)
+            assert remark or found == whole, file.read_text()
+            assert str(file) in (remark or str(file))
+    assert said > 40
+
+
+def test_an_export_may_be_laid_out_anew_and_an_edited_one_is_taken_with_a_word(tmp_path: Path) -> None:
+    file = tmp_path / "schedule.yaml"
+    value = yaml.safe_load(TAKEN.to_text())
+    file.write_text("# mine\n" + json.dumps(dict(reversed(value.items()))))
+    assert schedule.load(file) == TAKEN
+    value["constants"]["width"] = 16
+    file.write_text(json.dumps(value))
+    with pytest.warns(RaysearchWarning, match=r"schedule\.yaml: its checksum does not fit.*export it again"):
+        edited = schedule.load(file)
+    assert edited.constants == {"width": 16}
+    with pytest.warns(RaysearchWarning, match="its checksum does not fit"):
+        assert schedule.from_dict(value) == edited
+    del value["checksum"]
+    file.write_text(json.dumps(value))
+    assert schedule.load(file) == edited
+
+
+def test_an_edited_plan_is_said_until_its_checksum_is_deleted(tmp_path: Path) -> None:
+    spec = load_spec(GOLDEN / "caviar" / "spec.yaml")
+    file = tmp_path / "s.yaml"
+    file.write_text(spec.to_yaml())
+    for _ in range(2):
+        file.write_text(written_into(file, spec))
+    assert file.read_text().count("checksum") == 1
+    assert load_spec(file).notes == spec.notes
+    assert load_spec(file, ["strategy.samples=7"]).notes == spec.notes
+    planned = file.read_text()
+    file.write_text(planned.replace("samples: ", "samples: 1"))
+    assert "s.yaml [strategy], of `raysearch plan --write`: its checksum" in load_spec(file).notes[0]
+    file.write_text("".join(line for line in file.open() if "checksum" not in line))
+    assert load_spec(file).notes == spec.notes

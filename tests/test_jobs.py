@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from raysearch.cluster.connect import STARTS, _connect, _other_versions, begin, 
 from raysearch.cluster.job_records import Submitted, entries, find, record
 from raysearch.errors import ClusterError
 from raysearch.results import load
+from raysearch.storage.checked_json import to_text
 
 pytestmark = pytest.mark.own_cluster
 TESTS = Path(__file__).parent
@@ -364,8 +365,10 @@ def test_submissions_are_found_by_job_by_run_and_by_its_name_the_latest_first(
     assert record(one) is record(two) is None
     (file,) = tmp_path.glob("raysearch/*")
     with file.open("a") as out:
+        out.write(to_text(asdict(two)).replace("job-1", "job-2") + "\n")
         out.write('{"job": "torn')
     assert find("job-0") == one
+    assert find("job-2") is None
     assert find("first") == find("s3://b/runs/first") == two
     assert find("other") is None
     file.chmod(0o400)

@@ -29,7 +29,7 @@ from raysearch.errors import RunError, SpecError, StoreError
 from raysearch.run.display.safe_console import SafeConsole, safe_text
 from raysearch.run.orders import Orders
 from raysearch.spec.search_spec import make_spec
-from raysearch.storage.mirror import mirror_at
+from raysearch.storage.mirror import mirror_at, mirror_of
 from raysearch.storage.object_store import (
     RAY_VARIABLES,
     check_cluster_address,
@@ -136,12 +136,17 @@ def test_a_planted_origin_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (run / "origin").write_text("s3://stranger/runs/x")
     with pytest.raises(RunError, match="outside of the cache"):
         mirror_at(run)
-    inside = tmp_path / "cache" / "runs" / "x"
-    inside.mkdir(parents=True)
-    (inside / "origin").write_text("s3://mine/runs/x?endpoint_override=127.0.0.1:1&scheme=http")
+    address = parse_address("s3://mine/runs/x?endpoint_override=127.0.0.1:1&scheme=http")
+    inside = mirror_of(address).root
     mirror = mirror_at(inside)
     assert mirror is not None
     assert mirror.address.startswith("s3://mine/runs/x")
+    whole = (inside / "origin").read_text()
+    (inside / "origin").write_text(whole.replace("mine", "nine"))
+    with pytest.raises(RunError, match="for which this folder was not made"):
+        mirror_at(inside)
+    assert mirror_of(address) is mirror
+    assert (inside / "origin").read_text() == whole
     os.symlink(run, tmp_path / "cache" / "runs" / "link")
     with pytest.raises(RunError, match="outside of the cache"):
         mirror_at(tmp_path / "cache" / "runs" / "link")

@@ -133,25 +133,8 @@ def _plain(found: Plan) -> dict[str, Any]:
 
 def _write(file: Path, spec: SearchSpec) -> None:
     """Replaces the `strategy:` of a spec's file, and nothing else in it."""
-    from raysearch.core.yaml_io import read_yaml, write_yaml
     from raysearch.storage.atomic import replace_text
+    from raysearch.workflows.plan import written_into
 
-    text = file.read_text(encoding="utf-8")
-    lines = text.splitlines()
-    at = next((i for i, line in enumerate(lines) if line.startswith("strategy:")), None)
-    if at is None:
-        raise SpecError(f"{file}: there is no line `strategy:` to replace")
-    end = next(
-        (
-            i
-            for i in range(at + 1, len(lines))
-            if lines[i].strip() and not lines[i].startswith((" ", "\t", "}"))
-        ),
-        len(lines),
-    )
-    kept = {k: v for k, v in spec.to_dict()["strategy"].items() if v is not None}
-    new = write_yaml({"strategy": kept}).rstrip().splitlines()
-    changed = "\n".join([*lines[:at], *new, *([""] if end < len(lines) else []), *lines[end:]]) + "\n"
-    read_yaml(changed, file.name)
-    replace_text(file, changed)
+    replace_text(file, written_into(file, spec))
     console().print(f"\nwritten to {file}", soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.cli import options
 from raysearch.cli.follow import follow
 from raysearch.cli.option_groups import Where, grouped, with_workers
-from raysearch.cli.output import command, console, print_json
+from raysearch.cli.output import command, console, print_json, say
 from raysearch.core.formatting import column
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def replay(
     how = where.how()
     root = existing_run(run)
     searched = Results(root)
-    found = schedules.load(schedule) if schedule is not None else schedule_of(searched, trial)
+    found, remark = schedules.read(schedule) if schedule is not None else (schedule_of(searched, trial), "")
+    if remark:
+        say(f"note: {remark}")
     spec = load_spec(root / "spec.yaml")
     spec = dataclasses.replace(replay_spec(spec, found, seeds, constants), storage=storage_of(root))
     if name is not None:

@@ -216,6 +216,6 @@ def _schedule_text(results: Results, trial: int | None, output: Path | None) -> 
 def _config_text(config: dict[str, Any], output: Path | None) -> str:
     if output is not None and output.suffix.lower() == ".json":
         return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    from raysearch.core.yaml_io import write_yaml
+    from raysearch.storage.exports import config_text
 
-    return write_yaml(config)
+    return config_text(config)

@@ -15,8 +15,8 @@ from raysearch.cli.follow import follow
 from raysearch.cli.option_groups import Where, grouped, with_workers
 from raysearch.cli.output import command, console, print_json, say
 from raysearch.core.user_paths import user_path
-from raysearch.core.yaml_io import read_mapping
 from raysearch.errors import RunError
+from raysearch.storage.exports import read_config
 
 if TYPE_CHECKING:
     from raysearch.run.options import How
@@ -139,13 +139,20 @@ def _spec(
         Results(root),
         day=day_of(time.time()),
         challengers=challengers,
-        incumbent=None if config is None else read_mapping(config, "--config", "names and values"),
+        incumbent=None if config is None else _incumbent(config),
         screen="auto" if screen is None else screen or None,
         weights=_elsewhere(memory),
         **rules,
     )
     spec = with_workers(spec, workers)
     return spec, root.parent / spec.name
+
+
+def _incumbent(file: Path) -> dict[str, Any]:
+    config, remark = read_config(file, "--config")
+    if remark:
+        say(f"note: {remark}")
+    return config
 
 
 def _elsewhere(memory: str | None) -> dict[str, float]:

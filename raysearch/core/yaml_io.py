@@ -183,13 +183,19 @@ def read_mapping(file: Path, option: str, what: str) -> dict[str, Any]:
     Raises:
         SpecError: with the option and the file, for one that cannot be read or holds something else.
     """
+    return read_text_and_mapping(file, option, what)[1]
+
+
+def read_text_and_mapping(file: Path, option: str, what: str) -> tuple[str, dict[str, Any]]:
+    """As `read_mapping`, with the text before it, for who looks at its comments."""
     try:
-        found = read_yaml(user_path(file).read_text(encoding="utf-8"), file.name)
+        text = user_path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{option} {file}: cannot be read: {error}") from None
+    found = read_yaml(text, file.name)
     if not isinstance(found, dict):
         raise SpecError(f"{option} {file}: holds {type(found).__name__}, not {what}")
-    return found
+    return text, found
 
 
 def write_yaml(value: Any) -> str:

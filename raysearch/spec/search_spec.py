@@ -31,6 +31,7 @@ from raysearch.spec.fields import READERS
 from raysearch.spec.names import default_name, qualified, trainable_name
 from raysearch.spec.resource_request import REQUESTS, says_share, with_request
 from raysearch.spec.workers import Workers
+from raysearch.storage import exports
 from raysearch.strategies.base import Recipe
 from raysearch.strategies.samplers.base import Source, behind
 
@@ -231,12 +232,11 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[s
     """
     file = user_path(path)
     try:
-        settings = _read_file(file)
+        settings, notes = _read_file(file)
         pairs = _pairs(overrides)
-        notes = []
         if read_space.is_sweep(settings):  # the space is there to be changed only after it is read
             apply_overrides(settings, {k: v for k, v in pairs.items() if not k.startswith("space.")})
-            notes = read_space.sweep_to_spec(settings)
+            notes += read_space.sweep_to_spec(settings)
         apply_overrides(settings, pairs)
         notes += program.taken_from(settings)
         _anchor_trainable(settings, file)
@@ -303,7 +303,8 @@ def _split_override(text: str) -> tuple[str, Any]:
     return path.strip(), read_yaml(value, f"--set {path.strip()}")
 
 
-def _read_file(file: Path) -> dict[str, Any]:
+def _read_file(file: Path) -> tuple[dict[str, Any], list[str]]:
+    """(the fields that stand in a spec's file, notes on it)."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -319,7 +320,9 @@ def _read_file(file: Path) -> dict[str, Any]:
     for key in settings:
         if not isinstance(key, str):
             raise SpecError(f"{file.name} [{key}]: {unknown('field', key, READERS)}")
-    return settings
+    is_edited = exports.PLANNED in text and exports.differs(text, settings.get("strategy"), exports.PLANNED)
+    what = f"{file.name} [strategy], of `raysearch plan --write`"
+    return settings, [exports.edited(what, "write the plan again")] if is_edited else []
 
 
 def _anchor_trainable(settings: dict[str, Any], file: Path) -> None:

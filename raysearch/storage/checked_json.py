@@ -13,14 +13,14 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-_ENTRY = "checksum"
-_WORD = "crc32:"
+ENTRY = "checksum"
+WORD = "crc32:"
 
 
 def to_text(value: Mapping[str, Any], indent: int | None = None) -> str:
     """The mapping, of values that JSON has, with its checksum."""
     plain = json.loads(json.dumps({**value}))
-    return json.dumps({**plain, _ENTRY: _checksum(plain)}, indent=indent)
+    return json.dumps({**plain, ENTRY: checksum_of(plain)}, indent=indent)
 
 
 def from_text(text: str) -> dict[str, Any]:
@@ -35,13 +35,14 @@ def from_text(text: str) -> dict[str, Any]:
         raise ValueError("it is nested too deep") from error
     if not isinstance(value, dict):
         raise ValueError(f"it holds {type(value).__name__}, not a mapping")
-    if _ENTRY not in value and _WORD not in text:
+    if ENTRY not in value and WORD not in text:
         return value
-    said = value.pop(_ENTRY, None)
-    if said != _checksum(value):
+    said = value.pop(ENTRY, None)
+    if said != checksum_of(value):
         raise ValueError("its checksum is wrong: a disk or a program changed it")
     return value
 
 
-def _checksum(value: Mapping[str, Any]) -> str:
-    return f"{_WORD}{zlib.crc32(json.dumps(value, sort_keys=True).encode()):08x}"
+def checksum_of(value: Any) -> str:
+    """The checksum of a value as JSON gives it back: of its values, whatever their order and layout."""
+    return f"{WORD}{zlib.crc32(json.dumps(value, sort_keys=True).encode()):08x}"

@@ -125,9 +125,8 @@ class Mirror:
 
 def mirror_of(address: StoreAddress) -> Mirror:
     """The mirror of the run at this address, made if need be; nothing is fetched."""
-    digest = hashlib.sha256(str(address).encode()).hexdigest()[:12]
-    root = cache_folder() / "runs" / f"{address.name}-{digest}"
-    if not RunPaths(root).origin.exists():
+    root = cache_folder() / "runs" / f"{address.name}-{_digest(str(address))}"
+    if not _holds(RunPaths(root).origin, str(address)):
         root.mkdir(parents=True, exist_ok=True)
         replace_text(RunPaths(root).origin, str(address))
     _made.add(root.resolve())
@@ -156,6 +155,11 @@ def mirror_at(root: Path) -> Mirror | None:
             "where alone such a file counts. Give the run's address in place of the folder; or delete the "
             "file, if the folder is to be a run of its own"
         )
+    if root.resolve().name.rpartition("-")[2] != _digest(address):
+        raise RunError(
+            f"{origin}: names a store ({address[:200]!r}) for which this folder was not made: the file was "
+            "changed. Give the run's address in place of the folder, which puts the file right"
+        )
     return _mirror(root.absolute(), address)
 
 
@@ -174,6 +178,18 @@ def storage_of(root: Path) -> str:
     """Where runs lie beside this one."""
     mirror = mirror_at(root)
     return str(mirror.store.address.parent) if mirror is not None else str(root.parent)
+
+
+def _digest(address: str) -> str:
+    """What a mirror's folder ends with."""
+    return hashlib.sha256(address.encode()).hexdigest()[:12]
+
+
+def _holds(origin: Path, address: str) -> bool:
+    try:
+        return origin.read_bytes() == address.encode()
+    except OSError:
+        return False
 
 
 def _size(path: Path) -> int | None:

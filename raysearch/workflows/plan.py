@@ -14,10 +14,13 @@ import dataclasses
 import inspect
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysearch.core.yaml_io import read_yaml, write_yaml
 from raysearch.errors import SpecError
 from raysearch.run.fingerprint import gpus
+from raysearch.storage.exports import PLANNED, to_comment
 from raysearch.strategies.advice import Advice, advise
 from raysearch.strategies.base import abilities_of
 from raysearch.strategies.panda.perturb import nudged_names
@@ -112,6 +115,28 @@ def make_plan(
     )
     advice = advise(situation, abilities.eta)
     return Plan(measured, situation, advice, _fuses(spec), _per_gpu(measured))
+
+
+def written_into(file: Path, spec: SearchSpec) -> str:
+    """The text of a spec's file with the strategy of `spec`, its checksum below it, and all else as it is.
+
+    Raises:
+        SpecError: the file has no line that begins with `strategy:`.
+    """
+    lines = file.read_text(encoding="utf-8").splitlines()
+    at = next((i for i, line in enumerate(lines) if line.startswith("strategy:")), None)
+    if at is None:
+        raise SpecError(f"{file}: there is no line `strategy:` to replace")
+
+    def is_next(line: str) -> bool:
+        return bool(line.strip()) and not line.startswith((" ", "\t", "}"))
+
+    end = next((i for i in range(at + 1, len(lines)) if is_next(lines[i])), len(lines))
+    kept = {k: v for k, v in spec.to_dict()["strategy"].items() if v is not None}
+    new = [*write_yaml({"strategy": kept}).rstrip().splitlines(), f"  {to_comment(kept, PLANNED)}"]
+    changed = "\n".join([*lines[:at], *new, *([""] if end < len(lines) else []), *lines[end:]]) + "\n"
+    read_yaml(changed, file.name)
+    return changed
 
 
 def _measure(spec: SearchSpec, how: How, limit_s: float, horizon: int) -> tuple[Measured, int, bool]:

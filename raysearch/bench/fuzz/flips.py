@@ -1,4 +1,4 @@
-"""Flips: one bit of one stored file, in runs that ended and were killed, in a memory, in orders and notes.
+"""Flips: one bit of one stored file, of runs that ended or were killed, memories, orders, notes, exports.
 
 Each reader must give the answer that it gives of the files as they were written; or an error, or a remark,
 that names the file.
@@ -109,7 +109,7 @@ class Flips:
 
 
 def _place(file: str) -> Path:
-    """What is read together: a run, the memory, or the orders."""
+    """What is read together: a run, the memory, the orders, or the exports."""
     return Path(*Path(file).parts[: 2 if file.startswith("runs/") else 1])
 
 
@@ -163,6 +163,8 @@ def _readers(file: str, with_report: bool) -> Iterator[tuple[str, Reader]]:
         yield "memory", _memory
     elif top == "orders":
         yield "orders", _orders
+    elif top == "exports":
+        yield "exports", _exports
     else:
         run = Path(*Path(file).parts[:2])
         yield "status", lambda root: _status(root / run)
@@ -261,6 +263,19 @@ def _orders(root: Path) -> Any:
     return (waiting, answers), []
 
 
+def _exports(root: Path) -> Any:
+    from raysearch import schedule
+    from raysearch.core.user_paths import user_path
+    from raysearch.spec.search_spec import load_spec
+    from raysearch.storage.exports import read_config
+
+    folder = user_path(root / "exports")
+    plan = load_spec(folder / "plan.yaml")
+    found, remark = schedule.read(folder / "schedule.yaml")
+    config, other = read_config(folder / "best.yaml", "--config")
+    return (found, config, plan.strategy), [remark, other, *plan.notes]
+
+
 # ---- what is stored
 
 
@@ -321,14 +336,25 @@ def _note_state(paths: RunPaths) -> None:
 
 
 def _make_others(root: Path) -> None:
-    """A memory of two searches, and orders that wait or were answered."""
+    """A memory of two searches, orders that wait or were answered, and what people take with them."""
     import raysearch
+    from raysearch import schedule
     from raysearch.run.orders import Orders
+    from raysearch.spec.search_spec import load_spec
+    from raysearch.storage.exports import config_text
     from raysearch.workflows.memory.store import Memory, record_of
+    from raysearch.workflows.plan import written_into
 
     results = raysearch.load(root / "runs" / "ended")
     for task in ("one", "two"):
         Memory(root / "memory").add(record_of(results, task=task, now=NOW))
+    exports, raised = root / "exports", raysearch.load(root / "runs" / "raised")
+    exports.mkdir()
+    (exports / "schedule.yaml").write_text(schedule.of(raised).to_text(), encoding="utf-8")
+    (exports / "best.yaml").write_text(config_text(results.best.config), encoding="utf-8")
+    spec = load_spec(RunPaths(results.path).spec)
+    (exports / "plan.yaml").write_text(spec.to_yaml(), encoding="utf-8")
+    (exports / "plan.yaml").write_text(written_into(exports / "plan.yaml", spec), encoding="utf-8")
     orders = Orders(root / "orders")
     for kind in ("nudge", "pause", "stop"):
         name = orders.give({"kind": kind, "grace_s": 30.0, "values": {"x": 0.25}})
