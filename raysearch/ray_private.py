@@ -6,6 +6,7 @@ places where releases had it, and `gone` says which the installed Ray has no mor
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import logging
@@ -65,7 +66,12 @@ PRIVATE: Mapping[str, Private] = {
     ),
     "task failure": Private(
         ("ray.air.execution._internal.actor_manager:RayActorManager._actor_task_failed",),
-        "Tune ends when Ray's memory monitor kills a worker, and is begun again",
+        "Tune ends when Ray's memory monitor kills a worker, and is begun again; how the process of a worker "
+        "ended is not told, and what it trained counts as lost when it is started again",
+    ),
+    "start failure": Private(
+        ("ray.air.execution._internal.actor_manager:RayActorManager._actor_start_failed",),
+        "why a worker did not start is not told; another one is started all the same",
     ),
     "draining nodes": Private(
         ("ray._private.state:state.get_draining_nodes",),
@@ -211,20 +217,43 @@ def storage_context() -> Any:
 # ---- Tune
 
 
-def on_task_failure(tune_controller: Any, change: Callable[[Exception], Exception]) -> None:
-    """Has Tune see `change(error)` in place of the error with which a task of a worker failed.
+Handling = Callable[[Exception], contextlib.AbstractContextManager[Exception]]
+
+
+def on_task_failure(tune_controller: Any, handling: Handling) -> None:
+    """Has Tune handle the failure of a worker's task within `handling(error)`, as the error that this gives.
 
     Where Ray has other insides nothing is changed.
     """
-    manager = getattr(tune_controller, "_actor_manager", None)
-    fail = getattr(manager, "_actor_task_failed", None)
-    if manager is None or fail is None:
+    _around(getattr(tune_controller, "_actor_manager", None), "_actor_task_failed", handling)
+
+
+def on_start_failure(tune_controller: Any, handling: Handling) -> None:
+    """As `on_task_failure`, of a worker that did not start."""
+    _around(getattr(tune_controller, "_actor_manager", None), "_actor_start_failed", handling)
+
+
+def _around(manager: Any, method: str, handling: Handling) -> None:
+    """Replaces a method of the manager: Tune pickles attributes of the controller, but not those of this."""
+    fail = getattr(manager, method, None)
+    if fail is None or "exception" not in (signature := inspect.signature(fail)).parameters:
         return
 
-    def failed(tracked_actor_task: Any, exception: Exception) -> None:
-        fail(tracked_actor_task=tracked_actor_task, exception=change(exception))
+    def failed(*args: Any, **named: Any) -> None:
+        given = signature.bind(*args, **named)
+        with handling(given.arguments["exception"]) as error:
+            given.arguments["exception"] = error
+            fail(*given.args, **given.kwargs)
 
-    manager._actor_task_failed = failed
+    setattr(manager, method, failed)
+
+
+def forget_error_file(trial: Any) -> None:
+    """Has Tune not unpickle the file, in the run's folder, into which it wrote the error of a trial.
+
+    Others may write there; Tune takes the text beside it instead.
+    """
+    trial.run_metadata.pickled_error_filename = None
 
 
 # ---- clusters

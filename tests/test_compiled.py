@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -142,6 +144,18 @@ def test_a_library_where_others_can_write_is_neither_loaded_nor_made(tmp_path: P
     library = compiled.Library(steps, inputs, home)
     assert not library.ready()
     assert f"others may write to {planted}" in library.trouble
+
+
+def test_a_job_that_another_process_wrote_is_not_unpickled(tmp_path: Path) -> None:
+    class Planted:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(tmp_path / "it ran"),)
+
+    command = [sys.executable, "-m", "raysearch.fused.compile_worker", str(tmp_path / "made.pt2"), "0" * 64]
+    ran = subprocess.run(command, input=pickle.dumps(Planted()), capture_output=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.endswith(b"ValueError: the list of operations is not the one that was sent\n")
+    assert {file.name for file in tmp_path.iterdir()} == {"made.lock"}
 
 
 def test_folders_of_other_users_and_of_their_groups_are_shared_and_sticky_ones_are_not(

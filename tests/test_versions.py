@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import re
@@ -170,7 +171,8 @@ def test_trainables_are_saved_and_restored_without_ray_s_private_names(
 
 def test_a_controller_with_other_insides_is_left_alone(bare: None) -> None:
     controller = object()
-    ray_private.on_task_failure(controller, lambda error: error)
+    ray_private.on_task_failure(controller, contextlib.nullcontext)
+    ray_private.on_start_failure(controller, contextlib.nullcontext)
 
 
 def test_capacity_counts_all_nodes_where_ray_does_not_say_which_go(bare: None) -> None:

@@ -90,10 +90,12 @@ class Library:
         return losses
 
     def _start(self, steps: GraphModule, inputs: Sequence[Tensor]) -> None:
-        command = [sys.executable, "-m", "raysearch.fused.compile_worker", str(self._file)]
+        content = pickle.dumps((steps, list(inputs), torch.get_num_threads()))
+        digest = hashlib.sha256(content).hexdigest()  # what another process writes into the job is not loaded
+        command = [sys.executable, "-m", "raysearch.fused.compile_worker", str(self._file), digest]
         quiet = subprocess.DEVNULL
-        with tempfile.TemporaryFile() as job:  # has no name, so nobody else can put code into it
-            pickle.dump((steps, list(inputs), torch.get_num_threads()), job)
+        with tempfile.TemporaryFile() as job:
+            job.write(content)
             job.seek(0)
             self._process = subprocess.Popen(command, stdin=job, stdout=quiet, stderr=self._said)
         weakref.finalize(self, _end, self._process)

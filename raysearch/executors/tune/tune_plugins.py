@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ray import cloudpickle, tune
+from ray import tune
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
@@ -21,7 +21,7 @@ from raysearch.engine.messages import MEMORY_KILL, WITH_ITS_NODE, Death
 from raysearch.engine.worker_snapshot import WorkerSnapshot
 from raysearch.errors import SpecError
 from raysearch.executors.tune.scaling import Bounds, Fleet, StaffMember, StaffOrders
-from raysearch.ray_private import on_task_failure
+from raysearch.ray_private import forget_error_file, on_start_failure, on_task_failure
 from raysearch.spec.workers import Workers, resource_name
 
 
@@ -57,6 +57,7 @@ class Roster:
 
     def __init__(self) -> None:
         self.over = False
+        self.failure: Exception | None = None  # of a worker, while Tune handles it; known to Tune's thread
         self._news = threading.Event()
         self._lock = threading.Lock()
         self._levels: dict[str, int] = {}
@@ -183,32 +184,35 @@ class Asking(Searcher):  # type: ignore[misc]
 class Cancelling(FIFOScheduler):  # type: ignore[misc]
     """Stops trials of workers that have not started and are not wanted any more.
 
-    Being what Tune hands its controller to, it also sees that Tune outlives Ray's memory monitor.
+    Being what Tune hands its controller to, it also sees that Tune outlives Ray's memory monitor, whose kills
+    raise an error of another kind: Tune has no answer to it, and would end, and all workers with it. Where a
+    later Ray has other insides nothing is changed, and Tune is begun again (see `_Fit`).
     """
 
     def __init__(self, roster: Roster) -> None:
         super().__init__()
         self._roster = roster
-        self._knows_memory_kills = False
+        self._is_first = True
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """As usual; looks first for those to stop."""
-        if not self._knows_memory_kills:
-            self._knows_memory_kills = True
-            teach_memory_kills(tune_controller)
+        if self._is_first:
+            self._is_first = False
+            on_task_failure(tune_controller, lambda error: self._failing(as_death(error)))
+            on_start_failure(tune_controller, self._failing)
         for trial in list(tune_controller.get_live_trials()):
             if trial.status == Trial.PENDING and self._roster.is_cancelled(trial.config["worker"]):
                 tune_controller.stop_trial(trial)
         return super().choose_trial_to_run(tune_controller)
 
-
-def teach_memory_kills(tune_controller: Any) -> None:
-    """Has Tune take a kill by Ray's memory monitor for the death of an actor, which it is.
-
-    Ray raises an error of another kind there, for which Tune has no answer: it would end, and all workers
-    with it. Where a later Ray has other insides nothing is changed, and Tune is begun again (see `_Fit`).
-    """
-    on_task_failure(tune_controller, as_death)
+    @contextlib.contextmanager
+    def _failing(self, error: Exception) -> Iterator[Exception]:
+        """Holds the error of a worker for `Deaths` while Tune handles it."""
+        self._roster.failure = error
+        try:
+            yield error
+        finally:
+            self._roster.failure = None
 
 
 class MemoryKillError(RayActorError):  # type: ignore[misc]
@@ -229,12 +233,16 @@ class Deaths(tune.Callback):  # type: ignore[misc]
 
     def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """A worker died and will be started again."""
-        file = trial.pickled_error_file
-        error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).exists() else None
+        forget_error_file(trial)
+        error = self._roster.failure
         if isinstance(error, RayActorError):
             actor = getattr(error, "actor_id", None) or ""
             worker = trial.config["worker"]
             self._coordinator.died.remote(worker, *death_of(error), actor, self._roster.training(worker))
+
+    def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
+        """A worker is not started again."""
+        forget_error_file(trial)
 
 
 class Silent(TrialProgressCallback):  # type: ignore[misc]
