@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -116,6 +117,14 @@ def test_a_value_that_differs_from_the_search_in_peace_has_strayed(tmp_path: Pat
     assert "trial 0 iteration 3: loss 0.5, not 1.0" in found.strayed
     assert found.lost == ["0.1: another curve than w handed in"]
     assert (found.best, found.calm_best) == (0.5, 1.0)
+
+
+def test_a_value_that_nobody_saw_in_either_search_has_not_strayed(tmp_path: Path) -> None:
+    unseen = outcome(ROOT, math.nan)
+    calm = written(tmp_path / "peace", [unseen])
+    assert audit(written(tmp_path / "same", [unseen]), tmp_path, calm).strayed == []
+    (found, _) = audit(written(tmp_path / "other", [CALM[0]]), tmp_path, calm).strayed
+    assert found == "trial 0 iteration 1: loss 3.0, not nan"
 
 
 def test_a_segment_with_another_seed_than_in_peace_has_strayed(tmp_path: Path) -> None:

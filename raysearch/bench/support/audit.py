@@ -204,7 +204,8 @@ def _torn(finals: Sequence[Row], trials_keep_configs: bool) -> Iterator[str]:
 def _compare(found: Findings, values: Mapping[Any, float], calm: Mapping[Any, float]) -> None:
     for key in values.keys() & calm.keys():
         found.compared += 1
-        if values[key] != calm[key]:
+        is_alike = values[key] == calm[key] or (math.isnan(values[key]) and math.isnan(calm[key]))
+        if not is_alike:
             found.strayed.append(
                 f"trial {key[0]} iteration {key[1]}: {key[2]} {values[key]!r}, not {calm[key]!r}"
             )
