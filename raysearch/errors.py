@@ -19,11 +19,51 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import unquote
+
+_USER_IN_ADDRESS = re.compile(r"(?<=://)[^/\s'\"<>]*@")
+_KEY_IN_QUERY = re.compile(
+    r"([?&](?:[\w-]*(?:signature|credential|token|secret|passw\w*|api[_-]?key)|key|sig)=)[^&\s'\"<>]+",
+    re.IGNORECASE,
+)
+_NAMES_KEY = re.compile(r"(?:^|_)(?:key|secret|token|passw(?:or)?d)$", re.IGNORECASE)
+_KEY_LENGTH = 8  # a shorter value of such a variable is a switch, or part of some word
+
+
+def without_keys(text: str, environ: Mapping[str, str] | None = None) -> str:
+    """The text without the keys that other libraries repeat in their errors.
+
+    Taken out are the user and password of an address, what a query says of a signature, token or key, and the
+    values of the variables of the environment that are named like a key or hold the address of a proxy.
+
+    >>> without_keys("Failed to connect to proxy URL: http://me:pass@proxy:3128")
+    'Failed to connect to proxy URL: http://***@proxy:3128'
+    """
+    for key in _keys_of(os.environ if environ is None else environ):
+        text = text.replace(key, "***")
+    return _KEY_IN_QUERY.sub(r"\1***", _USER_IN_ADDRESS.sub("***@", text))
+
+
+def _keys_of(environ: Mapping[str, str]) -> Iterator[str]:
+    """Long ones first, so that no part of one is left."""
+    found = set()
+    for name, value in environ.items():
+        if _NAMES_KEY.search(name) and len(value) >= _KEY_LENGTH and not value.startswith(os.sep):
+            found.add(value)
+        if name.lower().endswith("_proxy") and "@" in value:
+            user = value.rpartition("@")[0].rpartition("://")[2]
+            found |= {user, unquote(user)}
+    return iter(sorted(found - {""}, key=len, reverse=True))
 
 
 class RaysearchError(Exception):
-    """Base of all errors that a user can act on; the text says what is wrong and what to do."""
+    """Base of all errors that a user can act on: says what is wrong and what to do, and repeats no key."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_keys(each) if isinstance(each, str) else each for each in args))
 
 
 class RaysearchWarning(UserWarning):
@@ -45,7 +85,7 @@ class LocatedError(SpecError):
     def __init__(self, place: str, text: str) -> None:
         super().__init__(f"{place}: {text}" if place else text)
         self.place = place
-        self.text = text
+        self.text = without_keys(text)
 
     def __reduce__(self) -> tuple[type[LocatedError], tuple[str, str]]:
         return type(self), (self.place, self.text)

@@ -24,7 +24,7 @@ from raysearch.cluster.doctor.facts import ClusterFacts, NodeFacts, node_facts
 from raysearch.cluster.doctor.findings import Finding, Severity, is_fatal, judge, problems
 from raysearch.cluster.versions import versions
 from raysearch.core.user_paths import user_path
-from raysearch.errors import ClusterError, StoreError
+from raysearch.errors import ClusterError, StoreError, without_keys
 from raysearch.storage.object_store import is_address, open_store
 
 BEFORE_LAUNCH_S = 4.0  # what nodes have for their answer before a launch
@@ -165,7 +165,7 @@ def _collect(
             try:
                 answers[refs[ref]] = (ray.get(ref), at)
             except ray.exceptions.RayError as error:
-                silent[refs[ref]] = str(error).strip().splitlines()[-1]
+                silent[refs[ref]] = without_keys(str(error).strip().splitlines()[-1])
     for ref in waiting:
         ray.cancel(ref, force=True)
         silent[refs[ref]] = "no answer"
@@ -212,7 +212,7 @@ class _Place:
                 self._folder.mkdir(parents=True)
                 (self._folder / node_probe.DRIVER).write_text("driver")
         except (OSError, StoreError) as error:
-            return str(error)
+            return without_keys(str(error))
         return ""
 
     def seen(self, names: Iterable[str]) -> set[str]:

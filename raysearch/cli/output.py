@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.terminal_text import escaped, json_escaped
+from raysearch.errors import without_keys
 
 if TYPE_CHECKING:
     from raysearch.run.display.safe_console import SafeConsole
@@ -57,8 +58,8 @@ def writing(path: Path, option: str = "") -> Iterator[Path]:
 
 
 def say(text: str) -> None:
-    """Prints a remark to stderr, which keeps piped output clean."""
-    print(escaped(text), file=sys.stderr)
+    """Prints a remark, without keys, to stderr, which keeps piped output clean."""
+    print(escaped(without_keys(text)), file=sys.stderr)
 
 
 def command(*words: str) -> str:

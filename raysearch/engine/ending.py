@@ -7,6 +7,7 @@ from raysearch.engine.books import Books
 from raysearch.engine.leaderboard import Standings
 from raysearch.engine.limits import Limits
 from raysearch.engine.wind_down import COMPLETE, Ended, Ending, WindDown
+from raysearch.errors import without_keys
 from raysearch.strategies.base import Strategy
 
 
@@ -62,7 +63,7 @@ class Lifetime:
 
     def fail(self, why: str) -> None:
         """Ends the search with an error."""
-        self.failed = self.failed or why
+        self.failed = self.failed or without_keys(why)
 
     def stop(self, why: Ended) -> None:
         """Ends the search: workers learn it at their next turn."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from raysearch.errors import without_keys
+
 WARNINGS_KEPT = 100
 
 
@@ -9,7 +11,8 @@ class Warnings(dict[str, int]):
     """Text -> how often it came, the newest last; the oldest go when there are too many."""
 
     def add(self, text: str) -> None:
-        """Counts a warning."""
+        """Counts a warning; keys that an error in it repeats are taken out."""
+        text = without_keys(text)
         self[text] = self.pop(text, 0) + 1
         if len(self) > WARNINGS_KEPT:
             self.pop(next(iter(self)))

@@ -5,7 +5,6 @@ The modules of this package are the only ones that import wandb; they run in the
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,6 +13,7 @@ from typing import Any
 
 import wandb
 
+from raysearch.errors import without_keys
 from raysearch.tracking.rows import Feed
 
 OPEN = 48  # runs held open at a time; the one that was not written to for the longest is finished first
@@ -150,7 +150,5 @@ class Runs:
 
 
 def _words(error: BaseException) -> str:
-    """The first line of an error, without the key."""
-    text = str(error).strip().split("\n")[0] or type(error).__name__
-    key = os.environ.get("WANDB_API_KEY", "")
-    return text.replace(key, "(key)") if key else text
+    """The first line of an error, without keys."""
+    return without_keys(str(error).strip().split("\n")[0] or type(error).__name__)
