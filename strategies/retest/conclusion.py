@@ -187,8 +187,8 @@ def _identical(e: Evidence) -> str:
     differences = [f"{e.whys[a]} {g[0]:+.3g}" for a, g in e.gains.items() if g]
     return (
         "Inconclusive: pairs are identical. The stored settings gave one and the same value on every seed, "
-        "so seeds change nothing, and there is no noise to test against. Let the trainable draw from its seed "
-        "(`seed_as`). On this one draw the challengers gain: " + ", ".join(differences) + "."
+        "so seeds change nothing, and there is no noise to test against. Let the trainable draw from its "
+        "seed (`seed_as`). On this one draw the challengers gain: " + ", ".join(differences) + "."
     )
 
 
