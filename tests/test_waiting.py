@@ -39,6 +39,12 @@ def test_a_wait_that_takes_too_long_says_what_there_was_to_see() -> None:
         wait_for(lambda: False, 0.0, saw=lambda: "nothing")
 
 
+def test_what_there_is_to_see_is_looked_at_in_a_failure_only() -> None:
+    looks: list[int] = []
+    wait_for(lambda: looks.append(1) or len(looks) == 3, saw=lambda: pytest.fail("looked at"))
+    assert len(looks) == 3
+
+
 def test_of_a_process_that_ended_wrongly_the_failure_has_the_exit_code_and_what_it_printed(
     start_process: Children,
 ) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 PATIENCE_S = 300.0  # for what takes some seconds on a machine that has nothing else to do
 SHOWN = 4000  # characters of what a process printed, in a failure
+PAUSE_S = 0.05  # between two looks
+PAUSE_LOOKS = 4  # the same as a multiple of what a look takes: who is waited for needs the processor too
 
 
 def wait_for(
@@ -33,13 +35,18 @@ def wait_for(
     """
     until = time.monotonic() + seconds
     while True:
+        looked = time.monotonic()
         is_last = alive is not None and not alive()  # asked first: a last word may have come before the end
         if condition():
             return
-        told = "" if saw is None else f"; seen in the end: {saw()}"
-        assert not is_last, f"cannot come true any more: {_name(condition)}{told}"
-        assert time.monotonic() < until, f"did not come true in {seconds:g} s: {_name(condition)}{told}"
-        time.sleep(0.05)
+        assert not is_last, f"cannot come true any more: {_name(condition)}{_told(saw)}"
+        assert time.monotonic() < until, f"did not come true in {seconds:g} s: {_name(condition)}{_told(saw)}"
+        time.sleep(max(PAUSE_S, min(PAUSE_LOOKS * (time.monotonic() - looked), 1.0)))
+
+
+def _told(saw: Callable[[], object] | None) -> str:
+    """What there was to see; asked for in a failure only, since looking may take a process of its own."""
+    return "" if saw is None else f"; seen in the end: {saw()}"
 
 
 def _name(condition: Callable[[], object]) -> str:
