@@ -13,6 +13,7 @@ from typing import Any
 import learners
 import pytest
 import torch
+from waiting import wait_for
 
 import raysearch.fused.compile_cache as compiled
 from raysearch.core.cache_dir import why_shared
@@ -25,6 +26,7 @@ from raysearch.fused.single import Alone, fresh
 from raysearch.fused.step import StepBlock
 from raysearch.fused.structure import Lifting, lifted_values, structure_of
 
+COMPILE_S = 3600.0  # half a minute of work, for which the compiler takes only what everybody else leaves it
 CPU = torch.device("cpu")
 CONFIG = {**learners.CONFIG, "optimizer": "adamw", "batch_size": 30}  # all batches are of one size
 
@@ -70,7 +72,8 @@ def test_two_hundred_steps_some_of_them_compiled_end_where_the_model_alone_does(
     for _ in range(20):  # three steps each, by the list
         pack.iterate()
     (library,) = libraries(pack)
-    assert library.wait(400), library.trouble
+    wait_for(lambda: not library.is_busy(), COMPILE_S)
+    assert library.ready(), library.trouble
     for _ in range(47):
         pack.iterate()
     assert (pack.uncompiled, pack._traces.steps.proven) == ("", True)
@@ -108,7 +111,9 @@ def test_a_compiler_that_fails_is_quoted_and_training_goes_on(
     monkeypatch.setenv("CXX", "sh")  # something that is there
     pack = pack_of(Quick, 3)
     pack.iterate()
-    assert not libraries(pack)[0].wait(60)
+    (library,) = libraries(pack)
+    wait_for(lambda: not library.is_busy())
+    assert not library.ready()
     reports = pack.iterate()
     assert pack.uncompiled == "OSError: no space left"
     assert all(isinstance(report, dict) for report in reports)
