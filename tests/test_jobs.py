@@ -34,10 +34,11 @@ BIN = Path(sys.executable).parent
 
 SPEC = """
 name: first
-trainable: descents.py:Descent
+trainable: descents.py:Paced
 metric: loss
 mode: min
 space: {{lr: {{loguniform: [0.01, 0.5]}}}}
+config: {{seconds: {seconds}}}
 strategy: {{name: caviar, samples: {samples}, max_iterations: 9, finish: "off"}}
 workers: {{count: 1, cpu: 1}}
 storage: {storage}
@@ -139,8 +140,9 @@ def _started(log: Path) -> int:
     return log.read_text().count("Ray runtime started")
 
 
-def write_spec(cluster: Cluster, storage: Path | str, samples: int = 6) -> None:
-    (cluster.folder / "search.yaml").write_text(SPEC.format(samples=samples, storage=storage))
+def write_spec(cluster: Cluster, storage: Path | str, samples: int = 6, seconds: float = 0.0) -> None:
+    text = SPEC.format(samples=samples, storage=storage, seconds=seconds)
+    (cluster.folder / "search.yaml").write_text(text)
 
 
 @pytest.mark.slow
@@ -164,7 +166,7 @@ def test_a_submitted_search_is_followed_to_its_end_and_then_seen_by_its_job_or_i
 
 @pytest.mark.slow
 def test_a_job_that_is_stopped_ends_cleanly_and_its_run_goes_on(cluster: Cluster, tmp_path: Path) -> None:
-    write_spec(cluster, tmp_path / "runs", samples=100_000)
+    write_spec(cluster, tmp_path / "runs", samples=100_000, seconds=0.1)
     submitted = cluster.run(
         "launch", "search.yaml", "--submit", "--address", cluster.gcs, "--name", "long", "--no-wait"
     )
@@ -238,7 +240,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     shutil.copy(TESTS / "trainables.py", tmp_path / "descents.py")
-    Path("search.yaml").write_text(SPEC.format(samples=6, storage="runs"))
+    Path("search.yaml").write_text(SPEC.format(samples=6, storage="runs", seconds=0))
     return "search.yaml"
 
 

@@ -100,6 +100,14 @@ class Descent(tune.Trainable):  # type: ignore[misc]
         return True
 
 
+class Paced(Descent):
+    """So many seconds an iteration: what a search that only has to go on meanwhile leaves to the others."""
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(self.config["seconds"])
+        return super().step()
+
+
 class Killed(Descent):
     """Kills its own process in iteration 41, as long as the marker file is not there."""
 
