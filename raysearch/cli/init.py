@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from raysearch.cli.output import command
+from raysearch.core.user_paths import entries
 from raysearch.errors import LocatedError, SpecError
 
 MODEL, SPEC = "my_model.py", "search.yaml"
@@ -60,14 +61,14 @@ def _seen(folder: Path) -> tuple[bool, bool, str | None, str | None]:
     from raysearch.core.yaml_io import read_yaml
     from raysearch.interop.wandb_sweep import is_sweep
 
-    for file in sorted(folder.glob("*.y*ml")):
+    for file in entries(folder, "*.y*ml"):
         try:
             settings = read_yaml(file.read_text(encoding="utf-8", errors="replace"), file.name)
         except SpecError:  # somebody else's file
             continue
         if isinstance(settings, dict) and is_sweep(settings):
             return False, False, None, file.name
-    texts = {f.name: f.read_text(encoding="utf-8", errors="replace") for f in sorted(folder.glob("*.py"))}
+    texts = {f.name: f.read_text(encoding="utf-8", errors="replace") for f in entries(folder, "*.py")}
     script = next((name for name, text in texts.items() if "add_argument(" in text), None)
     if script is not None:
         return False, False, script, None

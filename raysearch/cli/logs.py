@@ -8,6 +8,7 @@ from pathlib import Path
 from raysearch.cli import options
 from raysearch.cli.output import tell
 from raysearch.cli.submit import elsewhere, follow
+from raysearch.core.user_paths import entries
 from raysearch.errors import RunError
 
 LINES = 20  # of each file, unless all are asked for
@@ -44,7 +45,7 @@ def _show_files(root: Path, lines: int, follow_it: bool) -> None:
     tails: dict[Path, _Tail] = {}
     while True:
         is_held = run_by(root) is not None  # asked before reading: a run's last lines count
-        for file in sorted(paths.logs.glob("*.log")):
+        for file in entries(paths.logs, "*.log"):
             if file not in tails:
                 tails[file] = _Tail(file, lines)
             if text := tails[file].read():

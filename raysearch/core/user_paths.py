@@ -1,7 +1,8 @@
-"""Paths as people write them."""
+"""Paths as people write them, and what lies in folders."""
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from pathlib import Path
 
@@ -26,6 +27,30 @@ def user_path(written: str | os.PathLike[str]) -> Path:
     except RuntimeError:
         user = Path(text).parts[0]
         raise SpecError(f"{text!r}: there is no home folder of {user}; write the path in full") from None
+
+
+def entries(folder: Path, pattern: str = "*") -> list[Path]:
+    """What lies in a folder under names like the pattern, sorted.
+
+    Raises:
+        OSError: the folder cannot be listed, in which case `Path.glob` finds nothing.
+    """
+    return [folder / name for name in sorted(os.listdir(folder)) if fnmatch.fnmatchcase(name, pattern)]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files in a folder and in all folders below it, sorted.
+
+    Raises:
+        OSError: one of them cannot be listed, which `Path.rglob` passes over.
+    """
+    walk = os.walk(folder, onerror=_raise)
+    found = (Path(at, name) for at, _, names in walk for name in names)
+    return sorted(file for file in found if file.is_file())
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _encodable(part: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raysearch.core.user_paths import user_path
+from raysearch.core.user_paths import files_below, user_path
 from raysearch.core.values import plain
 from raysearch.core.version import __version__
 from raysearch.errors import SpecError
@@ -115,14 +115,16 @@ def of_files(files: Sequence[str]) -> tuple[str | None, int | None]:
             _feed(digest, path)
             count = _rows(path)
         except OSError as error:
-            raise SpecError(f"fingerprint.files: {file}: {error.strerror or error}") from None
+            raise SpecError(
+                f"fingerprint.files: {error.filename or file}: {error.strerror or error}"
+            ) from None
         known, rows = known and count is not None, rows + (count or 0)
     return digest.hexdigest(), rows if known else None
 
 
 def _feed(digest: Any, path: Path) -> None:
     if path.is_dir():
-        for inner in sorted(p for p in path.rglob("*") if p.is_file()):
+        for inner in files_below(path):
             digest.update(f"{inner.relative_to(path)} {inner.stat().st_size}\n".encode())
         return
     size = path.stat().st_size

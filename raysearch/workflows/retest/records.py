@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.core.segment import Config
+from raysearch.core.user_paths import entries
 from raysearch.core.yaml_io import read_yaml
 from raysearch.storage.journal.reading import read_events
 from raysearch.storage.journal.schema import JournalEvent
@@ -84,7 +86,8 @@ def history(run: Path) -> list[RetestVerdict]:
 def retests_of(run: Path) -> list[Path]:
     """Folders of the retests of a run, which lie beside it."""
     found = []
-    for folder, text in _specs(run.absolute().parent):
+    beside = run.absolute().parent
+    for folder, text in _specs(beside) if os.access(beside, os.R_OK) else ():
         if run.name not in text:  # so that one which cannot be read is in the way of its own run alone
             continue
         strategy = _strategy_in(folder, text)
@@ -110,9 +113,17 @@ def searches_in(storage: Path) -> Iterator[Path]:
 
 
 def _specs(storage: Path) -> Iterator[tuple[Path, str]]:
-    for file in sorted(storage.glob("*/spec.yaml")):
-        if RunPaths(file.parent).journal.is_dir():
-            yield file.parent, file.read_text(encoding="utf-8", errors="replace")
+    """(folder, spec) of each run in a storage; no text of one that may not be read, which then says so."""
+    for folder in entries(storage):
+        paths = RunPaths(folder)
+        try:
+            text = paths.spec.read_text(encoding="utf-8", errors="replace")
+            if paths.journal.is_dir():
+                yield folder, text
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError:
+            yield folder, ""
 
 
 def _strategy_in(folder: Path, text: str) -> Mapping[str, Any]:
