@@ -119,6 +119,11 @@ def function_session() -> Any:
     return get_session() if get_session is not None else None
 
 
+def reports_made() -> int:
+    """How many reports the function trainable of this process has made; 0 where Ray does not say."""
+    return int(getattr(function_session(), "iteration", 0))
+
+
 def restore(trainable: Any, folder: Path, iteration: int) -> None:
     """Has a trainable load the checkpoint in `folder`, as one written after `iteration`."""
     from ray.tune import Checkpoint

@@ -12,7 +12,7 @@ from raysearch.launch import How, launch
 from raysearch.spec import load_spec
 from raysearch.spec.trainables import is_learner, load_trainable
 
-OF_FRAMEWORKS = ["function", "huggingface", "lightning", "optuna", "script"]
+OF_FRAMEWORKS = ["function", "huggingface", "hydra", "lightning", "optuna", "script"]
 
 
 def test_the_examples_by_name() -> None:

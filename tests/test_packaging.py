@@ -78,7 +78,7 @@ def in_wheel(source: str) -> str:
 
 
 def test_the_wheel_has_every_module_of_the_package_and_no_other(names: Sequence[str]) -> None:
-    tops = ("raysearch/", "strategies/", "cluster/")
+    tops = ("raysearch/", "strategies/", "cluster/", "hydra_plugins/")
     modules = {in_wheel(name) for name in source_files() if name.startswith(tops) and name.endswith(".py")}
     assert {name for name in names if name.endswith(".py")} == modules
     assert {"raysearch/strategies/base.py", "raysearch/cluster/__init__.py"} <= modules
@@ -94,9 +94,12 @@ def test_the_wheel_has_the_examples_specs_the_templates_the_type_marker_and_the_
     ]
 
 
-def test_the_wheel_has_one_package_at_its_top_and_so_no_tests(names: Sequence[str]) -> None:
+def test_the_wheel_has_one_package_and_hydra_s_namespace_at_its_top_and_so_no_tests(
+    names: Sequence[str],
+) -> None:
     tops = {name.split("/")[0] for name in names}
-    assert tops == {"raysearch", f"{STEM}-{raysearch.__version__}.dist-info"}
+    assert tops == {"raysearch", "hydra_plugins", f"{STEM}-{raysearch.__version__}.dist-info"}
+    assert "hydra_plugins/__init__.py" not in names, "Hydra's other plugins would not be found"
 
 
 def test_the_version_is_said_once_and_the_same_everywhere(wheel: Path, installed: Path) -> None:
