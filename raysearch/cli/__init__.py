@@ -41,7 +41,6 @@ ERROR_MAX = 6_000  # characters of an error
 app = typer.Typer(
     name="raysearch",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -21,6 +21,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "fork": "what it takes to fork a checkpoint, beside copying its file",
     "fused": "many models in one step, beside one process a trial",
     "fuzz": "what becomes of inputs that nobody would write: tracebacks, hangs, other answers, code",
+    "hydra": "how busy workers are with jobs of unequal length, beside Hydra's Optuna sweeper",
     "kills": "what a killed worker a minute costs a search of long segments",
     "observing": "what it costs to see what optimizers hold at their steps",
     "panda": "one model or four raised live, beside schedules and Ray Tune's populations",

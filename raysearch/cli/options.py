@@ -8,6 +8,7 @@ from typing import Annotated
 
 from typer import Argument, BadParameter, Option
 
+from raysearch.cli.completion import run_names, spec_names
 from raysearch.core.segment import trial_number
 
 
@@ -27,13 +28,29 @@ class Executor(str, Enum):
 
 
 Run = Annotated[
-    str, Argument(metavar="RUN", show_default=False, help="The run's folder, such as runs/digits.")
+    str,
+    Argument(
+        metavar="RUN",
+        show_default=False,
+        help="The run's folder, such as runs/digits.",
+        autocompletion=run_names,
+    ),
 ]
-Runs = Annotated[list[str], Argument(metavar="RUN...", show_default=False, help="Folders of runs.")]
+Runs = Annotated[
+    list[str],
+    Argument(metavar="RUN...", show_default=False, help="Folders of runs.", autocompletion=run_names),
+]
 AsJson = Annotated[bool, Option("--json", help="Print JSON, for scripts.")]
 
 # launch and resume
-Spec = Annotated[str, Argument(metavar="SPEC", help="A YAML file, or an example: digits, panda_mnist1d, ...")]
+Spec = Annotated[
+    str,
+    Argument(
+        metavar="SPEC",
+        help="A YAML file, or an example: digits, panda_mnist1d, ...",
+        autocompletion=spec_names,
+    ),
+]
 Name = Annotated[str | None, Option(metavar="NAME", help="Name of the run and its folder.")]
 Storage = Annotated[str | None, Option(metavar="DIR", help="Folder that runs are kept in.")]
 Workers = Annotated[int | None, Option(metavar="N", min=1, help="How many workers train side by side.")]
@@ -205,9 +222,18 @@ Dashboard = Annotated[
     Option("--address", metavar="ADDR", help="Cluster of a job that another machine submitted."),
 ]
 RunOrJob = Annotated[
-    str, Argument(metavar="RUN|JOB", show_default=False, help="A run's folder, or the id of a submitted job.")
+    str,
+    Argument(
+        metavar="RUN|JOB",
+        show_default=False,
+        help="A run's folder, or the id of a submitted job.",
+        autocompletion=run_names,
+    ),
 ]
-Job = Annotated[str, Argument(metavar="JOB|RUN", show_default=False, help="A job's id, or its run.")]
+Job = Annotated[
+    str,
+    Argument(metavar="JOB|RUN", show_default=False, help="A job's id, or its run.", autocompletion=run_names),
+]
 Follow = Annotated[bool, Option("--follow", "-f", help="Keep printing new lines until the run ends.")]
 Lines = Annotated[
     int, Option("--lines", "-n", metavar="N", min=0, help="Print the last N lines; 0 prints all.")
@@ -216,7 +242,11 @@ Lines = Annotated[
 # doctor
 OptionalSpec = Annotated[
     str | None,
-    Argument(metavar="[SPEC]", help="Load its trainable on every node, and count the workers that fit."),
+    Argument(
+        metavar="[SPEC]",
+        help="Load its trainable on every node, and count the workers that fit.",
+        autocompletion=spec_names,
+    ),
 ]
 ExpectedNodes = Annotated[int | None, Option("--nodes", metavar="N", min=1, help="Expect N nodes.")]
 WaitFor = Annotated[
@@ -230,7 +260,10 @@ Timeout = Annotated[
 _KINDS = "aws, gcp, ssh, kuberay-job, kuberay-cluster, slurm"
 _CLOUD, _KUBERNETES, _SLURM = "Cloud and SSH", "Kubernetes", "Slurm"
 Kind = Annotated[str, Argument(metavar="KIND", show_default=False, help=_KINDS)]
-SpecToLaunch = Annotated[str, Argument(metavar="SPEC", help="The search: a YAML file, or an example.")]
+SpecToLaunch = Annotated[
+    str,
+    Argument(metavar="SPEC", help="The search: a YAML file, or an example.", autocompletion=spec_names),
+]
 Nodes = Annotated[int, Option(metavar="N", help="Nodes that train, at the start.")]
 MaxNodes = Annotated[int | None, Option(metavar="N", help="Nodes that train, at most.")]
 Gpus = Annotated[int, Option(metavar="N", help="GPUs of each node.")]
