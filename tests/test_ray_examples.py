@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import re
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ray import tune
+from ray.tune import examples
 from ray.tune.examples.async_hyperband_example import easy_objective
 from ray.tune.examples.custom_func_checkpointing import train_func as checkpointed
 from ray.tune.examples.hyperband_function_example import train_func as seldom_checkpointed
@@ -15,6 +20,13 @@ from ray.tune.examples.pbt_function import pbt_function
 
 import raysearch
 
+EXAMPLES = Path(examples.__file__).parent
+TUNERS = (  # those that run without other packages and data
+    *("async_hyperband_example", "custom_checkpointing_with_callback", "custom_func_checkpointing"),
+    *("hyperband_example", "hyperband_function_example", "lightgbm_example", "logging_example"),
+    *("optuna_example", "pb2_example", "pbt_example", "pbt_function", "tune_basic_example"),
+)
+OUR_LINE = ("from ray import tune\n", "from raysearch.integrations import tune\n")
 RECIPE = raysearch.Caviar(samples=9, max_iterations=9, min_iterations=1, sampler="sobol", finish=None)
 
 
@@ -65,6 +77,28 @@ def test_an_example_of_rays_is_searched_as_it_is(
     assert sorted(trials["iterations"].unique()) == [1, 3, 9]
     assert results.spec["strategy"]["variant"] == variant
     assert set(results.best.config) == set(space)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", TUNERS)
+def test_an_example_of_rays_tuner_runs_with_one_line_changed(
+    name: str, storage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (EXAMPLES / f"{name}.py").read_text()
+    if "lightgbm" in name:
+        pytest.importorskip("lightgbm", reason="the example trains with it")
+    assert text.count(OUR_LINE[0]) == 1
+    text = text.replace(*OUR_LINE)
+    # In this process, quickly: neither a Ray of its own nor pauses that stand for training.
+    text = re.sub(r"ray\.init\(.*\)", "...", text).replace("time.sleep(0.1)", "...")
+    script = storage.parent / f"{name}.py"
+    script.write_text(text)
+    monkeypatch.setattr(sys, "argv", [str(script), "--smoke-test"])
+    here = functools.partial(raysearch.search, executor="inline", say=lambda line: None)
+    monkeypatch.setattr(raysearch, "search", lambda *a, **k: here(*a, **{**k, "storage": str(storage)}))
+    runpy.run_path(str(script), run_name="__main__")
+    assert re.search("(?i)best hyperparameters", capsys.readouterr().out)
+    assert len([*storage.glob("*/spec.yaml")]) == 1
 
 
 def with_train_inside(config: dict[str, Any]) -> None:

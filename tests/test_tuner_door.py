@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import random
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ray import tune
+from ray.tune import schedulers
 from ray.tune.schedulers import (
     ASHAScheduler,
     HyperBandScheduler,
     MedianStoppingRule,
     PopulationBasedTraining,
+    TrialScheduler,
 )
 from ray.tune.schedulers.pb2 import PB2
-from ray.tune.search import ConcurrencyLimiter
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Repeater
 from ray.tune.search.optuna import OptunaSearch
+from ray.tune.stopper import (
+    CombinedStopper,
+    ExperimentPlateauStopper,
+    MaximumIterationStopper,
+    TimeoutStopper,
+)
 
 import raysearch
 from raysearch.errors import SpecError
 from raysearch.integrations.tune import Tuner
+from raysearch.integrations.tune_settings import SETTINGS, Setting, unread
 
 SPACE = {"a": tune.uniform(0.0, 1.0), "b": 3}
 
@@ -102,7 +114,8 @@ def test_populations_become_panda(storage: Path) -> None:
         perturbation_interval=3,
         hyperparam_mutations={"a": tune.uniform(0.1, 1.0)},
     )
-    made = tuner(storage, stop=length, num_samples=4, scheduler=pbt)
+    space = {"a": tune.uniform(0.1, 1.0), "b": 3}
+    made = tuner(storage, space, stop=length, num_samples=4, scheduler=pbt)
     assert strategy_of(made) == raysearch.Panda(
         12, population=4, nudge=["a"], interval=3, exploit="truncation"
     )
@@ -128,18 +141,16 @@ def test_limits_and_algorithms_are_read(storage: Path) -> None:
     ("given", "words"),
     [
         ({"scheduler": MedianStoppingRule()}, "scheduler: MedianStoppingRule has no counterpart"),
-        ({"stop": {"score": 3}}, "RunConfig.stop: 'score' has no counterpart"),
-        ({"stop": lambda trial, result: True}, "RunConfig.stop: .* has no counterpart"),
-        ({"scheduler": ASHAScheduler(time_attr="time_total_s")}, "time_attr: 'time_total_s' has no"),
+        ({"stop": ExperimentPlateauStopper("score")}, "an ExperimentPlateauStopper has no counterpart"),
+        ({"stop": {"score": "high"}}, "RunConfig.stop: 'score': 'high' must be a number"),
+        ({"num_samples": -1}, "TuneConfig.num_samples: -1 needs time_budget_s"),
+        ({"search_alg": OptunaSearch(lambda trial: {})}, "OptunaSearch was given a space of its own"),
+        ({"search_alg": Repeater(OptunaSearch())}, "a Repeater has no counterpart"),
         (
-            {
-                "scheduler": PopulationBasedTraining(
-                    time_attr="training_iteration", hyperparam_mutations={"a": lambda: 1.0}
-                ),
-                "stop": {"training_iteration": 9},
-            },
-            r"hyperparam_mutations\['a'\]: a function has no counterpart",
+            {"search_alg": BasicVariantGenerator(points_to_evaluate=[{"c": 1}])},
+            "points_to_evaluate: {'c': 1} leaves out a",
         ),
+        ({"scheduler": ASHAScheduler(time_attr="time_total_s")}, "time_attr: 'time_total_s' has no"),
         (
             {
                 "scheduler": PopulationBasedTraining(
@@ -147,6 +158,15 @@ def test_limits_and_algorithms_are_read(storage: Path) -> None:
                 )
             },
             "RunConfig.stop: PopulationBasedTraining needs stop=",
+        ),
+        (
+            {
+                "scheduler": PopulationBasedTraining(
+                    time_attr="training_iteration", hyperparam_mutations={"a": [1]}
+                ),
+                "stop": {"training_iteration": 30},
+            },
+            "PopulationBasedTraining.perturbation_interval: 60 leaves no decision in 30 iterations",
         ),
     ],
 )
@@ -156,3 +176,231 @@ def test_what_has_no_counterpart_is_named_before_anything_starts(
     with pytest.raises(SpecError, match=words):
         tuner(storage, **given)
     assert [*storage.iterdir()] == []
+
+
+# ---- every setting
+
+
+CONFIGS = (tune.TuneConfig, tune.RunConfig, tune.CheckpointConfig, tune.FailureConfig)
+ALGORITHMS = (PB2, BasicVariantGenerator, ConcurrencyLimiter)
+REFUSED = {"MedianStoppingRule", "PopulationBasedTrainingReplay", "ResourceChangingScheduler"}
+RAYS = [
+    kind
+    for kind in vars(schedulers).values()
+    if inspect.isclass(kind) and issubclass(kind, TrialScheduler) and kind is not TrialScheduler
+]
+
+
+@pytest.mark.parametrize("kind", [*CONFIGS, *ALGORITHMS, *RAYS], ids=lambda kind: kind.__name__)
+def test_every_setting_of_rays_is_read_named_refused_or_without_effect(kind: type) -> None:
+    if kind.__name__ in REFUSED:
+        assert kind.__name__ not in SETTINGS
+        return
+    own = {f.name for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else None
+    parameters = own or {*inspect.signature(kind).parameters} - {"args", "kwargs"}
+    assert {*SETTINGS[kind.__name__]} == parameters
+
+
+def value_for(name: str) -> Any:
+    """A value that is not Ray's default."""
+    whole = {"checkpoint_score_order": "min", "perturbation_factors": (2.0, 0.5), "storage_path": "/s"}
+    unlike = {"stop_last_trials": False, "checkpoint_score_attribute": "m", "callbacks": [tune.Callback()]}
+    unlike |= {
+        "trial_name_creator": str,
+        "trial_dirname_creator": str,
+        "custom_explore_fn": dict,
+        "batch": True,
+    }
+    unlike |= {"sync_config": tune.SyncConfig(sync_artifacts=True), "progress_reporter": tune.CLIReporter()}
+    unlike |= dict.fromkeys(("checkpoint_at_end", "fail_fast", "constant_grid_search", "log_to_file"), True)
+    unlike |= dict.fromkeys(("quantile_fraction", "resample_probability"), 0.4)
+    unlike |= {"storage_filesystem": object(), "num_to_keep": 3, "checkpoint_frequency": 2}
+    unlike |= {"burn_in_period": 3, "random_state": 7}
+    return {**whole, **unlike}[name]
+
+
+def made_with(kind: str, name: str) -> Any:
+    """One of Ray's, with another value of that setting than the default."""
+    classes = {k.__name__: k for k in (*CONFIGS, *ALGORITHMS, *RAYS)}
+    needed: dict[str, Any] = {
+        "PB2": {"hyperparam_bounds": {"a": [0.1, 1.0]}},
+        "PopulationBasedTraining": {"hyperparam_mutations": {"a": [1, 2]}},
+        "ConcurrencyLimiter": {"searcher": OptunaSearch(), "max_concurrent": 2},
+    }
+    return classes[kind](**needed.get(kind, {}), **{name: value_for(name)})
+
+
+def of_kind(kind: str) -> list[tuple[str, str]]:
+    """The settings of that kind that can be made: (class, name)."""
+    gone = {("RunConfig", "local_dir")}  # Ray itself refuses it
+    return [
+        (of, name)
+        for of, table in SETTINGS.items()
+        for name, setting in table.items()
+        if setting.kind == kind and (of, name) not in gone
+    ]
+
+
+@pytest.mark.parametrize(("of", "name"), of_kind("named"))
+def test_a_setting_that_is_not_read_is_named_with_what_happens_instead(of: str, name: str) -> None:
+    (said,) = unread(made_with(of, name))
+    assert said.startswith(f"{of}.{name}=")
+    assert said.endswith(f" is not read: {SETTINGS[of][name].words}")
+
+
+@pytest.mark.parametrize(("of", "name"), of_kind("refused"))
+def test_a_setting_that_would_make_it_another_search_is_refused(of: str, name: str) -> None:
+    with pytest.raises(SpecError, match=f"{of}.{name}=.* has no counterpart"):
+        unread(made_with(of, name))
+
+
+def test_what_ray_takes_by_default_needs_no_word() -> None:
+    plain = [tune.TuneConfig(), tune.RunConfig(), tune.CheckpointConfig(), tune.FailureConfig()]
+    assert [unread(one) for one in (*plain, ASHAScheduler(), HyperBandScheduler(), object())] == [[]] * 7
+    assert Setting().kind == "without effect"
+
+
+# ---- stop
+
+
+class Counts(tune.Trainable):
+    """The score is the iteration times `a`."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.at = 0
+
+    def step(self) -> dict[str, Any]:
+        self.at += 1
+        return {"score": self.at, "inner": {"score": self.at}}
+
+    def save_checkpoint(self, folder: str) -> None:
+        Path(folder, "at").write_text(str(self.at))
+
+    def load_checkpoint(self, folder: str) -> None:
+        self.at = int(Path(folder, "at").read_text())
+
+
+class After(tune.Stopper):
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return bool(trial_id) and result["training_iteration"] >= 3
+
+    def stop_all(self) -> bool:
+        return False
+
+
+@pytest.mark.filterwarnings("ignore:RunConfig.stop=After")
+@pytest.mark.parametrize(
+    ("stop", "length"),
+    [
+        ({"score": 4}, 4),
+        ({"inner/score": 5, "training_iteration": 9}, 5),
+        ({"score": 100, "done": True, "training_iteration": 2}, 2),
+        (lambda trial, result: result["score"] > 2, 3),
+        (After(), 3),
+        (CombinedStopper(MaximumIterationStopper(4), TimeoutStopper(3600)), 4),
+    ],
+)
+@pytest.mark.parametrize("of_function", [True, False])
+def test_trials_end_where_ray_would_end_them(
+    storage: Path, stop: Any, length: int, of_function: bool
+) -> None:
+    def train(config: dict[str, Any]) -> None:
+        for at in range(1, 100):
+            tune.report({"score": at, "inner": {"score": at}})
+
+    given = Tuner(
+        train if of_function else Counts,
+        param_space={"a": tune.uniform(0.0, 1.0)},
+        tune_config=tune.TuneConfig(metric="score", mode="max", num_samples=2),
+        run_config=tune.RunConfig(storage_path=str(storage), stop=stop, verbose=0),
+        executor="inline",
+        say=lambda line: None,
+    )
+    assert [result.metrics["training_iteration"] for result in given.fit()] == [length, length]
+
+
+def test_a_stop_beyond_the_last_rung_does_not_lengthen_a_search(storage: Path) -> None:
+    made = tuner(storage, stop={"training_iteration": 9999}, scheduler=ASHAScheduler(max_t=100))
+    assert strategy_of(made).max_iterations == 100
+
+
+# ---- spaces and names
+
+
+def test_a_grid_beside_other_domains_is_enumerated_and_the_others_drawn(storage: Path) -> None:
+    space = {"a": tune.uniform(0.0, 1.0), "b": tune.grid_search([1, 2])}
+    grid = tuner(storage, space, stop={"training_iteration": 1}, num_samples=3).fit()
+    assert [result.config["b"] for result in grid] == [1, 2] * 3
+    assert len({result.config["a"] for result in grid}) == 6
+
+
+def test_a_function_among_mutations_is_searched_where_its_values_lie_and_that_is_said(storage: Path) -> None:
+    pbt = PopulationBasedTraining(
+        time_attr="training_iteration",
+        perturbation_interval=3,
+        hyperparam_mutations={
+            "a": lambda: random.uniform(0.1, 0.9),
+            "b": lambda: random.choice([16, 32]),
+            "c": lambda: 10 ** random.uniform(-4, -1),
+            "d": lambda: random.randrange(100),
+        },
+    )
+    before = random.getstate()
+    made = tuner(storage, {}, stop={"training_iteration": 6}, num_samples=2, scheduler=pbt)
+    assert random.getstate() == before
+    space = made._given["space"]
+    assert [type(space[name]).__name__ for name in "abcd"] == ["Float", "Categorical", "Float", "Integer"]
+    assert 0.1 <= space["a"].lower < 0.11 < 0.89 < space["a"].upper <= 0.9
+    assert space["b"].categories == [16, 32]
+    assert type(space["c"].sampler).__name__ == "_LogUniform"
+    said = [note for note in made.notes if "hyperparam_mutations['a']: a function has no bounds" in note]
+    assert len(said) == 1
+
+
+def test_models_begin_where_the_param_space_has_values_as_far_as_that_can_be(storage: Path) -> None:
+    pbt = PopulationBasedTraining(
+        time_attr="training_iteration",
+        perturbation_interval=3,
+        hyperparam_mutations={"a": tune.uniform(0.1, 1.0)},
+    )
+    made = tuner(storage, {"a": 0.5, "k": 2}, stop={"training_iteration": 9}, num_samples=3, scheduler=pbt)
+    assert made._given["baseline"] == {"a": 0.5}
+    assert made._given["config"] == {"k": 2}
+    assert any("a=0.5: the first model begins there, the others begin" in note for note in made.notes)
+    outside = tuner(storage, {"a": 5.0}, stop={"training_iteration": 9}, num_samples=3, scheduler=pbt)
+    assert outside._given["baseline"] is None
+    assert any("a=5.0: models begin with values drawn" in note for note in outside.notes)
+
+
+def test_a_script_that_is_run_again_gets_a_run_of_its_own(storage: Path) -> None:
+    given = {"stop": {"training_iteration": 1}}
+    first = tuner(storage, **given).fit()
+    with pytest.warns(UserWarning, match="there is a run 'run' already: this is 'run-2'"):
+        second = tuner(storage, **given).fit()
+    assert [Path(grid.experiment_path).name for grid in (first, second)] == ["run", "run-2"]
+
+
+def test_the_module_has_all_that_ray_tune_has() -> None:
+    from raysearch.integrations import tune as ours
+
+    assert ours.Tuner is Tuner
+    assert ours.uniform is tune.uniform
+    assert ours.schedulers.ASHAScheduler is ASHAScheduler
+    with pytest.raises(AttributeError, match=r"ray\.tune have no attribute 'nothing'"):
+        _ = ours.nothing
+
+
+def test_the_best_of_a_grid_is_found_in_each_of_rays_scopes(storage: Path) -> None:
+    def falls_or_rises(config: dict[str, Any]) -> None:
+        for at in range(12):
+            tune.report({"score": float(at if config["a"] == 1 else (at == 0) * 50)})
+
+    made = tuner(storage, {"a": tune.grid_search([0, 1])}, stop={"training_iteration": 12})
+    made._trainable = falls_or_rises
+    grid = made.fit()
+    scopes = ("last", "all", "avg", "last-5-avg", "last-10-avg")
+    assert [grid.get_best_result(scope=scope).config["a"] for scope in scopes] == [1, 0, 1, 1, 1]
+    with pytest.raises(ValueError, match="scope='first': one of last"):
+        grid.get_best_result(scope="first")
+    best = grid.get_dataframe(filter_metric="score", filter_mode="max").set_index("config/a")
+    assert best.score.tolist() == [50.0, 11.0]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import statistics
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from raysearch.results import Results
+
+
+SCOPES: Mapping[str, Callable[[list[float]], float]] = {  # of a trial's values, lower is better
+    "last": lambda values: values[-1],
+    "all": min,
+    "avg": statistics.fmean,
+    "last-5-avg": lambda values: statistics.fmean(values[-5:]),
+    "last-10-avg": lambda values: statistics.fmean(values[-10:]),
+}
 
 
 class Grid:
@@ -52,6 +62,13 @@ class Grid:
         return len(self) - self.num_errors
 
     @property
+    def filesystem(self) -> Any:
+        """The one in which `experiment_path` lies, as `pyarrow.fs` has it."""
+        from pyarrow.fs import LocalFileSystem
+
+        return LocalFileSystem()
+
+    @property
     def experiment_path(self) -> str:
         """The folder of the run."""
         return str(self.results.path)
@@ -63,24 +80,23 @@ class Grid:
         """The best trial, by the metric and mode of the search if not given.
 
         Args:
-            scope: "last" compares last values, "all" each trial's best one.
+            scope: "last" compares last values, "all" each trial's best one, "avg" means, "last-5-avg" and
+                "last-10-avg" those of the last values.
 
         Raises:
             ValueError: another scope.
             RuntimeError: no trial reported the metric.
         """
         metric, sign = metric or self.results.metric, 1 if (mode or self.results.mode) == "min" else -1
-        if scope not in ("last", "all"):
-            raise ValueError(f"scope={scope!r}: 'last' or 'all' here")
+        if scope not in SCOPES:
+            raise ValueError(f"scope={scope!r}: one of {', '.join(SCOPES)}")
         scored: list[tuple[float, int]] = []
         for index, result in enumerate(self._found):
             frame = result.metrics_dataframe
             values = [] if metric not in frame or result.error is not None else frame[metric].tolist()
-            values = [v for v in values if math.isfinite(v) or not filter_nan_and_inf]
+            values = [sign * v for v in values if math.isfinite(v) or not filter_nan_and_inf]
             if values:
-                scored.append(
-                    (sign * values[-1] if scope == "last" else min(sign * v for v in values), index)
-                )
+                scored.append((SCOPES[scope](values), index))
         if not scored:
             raise RuntimeError(f"no trial reported {metric!r}")
         return self._found[min(scored)[1]]
@@ -100,8 +116,8 @@ class Grid:
                     )
                     at = int(best())
                 row = frame.iloc[at].to_dict()
-            config = {f"config/{name}": value for name, value in result.config.items()}
-            rows.append({**row, "trial_id": str(number), **config})
+            config = _flat(result.config, "config/")
+            rows.append({**row, "trial_id": str(number), **config, "logdir": result.path})
         return pd.DataFrame(rows)
 
     def _result(self, row: Any) -> Any:
@@ -112,11 +128,21 @@ class Grid:
         last = frame.iloc[-1].to_dict() if len(frame) else {}
         store, name = checkpoints_of(self.results.path), row.checkpoint
         is_kept = isinstance(name, str) and bool(name) and store.exists(name)
+        checkpoint = tune.Checkpoint(str(store.path(name))) if is_kept else None
+        metrics = {**last, "config": config, "done": True, "trial_id": str(row.trial)}
         return tune.Result(
-            metrics={**last, "config": config},
-            checkpoint=tune.Checkpoint(str(store.path(name))) if is_kept else None,
+            metrics=metrics,
+            checkpoint=checkpoint,
             error=RunError(row.error) if row.status == "failed" else None,
             path=str(self.results.path),
             metrics_dataframe=frame,
-            best_checkpoints=None,
+            best_checkpoints=[(checkpoint, metrics)] if checkpoint is not None else [],
         )
+
+
+def _flat(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Nested names as `config/outer/inner`."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        found |= _flat(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {prefix + name: value}
+    return found

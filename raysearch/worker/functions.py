@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ray.tune.result import DONE
 from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import wrap_function
 
@@ -24,7 +25,8 @@ NEVER_ASKED = (
 def wrapped(function: Callable[..., Any]) -> type[Trainable]:
     """Ray's class for a function trainable.
 
-    In it `sys.exit()` and `sys.exit(0)` end the function as a return does; another code is an error.
+    In it `sys.exit()` and `sys.exit(0)` end the function as a return does; another code is an error. Where it
+    has an attribute `ends_when`, a trial is over when that says so: see `ending_when`.
 
     Raises:
         TrainableError: the function does not take one positional argument.
@@ -35,7 +37,23 @@ def wrapped(function: Callable[..., Any]) -> type[Trainable]:
         raise TrainableError(
             f"trainable {getattr(function, '__name__', function)!r} must take one positional argument: config"
         ) from error
-    return wrap_function(_exits_with_words(function))  # type: ignore[no-any-return]
+    made: type[Trainable] = wrap_function(_exits_with_words(function))
+    is_over = getattr(function, "ends_when", None)
+    return made if is_over is None else ending_when(made, is_over)
+
+
+def ending_when(trainable: type[Trainable], is_over: Callable[[Mapping[str, Any]], bool]) -> type[Trainable]:
+    """A class trainable whose trials are done with the first result for which `is_over(result)` is true."""
+
+    class Ending(trainable):  # type: ignore[misc]
+        def train(self) -> Any:
+            result = super().train()
+            if is_over(result):
+                result[DONE] = True
+            return result
+
+    Ending.__name__ = trainable.__name__
+    return Ending
 
 
 def _exits_with_words(function: Callable[..., Any]) -> Callable[..., Any]:

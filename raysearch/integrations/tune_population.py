@@ -1,0 +1,166 @@
+"""Ray Tune's population-based schedulers as panda: how long, how many, and what is changed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ray import tune
+
+from raysearch.errors import SpecError
+from raysearch.interop.read_space import read_space
+
+DRAWS = 1000  # of a function in place of a domain
+MOST_VALUES = 20  # that a function may give to count as a choice among them
+BANDIT_FROM = 8  # models
+
+
+@dataclass
+class Population:
+    """What a population-based scheduler comes to.
+
+    Attributes:
+        strategy: panda's settings.
+        domains: name -> domain, of what is changed.
+        baseline: where the first model begins; None for the middle of the space.
+        notes: what is not as Ray has it, in words.
+    """
+
+    strategy: Any = None
+    domains: dict[str, Any] = field(default_factory=dict)
+    baseline: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def population_of(
+    kind: str, known: Mapping[str, Any], samples: int, length: int | None, space: Mapping[str, Any]
+) -> Population:
+    """Panda in place of PopulationBasedTraining or PB2.
+
+    Args:
+        kind: the scheduler's name.
+        known: what it was made with.
+        samples: how many models there are.
+        length: iterations that each trains.
+        space: the `param_space`.
+
+    Raises:
+        SpecError: it does not say how long models train, or how something may be changed.
+    """
+    import raysearch
+
+    if length is None:
+        raise SpecError(
+            f"RunConfig.stop: {kind} needs stop={{'training_iteration': N}}: how long its models train"
+        )
+    bounds = known.get("hyperparam_bounds")
+    mutations = bounds or known.get("hyperparam_mutations") or {}
+    found = Population()
+    for name, value in mutations.items():
+        found.domains[name] = _domain(f"{kind}.hyperparam_mutations[{name!r}]", value, bounds, found.notes)
+    _begin(found, space)
+    interval = max(1, int(known["perturbation_interval"]))
+    if interval >= length:
+        raise SpecError(
+            f"{kind}.perturbation_interval: {interval} leaves no decision in {length} iterations: give less"
+        )
+    is_bandit = bounds is not None and samples >= BANDIT_FROM
+    if bounds is not None and not is_bandit:
+        found.notes.append(
+            f"PB2 with fewer than {BANDIT_FROM} models: values are perturbed, no bandit proposes them"
+        )
+    if samples == 1:
+        found.notes.append(f"{kind} with num_samples=1: one model is nudged, probed and put back (panda)")
+    how: dict[str, Any] = (
+        {"suggest": "gp"} if is_bandit else {"exploit": "truncation" if samples > 1 else "commit"}
+    )
+    found.strategy = raysearch.Panda(
+        length, population=samples, nudge=[*found.domains] or None, interval=interval, **how
+    )
+    return found
+
+
+def _begin(found: Population, space: Mapping[str, Any]) -> None:
+    """Where models begin: Ray takes the values of `param_space`, panda the domains of what it changes."""
+    given = {name: space[name] for name in found.domains if name in space}
+    fixed = {name: value for name, value in given.items() if not isinstance(value, tune.search.sample.Domain)}
+    for name, value in given.items():
+        if name not in fixed and not _alike(value, found.domains[name]):
+            found.notes.append(
+                f"param_space[{name!r}]: models begin with values of its mutations' domain, not of this one"
+            )
+    if not fixed:
+        return
+    others = any(_is_domain(value) for name, value in space.items() if name not in found.domains)
+    why_not = read_space(found.domains)[0].why_not(fixed) if not others else "others vary"
+    if why_not is None:
+        found.baseline = fixed
+    first = "the first model begins there, the others" if why_not is None else "models"
+    begin = ", ".join(f"{name}={value!r}" for name, value in fixed.items())
+    found.notes.append(f"param_space: {begin}: {first} begin with values drawn from the mutations' domains")
+
+
+def _domain(place: str, value: Any, bounds: Any, notes: list[str]) -> Any:
+    """The domain of what a population changes."""
+    if isinstance(value, Mapping):
+        raise SpecError(f"{place}: a group has no counterpart; give its names at the top")
+    if bounds is not None:
+        low, high = value
+        return tune.uniform(low, high)
+    if isinstance(value, (list, tuple)):
+        return tune.choice(list(value))
+    if isinstance(value, Callable):  # type: ignore[arg-type]
+        return _seen(place, value, notes)
+    return value
+
+
+def _seen(place: str, draw: Callable[[], Any], notes: list[str]) -> Any:
+    """The domain in which the values of a function lie; what it is taken for goes into `notes`."""
+    values = _drawn(draw)
+    distinct = sorted(set(values), key=repr)
+    numbers = all(isinstance(v, (int, float, np.number)) and not isinstance(v, bool) for v in values)
+    if len(distinct) <= MOST_VALUES or not numbers:
+        if len(distinct) > MOST_VALUES:
+            raise SpecError(f"{place}: a function that gives {values[0]!r} and the like; give a domain")
+        notes.append(f"{place}: the function gave {distinct!r}; these are the choices")
+        return tune.choice([getattr(v, "item", lambda v=v: v)() for v in distinct])
+    low, high = float(min(values)), float(max(values))
+    if all(v == int(v) for v in values):
+        notes.append(f"{place}: the function gave whole numbers from {low:g} to {high:g}; these are searched")
+        return tune.randint(int(low), int(high) + 1)
+    middle = float(np.median(values))
+    is_log = low > 0 and abs(middle - (low * high) ** 0.5) < abs(middle - (low + high) / 2)
+    kind = "loguniform" if is_log else "uniform"
+    notes.append(
+        f"{place}: a function has no bounds; {DRAWS:,} values of it lay between {low:.3g} and {high:.3g}, "
+        f"which are searched: give tune.{kind}({low:.3g}, {high:.3g}) or what it is"
+    )
+    return (tune.loguniform if is_log else tune.uniform)(low, high)
+
+
+def _drawn(draw: Callable[[], Any]) -> list[Any]:
+    """Values of a function; the random generators are left as they were."""
+    python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        random.seed(0)
+        np.random.seed(0)
+        return [draw() for _ in range(DRAWS)]
+    finally:
+        random.setstate(python)
+        np.random.set_state(of_numpy)
+
+
+def _is_domain(value: Any) -> bool:
+    return isinstance(value, tune.search.sample.Domain)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two of Ray's domains are the same."""
+    return (type(one), str(one.domain_str), type(one.sampler)) == (
+        type(other),
+        str(getattr(other, "domain_str", "")),
+        type(getattr(other, "sampler", None)),
+    )
