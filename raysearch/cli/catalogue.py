@@ -30,6 +30,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "resume": "from a process's start to the first new lease of a run of 1,000,000 segments",
     "retest": "how often a retest of stored settings errs",
     "scale": "10,000 workers under a virtual clock: cost of the coordinator, spot losses, stragglers",
+    "script": "what a trial takes as a script, beyond the start of the script itself",
     "schedules": "FILE: how well strategies choose among recorded schedules",
     "join": "from the moment a node joins to its first segment",
     "startup": "from the command to the first outcome, beside Tuner.fit",
