@@ -257,6 +257,10 @@ def test_a_script_shows_in_its_text_that_it_saves_checkpoints(tmp_path: Path) ->
         ('{"a": 1, "b": {"c": 2.5}, "d": "x", "e": true}', {}, {"a": 1.0, "b/c": 2.5, "e": 1.0}),
         ('{"a": NaN}', {}, {"a": pytest.approx(float("nan"), nan_ok=True)}),
         ("{not json", {}, {}),
+        ("INFO:root: {'a': '0.5', 'b': 2, 'c': 'x1'}", {}, {"a": 0.5, "b": 2.0}),
+        ('continue? {"a": 1}', {}, {"a": 1.0}),
+        ("{'a': 1} and more", {}, {}),
+        ("{'a', 'b'}", {}, {}),
         ("[1, 2]", {}, {}),
         ("epoch 3 loss=0.5e-3 acc=.75", {"l": "loss=(.*)", "a": "acc=(.*)"}, {"l": 0.5e-3, "a": 0.75}),
         ("loss=inf", {"l": "loss=(.*)"}, {"l": float("inf")}),
@@ -325,7 +329,8 @@ def test_a_script_that_does_not_read_its_checkpoint_fails_rather_than_counts(
 FAMILY = """
     import os, subprocess, sys, time
     child = subprocess.Popen(["sleep", "1000"])
-    open(os.environ["PIDS"], "a").write(f"{os.getpid()} {child.pid} ")
+    daemon = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    open(os.environ["PIDS"], "a").write(f"{os.getpid()} {child.pid} {daemon.pid} ")
     for i in range(1000):
         print('{"loss": %f}' % (1 / (i + 1)))
         time.sleep(SECONDS)
@@ -344,7 +349,7 @@ def test_what_a_script_started_ends_with_its_trial(
 ) -> None:
     monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
     searched({"program": str(script(tmp_path, FAMILY.replace("SECONDS", "0"))), "args": []}, storage)
-    assert len((tmp_path / "pids").read_text().split()) == 2
+    assert len((tmp_path / "pids").read_text().split()) == 3
     assert alive(tmp_path / "pids") == []
 
 
@@ -362,6 +367,6 @@ def test_what_a_script_started_ends_with_a_worker_that_is_killed(
     (tmp_path / "search.yaml").write_text(json.dumps(spec))
     command = ("-m", "raysearch.cli", "launch", tmp_path / "search.yaml", "--executor", "inline")
     worker = start_process(sys.executable, *command)
-    worker.wait_for(lambda: len(alive(pids)) == 2)
+    worker.wait_for(lambda: len(alive(pids)) == 3)
     os.kill(worker.pid, signal.SIGKILL)
     wait_for(lambda: not alive(pids), 60)

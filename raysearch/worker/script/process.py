@@ -15,13 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysearch.errors import TrainableError
+from raysearch.worker.script.leftovers import end_all
 from raysearch.worker.script.lines import flat
+from raysearch.worker.script.shim.raysearch_line import SOCKET
 
 END_S = 2.0  # from SIGTERM to SIGKILL
 TAIL = 20  # lines of output that are kept for an error's text
 LOOK_S = 0.2  # between two looks at a process whose end cannot be waited for
 # Ends the script and what it started when its worker is gone: then the pipe at its standard input is closed.
-WATCHDOG = 'read gone; kill -9 "-$0"'
+# "$0" is the group; "$1" stands in the environment of all that the script started, in whatever group.
+WATCHDOG = (
+    'read gone; kill -9 "-$0"; for one in $(grep -lsF -- "$1" /proc/[0-9]*/environ); '
+    'do one=${one#/proc/}; kill -9 "${one%/environ}"; done'
+)
 
 
 @dataclass(slots=True)
@@ -56,6 +62,7 @@ class ScriptProcess:
         self._selector = selectors.DefaultSelector()
         self._buffers: dict[int, bytes] = {}
         self.tail: deque[str] = deque(maxlen=TAIL)
+        self._mark = f"{SOCKET}={address}"
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(address))
         self._listener.listen()
@@ -65,7 +72,7 @@ class ScriptProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**env},
+                env={**env, SOCKET: str(address)},
                 cwd=cwd or None,
                 start_new_session=True,
             )
@@ -73,7 +80,7 @@ class ScriptProcess:
             self._listener.close()
             raise TrainableError(f"{words[0]} cannot be started in {cwd or '.'}: {error.strerror}") from error
         self._watchdog = subprocess.Popen(
-            ["/bin/sh", "-c", WATCHDOG, str(self._process.pid)],
+            ["/bin/sh", "-c", WATCHDOG, str(self._process.pid), self._mark],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -133,6 +140,7 @@ class ScriptProcess:
                 self._process.wait(END_S)
         self._signal(signal.SIGKILL)
         self._process.wait()
+        end_all(self._mark)
         self._watchdog.kill()
         self._watchdog.communicate()
         self._output.close()

@@ -68,6 +68,9 @@ class Trial:
         self._summary: dict[str, float] = {}
         self._reports = 0
         self._saved: tuple[Any, ...] = ()
+        self._is_printed: bool | None = (
+            None  # whether the metric comes in printed lines; None before the first
+        )
 
     def run(self) -> None:
         """Runs the script, and reports as it does.
@@ -102,7 +105,6 @@ class Trial:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "PYTHONUNBUFFERED": "1",
-            "RAYSEARCH_SOCKET": str(folder / "s"),
             CHECKPOINT_DIR: str(folder / "checkpoint"),
             "RAYSEARCH_CONFIG": str(folder / "config.json"),
             "RAYSEARCH_TRIAL_DIR": os.getcwd(),
@@ -114,7 +116,7 @@ class Trial:
         """A message of the script; with the metric in it, it is an iteration."""
         if message.line:
             print(message.line)
-        fresh = message.metrics or numbers_in(message.line, self._program.metrics)
+        fresh = self._fresh(message)
         self._seen |= set(fresh)
         if message.is_summary:
             self._summary |= fresh
@@ -131,6 +133,20 @@ class Trial:
         message.answer()
         if message.sender is None:
             process.go_on()
+
+    def _fresh(self, message: Message) -> dict[str, float]:
+        """The metrics in a message. The search's counts by the way on which it came first.
+
+        A script that prints what it logs would else have two iterations of each.
+        """
+        fresh = message.metrics or numbers_in(message.line, self._program.metrics)
+        if self._program.metric in fresh and not message.is_summary:
+            is_printed = message.sender is None
+            if self._is_printed is None:
+                self._is_printed = is_printed
+            elif self._is_printed != is_printed:
+                del fresh[self._program.metric]
+        return fresh
 
     def _has_metric(self, message: Message) -> bool:
         return self._program.metric in numbers_in(message.line, self._program.metrics)

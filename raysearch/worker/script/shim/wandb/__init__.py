@@ -8,6 +8,7 @@ taken and dropped. What goes to W&B is the search's matter: `wandb:` in its spec
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -15,11 +16,14 @@ from typing import Any
 
 import raysearch_line  # type: ignore[import-not-found]  # beside this package, in a script's process
 
+from . import _submodules
+
 __version__ = "0.31.0"
 MEDIA = (
     *("Image", "Video", "Audio", "Table", "Histogram", "Html", "Object3D", "Molecule", "Plotly", "Graph"),
     *("Artifact", "Settings", "AlertLevel", "JoinedTable", "Classes", "Bokeh"),
 )
+PACKAGES = ("apis", "data_types", "errors", "integration", "sdk", "util")
 SWEEPS = "wandb.{name}: this script is a trial of a search already; leave it to `raysearch launch`"
 
 
@@ -88,7 +92,21 @@ class Nothing:
 
 
 class Summary(dict[str, Any]):
-    """`run.summary`: counts where the metric was never logged."""
+    """`run.summary`: what the script sets counts where the metric was never logged; else last values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.__dict__["logged"] = {}
+
+    def __missing__(self, name: str) -> Any:
+        return self.logged[name]
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self.logged
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value set, or logged last, or `default`."""
+        return super().get(name, self.logged.get(name, default))
 
     def __getattr__(self, name: str) -> Any:
         if name not in self:
@@ -125,16 +143,20 @@ class Run:
         if commit is False:
             return
         metrics, self._held = self._held, {}
+        self.summary.logged.update(metrics)
         self.step = self.step + 1 if step is None else step
         send({"metrics": metrics})
 
     def finish(self, *args: Any, **kwargs: Any) -> None:
         """Hands over what was held back, and the summary."""
+        global run
         if self._held:
             self.log({})
-        if self.summary:
+        if len(self.summary):
             send({"metrics": flat(self.summary), "summary": True})
             self.summary.clear()
+        if run is self:
+            run = None
 
     def __enter__(self) -> Run:
         return self
@@ -143,7 +165,7 @@ class Run:
         self.finish()
 
     def __getattr__(self, name: str) -> Any:
-        if name not in IGNORED:
+        if name not in IGNORED and (name.startswith("__") or not name.startswith("_")):
             raise AttributeError(f"wandb.Run.{name} is not known to raysearch's stand-in for wandb")
         return Nothing()
 
@@ -217,13 +239,34 @@ def _refused(name: str) -> Callable[..., Any]:
     return refuse
 
 
-agent, sweep, Api = _refused("agent"), _refused("sweep"), _refused("Api")
+Api, controller = _refused("Api"), _refused("controller")
+
+
+def sweep(*args: Any, **kwargs: Any) -> str:
+    """An id for `agent`: the search that this trial belongs to is the sweep."""
+    return "trial"
+
+
+def agent(sweep_id: Any = None, function: Callable[[], Any] | None = None, *args: Any, **kwargs: Any) -> None:
+    """Calls the function once, with the trial's values.
+
+    Raises:
+        RuntimeError: there is none: the agent would start programs of its own.
+    """
+    if function is None:
+        raise RuntimeError(SWEEPS.format(name="agent"))
+    function()
+
+
+_submodules.install()
 
 
 def __getattr__(name: str) -> Any:
     """Media classes and functions that take anything; `summary` is the run's."""
     if name == "summary":
         return init().summary
+    if name in PACKAGES:
+        return importlib.import_module(f"wandb.{name}")
     if name in MEDIA or name == "plot" or name in IGNORED or name in ("setup", "teardown", "termlog"):
         return Nothing if name in MEDIA else Nothing()
     raise AttributeError(f"wandb.{name} is not known to raysearch's stand-in for wandb")
