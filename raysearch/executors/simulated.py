@@ -33,6 +33,7 @@ class Table:
         configs: the n configurations, in the space.
         values: the metric, shape (n, epochs); NaN is a diverged run.
         seconds: cumulative cost after each epoch, of the same shape.
+        untrained: how many points before the first epoch were left out of the values.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Table:
         seconds: Floats,
         metric: str,
         mode: Mode,
+        untrained: int = 0,
     ) -> None:
         self.space = space
         self.configs = list(configs)
@@ -50,6 +52,7 @@ class Table:
         self.seconds = seconds
         self.metric = metric
         self.mode = mode
+        self.untrained = untrained
         self.units = space.encode_many(self.configs)
         self._categorical = space.is_categorical
         self._rows = {_key(c): i for i, c in enumerate(self.configs)}
@@ -87,22 +90,38 @@ class Table:
         return np.clip((best - sign * best_seen) / max(best - median, 1e-12), 0.0, 1.0)
 
 
+class UnusedRows:
+    """The rows of a table that were not taken yet."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._unused = np.ones(len(table.configs), dtype=bool)
+        self._left = len(table.configs)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all were taken."""
+        return not self._left
+
+    def take(self, config: Config) -> Config:
+        """The nearest row's configuration, which is taken."""
+        row = self._table.nearest(config, self._unused)
+        self._unused[row] = False
+        self._left -= 1
+        return self._table.configs[row]
+
+
 class RowsOf:
     """A sampler whose proposals are moved to the nearest row not yet used."""
 
     def __init__(self, table: Table, sampler: Sampler) -> None:
-        self._table = table
         self._sampler = self.sampler = sampler
-        self._unused = np.ones(len(table.configs), dtype=bool)
+        self._rows = UnusedRows(table)
 
     def propose(self, trial: int) -> Config | None:
         """The nearest unused row's configuration; None when all are used."""
-        config = self._sampler.propose(trial) if self._unused.any() else None
-        if config is None:
-            return None
-        row = self._table.nearest(config, self._unused)
-        self._unused[row] = False
-        return self._table.configs[row]
+        config = None if self._rows.is_empty else self._sampler.propose(trial)
+        return None if config is None else self._rows.take(config)
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
         """Passes it on."""
