@@ -15,6 +15,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_solve, solve_triangular
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 from scipy.special import ndtr, ndtri
 
@@ -127,8 +128,8 @@ class GaussianProcess:
             lower = np.linalg.cholesky(k)
         except np.linalg.LinAlgError:
             return 1e10, np.zeros_like(theta)
-        half = solve_triangular(lower, np.eye(len(y)), lower=True, check_finite=False)
-        inverse = half.T @ half
+        inverse, _ = dpotri(lower, lower=True)
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
         weights = inverse @ y
         z = (theta - self._mean) / self._sd
         loss = 0.5 * float(y @ weights + z @ z) + float(np.log(np.diag(lower)).sum())

@@ -10,11 +10,13 @@ space of few configurations is listed in full. Once every configuration was prop
 those that it proposed least often, and counts that as a fallback (`fallbacks`).
 
 Cost is bounded: the model takes at most CAP observations, and is conditioned again only when their number has
-grown by a set fraction, so that a proposal takes microseconds in a search of many trials.
+grown by a set fraction. From MANY scores on the better half of a pool is proposed, best first, without regard
+to what is in progress, so that a proposal takes microseconds in a search of many trials.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -34,6 +36,7 @@ from raysearch.strategies.seeding import fresh_seed
 
 Floats = npt.NDArray[np.float64]
 CAP = 300  # most observations that the model is conditioned on
+MANY = 4 * CAP  # scores from which on proposals come by the half pool
 FIRST = 20  # scores before the model proposes
 INFORMED = 3  # the same where past tasks give the model an expectation
 TRIES = 4  # pools of candidates to draw until one holds a new candidate that meets the constraints
@@ -47,8 +50,8 @@ class ModelSampler:
     """Proposes as the module says; `iterations` is where improvement is expected: max_iterations."""
 
     growth = 0.04  # growth of the number of scores after which the model is conditioned again
-    pool = 600  # candidates of one pool; half as many from CAP scores on
-    batch = 64  # proposals from one pool; four times as many from 4 CAP scores on
+    pool = 600  # candidates of one pool; half as many from CAP to MANY scores
+    batch = 64  # proposals from one pool; half of the pool from MANY scores on
 
     def __init__(self, space: Space, seed: int, iterations: int) -> None:
         self._space = space
@@ -63,8 +66,12 @@ class ModelSampler:
         self._conditioned_at = 0
         self._fitted_at = 0
         self._times: dict[bytes, int] = {}  # how often each configuration was proposed, by its key
+        self._leaders: Floats | None = None  # the points of the best scores
         self._pool_keys: list[bytes] = []
         self._pool_times = 0  # how often those in the pool were proposed when it was drawn
+        self._ahead: list[
+            tuple[bytes, Config]
+        ] = []  # to be proposed, the most promising last, with their keys
         self.fallbacks = Fallbacks("model")
         self._trust = 1.0
         self.expect: Callable[[Floats], Floats] | None = (
@@ -73,24 +80,50 @@ class ModelSampler:
 
     def propose(self, trial: int) -> Config:
         """The configuration of a new trial: one that was not proposed before, as long as there is one."""
-        config = self._design.propose(trial)
         dimension = self._space.dimension
         if not dimension:
-            return config
+            return self._design.propose(trial)
         is_early = self._scores.seen < (max(FIRST, 3 * dimension) if self.expect is None else INFORMED)
-        is_designed = is_early or trial % TENTH == int(chance(self._seed, trial // TENTH) * TENTH)
-        if is_designed and self._times.get(self._key(config), 0) == 0:
-            return self._proposed(trial, config)
+        if is_early or trial % TENTH == int(chance(self._seed, trial // TENTH) * TENTH):
+            config = self._design.propose(trial)
+            if self._times.get(key := self._key(config), 0) == 0:
+                return self._proposed(trial, config, key)
+        if self._scores.seen > MANY:
+            return self._of_many(trial)
         unit = self._random_one(trial) if len(self._scores) == 0 else self._most_promising(trial)
         if unit is None:
-            self.fallbacks.add(trial, NONE_NEW)
-            return self._proposed(trial, config)
+            return self._designed(trial)
         self._flying[trial] = unit
-        return self._proposed(trial, self._space.decode(unit))
+        config = self._space.decode(unit)
+        return self._proposed(trial, config, self._key(config))
 
-    def _proposed(self, trial: int, config: Config) -> Config:
+    def _of_many(self, trial: int) -> Config:
+        """The next of the better half of a pool; of a new pool when all of them were proposed."""
+        for attempt in range(TRIES):
+            if not self._ahead:
+                self._look_ahead(trial, attempt)
+            while self._ahead:
+                key, config = self._ahead.pop()
+                if self._times.get(key, 0) <= self._pool_times:
+                    return self._proposed(trial, config, key)
+        return self._designed(trial)
+
+    def _look_ahead(self, trial: int, attempt: int) -> None:
+        """Fills `_ahead` from a new pool."""
+        posterior = self._current(trial, attempt)
+        promise = posterior.log_expected_improvement(self._best)
+        better = np.argsort(promise, kind="stable")[len(promise) // 2 :]
+        configs = self._space.decode_many(posterior.x[better])
+        self._ahead = [(self._pool_keys[k], c) for k, c in zip(better.tolist(), configs, strict=True)]
+
+    def _designed(self, trial: int) -> Config:
+        """The Sobol point, where no pool holds a new candidate; counted as a fallback."""
+        self.fallbacks.add(trial, NONE_NEW)
+        config = self._design.propose(trial)
+        return self._proposed(trial, config, self._key(config))
+
+    def _proposed(self, trial: int, config: Config, key: bytes) -> Config:
         """Counts the configuration as proposed once more, and returns it."""
-        key = self._key(config)
         times = self._times.get(key, 0)
         self._times[key] = times + 1
         if times and not self.fallbacks.of(trial):
@@ -135,15 +168,16 @@ class ModelSampler:
     def _current(self, trial: int, attempt: int) -> Posterior:
         """The posterior over a pool of candidates; over another pool than before where `attempt` > 0."""
         seen = self._scores.seen
-        is_many = seen > 4 * CAP
+        is_many = seen > MANY
         growth = self.growth * (1.0 if seen <= CAP else 6.0 if is_many else 2.5)
         is_due = seen >= self._conditioned_at + max(1.0, growth * self._conditioned_at)
-        is_used = self._used >= self.batch * (4 if is_many else 1)
-        if self._posterior is None or is_due or is_used or attempt:
+        if self._posterior is None or is_due or is_many or self._used >= self.batch or attempt:
             with one_thread():
                 if is_due:
                     self._condition(seen)
-                self._posterior = self._new_posterior(np.random.default_rng((self._seed, trial, attempt)))
+                flying = [] if is_many else list(self._flying.values())[-32:]
+                rng = np.random.default_rng((self._seed, trial, attempt))
+                self._posterior = self._new_posterior(rng, flying)
             self._used = 0
         return self._posterior
 
@@ -151,8 +185,7 @@ class ModelSampler:
         self._points, t, trial, y = self._scores.arrays()
         finite = np.isfinite(y)
         self._values = normal_scores(np.where(finite, y, y[finite].max() + 1.0 if finite.any() else 0.0))
-        leaders = self._points[np.argsort(self._values)[:8]]
-        self._leaders = leaders
+        self._leaders = self._points[np.argsort(self._values)[:8]]
         if self.expect is not None:
             self._values = self._values - self._expected(self._points, trial, t)
         improve = seen >= self._fitted_at * (1.25 if seen <= CAP else 2.0)
@@ -176,9 +209,8 @@ class ModelSampler:
     def _trust_in(self, x: Floats) -> Floats | float:
         return 0.0 if self.expect is None else self._trust * self.expect(x)
 
-    def _new_posterior(self, rng: np.random.Generator) -> Posterior:
+    def _new_posterior(self, rng: np.random.Generator, flying: list[Floats]) -> Posterior:
         pool = self._fresh_pool(rng)
-        flying = list(self._flying.values())[-32:]
         x = np.concatenate([pool, np.array(flying).reshape(-1, self._space.dimension)])
         posterior = self._process.posterior(x, 1.0)
         posterior.mean += self._trust_in(x)
@@ -191,14 +223,18 @@ class ModelSampler:
 
         Where the space holds few, all of it; where those drawn are too few, others of the space.
         """
-        every = self._every if (self._size or LISTED) < self.pool else None
-        drawn = snap(self._space, self._candidates(rng)) if every is None else every
-        fresh = self._of_times(drawn, 0)
+        drawn = self._every if (self._size or LISTED) < self.pool else None
+        if drawn is None:
+            pool = self.pool // 2 if CAP < self._scores.seen <= MANY else self.pool
+            drawn = snap(self._space, candidates(self._space, rng, self._leaders, pool))
+        is_continuum = self._size is None and not self._space.conditions  # repeats few, which are passed over
+        fresh = drawn if is_continuum else self._of_times(drawn, 0)
         fresh = fresh[is_allowed(self._space, fresh)]
         if len(fresh) < self.pool // 4:
             fresh = self._topped_up(fresh, rng)
         self._pool_keys = keys(fresh)
-        self._pool_times = min((self._times.get(key, 0) for key in self._pool_keys), default=0)
+        times = map(self._times.get, self._pool_keys, itertools.repeat(0))
+        self._pool_times = 0 if is_continuum else min(times, default=0)
         return fresh
 
     def _topped_up(self, fresh: Floats, rng: np.random.Generator) -> Floats:
@@ -229,20 +265,20 @@ class ModelSampler:
         """A point for each configuration of the space; None if there are too many to list."""
         return all_points(self._space, LISTED)
 
-    def _candidates(self, rng: np.random.Generator) -> Floats:
-        """Points anywhere, and as many around the best so far."""
-        pool = self.pool if self._scores.seen <= CAP else self.pool // 2
-        near, d = pool // 2 if len(self._scores) else 0, self._space.dimension
-        if not near:
-            return rng.random((pool, d))
-        x = self._leaders[rng.integers(len(self._leaders), size=near)]
-        size = np.exp(rng.uniform(math.log(0.03), math.log(0.3), size=(near, 1)))
-        moved = rng.random((near, d)) < 0.6
-        moved[np.arange(near), rng.integers(d, size=near)] = True  # or it would be a leader once more
-        redrawn = self._space.is_categorical & moved & (rng.random((near, d)) < 0.5)
-        x = np.clip(x + rng.normal(size=(near, d)) * size * (moved & ~self._space.is_categorical), 0.0, 1.0)
-        x = np.where(redrawn, rng.random((near, d)), x)
-        return np.concatenate([rng.random((pool - near, d)), x])
+
+def candidates(space: Space, rng: np.random.Generator, leaders: Floats | None, pool: int) -> Floats:
+    """Points anywhere, and as many around the leaders if there are any; shape (pool, dimension)."""
+    near, d = pool // 2 if leaders is not None else 0, space.dimension
+    if leaders is None:
+        return rng.random((pool, d))
+    x = leaders[rng.integers(len(leaders), size=near)]
+    size = np.exp(rng.uniform(math.log(0.03), math.log(0.3), size=(near, 1)))
+    moved = rng.random((near, d)) < 0.6
+    moved[np.arange(near), rng.integers(d, size=near)] = True  # or it would be a leader once more
+    redrawn = space.is_categorical & moved & (rng.random((near, d)) < 0.5)
+    x = np.clip(x + rng.normal(size=(near, d)) * size * (moved & ~space.is_categorical), 0.0, 1.0)
+    x = np.where(redrawn, rng.random((near, d)), x)
+    return np.concatenate([rng.random((pool - near, d)), x])
 
 
 class Scores:
