@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raysearch.space.conditions import Condition
-from raysearch.space.domains import Domain, Units
+if TYPE_CHECKING:
+    from raysearch.space.conditions import Condition
+    from raysearch.space.domains import Domain, Units
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raysearch.core.segment import FROM_BASELINE, Config
-from raysearch.space.space import Space
 from raysearch.strategies.samplers.base import name_of
 from raysearch.strategies.samplers.factory import make_sampler
 from raysearch.strategies.samplers.fallbacks import fallbacks_of
 from raysearch.strategies.samplers.transfer import TransferSampler
 
 if TYPE_CHECKING:
+    from raysearch.space.space import Space
     from raysearch.strategies.caviar.settings import Caviar
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from raysearch.core.segment import Config
-from raysearch.space.space import Space
+if TYPE_CHECKING:
+    from raysearch.core.segment import Config
+    from raysearch.space.space import Space
 
 Floats = npt.NDArray[np.float64]
 

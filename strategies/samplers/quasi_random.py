@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from raysearch.core.segment import Config
-from raysearch.space.space import Space
-from raysearch.strategies.samplers.base import Floats
 from raysearch.strategies.samplers.fallbacks import Fallbacks
+
+if TYPE_CHECKING:
+    from raysearch.core.segment import Config
+    from raysearch.space.space import Space
+    from raysearch.strategies.samplers.base import Floats
 
 BLOCK = 1024
 

@@ -14,7 +14,7 @@ from raysearch.interop.write_space import config_to_optuna, optuna_to_config, to
 States = optuna.trial.TrialState
 
 
-class RowsOfStudy(optuna.samplers.BaseSampler):
+class RowsOfStudy(optuna.samplers.BaseSampler):  # type: ignore[misc]
     """An Optuna sampler whose suggestions are moved to the nearest row not yet used.
 
     So the study knows the values that were trained.
