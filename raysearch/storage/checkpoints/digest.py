@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from raysearch.errors import CheckpointError
 from raysearch.storage.paths import CHECKPOINT_DIGEST
@@ -60,24 +60,33 @@ def check(name: str, folder: Path) -> None:
 def digest_of(folder: Path) -> str:
     """32 digits for the names and contents of all files and links below `folder`. Raises OSError."""
     found = hashlib.sha256()
-    for at, folders, names in os.walk(folder, onerror=_raise):
-        folders.sort()
-        for name in sorted((*names, *(each for each in folders if os.path.islink(os.path.join(at, each))))):
-            path = os.path.join(at, name)
-            kind, content = _content(path)
-            label = os.fsencode(os.path.relpath(path, folder))
-            found.update(b"%c%d:%b%b" % (kind, len(label), label, content))
+    _add(found, os.fspath(folder), "")
     return found.hexdigest()[:32]
 
 
-def _content(path: str) -> tuple[int, bytes]:
-    """(the kind of what is at `path`, 32 bytes for what it holds)."""
-    found = os.lstat(path)
-    if stat.S_ISLNK(found.st_mode):
-        return ord("l"), hashlib.sha256(os.fsencode(os.readlink(path))).digest()
-    if not stat.S_ISREG(found.st_mode):
+def _add(found: Any, folder: str, prefix: str) -> None:
+    """Adds what is in a folder, by name, and then what is in the folders in it."""
+    folders = []
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry)
+            continue
+        kind, content = _content(entry)
+        label = os.fsencode(prefix + entry.name)
+        found.update(b"%c%d:%b%b" % (kind, len(label), label, content))
+    for entry in folders:
+        _add(found, entry.path, f"{prefix}{entry.name}/")
+
+
+def _content(entry: os.DirEntry[str]) -> tuple[int, bytes]:
+    """(the kind of an entry of a folder, 32 bytes for what it holds)."""
+    if entry.is_symlink():
+        return ord("l"), hashlib.sha256(os.fsencode(os.readlink(entry.path))).digest()
+    if not entry.is_file(follow_symlinks=False):
         return ord("o"), b"\0" * 32
-    return ord("f"), _file_digest(path)
+    return ord("f"), _file_digest(entry.path)
 
 
 def _file_digest(path: str) -> bytes:
@@ -97,7 +106,7 @@ def _file_digest(path: str) -> bytes:
 
 def _digest(fd: int, size: int) -> bytes:
     def piece(at: int) -> bytes:
-        return hashlib.sha256(os.pread(fd, PIECE, at)).digest()
+        return hashlib.sha256(os.pread(fd, min(PIECE, size - at), at)).digest()  # room is made for all asked
 
     starts = range(0, size, PIECE)
     if len(starts) < 2:
@@ -106,7 +115,3 @@ def _digest(fd: int, size: int) -> bytes:
         with ThreadPoolExecutor(min(THREADS, len(starts), os.cpu_count() or 1)) as pool:
             pieces = [*pool.map(piece, starts)]
     return hashlib.sha256(b"".join(pieces)).digest()
-
-
-def _raise(error: OSError) -> None:
-    raise error

@@ -124,7 +124,8 @@ class Checkpoints:
             raise OSError("nothing was saved in it")
         name = digest.with_digest(saved_as, tmp)
         final = self._paths.committed(name)
-        earlier = [f.name for f in _children(final.parent) if digest.without_digest(f.name) == saved_as]
+        alike = (each for each in _names(final.parent) if each.startswith(saved_as))
+        earlier = [each for each in alike if digest.without_digest(each) == saved_as]
         if earlier:
             shutil.rmtree(tmp)
             return earlier[0]
@@ -184,6 +185,13 @@ def _remove(path: Path) -> None:
         return
     except NotADirectoryError:
         path.unlink(missing_ok=True)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _children(folder: Path) -> list[Path]:
