@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.metadata
 from collections.abc import Mapping
 from typing import Any, cast
 
+from raysearch.core import installed
 from raysearch.errors import SpecError, unknown
 from raysearch.strategies.base import Abilities, Recipe, abilities_of
 
@@ -26,26 +26,22 @@ OURS = {
 
 def names() -> tuple[str, ...]:
     """Every strategy that can be named in a spec."""
-    return tuple(sorted({*OURS, *_installed()}))
+    return tuple(sorted({*OURS, *installed.names(GROUP)}))
 
 
 def recipe_class(name: str) -> type[Recipe]:
     """The recipe class called `name`; only its own module is imported.
 
     Raises:
-        SpecError: for an unknown name, and for an installed one that cannot be imported.
+        SpecError: for an unknown name, and for an installed one that cannot be imported or is there twice.
     """
     if name in OURS:
         module, _, attribute = OURS[name].partition(":")
         return _checked(name, getattr(importlib.import_module(module), attribute))
-    installed = _installed()
-    if name not in installed:
-        raise SpecError(unknown("strategy", name, names()))
     try:
-        loaded = installed[name].load()
-    except (ImportError, AttributeError) as error:
-        raise SpecError(f"strategy {name!r} ({installed[name].value}) cannot be imported: {error}") from error
-    return _checked(name, loaded)
+        return _checked(name, installed.load(GROUP, name, "strategy"))
+    except KeyError:
+        raise SpecError(unknown("strategy", name, names())) from None
 
 
 def recipe(name: str, fields: Mapping[str, Any]) -> Recipe:
@@ -87,10 +83,6 @@ def is_named(recipe: Recipe) -> bool:
         return recipe_class(recipe.name) is type(recipe)
     except SpecError:
         return False
-
-
-def _installed() -> dict[str, importlib.metadata.EntryPoint]:
-    return {e.name: e for e in importlib.metadata.entry_points(group=GROUP)}
 
 
 def _fields(cls: type[Recipe]) -> dict[str, dataclasses.Field[Any]]:

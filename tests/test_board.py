@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from waiting import PATIENCE_S, Children
+from waiting import PATIENCE_S, Children, wait_for
 
 from raysearch.bench.report import outcomes, write_run
 from raysearch.cli import main
@@ -112,6 +112,15 @@ def test_half_a_request_is_not_waited_for_for_ever(
     server.should_exit = True
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+def test_a_run_that_cannot_be_read_any_more_is_said_and_the_others_go_on(port: int, run: Path) -> None:
+    assert ask(port, "/runs/0")[0] == 200
+    (run / "journal").rename(run / "gone")
+    (run / "journal").write_text("in its place")
+    wait_for(lambda: ask(port, "/runs/0")[0] == 503)  # it looks again after a while
+    assert b"journal" in ask(port, "/runs/0")[2]
+    assert ask(port, "/")[0] == 200
 
 
 def test_a_port_that_is_taken_is_said(port: int, run: Path, capsys: pytest.CaptureFixture[str]) -> None:

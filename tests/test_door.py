@@ -131,6 +131,30 @@ def test_nobody_who_does_not_know_the_token_comes_in(served: Served) -> None:
     assert served.turns == []
 
 
+def test_visitors_that_prove_nothing_take_no_more_than_so_many_files_and_workers_still_come_in(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STRANGERS", 3)
+    silent = []
+    for _ in range(5):
+        wire = socket.create_connection((served.address.host, served.address.port))
+        wire.settimeout(PATIENCE_S)
+        assert len(wire.recv(NONCE_BYTES)) == NONCE_BYTES
+        silent.append(wire)
+    link = DoorLink(lambda: served.address, Calls())
+    for _ in range(3):
+        assert link.send(Turn("w", want=2)).get() == Reply(bars={2: 0.5})
+    for wire in silent[:3]:  # two by the last two, and one by the worker
+        with contextlib.suppress(ConnectionResetError):
+            assert wire.recv(1) == b""
+    for wire in silent[3:]:
+        wire.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            wire.recv(1)
+        wire.close()
+    link.hang_up()
+
+
 def test_a_worker_does_not_unpickle_what_an_impostor_sends() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = Address("127.0.0.1", server.getsockname()[1], b"t" * NONCE_BYTES)

@@ -117,7 +117,7 @@ def app(runs: Sequence[Path]) -> Starlette:
             return JSONResponse({"error": "known is a number"}, 400, headers=_headers())
         try:
             found = await asyncio.to_thread(watched[number].state, known)
-        except RaysearchError as error:
+        except (RaysearchError, OSError) as error:
             return JSONResponse({"error": escaped(str(error))}, 503, headers=_headers())
         return JSONResponse(found, headers=_headers())
 

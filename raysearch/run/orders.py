@@ -20,7 +20,7 @@ from typing import Any
 
 from raysearch.errors import RunError, SpecError
 from raysearch.run.order_relay import OrderRelay
-from raysearch.storage.atomic import replace_text
+from raysearch.storage.atomic import read_text, replace_text
 from raysearch.storage.checked_json import from_text, to_text
 from raysearch.storage.mirror import mirror_at
 
@@ -71,7 +71,7 @@ class Orders:
     def read(self, name: str) -> dict[str, Any]:
         """The order. Raises SpecError if it cannot be read."""
         try:
-            return from_text(self._order(name).read_text(encoding="utf-8"))
+            return from_text(read_text(self._order(name)))
         except (OSError, ValueError) as error:
             raise SpecError(f"the order {self._order(name)} cannot be read: {error}") from error
 
@@ -98,7 +98,7 @@ class Orders:
         if self._post is not None:
             self._post.fetch(self._answer(name))
         try:
-            said = from_text(self._answer(name).read_text(encoding="utf-8"))
+            said = from_text(read_text(self._answer(name)))
             return bool(said["accepted"]), str(said["words"])
         except FileNotFoundError:
             return None

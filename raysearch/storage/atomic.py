@@ -1,14 +1,18 @@
-"""Files that survive a power cut: written, synced, renamed."""
+"""Files that survive a power cut: written, synced, renamed. Small ones are read with care."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from raysearch.storage.paths import TMP_SUFFIX
+
+SMALL_BYTES = 64 << 20  # of a file that is read as a whole
 
 # The size of a grown file is synced with its data either way; macOS has only fsync.
 sync = getattr(os, "fdatasync", os.fsync)
@@ -21,6 +25,22 @@ def sync_path(path: str | os.PathLike[str]) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def read_text(path: Path, most: int = SMALL_BYTES) -> str:
+    """The text of a small file. A pipe or device that somebody put in its place is not waited for.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+        ValueError: it has more bytes than `most`, or is not UTF-8.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", os.fspath(path))
+        if found.st_size > most:
+            raise ValueError(f"it is of {found.st_size:,} bytes; at most {most:,} are read")
+        return file.read(most).decode()
 
 
 def replace_text(path: Path, text: str) -> None:

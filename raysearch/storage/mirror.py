@@ -20,7 +20,7 @@ from pathlib import Path
 
 from raysearch.core.cache_dir import cache_folder
 from raysearch.errors import RunError
-from raysearch.storage.atomic import replace_text
+from raysearch.storage.atomic import read_text, replace_text
 from raysearch.storage.object_store import Store, StoreAddress, open_store, parse_address
 from raysearch.storage.paths import JournalPaths, Part, RunPaths
 
@@ -144,7 +144,7 @@ def mirror_at(root: Path) -> Mirror | None:
     """
     origin = RunPaths(root).origin
     try:
-        address = origin.read_text(encoding="utf-8")
+        address = read_text(origin)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

@@ -11,10 +11,11 @@ from the first outcome on, so it needs no memory of its own and can be run again
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from raysearch.core import installed
+from raysearch.core.error_text import in_words
 from raysearch.core.version import install
 from raysearch.errors import SpecError, unknown
 from raysearch.tracking.wandb.api_key import taken_out
@@ -46,15 +47,16 @@ def find(name: str) -> Callable[[RunPaths], Sink]:
     Raises:
         SpecError: there is none, or it cannot be imported.
     """
-    others = {point.name: point.value for point in importlib.metadata.entry_points(group=GROUP)}
-    target = BUILT_IN.get(name) or others.get(name) or (name if ":" in name else None)
-    if target is None:
-        raise SpecError(unknown("sink", name, [*BUILT_IN, *others]))
-    module, _, attribute = target.partition(":")
-    try:
-        with taken_out():
-            made: Callable[[RunPaths], Sink] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        extra = f": {install('mlflow')}" if name == "mlflow" else ""
-        raise SpecError(f"sink {name!r} cannot be loaded: {error}{extra}") from None
-    return made
+    others = installed.names(GROUP)
+    with taken_out():
+        if name in others and name not in BUILT_IN:
+            return cast("Callable[[RunPaths], Sink]", installed.load(GROUP, name, "sink"))
+        target = BUILT_IN.get(name) or (name if ":" in name else None)
+        if target is None:
+            raise SpecError(unknown("sink", name, [*BUILT_IN, *others]))
+        module, _, attribute = target.partition(":")
+        try:
+            return cast("Callable[[RunPaths], Sink]", getattr(importlib.import_module(module), attribute))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever a module raises)
+            extra = f": {install('mlflow')}" if name == "mlflow" else ""
+            raise SpecError(f"sink {name!r} cannot be loaded: {in_words(error)}{extra}") from None

@@ -12,6 +12,7 @@ from typing import Any
 
 from raysearch.core.segment import Segment
 from raysearch.errors import CheckpointError
+from raysearch.storage.atomic import read_text
 from raysearch.storage.paths import CHECKPOINT_RANDOM
 
 
@@ -75,7 +76,7 @@ def restore(folder: Path) -> bool:
     if not file.exists():
         return False
     try:
-        put_back(json.loads(file.read_text(encoding="utf-8")))
+        put_back(json.loads(read_text(file)))
     except Exception as error:
         raise CheckpointError(f"the random generators in {file} cannot be read: {error}") from error
     return True

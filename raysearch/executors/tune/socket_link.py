@@ -31,6 +31,7 @@ PATIENCE_S = 30.0  # for a reply; the coordinator answers within seconds, or is 
 AGAIN_S = 60.0  # between two attempts to use a door that could not be reached
 BACKLOG = 1024  # workers that may come at the same moment
 LINGER_S = 10.0  # time for the proof of a connection, after which it is closed
+STRANGERS = 2 * BACKLOG  # connections that have proved nothing yet; with one more the oldest is closed
 FRAME_S = 30.0  # from a frame's first byte to its last, after which its sender is dropped
 
 Exchange = Callable[[Turn], Awaitable[Reply]]
@@ -65,16 +66,19 @@ async def open_door(host: str, exchange: Exchange) -> Address:
     loop = asyncio.get_running_loop()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each worker's connection is an open file
-    server = await loop.create_server(lambda: _Visit(token, exchange), host, 0, backlog=BACKLOG)
+    strangers: dict[_Visit, None] = {}
+    server = await loop.create_server(lambda: _Visit(token, exchange, strangers), host, 0, backlog=BACKLOG)
     return Address(host, server.sockets[0].getsockname()[1], token)
 
 
 class _Visit(asyncio.Protocol):
     """One worker's connection. When it is lost, the exchange under way is dropped, and with it its leases."""
 
-    def __init__(self, token: bytes, exchange: Exchange) -> None:
+    def __init__(self, token: bytes, exchange: Exchange, strangers: dict[_Visit, None]) -> None:
+        """`strangers` are the visitors of this door that have proved nothing yet, the oldest first."""
         self._token = token
         self._exchange = exchange
+        self._strangers = strangers
         self._nonce = secrets.token_bytes(NONCE_BYTES)
         self._buffer = bytearray()
         self._turns: Frames | None = None  # None until the visitor is known
@@ -85,10 +89,16 @@ class _Visit(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        self._strangers[self] = None
+        if len(self._strangers) > STRANGERS:  # or they would take every file that this process may open
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest._transport.abort()
         transport.write(self._nonce)
         asyncio.get_running_loop().call_later(LINGER_S, self._close_unless_known)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._strangers.pop(self, None)
         self._is_whole()
         if self._task is not None:
             self._task.cancel()
@@ -142,6 +152,7 @@ class _Visit(asyncio.Protocol):
         if not hmac.compare_digest(given, proof(self._token, self._nonce, b"worker")):
             self._transport.abort()
             return None
+        self._strangers.pop(self, None)
         self._turns = Frames(Kind.TURN, self._token, self._nonce + nonce)
         self._replies = Frames(Kind.REPLY, self._token, self._nonce + nonce)
         self._transport.write(proof(self._token, nonce, b"coordinator"))

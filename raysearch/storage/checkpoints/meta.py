@@ -10,11 +10,11 @@ from typing import Any
 
 from raysearch.core.error_text import in_words
 from raysearch.errors import CheckpointError
+from raysearch.storage.atomic import read_text
 from raysearch.storage.checked_json import from_text, to_text
 from raysearch.storage.paths import CHECKPOINT_META
 
 ENTRIES = ("iteration", "grown_s", "config", "optimizer")
-MOST_BYTES = 64 << 20
 MOST_ITERATIONS = 1 << 53
 
 
@@ -29,10 +29,7 @@ def read_meta(folder: Path, needed: Sequence[str] = ("iteration", "grown_s")) ->
     """
     file = folder / CHECKPOINT_META
     try:
-        size = file.stat().st_size
-        if size > MOST_BYTES:
-            raise ValueError(f"it is of {size} bytes")
-        meta = from_text(file.read_text(encoding="utf-8"))
+        meta = from_text(read_text(file))
     except PermissionError as error:
         raise CheckpointError(f"{file}: cannot be read: {error.strerror}; allow this user to") from error
     except OSError as error:

@@ -18,7 +18,7 @@ import wandb_workspaces.reports.v2 as wr
 from raysearch.errors import RunError
 from raysearch.report.sections import Content, Section, content_of
 from raysearch.results.results import Results
-from raysearch.storage.atomic import replace_text
+from raysearch.storage.atomic import read_text, replace_text
 from raysearch.storage.checked_json import from_text, to_text
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking.wandb.api_key import VARIABLE
@@ -161,7 +161,7 @@ def write(run: Path, save: bool) -> dict[str, Any]:
 def _written(file: Path) -> dict[str, Any]:
     """What was written before; empty if nothing was."""
     try:
-        return from_text(file.read_text(encoding="utf-8")) if file.exists() else {}
+        return from_text(read_text(file)) if file.exists() else {}
     except (OSError, ValueError) as error:
         raise RunError(f"{file}: cannot be read: {error}. Delete it: then a new report is made") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -101,7 +101,7 @@ class Sender:
             if not missing:
                 self.trouble, self.complete = "", True
                 return True
-            self.trouble = f"{sum(missing.values()):,} rows of {len(missing):,} runs are not there yet"
+            self.trouble = _differing([*missing.values()])
             for key in missing:
                 self._sent.pop(key, None)
         return False
@@ -148,7 +148,7 @@ class Sender:
             self.runs.summarise(identity, summary, feed.config)
 
     def _missing(self) -> dict[str, int]:
-        """Run -> rows that the server lacks."""
+        """Run -> rows that the server lacks; below 0 where it says that it has more than there are."""
         found = {}
         for feed in self._feeds():
             if feed.rows and (lack := len(feed.rows) - self.runs.rows_there(self.id_of(feed))):
@@ -165,3 +165,12 @@ class Sender:
         for outcomes, _ in batches_since(self.paths.journal):
             for outcome in outcomes:
                 self.trials.take(outcome)
+
+
+def _differing(lacks: Sequence[int]) -> str:
+    """What is said of runs of which the server has another number of rows than there are."""
+    short, long = [n for n in lacks if n > 0], [-n for n in lacks if n < 0]
+    texts = [f"{sum(short):,} rows of {len(short):,} runs are not there yet"] if short else []
+    if long:
+        texts.append(f"the server says that {len(long):,} runs have {sum(long):,} rows more than were sent")
+    return "; ".join(texts)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.errors import RunError
+from raysearch.storage.atomic import read_text
 from raysearch.storage.checked_json import from_text
 from raysearch.storage.journal.reading import read_events
 from raysearch.storage.paths import RunPaths
@@ -33,7 +34,7 @@ def state_of(run: Path) -> dict[str, Any]:
     """
     file = RunPaths(run).tracking_state
     try:
-        return from_text(file.read_text(encoding="utf-8"))
+        return from_text(read_text(file))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
