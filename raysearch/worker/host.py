@@ -13,7 +13,6 @@ import os
 import shutil
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -188,7 +187,7 @@ class Host:
         try:
             trainable.stop()
         except Exception:  # noqa: BLE001  (its own clean-up may fail; the trial is over either way)
-            traceback.print_exc()
+            print_traceback()
         self._storage.enter()
         if session is not None and session.training_started:
             _wait_for_end(session.training_thread)

@@ -13,13 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle
 
+from raysearch.core.error_text import print_traceback
 from raysearch.core.segment import Cause, Status
 from raysearch.engine.messages import Lease
 from raysearch.errors import CheckpointError
@@ -174,7 +174,7 @@ def _saved(host: Host, folder: Path, midway: bool) -> tuple[str, Any]:
     try:
         return "saved", host.save(folder, midway)
     except Exception as error:  # noqa: BLE001  (the user's save_checkpoint may raise anything)
-        traceback.print_exc()
+        print_traceback()
         return "error", f"{type(error).__name__}: {error}"
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,7 +224,7 @@ def fused_loop(
     except TrainableError:
         raise
     except Exception as error:  # noqa: BLE001  (the user's methods may raise anything; alone it fails by itself)
-        traceback.print_exc()
+        print_traceback()
         why = f"models are trained one at a time: trying two raised {in_words(error)}"
         verdict = FusionVerdict(False, why=why)
     if verdict.why:
