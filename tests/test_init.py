@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,10 @@ def test_a_framework_gets_its_example_as_files_of_one_s_own(folder: Path, kind: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--lightning", "--script", "a.py"], "give one of --lightning, --huggingface, --script and --sweep"),
+        (
+            ["--lightning", "--script", "a.py"],
+            "give one of --lightning, --huggingface, --script, --hydra and --sweep",
+        ),
         (["--script", "none.py"], "--script none.py: No such file"),
         (["--script", "empty.py"], "has no argument with a number"),
         (["--sweep", "none.yaml"], "none.yaml: there is no such file"),
@@ -101,3 +105,39 @@ def test_files_that_are_there_stay(folder: Path, capsys: pytest.CaptureFixture[s
     assert "search.yaml is here already" in capsys.readouterr().err
     assert (folder / "search.yaml").read_text() == "mine"
     assert not (folder / "my_model.py").exists()
+
+
+APPLICATION = """
+import hydra
+
+@hydra.main(version_base=None, config_path="conf", config_name="main")
+def train(cfg):
+    return (cfg.optimizer.lr - 0.01) ** 2 + cfg.layers
+"""
+
+
+def test_an_application_under_hydra_is_searched_around_its_configuration(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "conf" / "optimizer").mkdir(parents=True)
+    (folder / "train.py").write_text(APPLICATION)
+    main_config = "defaults: [{optimizer: sgd}, _self_]\nlayers: 2\nepochs: 5\nname: first\n"
+    (folder / "conf" / "main.yaml").write_text(main_config)
+    (folder / "conf" / "optimizer" / "sgd.yaml").write_text("lr: 0.01\nmomentum: 0.9\n")
+    (folder / "conf" / "optimizer" / "adam.yaml").write_text("lr: 0.01\n")
+    assert main(["init"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["wrote search.sh", "next  sh search.sh"]
+    words = shlex.split((folder / "search.sh").read_text().replace("\\\n", " "), comments=True)
+    assert words == [
+        *("exec", "python", "train.py", "--multirun", "hydra/sweeper=raysearch", "optimizer=adam,sgd"),
+        *("layers=int(interval(1, 4))", "optimizer.lr=tag(log, interval(0.001, 0.1))"),
+        *("hydra.sweeper.samples=50", "$@"),
+    ]
+    pytest.importorskip("hydra", reason="the extra `hydra` is not installed")
+    from raysearch.integrations.hydra_space import read_overrides
+
+    assert len(read_overrides(words[5:-2], {}).swept) == 3
+    (folder / "search.sh").unlink()
+    (folder / "conf" / "main.yaml").write_text("name: first\n")
+    assert main(["init", "--hydra", "train.py"]) == 2
+    assert "conf/main.yaml has no number and no group of several files" in capsys.readouterr().err

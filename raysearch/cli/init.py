@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from raysearch.cli.hydra_command import COMMAND, command_of, is_application
 from raysearch.cli.output import command
+from raysearch.cli.script_spec import spec_of
 from raysearch.core.user_paths import entries
 from raysearch.errors import LocatedError, SpecError
 
@@ -23,41 +25,53 @@ SIZES = {"strategy.max_iterations": 27, "strategy.samples": 50}  # of a sweep th
 Lightning = Annotated[bool, typer.Option("--lightning", help="A Lightning module to begin with.")]
 HuggingFace = Annotated[bool, typer.Option("--huggingface", help="A transformers Trainer to begin with.")]
 Script = Annotated[str | None, typer.Option("--script", metavar="FILE", help="Search a script as it is.")]
+Hydra = Annotated[
+    str | None, typer.Option("--hydra", metavar="FILE", help="Search an application under Hydra as it is.")
+]
 Sweep = Annotated[str | None, typer.Option("--sweep", metavar="FILE", help="Begin with a W&B sweep file.")]
 
 
 def init(
-    lightning: Lightning = False, huggingface: HuggingFace = False, script: Script = None, sweep: Sweep = None
+    lightning: Lightning = False,
+    huggingface: HuggingFace = False,
+    script: Script = None,
+    hydra: Hydra = None,
+    sweep: Sweep = None,
 ) -> None:
     """Write a search that runs here: search.yaml, and my_model.py unless there is a script.
 
-    Without an option it looks for a sweep file, a script with argparse, Lightning and transformers in the
-    current folder, in this order.
+    Without an option it looks for a sweep file, an application under Hydra, a script with argparse, Lightning
+    and transformers in the current folder, in this order. Of an application it writes search.sh.
     """
-    chosen = [lightning, huggingface, script is not None, sweep is not None]
-    if sum(chosen) > 1:
-        raise SpecError("init: give one of --lightning, --huggingface, --script and --sweep")
-    if not any(chosen):
-        lightning, huggingface, script, sweep = _seen(Path.cwd())
-    if sweep is not None:
-        written = {SPEC: _of_sweep(Path(sweep))}
-    elif script is not None:
-        from raysearch.cli.script_spec import spec_of
-
-        written = {SPEC: spec_of(Path(script), _workers())}
-    else:
-        written = _of_example("lightning" if lightning else "huggingface" if huggingface else "function")
+    chosen = {"sweep": sweep, "hydra": hydra, "script": script}
+    begin = [kind for kind, given in (("lightning", lightning), ("huggingface", huggingface)) if given]
+    files = {kind: file for kind, file in chosen.items() if file is not None}
+    if len(files) + len(begin) > 1:
+        raise SpecError("init: give one of --lightning, --huggingface, --script, --hydra and --sweep")
+    kind, file = next(iter(files.items()), (begin[0], "") if begin else _seen(Path.cwd()))
+    written = _written(kind, Path(file))
     for name in written:
         if Path(name).exists():
             raise SpecError(f"{name} is here already: move it away, or run raysearch init in another folder")
     for name, text in written.items():
         Path(name).write_text(text, encoding="utf-8")
         print(f"wrote {name}")
-    print(f"next  {command('launch', SPEC)}")
+    print(f"next  sh {COMMAND}" if COMMAND in written else f"next  {command('launch', SPEC)}")
 
 
-def _seen(folder: Path) -> tuple[bool, bool, str | None, str | None]:
-    """What a folder holds: (Lightning, transformers, a script with argparse, a sweep file)."""
+def _written(kind: str, file: Path) -> dict[str, str]:
+    """The files that begin a search of this kind, by their names."""
+    if kind == "sweep":
+        return {SPEC: _of_sweep(file)}
+    if kind == "hydra":
+        return {COMMAND: command_of(file)}
+    if kind == "script":
+        return {SPEC: spec_of(file, _workers())}
+    return _of_example(kind)
+
+
+def _seen(folder: Path) -> tuple[str, str]:
+    """What a folder holds, and the file that shows it: a sweep, an application, a script, or a framework."""
     from raysearch.core.yaml_io import read_yaml
     from raysearch.interop.wandb_sweep import is_sweep
 
@@ -67,16 +81,18 @@ def _seen(folder: Path) -> tuple[bool, bool, str | None, str | None]:
         except SpecError:  # somebody else's file
             continue
         if isinstance(settings, dict) and is_sweep(settings):
-            return False, False, None, file.name
+            return "sweep", file.name
     texts = {f.name: f.read_text(encoding="utf-8", errors="replace") for f in entries(folder, "*.py")}
-    script = next((name for name, text in texts.items() if "add_argument(" in text), None)
-    if script is not None:
-        return False, False, script, None
-    found = {
-        name: any(re.search(pattern, text, re.MULTILINE) for text in texts.values())
-        for name, pattern in IMPORTS.items()
-    }
-    return found["lightning"], found["huggingface"], None, None
+    for name, text in texts.items():
+        if is_application(text):
+            return "hydra", name
+    for name, text in texts.items():
+        if "add_argument(" in text:
+            return "script", name
+    for kind, pattern in IMPORTS.items():
+        if any(re.search(pattern, text, re.MULTILINE) for text in texts.values()):
+            return kind, ""
+    return "function", ""
 
 
 def _of_example(kind: str) -> dict[str, str]:
