@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
+import inspect
 import json
 import math
 import os
@@ -32,6 +34,7 @@ from waiting import PATIENCE_S, Children
 import raysearch
 from raysearch import examples
 from raysearch.cli import main
+from raysearch.cli.catalogue import describe
 from raysearch.cli.trial_table import filtered, quoted
 from raysearch.core.segment import Mode, Outcome, Segment, Status, segment_id
 from raysearch.engine.search import Search
@@ -184,6 +187,16 @@ def test_strategies_are_listed_with_their_fields_defaults_and_docs(shell: Shell)
     assert fields["eta"]["doc"].startswith("of the trials at a rung the best 1/eta go on")
     assert all(field["doc"] for field in fields.values())
     assert "max_iterations  required" in shell("strategies").out
+
+
+def test_fields_are_documented_whether_python_keeps_the_indent_of_docstrings_or_not() -> None:
+    text = "A recipe.\n\n    Attributes:\n        size: in\n            bytes.\n        name: any.\n    "
+    found = []
+    for doc in (text, inspect.cleandoc(text)):  # up to Python 3.12, and later
+        recipe = dataclasses.make_dataclass("Recipe", [("size", int), ("name", str, "a")])
+        recipe.__doc__ = doc
+        found.append({name: field["doc"] for name, field in describe(recipe)["fields"].items()})
+    assert found == [{"size": "in bytes.", "name": "any."}] * 2
 
 
 def test_bench_names_what_there_is(shell: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import re
 from typing import Any
 
@@ -103,7 +104,7 @@ def bench(
 
 def describe(recipe: type[Any]) -> dict[str, Any]:
     """The first line of a recipe's docstring, and its fields with defaults and documentation."""
-    text = recipe.__doc__ or ""
+    text = inspect.cleandoc(recipe.__doc__ or "")  # Python keeps the indent up to 3.12 only
     docs = _attribute_docs(text)
     fields = {}
     for field in dataclasses.fields(recipe):
@@ -131,12 +132,12 @@ def _attribute_docs(text: str) -> dict[str, str]:
     docs: dict[str, str] = {}
     name = ""
     for line in listed.splitlines()[1:]:
-        if begins := re.match(r" {8}(\w+): (.*)", line):
+        if begins := re.match(r" {4}(\w+): (.*)", line):
             name = begins[1]
             docs[name] = begins[2]
-        elif name and line.startswith(" " * 12):
+        elif name and line.startswith(" " * 8):
             docs[name] += " " + line.strip()
-        elif not line.startswith(" " * 8):
+        elif not line.startswith(" " * 4):
             break
     return docs
 
