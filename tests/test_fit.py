@@ -14,8 +14,9 @@ import pytest
 from waiting import PATIENCE_S
 
 from raysearch.errors import ClusterLostError, RunError
+from raysearch.executors.tune import driver
 from raysearch.executors.tune import head as module
-from raysearch.executors.tune.driver import _Fit, _room_for_tune
+from raysearch.executors.tune.driver import _Fit, _leave, _room_for_tune
 from raysearch.executors.tune.head import Head, answer_of
 from raysearch.executors.tune.tune_log import QuietFile
 
@@ -56,6 +57,32 @@ def test_tune_is_given_up_when_storage_does_not_come_back() -> None:
     fit, made = fitted(*(OSError(28, f"full {i}") for i in range(9)))
     assert len(made) == 3
     assert str(fit.error) == "[Errno 28] full 2"
+
+
+def test_who_leaves_ray_waits_for_a_tune_that_still_calls_it_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Busy:
+        def __init__(self) -> None:
+            self.is_called, self.ends = threading.Event(), threading.Event()
+
+        def fit(self) -> None:
+            self.is_called.set()
+            self.ends.wait(PATIENCE_S)
+
+    busy = Busy()
+    fit = _Fit(lambda: busy, threading.Event(), patience_s=0.0)  # type: ignore[arg-type,return-value]
+    _leave(None, None)
+    _leave(None, fit)  # not begun yet
+    fit.start()
+    assert busy.is_called.wait(PATIENCE_S)
+    monkeypatch.setattr(driver, "SETTLE_S", 0.0)
+    _leave(None, fit)
+    assert fit.is_alive()
+    monkeypatch.setattr(driver, "SETTLE_S", PATIENCE_S)
+    threading.Timer(0.05, busy.ends.set).start()
+    _leave(None, fit)
+    assert not fit.is_alive()
 
 
 def test_any_other_error_of_tune_ends_it_at_once() -> None:

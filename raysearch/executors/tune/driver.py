@@ -48,6 +48,7 @@ TUNE_ENVIRONMENT = {
 }
 LASTED_S = 60.0  # a Tune that ran for so long is given all its attempts again
 POLL_S = 0.5  # between two looks of the driver at the search
+SETTLE_S = 20.0  # for Tune to end after a second Ctrl-C; it gives its workers 5 s
 
 
 class StopWhenOver(tune.Stopper):  # type: ignore[misc]
@@ -91,6 +92,7 @@ def run_tune(
     over, roster = threading.Event(), Roster()
     staff = Staff(coordinator, fleet, roster, neighbours, pulse)
     staff.begin()
+    fit: _Fit | None = None
     try:
         extra = [*callbacks, Deaths(coordinator, roster), Silent()]
         placements = [share.placement(pulse) for share in fleet.shares]
@@ -106,25 +108,27 @@ def run_tune(
             fit.start()
             _follow(coordinator, fit, head, setup.run, on_status, staff.keep_up)
             roster.end()
-            over.set()
-            fit.join()
+            fit.end()
             last: Snapshot = answer_of(coordinator.close.remote(), setup.run)
     except ClusterLostError:
-        coordinator = None
+        coordinator = fit = None  # neither comes back from a call
         raise
     finally:
         over.set()
         roster.end()
         pulse.stop()
-        _kill(coordinator)
+        _leave(coordinator, fit)
     on_status(last)
     return last
 
 
-def _kill(coordinator: Any) -> None:
+def _leave(coordinator: Any, fit: _Fit | None) -> None:
+    """Kills the coordinator, and waits for Tune: to leave Ray while a thread calls it may end in SIGSEGV."""
     if coordinator is not None:
         with contextlib.suppress(RayActorError):
             ray.kill(coordinator, no_restart=True)
+    if fit is not None and fit.is_alive():
+        fit.join(timeout=SETTLE_S)
 
 
 class _Fit(threading.Thread):
@@ -138,6 +142,11 @@ class _Fit(threading.Thread):
         self._patience_s = patience_s
         self._tuner: tune.Tuner | None = make()
         self.error: BaseException | None = None
+
+    def end(self) -> None:
+        """Ends Tune; returns when it has ended."""
+        self._over.set()
+        self.join()
 
     def run(self) -> None:
         left = waits(self._patience_s)
