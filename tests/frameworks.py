@@ -153,3 +153,68 @@ def huggingface_alone(config: dict[str, Any], factors: Sequence[float]) -> list[
     trainer = huggingface_trainer(config, [Nudges()])
     trainer.train()
     return [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+
+
+# ---- Accelerate
+
+
+def accelerate_fit(config: dict[str, Any], tracker: Any, begin: Any, scaled: Scaled | None) -> None:
+    """Epochs of a loop of one's own, which `begin` may have go on from a checkpoint."""
+    from accelerate import Accelerator
+    from accelerate.utils import ProjectConfiguration
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    project = ProjectConfiguration(config["root"], automatic_checkpoint_naming=True)
+    accelerator = Accelerator(log_with=tracker, cpu=True, project_config=project)
+    net = layers()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=config["lr"])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config["max_iterations"])
+    data = DataLoader(TensorDataset(X, Y), batch_size=8, shuffle=True)
+    net, optimizer, schedule, data = accelerator.prepare(net, optimizer, schedule, data)
+    accelerator.init_trackers("search")
+    if scaled is not None:
+        scaled.attach(optimizer.optimizer)
+    for epoch in range(begin(accelerator), config["max_iterations"]):
+        if scaled is not None:
+            scaled.epoch = epoch
+        net.train()
+        for x, y in data:
+            optimizer.zero_grad()
+            loss = ((net(x) - y) ** 2).mean()
+            accelerator.backward(loss)
+            optimizer.step()
+            accelerator.log({"train_loss": float(loss.detach())})
+        schedule.step()
+        net.eval()
+        with torch.no_grad():
+            accelerator.log({"val_loss": float(((net(X) - Y) ** 2).mean())}, step=epoch)
+
+
+def accelerate(config: dict[str, Any]) -> None:
+    from raysearch.integrations.accelerate import SearchTracker
+
+    tracker = SearchTracker(config, metric="val_loss")
+    accelerate_fit(config, tracker, tracker.resume, None)
+
+
+def accelerate_alone(config: dict[str, Any], factors: Sequence[float]) -> list[float]:
+    from accelerate.tracking import GeneralTracker
+
+    class Seen(GeneralTracker):  # type: ignore[misc]
+        name, requires_logging_directory = "seen", False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.values: list[float] = []
+
+        @property
+        def tracker(self) -> None:
+            return None
+
+        def log(self, values: dict[str, Any], step: int | None = None, **more: Any) -> None:
+            self.values += [values["val_loss"]] if "val_loss" in values else []
+
+    seen = Seen()
+    accelerate_fit(config, seen, lambda accelerator: 0, Scaled(factors))
+    return seen.values

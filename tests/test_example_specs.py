@@ -12,7 +12,11 @@ from raysearch.launch import How, launch
 from raysearch.spec import load_spec
 from raysearch.spec.trainables import is_learner, load_trainable
 
-OF_FRAMEWORKS = ["function", "huggingface", "hydra", "lightning", "optuna", "script"]
+NEEDS = {"jax": "flax", "keras": "keras", "xgboost": "xgboost"}  # packages that the tests do not install
+OF_FRAMEWORKS = [
+    *("accelerate", "function", "huggingface", "hydra", "lightning", "optuna", "script"),
+    *NEEDS,
+]
 
 
 def test_the_examples_by_name() -> None:
@@ -57,6 +61,8 @@ def test_each_example_trains_whatever_its_space_can_give(name: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", OF_FRAMEWORKS)
 def test_each_example_of_a_framework_is_searched_as_it_is(name: str, storage: Path) -> None:
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason=f"needs `pip install {NEEDS[name]}`")
     size = {"strategy.samples": 2, "strategy.max_iterations": 1, "strategy.finish": None}
     spec = load_spec(examples.path(name), {**size, "storage": str(storage)})
     results = launch(spec, How("inline", say=lambda line: None))

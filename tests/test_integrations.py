@@ -23,6 +23,7 @@ Alone = Callable[[dict[str, Any], Sequence[float]], list[float]]
 FRAMEWORKS: dict[str, tuple[Any, Alone, str]] = {
     "lightning": (frameworks.lightning, frameworks.lightning_alone, "val_loss"),
     "huggingface": (frameworks.huggingface, frameworks.huggingface_alone, "eval_loss"),
+    "accelerate": (frameworks.accelerate, frameworks.accelerate_alone, "val_loss"),
 }
 each_framework = pytest.mark.parametrize("name", FRAMEWORKS)
 

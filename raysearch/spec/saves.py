@@ -11,7 +11,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-ASKS = ("get_checkpoint", "resume_path")  # where a function asks for its checkpoint
+ASKS = ("get_checkpoint", "resume_path", "SearchTracker")  # where a function asks for its checkpoint
 MOST = 200  # functions and classes that are looked at
 _CALLBACK = re.compile(r"Report\w*Checkpoint|Checkpoint\w*Report|RayTrainReportCallback")
 _LIBRARIES = ("torch", "numpy", "pandas", "scipy", "sklearn", "builtins", "raysearch", "ray")
