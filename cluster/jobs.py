@@ -25,7 +25,7 @@ from raysearch.cluster import dashboard
 from raysearch.cluster.auth import with_token
 from raysearch.cluster.job_package import Parcel, by_interpreter, with_raysearch
 from raysearch.cluster.versions import differences, versions
-from raysearch.core.library_errors import RAY_NO_AGENT, RAY_NO_JOB
+from raysearch.core.library_errors import RAY_NO_AGENT, RAY_NO_JOB, missing_module
 from raysearch.core.version import install
 from raysearch.errors import ClusterError
 
@@ -276,7 +276,10 @@ def why_failed(state: JobState) -> str:
     if state.status == "STOPPED":
         return f"{state.job} was stopped"
     code = f" with exit code {state.exit_code}" if state.exit_code is not None else ""
-    return f"{state.job} failed{code}: {_first_line(state.message)}"
+    line = _first_line(state.message)
+    missing = missing_module(line)
+    remedy = f"; the cluster's Python lacks it: --pip {missing} brings it, or use an image that has it"
+    return f"{state.job} failed{code}: {line}{remedy if missing else ''}"
 
 
 def _client_error() -> type[Exception]:

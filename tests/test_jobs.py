@@ -358,6 +358,22 @@ def test_other_versions_of_ray_and_python_are_said_plainly() -> None:
     assert "--submit" in words
 
 
+def test_a_package_that_the_cluster_lacks_is_named_with_what_brings_it() -> None:
+    said = 'last logs: Traceback (most recent call last):\n  File "cli.py"\n    import typer\n'
+    told = {}
+    for error in ("ModuleNotFoundError: No module named 'typer.main'", "ValueError: No module named 'typer'"):
+        state = jobs.JobState(
+            "j", "http://h:1", "FAILED", "python -m x", "", f"{said}{error}\n", 1, None, None
+        )
+        told[error] = jobs.why_failed(state)
+    lacks, other = told.values()
+    assert lacks == (
+        "j failed with exit code 1: ModuleNotFoundError: No module named 'typer.main'; the cluster's Python "
+        "lacks it: --pip typer brings it, or use an image that has it"
+    )
+    assert other == "j failed with exit code 1: ValueError: No module named 'typer'"
+
+
 def test_submissions_are_found_by_job_by_run_and_by_its_name_the_latest_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ RAY_NO_JOB = Sign("ray: jobs, a request answered 404", ("status code 404", "does
 NUMPY_ARRAY_AS_TRUTH = Sign("numpy: ValueError of `if array`", ("truth value",))
 TORCH_NOT_TRACED = Sign("torch: RuntimeError of jit.trace", ("JIT tracer",))
 
+_NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '(\w+)[\w.]*'")
 _RAY_RAISED = re.compile(r"^raysearch\.errors\.\w+: (.*)$", re.MULTILINE)
 _GROUPS = {"builtins.BaseExceptionGroup", "exceptiongroup.BaseExceptionGroup"}
 _CUDA_MEMORY = 2  # cudaErrorMemoryAllocation, the `error_code` of torch.AcceleratorError
@@ -56,6 +57,13 @@ def raised_in_actor(error: BaseException) -> str | None:
     """The words of an error of ours that an actor's constructor raised: Ray keeps a traceback's text only."""
     found = _RAY_RAISED.findall(str(error))
     return str(found[-1]) if found else None
+
+
+def missing_module(text: str) -> str | None:
+    """The package that a process elsewhere could not import, by its last line; None for another end."""
+    lines = text.strip().splitlines()
+    found = _NO_MODULE.fullmatch(lines[-1].strip()) if lines else None
+    return found[1] if found else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
