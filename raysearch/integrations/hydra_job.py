@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import run_job, setup_globals
 from hydra.types import HydraContext
@@ -97,7 +96,6 @@ class Job:
             found.hydra.job.id = trial
             found.hydra.job.num = int(trial)
             found.hydra.sweep.dir = config[FOLDER]
-        HydraConfig.instance().set_config(found)
         return found
 
     def _report(self, value: Any) -> None:
