@@ -7,10 +7,14 @@ strategies that train a number of models with a budget of iterations, as panda d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+SETTLED = (
+    3  # times eta trials at a rung, from which on the part that went on is taken for the coming ones too
+)
 ENDED = ("completed", "diverged", "failed")
 
 
@@ -29,6 +33,9 @@ class Progress(Protocol):
 
     @property
     def rungs(self) -> Sequence[RungProgress]: ...
+
+    @property
+    def trials(self) -> int: ...
 
     @property
     def finals(self) -> int: ...
@@ -86,17 +93,47 @@ class RungCost:
             below = rung.iteration
         return total + progress.finals * self.horizon
 
-    def left(self, progress: Progress) -> int | None:
-        """Iterations still to be trained; None with brackets, whose rungs mix."""
+    def left(self, progress: Progress, training: Sequence[int] = ()) -> float | None:
+        """Iterations still to be trained; None with brackets, whose rungs mix.
+
+        Of the trials that are still to come to a rung one in eta goes on, and more where more did so far; of
+        all together at least one in eta.
+
+        Args:
+            training: how far each trial is that is in training.
+        """
         if self.brackets > 1:
             return None
         ended = {rung.iteration: _ended(rung) for rung in progress.rungs}
-        coming, below, total = self.samples, 0, 0
-        for step in self.steps:
-            trials = max(coming, ended.get(step.iteration, 0))
-            total += (trials - ended.get(step.iteration, 0)) * (step.iteration - below)
-            coming, below = trials // self.eta, step.iteration
+        levels = [step.iteration for step in self.steps]
+        inside = [
+            [at for at in training if below <= at < level]
+            for below, level in zip([0, *levels], levels, strict=False)
+        ]
+        begun = max(progress.trials, ended.get(levels[0], 0))
+        coming: float = max(0, self.samples - begun)
+        below, total = 0, 0.0
+        for k, level in enumerate(levels):
+            total += coming * (level - below) + sum(level - at for at in inside[k])
+            if level == levels[-1]:
+                break
+            here, arriving = ended.get(level, 0), coming + len(inside[k])
+            above = ended.get(levels[k + 1], 0) + len(inside[k + 1])
+            share = 1 / self.eta
+            if here >= SETTLED * self.eta and above / here > share:
+                share = (share + above / here) / 2  # early ones go on more often than late ones
+            expected = arriving * share
+            expected = math.floor(expected) if expected >= 1 else expected  # of less than one trial a part
+            coming, below = max(expected, (here + arriving) // self.eta - above), level
         return total + max(0, self.finals - progress.finals) * self.horizon
+
+    def ahead(self, at: int) -> float:
+        """Iterations that a trial at iteration `at` has before it: to its rung, and at one in eta beyond."""
+        levels, part, total = [step.iteration for step in self.steps if step.iteration > at], 1.0, 0.0
+        for below, level in zip([at, *levels], levels, strict=False):
+            total += part * (level - below)
+            part /= self.eta
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +159,13 @@ class PopulationCost:
         """Iterations that were trained so far."""
         return progress.iterations
 
-    def left(self, progress: Progress) -> int | None:
+    def left(self, progress: Progress, training: Sequence[int] = ()) -> int | None:
         """Iterations still to be trained, at most."""
         return max(0, self.iterations - self.done(progress))
+
+    def ahead(self, at: int) -> float:
+        """0: how far a segment goes is not known here."""
+        return 0.0
 
 
 def rung_steps(levels: tuple[int, ...], samples: int, eta: int, shares: list[float]) -> tuple[RungWork, ...]:

@@ -25,6 +25,10 @@ class Pace:
         self._first: tuple[float, int] | None = None  # seconds and iterations at the first snapshot
         self._recent: deque[tuple[float, int]] = deque()
         self._left: float | None = None
+        self._begun: dict[
+            str, tuple[int | None, int, float]
+        ] = {}  # worker: segment, where and when first seen
+        self._longest = 0.0  # seconds
 
     def note(self, status: Snapshot) -> None:
         """Adds a snapshot."""
@@ -32,6 +36,7 @@ class Pace:
         self._recent.append((now, self._count(status)))
         while len(self._recent) > 2 and now - self._recent[1][0] >= WINDOW_S:
             self._recent.popleft()
+        self._follow(status, now)
         self._left = self._estimate(status, now)
 
     @property
@@ -53,7 +58,8 @@ class Pace:
         return status.trials + status.finals
 
     def _estimate(self, status: Snapshot, now: float) -> float | None:
-        left = self._plan.left(status) if self._plan else None
+        training = [worker.iteration for worker in status.live.workers.values() if worker.leases]
+        left = self._plan.left(status, training) if self._plan else None
         if self._plan is None or left is None:
             return None
         done = self._plan.done(status)
@@ -63,4 +69,18 @@ class Pace:
         since, before = now - self._first[0], done - self._first[1]
         if since < SETTLED_S or before < max(1, least) or not left:
             return None
-        return left * since / before
+        return max(left * since / before, self._longest)
+
+    def _follow(self, status: Snapshot, now: float) -> None:
+        """Takes the time that the slowest of the trainings under way has to go, at its own pace."""
+        workers = {name: w for name, w in status.live.workers.items() if w.leases and w.segment is not None}
+        begun, self._begun, self._longest = self._begun, {}, 0.0
+        for name, worker in workers.items():
+            seen = begun.get(name)
+            if seen is None or seen[0] != worker.segment:
+                seen = (worker.segment, worker.iteration, now)
+            self._begun[name] = seen
+            _, first, since = seen
+            if self._plan is not None and worker.iteration > first:
+                seconds = (now - since) / (worker.iteration - first)
+                self._longest = max(self._longest, self._plan.ahead(worker.iteration) * seconds)
