@@ -478,6 +478,44 @@ def on_a_terminal(storage: Path, progress: str) -> str:
     return said.decode()
 
 
+def without_terminal(storage: Path, progress: str) -> str:
+    """What a search from Python says where there is no terminal."""
+    tests = str(Path(__file__).parent)
+    paths = os.pathsep.join([tests, str(Path(tests).parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", FROM_PYTHON, str(storage), progress]
+    env = {**os.environ, "PYTHONPATH": paths}
+    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stderr
+
+
+def test_a_search_from_python_says_lines_where_there_is_no_terminal(storage: Path) -> None:
+    first, second, *others = without_terminal(storage, "yes").splitlines()
+    assert first.endswith("seen: caviar · loss, lower is better")
+    assert second == "[0s] importing the trainable and starting the workers"
+    assert "2 of 2" in others[-1]
+    assert without_terminal(storage / "quiet", "no") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the kernel and its client, which are not ours
+@pytest.mark.parametrize("progress", ["yes", "no"])
+def test_a_search_in_a_notebook_is_shown_as_one_output_that_is_drawn_anew(
+    tmp_path: Path, progress: str
+) -> None:
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    argv = (
+        f"import sys; sys.argv = ['', 'runs', {progress!r}]; sys.path.append({str(Path(__file__).parent)!r})"
+    )
+    cell = nbformat.v4.new_code_cell(argv + FROM_PYTHON)
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    panels = [one.data["text/html"] for one in notebook.cells[0].outputs if one.output_type == "display_data"]
+    assert len(panels) == (progress == "yes")
+    if panels:
+        assert "caviar · loss, lower is better" in panels[0]
+        assert "2 of 2" in panels[0], "the last drawing is that of the end"
+
+
 def test_a_search_from_python_is_shown_on_a_terminal_unless_told_otherwise(storage: Path) -> None:
     seen = on_a_terminal(storage, "yes")
     assert "seen: caviar · loss, lower is better" in seen

@@ -415,7 +415,7 @@ def test_a_retest_needs_no_sampler_of_the_search(storage: Path) -> None:
 def test_what_spec_yaml_holds_is_resumed_without_a_word(
     storage: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    search(storage)
+    search(storage, progress=False)
     assert capsys.readouterr().err == ""
 
 

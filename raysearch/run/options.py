@@ -27,9 +27,9 @@ class How:
         checks: check the cluster for a few seconds before the search starts (`raysearch doctor` checks more).
         callbacks: Ray Tune callbacks; Tune calls them for each worker, which is one Tune trial.
         on_status: receives a `Snapshot` of the search about twice a second. If None, each
-            new warning goes to `say`, and `raysearch.search` shows the search on a terminal.
-        progress: let `raysearch.search` show it: a panel, or lines with "inline", on stderr if that is a
-            terminal.
+            new warning goes to `say`, and `raysearch.search` shows the search.
+        progress: let `raysearch.search` show it: a panel on a terminal (lines with "inline") and in a
+            notebook, lines on stderr elsewhere.
         say: receives lines of text for the user, such as the address of the run at W&B.
         returns_when_stopped: after Ctrl-C or SIGTERM, return the results so far. If False, the call raises
             KeyboardInterrupt once the search has stopped cleanly, and `say` receives the command to resume.

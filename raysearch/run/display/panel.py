@@ -32,6 +32,7 @@ from raysearch.run.display.status_text import (
 )
 from raysearch.strategies.cost import PopulationCost
 
+STARTING = "importing the trainable and starting the workers"
 EVERY_S = 5.0  # between two plain lines
 RUNGS_SHOWN = 8
 LIFE_SHOWN_S = 1.0  # of earlier lives, from which on this one's time is shown too
@@ -84,7 +85,7 @@ class Screen:
     def _content(self, height: int) -> RenderableType:
         status = self._status
         if status is None:
-            return Text(f"starting the workers, {duration(self._now() - self._seen)} so far")
+            return Text(f"{STARTING}, {duration(self._now() - self._seen)} so far")
         parts: list[RenderableType] = [self._head(status), Text("")]
         if status.rungs and not isinstance(self._about.plan, PopulationCost):
             parts += [rung_table(status.rungs, self._about.metric), Text("")]
@@ -178,8 +179,13 @@ class PlainDisplay:
         about: About,
         every_s: float = EVERY_S,
         now: Callable[[], float] = time.monotonic,
+        warns: bool = True,
+        starts: bool = False,
     ) -> None:
+        """`starts`: this process starts the search, and says so before there is a snapshot."""
         self.last: Snapshot | None = None
+        self._warns = warns
+        self._starts = starts
         self._console = console
         self._about = about
         self._every_s = every_s
@@ -197,7 +203,8 @@ class PlainDisplay:
         self._pace.note(status)
         for text in [text for text in status.live.warnings if text not in self._warned]:
             self._warned.add(text)
-            self._print(f"warning: {text}")
+            if self._warns:
+                self._print(f"warning: {text}")
         state = (status.trials, status.finals, status.segments, status.best)
         if state != self._printed and (ended_now or self._now() >= self._next):
             self._printed, self._next = state, self._now() + self._every_s
@@ -209,6 +216,8 @@ class PlainDisplay:
 
     def __enter__(self) -> PlainDisplay:
         self._print(f"{self._about.run}: {self._about.strategy} · {self._about.metric}, {self._about.better}")
+        if self._starts:
+            self._print(f"[0s] {STARTING}")
         return self
 
     def __exit__(
@@ -228,7 +237,7 @@ def display_for(console: Console, about: About, shared: bool = False) -> Display
         shared: trials run in this process, and a debugger may need the terminal: lines too.
     """
     is_live = console.is_terminal and not shared
-    return LiveDisplay(console, about) if is_live else PlainDisplay(console, about)
+    return LiveDisplay(console, about) if is_live else PlainDisplay(console, about, starts=True)
 
 
 def rung_table(rungs: Sequence[RungCounts], metric: str) -> Table:
