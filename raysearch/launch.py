@@ -27,7 +27,14 @@ from raysearch.run.driver_lock import driving
 from raysearch.run.extension import more_samples, unfit
 from raysearch.run.fingerprint import fingerprint
 from raysearch.run.going_on import changed_since, last_start, started_otherwise
-from raysearch.run.location import anchored, existing_run, new_name, new_run, write_spec
+from raysearch.run.location import (
+    anchored,
+    existing_run,
+    new_name,
+    new_run,
+    none_unless_begun,
+    write_spec,
+)
 from raysearch.run.options import Executor, How, OnStatus
 from raysearch.run.session import Session, Setup, open_journal
 from raysearch.space.constraints import Constraint
@@ -155,7 +162,7 @@ def start(
     adoption = _adoption(ready.spec, from_checkpoint, at_iteration)
     rests_on = fingerprint(ready.spec, ready.trainable)
     root = _create(ready.spec, adoption)
-    with driving(root) as began:
+    with none_unless_begun(root), driving(root) as began:
         return _go_on(root, ready, shipped, how, rests_on, began)
 
 

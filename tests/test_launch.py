@@ -20,7 +20,15 @@ import trainables
 import raysearch
 import raysearch.launch as launching
 from raysearch.core.segment import Outcome, Status
-from raysearch.errors import JournalBusyError, JournalError, LocatedError, RunError, SpecError, TrainableError
+from raysearch.errors import (
+    ClusterError,
+    JournalBusyError,
+    JournalError,
+    LocatedError,
+    RunError,
+    SpecError,
+    TrainableError,
+)
 from raysearch.launch import more_samples, unfit
 from raysearch.space import Space
 from raysearch.spec import SearchSpec
@@ -462,3 +470,9 @@ def test_results_are_waited_for_when_the_storage_is_away_just_as_the_search_ends
     monkeypatch.setattr(retry, "waits", waits)
     assert len(search(tmp_path).trials()) == 9
     assert not away.exists()
+
+
+def test_a_launch_that_fails_before_its_search_begins_leaves_its_name_free(storage: Path) -> None:
+    with pytest.raises(ClusterError, match="no Ray cluster answers"):
+        search(storage, executor="tune", address="127.0.0.1:1")
+    assert len(search(storage).trials()) == 9

@@ -17,6 +17,7 @@ from raysearch.errors import RunError
 from raysearch.spec.names import default_name
 from raysearch.storage.atomic import replace_text
 from raysearch.storage.journal.journal import Journal
+from raysearch.storage.journal.reading import read_events
 from raysearch.storage.mirror import mirror_at, mirror_of, shown
 from raysearch.storage.object_store import StoreAddress, is_address, open_store, parse_address
 from raysearch.storage.paths import RunPaths
@@ -97,6 +98,23 @@ def new_run(spec: SearchSpec) -> Iterator[tuple[Path, Journal]]:
             f"the run's folder {str(root)!r} cannot be written: {error.strerror or error}. Choose another "
             "`storage:`, or make room"
         ) from error
+
+
+@contextlib.contextmanager
+def none_unless_begun(root: Path) -> Iterator[None]:
+    """Where an error ends the block before the search in `root` began, there is no run: its name is free.
+
+    What was written beside the spec stays, for who looks for the cause.
+    """
+    try:
+        yield
+    except Exception:
+        paths, mirror = RunPaths(root), mirror_at(root)
+        if not any(event.kind == "start" for event in read_events(paths.journal)):
+            if mirror is not None:
+                mirror.store.delete([paths.spec.name])
+            paths.spec.unlink(missing_ok=True)
+        raise
 
 
 def write_spec(paths: RunPaths, spec: str) -> None:
