@@ -121,6 +121,26 @@ def test_a_search_that_ended_early_goes_on_from_its_checkpoints_to_the_same_curv
         check_path(name, results, trial, root)
 
 
+def several_processes(config: dict[str, Any]) -> None:
+    import lightning.pytorch as pl
+    from lightning.pytorch.demos.boring_classes import BoringModel
+
+    from raysearch.integrations.lightning import SearchCallback
+
+    trainer = pl.Trainer(
+        devices=2, accelerator="cpu", callbacks=[SearchCallback(config)], logger=False,
+        enable_checkpointing=False, default_root_dir=config["root"],
+    )  # fmt: skip
+    trainer.fit(BoringModel())
+
+
+def test_a_trainer_of_several_processes_is_refused_before_it_starts_them(root: Path, storage: Path) -> None:
+    given = settings("lightning", root, storage, retries=0)
+    strategy = raysearch.Caviar(samples=1, max_iterations=2, finish=None)
+    (error,) = raysearch.search(several_processes, strategy=strategy, **given).trials().error
+    assert "the Trainer trains in 2 processes, and a trial reports from one: give devices=1" in error
+
+
 @each_framework
 def test_a_door_shows_that_the_function_saves_checkpoints(name: str) -> None:
     assert can_pause(FRAMEWORKS[name][0])

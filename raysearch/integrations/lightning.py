@@ -14,6 +14,7 @@ Called outside a search, `train` is what it was: the callback does nothing, `res
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Mapping
@@ -51,7 +52,11 @@ class SearchCallback(pl.Callback):
 
     The checkpoint is Lightning's own, with the random generators beside it, and lies in a folder of the
     search: nothing is written to the Trainer's `default_root_dir`. When the strategy ends the trial, `fit`
-    ends without a traceback. In a trial, progress bars, model summary and Lightning's notices are off.
+    ends without a traceback. In a trial, progress bars, model summary and Lightning's notices are off, and a
+    Trainer of several processes is refused with a TrainableError before it starts them.
+
+    Attributes:
+        is_on: it reports: this code runs in a trial.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None, *, epochs: int = 1) -> None:
@@ -70,21 +75,16 @@ class SearchCallback(pl.Callback):
         self._validated: set[str] = set()  # names that validation logs
         self._before: set[str] = set()
         self._is_fresh = False  # they are of this iteration
-        self._is_on = session.is_searching()
-        if self._is_on:
+        self.is_on = session.is_searching()
+        if self.is_on:
+            _ask_first()
             for name in LOUD:
                 logging.getLogger(name).setLevel(logging.WARNING)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Silences the Trainer, and reads checkpoints of the search as one's own.
-
-        Raises:
-            TrainableError: it trains in several processes.
-        """
-        if not self._is_on or stage != "fit":
+        """Silences the Trainer, and reads checkpoints of the search as one's own."""
+        if not self.is_on or stage != "fit":
             return
-        if trainer.world_size > 1:
-            raise TrainableError(DEVICES.format(count=trainer.world_size))
         if self._length is not None and trainer.max_epochs not in (None, -1, self._length * self._epochs):
             logging.getLogger(__name__).warning(
                 "max_epochs=%s, and the strategy trains for %s: a schedule of that length does not fit; "
@@ -108,7 +108,7 @@ class SearchCallback(pl.Callback):
     ) -> None:
         """The random generators go on where the checkpoint's epoch ended."""
         folder = session.checkpoint_folder()
-        if self._is_on and folder is not None:
+        if self.is_on and folder is not None:
             session.restore_random(folder)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -123,7 +123,7 @@ class SearchCallback(pl.Callback):
 
     def end_epoch(self, trainer: pl.Trainer) -> None:
         """Reports the iteration, if the epoch ends one."""
-        if not self._is_on or (trainer.current_epoch + 1) % self._epochs:
+        if not self.is_on or (trainer.current_epoch + 1) % self._epochs:
             return
         stale = set() if self._is_fresh else self._validated
         self._is_fresh = False
@@ -131,6 +131,23 @@ class SearchCallback(pl.Callback):
         with session.new_folder() as folder:
             trainer.save_checkpoint(folder / FILE)
             session.report({"epoch": trainer.current_epoch, **metrics}, folder)
+
+
+def _ask_first() -> None:
+    """Has `Trainer.fit` refuse several processes before it starts them: each would run the program anew."""
+    fit = pl.Trainer.fit
+    if hasattr(fit, "asks_first"):
+        return
+
+    @functools.wraps(fit)
+    def asking(trainer: pl.Trainer, *args: Any, **kwargs: Any) -> Any:
+        callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if trainer.world_size > 1 and any(isinstance(c, SearchCallback) and c.is_on for c in callbacks):
+            raise TrainableError(DEVICES.format(count=trainer.world_size))
+        return fit(trainer, *args, **kwargs)
+
+    asking.asks_first = True  # type: ignore[attr-defined]
+    pl.Trainer.fit = asking  # type: ignore[method-assign]
 
 
 class _Last(pl.callbacks.Checkpoint):
