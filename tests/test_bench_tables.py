@@ -17,7 +17,7 @@ from raysearch.bench.support.paired import difference
 from raysearch.bench.tables import main
 from raysearch.core.segment import Outcome, Status
 from raysearch.errors import SpecError
-from raysearch.executors.simulated import Table
+from raysearch.executors.simulated import Simulator, Table
 
 
 @pytest.fixture
@@ -82,15 +82,25 @@ def test_contenders_that_learn_nothing_draw_the_same_points(curves: Path, pair: 
 
 def test_the_best_after_a_few_epochs_go_on_first(curves: Path) -> None:
     table = read_tables(curves, Columns(tasks=("one",)))["one"]
-    few = CONTENDERS["3-epoch"](table, 1, 8)  # 8 workers for a quarter of 6 epochs: 4 candidates, at least 8
+    few = CONTENDERS["3-epoch"](table, 1, 4)  # 4 workers for a quarter of 6 epochs: 2 candidates, at least 8
     first = few.ask(20)
     assert [(s.start, s.stop) for s in first] == [(0, 3)] * 8
     for number, segment in enumerate(first):
-        value = [float("nan")] if number == 5 else [50.0, 60.0, 70.0 + number]
-        few.tell(Outcome(segment, Status.COMPLETED, {"val_acc": value}))
+        value = [50.0, float("nan")] if number == 5 else [50.0, 60.0, 70.0 + number]
+        status = Status.DIVERGED if number == 5 else Status.COMPLETED
+        few.tell(Outcome(segment, status, {"val_acc": value}))
     assert [(s.trial, s.start, s.stop) for s in few.ask(3)] == [(7, 3, 6), (6, 3, 6), (4, 3, 6)]
     assert not few.finished
-    assert few.ask(9)[-1].trial == 5
+    assert [s.trial for s in few.ask(9)] == [3, 2, 1, 0]  # the one that diverged does not go on
+
+
+def test_contenders_go_on_after_trainings_that_diverge(curves: Path) -> None:
+    frame = pd.read_parquet(curves)
+    frame["val_acc"] = [v if k % 3 else [v[0], *[float("nan")] * 5] for k, v in enumerate(frame["val_acc"])]
+    table = tables_of(frame, Columns(), "it")["one"]
+    for name, contender in CONTENDERS.items():
+        trace = Simulator(table, contender(table, 3, 2), 2, 4 * table.full_seconds).run()
+        assert trace.outcomes[Status.COMPLETED] > 1, name
 
 
 @pytest.fixture

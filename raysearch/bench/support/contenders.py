@@ -16,7 +16,8 @@ from raysearch.strategies.caviar.settings import Caviar
 from raysearch.strategies.samplers.factory import make_sampler
 
 Contender = Callable[[Table, int, int], Strategy]  # (table, seed, workers) -> the search at its beginning
-CANDIDATES = 0.25  # full trainings of each worker that an i-epoch contender spends on first epochs
+CANDIDATES = 0.25  # full trainings of each worker that an i-epoch contender spends on first epochs,
+FEWEST = 4  # but at least so many candidates, and two for each worker: it trains no others
 
 
 def points(table: Table, sampler: object, seed: int) -> RowsOf:
@@ -46,15 +47,19 @@ def full_trainings(table: Table, seed: int, workers: int) -> Strategy:
 
 
 def few_epochs(epochs: int) -> Contender:
-    """i epochs for as many random points as take each worker a quarter of a training, then the best fully."""
+    """i epochs for as many random points as take each worker a quarter of a training, then the best fully.
+
+    Random search where a training is no longer than i.
+    """
 
     def start(table: Table, seed: int, workers: int) -> Strategy:
-        first = min(epochs, table.epochs)
-        count = max(workers, round(CANDIDATES * workers * table.epochs / first))
+        if epochs >= table.epochs:
+            return full_trainings(table, seed, workers)
+        count = max(2 * workers, FEWEST, round(CANDIDATES * workers * table.epochs / epochs))
         drawn = points(table, "random", seed)
         configs = [drawn.propose(trial) for trial in range(min(count, len(table.configs)))]
         candidates = [config for config in configs if config is not None]
-        return FewEpochs(candidates, first, table.epochs, table.metric, table.mode)
+        return FewEpochs(candidates, epochs, table.epochs, table.metric, table.mode)
 
     return start
 

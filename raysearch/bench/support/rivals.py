@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -55,7 +56,10 @@ class FullTrainings:
 
 
 class FewEpochs:
-    """All candidates for i epochs, then the best on to the end, best first (Egele et al. 2024)."""
+    """All candidates for i epochs, then the best on to the end, best first (Egele et al. 2024).
+
+    Those that diverged or failed in the first epochs do not go on.
+    """
 
     def __init__(
         self, candidates: Sequence[Config], epochs: int, iterations: int, metric: str, mode: Mode
@@ -73,9 +77,8 @@ class FewEpochs:
     def ask(self, free: int) -> list[Segment]:
         """First epochs while there are any; then, once all are in, the best."""
         if not self._new and self._ranked is None and len(self._scores) == len(self._configs):
-            self._ranked = deque(sorted(self._scores, key=self._scores.__getitem__))
-            if self._epochs == self._iterations:
-                self._ranked.clear()
+            ended_well = [i for i, value in self._scores.items() if value < math.inf]
+            self._ranked = deque(sorted(ended_well, key=self._scores.__getitem__))
         segments: list[Segment] = []
         while len(segments) < free and self._new:
             i = self._new.popleft()
@@ -87,12 +90,12 @@ class FewEpochs:
         return segments
 
     def tell(self, outcome: Outcome) -> None:
-        """Notes the value after the first epochs; a training that did not reach it counts as worst."""
+        """Notes the value after the first epochs."""
         self._out -= 1
         if outcome.segment.start == 0:
             values = outcome.curve.get(self._metric, ())
-            last = value_at(values, self._epochs) if len(values) >= self._epochs else float("nan")
-            self._scores[outcome.segment.trial] = score(last, self._mode)
+            is_good = outcome.status is Status.COMPLETED and len(values) >= self._epochs
+            self._scores[outcome.segment.trial] = score(value_at(values), self._mode) if is_good else math.inf
 
     @property
     def finished(self) -> bool:
