@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from raysearch.core.segment import Config, Mode, Outcome, Segment
 from raysearch.core.values import with_plain_numbers
@@ -34,7 +34,7 @@ class TwoStage:
         samples: how many configurations the first stage tries.
         max_iterations: how long a trial, and then the model, is trained at most.
         eta: of the trials at a rung the best 1/eta go on.
-        min_iterations: the first rung.
+        min_iterations: the first rung, or "auto", as in `Caviar`.
         sampler: the name of one, as in `Caviar`.
         transfer: what is known already.
         budget: iterations of the second stage, probes included, are at most so many times max_iterations.
@@ -46,7 +46,7 @@ class TwoStage:
     samples: int
     max_iterations: int
     eta: int = 3
-    min_iterations: int | None = None
+    min_iterations: int | Literal["auto"] | None = None
     sampler: str = "model"
     transfer: Transfer | None = None
     budget: float = 1.25

@@ -50,6 +50,11 @@ class Ladder:
             found = rung
         return found
 
+    def close_below(self, level: int) -> list[int]:
+        """Takes all trials that wait at lower rungs out of the waiting, and returns them."""
+        lower = [rung for rung in self.waiting if rung.level < level]
+        return [trial for rung in lower for trial in rung.take_waiting()]
+
     def hopeful(self, flying: Sequence[Segment], coming: int) -> Iterator[int]:
         """Waiting trials that would be promoted if all that can still come to their rung were worse.
 

@@ -57,9 +57,13 @@ class Proposals:
         """Notes, once, that the sampler has no more configurations."""
         self._fallbacks.remark(f"it has no more configurations: {trial:,} of {samples:,} samples are tried")
 
+    def remark(self, text: str) -> None:
+        """Adds a sentence for the user."""
+        self._fallbacks.notes.append(text)
+
     @property
     def notes(self) -> Sequence[str]:
-        """Sentences for the user: which trials are not what the sampler would have proposed."""
+        """Sentences for the user: which trials are not what the sampler would have proposed, and remarks."""
         return self._fallbacks.notes
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:

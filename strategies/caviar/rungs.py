@@ -202,6 +202,11 @@ class Rung:
         """The trial no longer waits here."""
         self.waiting.discard(score, trial)
 
+    def take_waiting(self) -> list[int]:
+        """Takes all trials out of the waiting, and returns them."""
+        waiting, self.waiting = self.waiting, SortedScores()
+        return [trial for _, trial in waiting]
+
     def hopeless(self) -> list[int]:
         """Takes out of the waiting, and returns, the trials too far behind ever to be promoted.
 

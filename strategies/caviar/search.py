@@ -15,7 +15,6 @@ The settings are in `settings`, the rungs of each bracket in `brackets`, where t
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ from raysearch.core.segment import (
 )
 from raysearch.space.space import Space
 from raysearch.strategies.caviar.brackets import Ladder
+from raysearch.strategies.caviar.first_rung import FirstRung
 from raysearch.strategies.caviar.in_hand import InHand
 from raysearch.strategies.caviar.proposals import Proposal, Proposals
 from raysearch.strategies.caviar.rungs import Rung
@@ -58,10 +58,11 @@ class CaviarSearch:
         self._baseline = baseline
         self._stopping = recipe.variant == "stopping"
         self._ladder = Ladder(recipe.levels, recipe.brackets, recipe.eta)
+        self._first_rung = FirstRung(recipe.levels, recipe.min_iterations == "auto")
         self._proposals = Proposals(recipe, space, seed, baseline)
         self._ledger = Ledger()
         self._configs: dict[int, Config] = {}  # of trials that wait or are to go on
-        self._going: deque[tuple[int, str]] = deque()  # trials to train on at once, and why
+        self._going: dict[int, str] = {}  # trials to train on at once, and why
         self._in_hand = InHand()
         self._exhausted = False
         self._podium = Podium(recipe.finish.top if recipe.finish else 3)
@@ -99,13 +100,13 @@ class CaviarSearch:
         return self._finals is None or not self._finals.missing(self._podium.best())
 
     def _search_is_over(self) -> bool:
-        if self._in_hand.is_searching or any(trial in self._configs for trial, _ in self._going):
+        if self._in_hand.is_searching or any(trial in self._configs for trial in self._going):
             return False
         return self._all_began() and all(self._promotable(rung) is None for rung in self._ladder.waiting)
 
     def _promotable(self, rung: Rung) -> tuple[int, int] | None:
         """The next trial to promote from a rung: among the best 1/eta, and over the hurdle."""
-        found = rung.promotable()
+        found = rung.promotable() if rung.level >= self._first_rung.level else None
         if found is None or self._proposals.clears_hurdle(rung.level, self._ledger.score(found[0])):
             return found
         return None
@@ -115,7 +116,8 @@ class CaviarSearch:
 
     def _ask_going(self, free: int, segments: list[Segment]) -> None:
         while self._going and len(segments) < free:
-            trial, reason = self._going.popleft()
+            trial = next(iter(self._going))
+            reason = self._going.pop(trial)
             if trial in self._configs:
                 segments.append(self._onward(trial, reason))
 
@@ -147,7 +149,7 @@ class CaviarSearch:
             parent=None,
             config=proposal.config,
             start=0,
-            stop=self._ladder.of(trial)[0].level,
+            stop=max(self._ladder.of(trial)[0].level, self._first_rung.level),
             seed=fresh_seed(self._seed, trial),
             reason=proposal.reason,
             origin=proposal.origin,
@@ -204,6 +206,7 @@ class CaviarSearch:
     def _stop_waiting(self, trial: int) -> Config | None:
         """The configuration of a trial that waited to go on, and waits no longer."""
         config = self._configs.pop(trial, None)
+        self._going.pop(trial, None)  # told before it was asked for: in another life
         rung = self._ladder.at(trial, self._ledger.reached(trial)) if config is not None else None
         if rung is not None:
             rung.leave(self._ledger.score(trial), trial)
@@ -231,6 +234,10 @@ class CaviarSearch:
                 self._ledger.set_score(trial, value)
             iteration = level if failed else min(level, reached)
             self._proposals.observe(trial, outcome.segment.config, iteration, value)
+            if blind := self._first_rung.observe(trial, level, value):
+                self._proposals.remark(blind)
+                for given_up in self._ladder.close_below(self._first_rung.level):
+                    self._configs.pop(given_up, None)
             if is_end:
                 break
         return rank
@@ -244,7 +251,7 @@ class CaviarSearch:
         if rung is None and not outcome.done:
             reason = f"from iteration {reached} to the first rung, {rungs[0].level}"
             self._configs[trial] = segment.config
-            self._going.append((trial, reason))
+            self._going[trial] = reason
         elif value < math.inf:
             is_complete = outcome.done or rung is rungs[-1]
             level = rungs[-1].level if is_complete or rung is None else rung.level
@@ -256,7 +263,10 @@ class CaviarSearch:
         trial = segment.trial
         if rank < 0:
             rank = rung.entries.rank(value, trial)
-        if not self._stopping:
+        if reason := self._first_rung.sends_on(trial, rung.level):
+            self._configs[trial] = segment.config
+            self._going[trial] = reason
+        elif not self._stopping:
             if rung.wait(value, trial, rank):
                 self._configs[trial] = segment.config
             for given_up in rung.hopeless():
@@ -265,7 +275,7 @@ class CaviarSearch:
             rung.goes_on(rank) and self._proposals.clears_hurdle(rung.level, value)
         ):
             self._configs[trial] = segment.config
-            self._going.append((trial, f"rung {rung.level}: rank {rank + 1} of {len(rung)}, goes on"))
+            self._going[trial] = f"rung {rung.level}: rank {rank + 1} of {len(rung)}, goes on"
 
     # ---- where things are
 
@@ -276,7 +286,7 @@ class CaviarSearch:
         kept.update(self._finals.kept() if self._finals else ())
         flying = [s for s in self._in_hand if not Finals.owns(s.trial)]
         coming = max(0, self._recipe.samples - self._ledger.began) + len(self._going)
-        trials = (*self._ladder.hopeful(flying, coming), *(trial for trial, _ in self._going))
+        trials = (*self._ladder.hopeful(flying, coming), *self._going)
         kept.update(s for s in map(self._ledger.last_segment, trials) if s is not None)
         return kept
 

@@ -31,7 +31,8 @@ class Caviar:
         samples: how many configurations are tried, the baseline included.
         max_iterations: how long a trial is trained at most, R.
         eta: of the trials at a rung the best 1/eta go on, each to eta times the iterations.
-        min_iterations: the first rung; max(1, R/eta^4) if None.
+        min_iterations: the first rung; max(1, R/eta^4) if None. With "auto" the search begins there, and
+            closes the first rung where it turns out to say nothing of the next (`first_rung`).
         brackets: how many halvings run side by side; number s starts at rung s. More than one helps only
             where early scores say little of late ones.
         variant: promotion needs checkpoints, stopping does not; with auto a launcher chooses, and
@@ -55,7 +56,7 @@ class Caviar:
     samples: int
     max_iterations: int
     eta: int = 3
-    min_iterations: int | None = None
+    min_iterations: int | Literal["auto"] | None = None
     brackets: int = 1
     variant: Literal["auto", "promotion", "stopping"] = "auto"
     sampler: str | Sampler | Source = "model"
@@ -66,7 +67,14 @@ class Caviar:
         with_plain_numbers(self)
         for field in ("samples", "max_iterations", "eta", "brackets"):
             check_whole(field, getattr(self, field), 2 if field == "eta" else 1)
-        if self.min_iterations is not None:
+        if self.min_iterations == "auto":
+            if self.brackets > 1:
+                raise SpecError(
+                    'min_iterations = "auto" needs brackets = 1: brackets begin at rungs of their own'
+                )
+        elif isinstance(self.min_iterations, str):
+            raise SpecError(f'min_iterations = {self.min_iterations!r} must be a whole number or "auto"')
+        elif self.min_iterations is not None:
             check_whole("min_iterations", self.min_iterations, 1)
         if self.variant not in VARIANTS:
             raise SpecError(unknown("variant", self.variant, VARIANTS))
@@ -83,7 +91,8 @@ class Caviar:
     def levels(self) -> tuple[int, ...]:
         """The rungs, in iterations; the last is max_iterations."""
         first = self.min_iterations
-        lowest = max(1.0, self.max_iterations / self.eta**4) if first is None else float(first)
+        usual = max(1.0, self.max_iterations / self.eta**4)
+        lowest = usual if first is None or first == "auto" else float(first)
         return rung_levels(lowest, self.max_iterations, self.eta)
 
     def abilities(self) -> Abilities:
@@ -111,12 +120,12 @@ class Caviar:
 
     def extended(self, samples: int | None = None, max_iterations: int | None = None) -> Caviar:
         """The same search made larger, with the first rung where it was, so that old scores count."""
-        return replace(
-            self,
-            samples=samples or self.samples,
-            max_iterations=max_iterations or self.max_iterations,
-            min_iterations=self.levels[0],
+        larger = replace(
+            self, samples=samples or self.samples, max_iterations=max_iterations or self.max_iterations
         )
+        if self.min_iterations == "auto" and larger.levels[0] == self.levels[0]:
+            return larger
+        return replace(larger, min_iterations=self.levels[0])
 
     def start(
         self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None

@@ -107,5 +107,6 @@ CONTENDERS: Mapping[str, Contender] = {
     "caviar-random": caviar(replace(CAVIAR, sampler="random")),
     "caviar-sobol": caviar(replace(CAVIAR, sampler="sobol")),
     "caviar": caviar(CAVIAR),
+    "caviar-auto": caviar(replace(CAVIAR, min_iterations="auto")),
     "caviar-stopping": caviar(replace(CAVIAR, variant="stopping")),
 }
