@@ -188,7 +188,7 @@ class ModelSampler:
         self._leaders = self._points[np.argsort(self._values)[:8]]
         if self.expect is not None:
             self._values = self._values - self._expected(self._points, trial, t)
-        improve = seen >= self._fitted_at * (1.25 if seen <= CAP else 2.0)
+        improve = seen >= self._fitted_at * (1.25 if seen <= CAP else 4.0 if seen > MANY else 2.0)
         if improve:
             self._fitted_at = seen
         self._process.fit(self._points, t, trial, self._values, steps=10 if improve else 0)
