@@ -231,7 +231,7 @@ def test_an_errors_text_is_kept_short_clean_and_there(make: Make) -> None:
 def test_a_function_that_will_not_end_gives_up_the_process_and_not_the_next_trials_numbers(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raysearch.worker.host.END_S", 0.2)
+    monkeypatch.setattr("raysearch.worker.functions.END_S", 0.2)
     trainables.released.clear()
     try:
         host = make(trainables.stubborn)

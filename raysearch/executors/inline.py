@@ -15,12 +15,15 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from raysearch import ray_private
-from raysearch.engine.messages import Going, Reply, Turn
+from raysearch.core.segment import segment_name
+from raysearch.engine.messages import Going, Lease, Reply, Turn
 from raysearch.engine.search import Search
 from raysearch.errors import RunError
 from raysearch.run.options import OnStatus
 from raysearch.spec.trainables import is_class
 from raysearch.storage.checkpoints.local import Checkpoints
+from raysearch.storage.paths import RunPaths
+from raysearch.worker.child_steps import environment_for
 from raysearch.worker.env_vars import environment
 from raysearch.worker.host_factory import make_host
 from raysearch.worker.job import Job
@@ -31,6 +34,11 @@ ONE_AT_A_TIME = (
     "executor: inline trains in this process, in which another such search is going on (in another thread "
     "or around this one's trainable); they would share Ray's session and the random generators. Wait for it, "
     "or begin this one in a process of its own, or with executor='tune'"
+)
+BROKEN_OFF = (
+    "the process that trained this run inline before ended in the midst of segment {segment}: it was killed, "
+    "or the trainable's code ended it (os._exit, a crash in a library), and your own program with it. With "
+    "isolate: true, or executor: tune, only the trial would have ended"
 )
 
 _GOING_ON = threading.Lock()  # held while a search trains in this process
@@ -91,11 +99,17 @@ class InlineLink:
 class InlineLoop(Loop):
     """A loop in which orders and budgets are seen to between two iterations too."""
 
-    def __init__(self, *args: Any, search: Search, look: Callable[[], object]) -> None:
+    def __init__(self, *args: Any, search: Search, look: Callable[[], object], note: Path) -> None:
+        """`note`: the file that names the segment in training."""
         super().__init__(*args)
         self._search = search
+        self._note = note
         self._look = look
         self._look_at = 0.0
+
+    def _train(self, lease: Lease) -> None:
+        self._note.write_text(segment_name(lease.segment.id), encoding="utf-8")
+        super()._train(lease)
 
     def _progress(self, iteration: int) -> Going:
         if time.monotonic() >= self._look_at:
@@ -118,15 +132,22 @@ def run_inline(
     """
     # Ray's Trainable changes the working directory; in the user's own process it must not.
     stay = {} if job.isolate else {"RAY_CHDIR_TO_TRIAL_DIR": "0"}
-    with tempfile.TemporaryDirectory(prefix="raysearch-") as scratch, environment(**stay):
+    with (
+        tempfile.TemporaryDirectory(prefix="raysearch-") as scratch,
+        environment(**stay, **environment_for(Path(scratch, "children"))),
+    ):
         host = make_host(job, Path(scratch), None)
         link = InlineLink(search, look)
-        loop = InlineLoop(job, "inline", host, checkpoints, link, search=search, look=look)
+        note = RunPaths(job.here).training_inline
+        if note.exists():
+            search.warnings.add(BROKEN_OFF.format(segment=note.read_text(encoding="utf-8")))
+        loop = InlineLoop(job, "inline", host, checkpoints, link, search=search, look=look, note=note)
         try:
             while not loop.run(time.monotonic() + 0.5):
                 on_status(search.status(time.time()))
         finally:
             loop.drop()
+            note.unlink(missing_ok=True)
     on_status(search.status(time.time()))
 
 

@@ -60,6 +60,11 @@ class RunPaths:
         return self.root / "origin"
 
     @property
+    def training_inline(self) -> Path:
+        """Names the segment that a process trains inline; it stays where that process was ended."""
+        return self.root / "training_inline"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.html"
 

@@ -8,10 +8,10 @@ no scheduler, checkpoint or framework sees a multiplier, and none can undo it or
 from __future__ import annotations
 
 import math
-import os
 import sys
+import threading
 import weakref
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import FrameType
@@ -23,6 +23,7 @@ from torch.optim import optimizer as torch_optimizer
 from raysearch.core.used_values import HELD, KNOWN, Held, Wanted
 from raysearch.torch.bindings import SAME, Levels, bind, is_made_of
 from raysearch.torch.group_values import BETAS, Series, Watched, joined, levels_of, place_of
+from raysearch.torch.trained_weights import TrainedWeights
 
 Groups = list[dict[str, Any]]
 Place = tuple[str, int, str, str]  # optimizer, group, slot, name of the hyper-parameter
@@ -59,6 +60,9 @@ class StepWatch:
         places: where hyper-parameters were found, in this life of the trial or an earlier one.
         stale: hyper-parameter -> (slot, value) of an optimizer that its value of before may have given.
         multiplies: some optimizer was met whose values are multiplied, so that they must be taken back.
+        strangers: threads that earlier trials left; their steps are none of this trial's.
+        has_strangers: one of them took a step.
+        weights: with which this trial began, and the one before it ended.
     """
 
     def __init__(self) -> None:
@@ -71,11 +75,15 @@ class StepWatch:
         self._gone: list[Met] = []  # optimizers that are no more, or were met anew, since `take`
         self.multiplies = False
         self._names: dict[tuple[str, int], str] = {}  # by the optimizer's kind and its first parameter
+        self.strangers: Collection[threading.Thread] = ()
+        self.has_strangers = False
+        self.weights = TrainedWeights()
 
     def plan(self, wanted: Sequence[Wanted], places: Sequence[Place] = ()) -> None:
         """Begins a trial, or a trial's next life: all optimizers are new."""
         for met in self._met.values():
             _take_back(met)
+        self.weights.begin()
         self.wanted, self.places = tuple(wanted), set(places)
         self.settled, self._done, self._met, self._names = set(), {}, {}, {}
         self._gone, self.multiplies, self.stale = [], False, {}
@@ -119,6 +127,9 @@ class StepWatch:
 
     def before(self, optimizer: torch.optim.Optimizer) -> None:
         """The optimizer is about to step. This runs at every step: it does nothing that can wait."""
+        if self.strangers and threading.current_thread() in self.strangers:
+            self.has_strangers = True
+            return
         met = self._met.get(id(optimizer))
         groups: Groups = optimizer.param_groups
         if met is None or met.groups != len(groups):
@@ -224,6 +235,7 @@ class StepWatch:
         kind = f"{type(optimizer).__name__}/{sum(p.numel() for p in params)}"
         key = (kind, id(params[0]) if params else 0)
         if key not in self._names:
+            self.weights.meet(optimizer)
             self._names[key] = f"{kind}#{sum(known == kind for known, _ in self._names)}"
         return self._names[key]
 
@@ -272,12 +284,20 @@ class StepWatch:
             wanted = self.find(name) if name is not None else None
             if wanted is None:
                 if slot in KNOWN:
-                    found.append(Watched(Series(HELD + slot, optimizer, number), slot, *place))
+                    held_as = self._zero(slot, group) or HELD + slot
+                    found.append(Watched(Series(held_as, optimizer, number), slot, *place))
                 continue
             most = wanted.asked if slot == "momentum" or slot in BETAS else math.inf
             series = Series(wanted.name, optimizer, number)
             found.append(Watched(series, slot, *place, factor=wanted.factor, most=most))
         return found
+
+    def _zero(self, slot: str, group: dict[str, Any]) -> str | None:
+        """The hyper-parameter that is to be zero, and is; it is not bound, since no factor changes it."""
+        names = [w.name for w in self.wanted if w.slot == slot]
+        is_zero = all(not w.asked and not w.given for w in self.wanted if w.slot == slot)
+        levels = levels_of(group, {slot}).get(slot, ())
+        return names[0] if len(names) == 1 and is_zero and not any(levels) else None
 
 
 _current: StepWatch | None = None
@@ -295,12 +315,6 @@ def activate(watch: StepWatch | None) -> None:
     _current = watch
     if watch is not None:
         install()
-
-
-if hasattr(
-    os, "register_at_fork"
-):  # what a child notes never reaches this process: it is not multiplied either
-    os.register_at_fork(after_in_child=lambda: activate(None))
 
 
 def uninstall() -> None:

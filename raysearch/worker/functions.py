@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -20,6 +21,12 @@ NEVER_ASKED = (
     "report would be counted as iteration {next}, and is one of a training that began anew. Begin from "
     "tune.get_checkpoint(); or, if it cannot go on, set variant: stopping in the strategy"
 )
+
+END_S = 10.0  # how long a function may take to clean up when its trial ends
+
+
+class UnstoppableError(TrainableError):
+    """A function goes on after SystemExit: this process cannot train another trial."""
 
 
 def wrapped(function: Callable[..., Any]) -> type[Trainable]:
@@ -147,3 +154,17 @@ class CheckpointWatch:
         session, self._session = self._session, None
         if session is not None and not session.__dict__["was_asked"]:
             raise TrainableError(NEVER_ASKED.format(at=self._at, next=self._at + 1))
+
+
+def wait_for_end(thread: threading.Thread) -> None:
+    """Returns once a function's thread has ended.
+
+    Raises:
+        UnstoppableError: it goes on.
+    """
+    thread.join(END_S)
+    if thread.is_alive():
+        raise UnstoppableError(
+            f"the trainable's function still runs {END_S:g} s after it was told to end. Ray ends it with "
+            "SystemExit inside tune.report: let that pass (no bare `except:` around tune.report)"
+        )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,25 +32,24 @@ from raysearch.spec.trainables import is_class, is_learner
 from raysearch.storage.checkpoints.meta import as_read, read_meta, write_meta
 from raysearch.worker import rng
 from raysearch.worker.applied_config import ignored
-from raysearch.worker.functions import CheckpointWatch, wrapped
+from raysearch.worker.functions import CheckpointWatch, UnstoppableError, wait_for_end, wrapped
 from raysearch.worker.job import Job
 from raysearch.worker.once import OnceAProcess
 from raysearch.worker.optimizer_values import OptimizerValues
+from raysearch.worker.process_state import GOES_ON_TRAINED, IS_NOT_RESET, ProcessState
 from raysearch.worker.reports import Trained, check_metric, is_only_an_end, record
 from raysearch.worker.rng import seed_of
-from raysearch.worker.torch_settings import TorchSettings
 from raysearch.worker.tune_storage import TRIAL_INFO, LocalStorage, TrialName
 
-END_S = 10.0  # how long a function may take to clean up when its trial ends
 Progress = Callable[[int], int]  # what to do after this iteration: see `Going`
-
-
-class UnstoppableError(TrainableError):
-    """A function goes on after SystemExit: this process cannot train another trial."""
 
 
 class Aborted(Exception):
     """Training was interrupted between two iterations because the search is ending."""
+
+
+class _NotResetError(Exception):
+    """A trainable that said that it was reset goes on with the model of the trial before."""
 
 
 class Host:
@@ -87,7 +85,11 @@ class Host:
         self._grown_s = 0.0
         self._watch = CheckpointWatch()
         self._once = OnceAProcess()
-        self._settings = TorchSettings()
+        self._process = ProcessState()
+        self._may_reset = True
+        self._was_reset = self._is_fresh = (
+            False  # how the trial began: reset or made anew, without a checkpoint
+        )
         self._is_first = True  # the next report is the first since the trainable was made, reset or restored
         self._trial: int | None = None  # whose working folder this process is in
         self._ignored: set[str] = set()
@@ -122,12 +124,13 @@ class Host:
         path = [*lease.chain, lease.segment]
         self._values.activate()
         try:
-            todo = self._stand_at_start(lease, path, checkpoint)
-            for segment in todo[:-1]:
-                self._advance(segment, Trained(), lambda i: Going.STOP if progress(i) else Going.ON)
-            if lease.begun is not None:
-                result.begun(lease.begun, self._at - lease.segment.start)
-            self._advance(lease.segment, result, progress, checkpoint if lease.begun is not None else None)
+            try:
+                self._walk(lease, path, checkpoint, result, progress)
+            except _NotResetError:  # found before anything was recorded
+                self.drop()
+                self._may_reset = False
+                self._walk(lease, path, checkpoint, result, progress)
+                self._remarks.append(IS_NOT_RESET)
         except UnstoppableError:
             raise
         except (Aborted, CheckpointError):
@@ -144,6 +147,16 @@ class Host:
             result.error, self._remarks = "; ".join(self._remarks), []
         result.grown_s = self._grown_s
         return result
+
+    def _walk(
+        self, lease: Lease, path: list[Segment], checkpoint: Path | None, result: Trained, progress: Progress
+    ) -> None:
+        todo = self._stand_at_start(lease, path, checkpoint)
+        for segment in todo[:-1]:
+            self._advance(segment, Trained(), lambda i: Going.STOP if progress(i) else Going.ON)
+        if lease.begun is not None:
+            result.begun(lease.begun, self._at - lease.segment.start)
+        self._advance(lease.segment, result, progress, checkpoint if lease.begun is not None else None)
 
     def save(self, folder: Path, midway: bool = False) -> bool:
         """Writes the live trial's checkpoint into `folder`; False if the trainable has none to give.
@@ -190,7 +203,7 @@ class Host:
             print_traceback()
         self._storage.enter()
         if session is not None and session.training_started:
-            _wait_for_end(session.training_thread)
+            wait_for_end(session.training_thread)
 
     # ---- getting to the start
 
@@ -217,7 +230,9 @@ class Host:
         meta = read_meta(checkpoint) if checkpoint is not None else {}
         self._config = self._full_config(segment)
         self._given = self._values.begin(self._config, meta)
+        self._is_fresh = checkpoint is None
         self._configure(segment)
+        self._values.strangers = self._process.strangers
         if self._reported is not None:
             self._storage.discard(self._reported[1])
         self._at, self._grown_s, self._reported = 0, 0.0, None
@@ -251,16 +266,19 @@ class Host:
                 self._remarks.append(text)
 
     def _configure(self, segment: Segment) -> None:
-        if isinstance(
-            self._trainable, FunctionTrainable
-        ):  # its code runs anew; an object that is reset has not
-            self._remarks.extend(self._settings.put_back())
-        if self._trainable is not None:
-            if self._trainable.reset(self._handed_out(segment), **self._surroundings):
-                return
-            self.drop()
-        self._settings.note()
-        self._remarks.extend(self._settings.put_back())
+        """Has the trainable begin anew: a function's code, or an object that is reset or made."""
+        live = self._trainable
+        is_function = isinstance(live, FunctionTrainable)
+        if is_function:
+            self._remarks.extend(self._process.begin(is_function))
+        self._was_reset = not is_function
+        may_reset = live is not None and (self._may_reset or is_function)
+        if may_reset and live.reset(self._handed_out(segment), **self._surroundings):
+            return
+        self.drop()
+        self._was_reset = False
+        if not is_function:
+            self._remarks.extend(self._process.begin(is_function))
         self._trainable = self._class(self._handed_out(segment), **self._surroundings)
 
     def _handed_out(self, segment: Segment) -> dict[str, Any]:
@@ -326,6 +344,7 @@ class Host:
                 self._is_first = False
                 self._watch.check()
                 self._once.reported()
+                self._check_fresh()
             if RESULT_DUPLICATE in report or is_only_an_end(report, self._metric):
                 result.done = True
                 break
@@ -350,6 +369,11 @@ class Host:
         result.unseen = self._values.unseen
         self._live = segment.id
 
+    def _check_fresh(self) -> None:
+        """Raises where a trial that was to begin with a fresh model began with the last one's weights."""
+        if self._is_fresh and self._values.are_the_last_ones:
+            raise _NotResetError if self._was_reset else TrainableError(GOES_ON_TRAINED)
+
     def _note_checkpoint(self, report: Mapping[str, Any]) -> None:
         if not report.get(SHOULD_CHECKPOINT) or not isinstance(self._trainable, FunctionTrainable):
             return
@@ -373,12 +397,3 @@ def _linked(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _wait_for_end(thread: threading.Thread) -> None:
-    thread.join(END_S)
-    if thread.is_alive():
-        raise UnstoppableError(
-            f"the trainable's function still runs {END_S:g} s after it was told to end. Ray ends it with "
-            "SystemExit inside tune.report: let that pass (no bare `except:` around tune.report)"
-        )

@@ -23,6 +23,7 @@ from raysearch.core.error_text import print_traceback
 from raysearch.core.segment import Cause, Status
 from raysearch.engine.messages import Lease
 from raysearch.errors import CheckpointError
+from raysearch.worker.child_steps import environment_for
 from raysearch.worker.host import Aborted, Host, Progress
 from raysearch.worker.job import Job
 from raysearch.worker.reports import Trained
@@ -140,6 +141,7 @@ def _serve(pipe: Connection, parent: int) -> None:
     """The child's side: answers requests until the pipe is closed."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     job, scratch = cloudpickle.loads(pipe.recv_bytes())
+    os.environ.update(environment_for(Path(scratch, "children", str(os.getpid()))))
     host = Host.of(job, scratch)
     while True:
         try:

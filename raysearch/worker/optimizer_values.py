@@ -10,13 +10,16 @@ through its configuration alone.
 
 from __future__ import annotations
 
+import math
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.used_values import HELD, KNOWN, Held, Wanted, apart, is_exponent, slot_of
 from raysearch.core.values import fresh
+from raysearch.worker.child_steps import ChildSteps
 from raysearch.worker.torch_import import AFTER_TORCH, is_imported
 
 if TYPE_CHECKING:
@@ -24,10 +27,24 @@ if TYPE_CHECKING:
     from raysearch.torch.step_watch import Place, StepWatch
 
 Note = dict[str, Any]
+ROUNDING = 1e-6  # relative difference up to which two values are the same
+VALUES_TOLD = 4
+OTHERS = (
+    "optimizers take steps in other processes, which the trainable started: what they held was looked at "
+    "where each took its first step, and not after it; what is recorded of them is what was asked for"
+)
+STRANGER = (
+    "a thread that an earlier trial left running takes steps of an optimizer beside this trial's; they are "
+    "not counted as its own. End the thread in cleanup(), or set isolate: true"
+)
 
 
 class OptimizerValues:
-    """Drives the watch of this process for one host's trials; does nothing while torch is not imported."""
+    """Drives the watch of this process for one host's trials; does nothing while torch is not imported.
+
+    Attributes:
+        strangers: threads that earlier trials left: what their optimizers hold is none of this trial's.
+    """
 
     def __init__(self, is_observable: bool = True) -> None:
         """`is_observable`: the trainable learns by torch's optimizers, or nobody knows by which."""
@@ -38,8 +55,14 @@ class OptimizerValues:
         self._changed: dict[str, float] = {}  # hyper-parameter -> value before, where this life changed it
         self._watch: StepWatch | None = None
         self._is_active = False
-        self._remarked: set[str] = set()
+        self._remarked: set[str | tuple[str, str]] = set()
         self._held: dict[str, list[float]] = {}  # slot -> [least, greatest] of what none is recognised in
+        self.strangers: tuple[threading.Thread, ...] = ()
+        self._children = ChildSteps()
+        self._has_looked = True
+        self._has_children = False  # optimizers in other processes were seen to step, in this life or earlier
+        self._in_children: dict[str, list[float]] = {}  # slot -> what those of this life began with
+        self._seen: set[str] = set()  # hyper-parameters under whose names something was taken
 
     def begin(self, config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
         """Begins a trial's life; returns the configuration to give to the trainable.
@@ -50,6 +73,10 @@ class OptimizerValues:
         """
         numbers = [*_numbers(config)]
         self._held, self._changed, self._places, self._wanted, self._fresh = {}, {}, [], [], []
+        self._seen, self._in_children = set(), {}
+        if not self._has_looked:  # what began until now belongs to a trial that failed
+            self._children.look()
+        self._has_looked = False
         if meta:
             self._go_on(numbers, meta)
         elif self._watch is not None or len({value for _, value in numbers}) < len(numbers):
@@ -66,6 +93,9 @@ class OptimizerValues:
 
     def _go_on(self, numbers: Sequence[tuple[str, float]], meta: Mapping[str, Any]) -> None:
         note = meta.get("optimizer") or {}
+        self._has_children = self._has_children or bool(note.get("children"))
+        if self._has_children:  # no multiplier reaches them: the configuration carries what is asked for
+            note = {}
         before = dict(_numbers(meta.get("config") or {}))
         self._wanted = [_wanted(name, value, note.get("given", {}), before) for name, value in numbers]
         self._places = [(str(o), int(g), str(s), str(n)) for o, g, s, n in note.get("places", ())]
@@ -97,6 +127,8 @@ class OptimizerValues:
             if series.name.startswith(HELD):
                 known = self._held.setdefault(series.name.removeprefix(HELD), [held.least, held.greatest])
                 known[:] = min(known[0], held.least), max(known[1], held.greatest)
+            else:
+                self._seen.add(series.name)
         return taken
 
     def note(self) -> Note:
@@ -106,12 +138,18 @@ class OptimizerValues:
         bound = {name for *_, name in places}
         wanted = self._watch.wanted if self._watch is not None else self._wanted
         given = {w.name: w.asked if w.name in settled else w.given for w in wanted if w.name in bound}
-        return {"given": given, "places": places} if given else {}
+        found: Note = {"given": given, "places": places} if given else {}
+        return {**found, "children": True} if self._has_children else found
 
     @property
     def watches(self) -> bool:
         """Whether there may be optimizers: torch is imported, or about to be."""
         return self._watch is not None or "torch" in sys.modules
+
+    @property
+    def are_the_last_ones(self) -> bool:
+        """Whether this trial's first steps found the weights with which the trial before it had ended."""
+        return self._watch is not None and self._watch.weights.are_the_last_ones
 
     @property
     def bound(self) -> set[str]:
@@ -123,15 +161,26 @@ class OptimizerValues:
         """The values for which a changed hyper-parameter stands, where no optimizer was seen to hold one."""
         if not self._changed or not self._is_observable:
             return ()
-        slots = {slot_of(name) for name in self._changed.keys() - self.bound}
+        names = self._changed.keys() - self.bound - self._seen
+        slots = {slot_of(name) for name in names if not self._reached_children(name, self._asked(name))}
         return tuple(sorted(slots.intersection(KNOWN) - self._held.keys()))
 
     def remarks(self) -> Iterable[str]:
         """Remarks for the user on values that the optimizers did not use as asked; one for each name."""
-        return self._remarks() if self._watch is not None or self._changed else ()
+        self._has_looked = True
+        for values in self._children.look():
+            self._has_children = True
+            for slot, levels in values.items():
+                self._in_children.setdefault(slot, []).extend(levels)
+        is_needed = self._watch is not None or self._changed or self._in_children
+        return self._remarks() if is_needed else ()
 
     def _remarks(self) -> Iterator[str]:
         bound = self.bound
+        yield from self._of_children()
+        if self._watch is not None and self._watch.has_strangers and STRANGER not in self._remarked:
+            self._remarked.add(STRANGER)
+            yield STRANGER
         for w in self._wanted:
             if w.name in bound or w.name in self._remarked:
                 continue
@@ -139,6 +188,35 @@ class OptimizerValues:
             if text:
                 self._remarked.add(w.name)
                 yield text
+
+    def _of_children(self) -> Iterator[str]:
+        """Remarks on optimizers in other processes."""
+        if self._in_children and OTHERS not in self._remarked:
+            self._remarked.add(OTHERS)
+            yield OTHERS
+        for w in self._wanted or _of_fresh(self._fresh):
+            held = self._in_children.get(w.slot, ())
+            is_meant = w.slot == "lr" or w.name in self._changed
+            is_said = w.name in self.bound or (w.name, OTHERS) in self._remarked
+            if not held or not is_meant or is_said or is_exponent(w.name):
+                continue
+            if self._reached_children(w.name, w.asked):
+                continue
+            self._remarked.add((w.name, OTHERS))
+            values = ", ".join(f"{value:g}" for value in sorted(set(held))[:VALUES_TOLD])
+            yield (
+                f"{w.name} = {w.asked:g} was asked for, and an optimizer in a process that the trainable "
+                f"started began with {w.slot} = {values}: hand config[{w.name!r}] over to the process, and "
+                "after a restore set it anew there: raysearch.torch.apply(optimizer, config)"
+            )
+
+    def _asked(self, name: str) -> float:
+        return next((w.asked for w in self._wanted if w.name == name), math.nan)
+
+    def _reached_children(self, name: str, asked: float) -> bool:
+        """Whether an optimizer in another process began with the value."""
+        held = self._in_children.get(slot_of(name), ())
+        return any(math.isclose(value, asked, rel_tol=ROUNDING) for value in held)
 
     def _remark(self, wanted: Wanted) -> str:
         name, slot, change = wanted.name, wanted.slot, f"{wanted.asked:g}"
@@ -187,6 +265,7 @@ class OptimizerValues:
             self._watch = step_watch.StepWatch()
             self._watch.plan(self._wanted, self._places)
         if self._is_active:
+            self._watch.strangers = self.strangers
             step_watch.activate(self._watch)
 
 

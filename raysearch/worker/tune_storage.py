@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -69,8 +68,10 @@ class LocalStorage(storage_context()):  # type: ignore[misc]
 
         A trial that went elsewhere takes none of the following ones with it.
         """
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.chdir(self._working_directory if self._moves else self._home)
+        except FileNotFoundError:
+            return  # it was deleted meanwhile
 
     def _is_empty(self, folder: str) -> bool:
         """Whether the folder is there and holds nothing.

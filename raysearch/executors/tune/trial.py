@@ -21,6 +21,7 @@ from raysearch.executors.tune.links import RayLink, Signing
 from raysearch.executors.tune.socket_link import DoorLink
 from raysearch.storage.checkpoints.remote import checkpoints_of
 from raysearch.storage.paths import RunPaths
+from raysearch.worker.child_steps import environment_for
 from raysearch.worker.host_factory import make_host
 from raysearch.worker.job import Job
 from raysearch.worker.logs import LogCopy, TrialOutput
@@ -83,6 +84,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             loop = fused_loop(job, self._name, learner, checkpoints, link, scratch, self._remark, share)
             if loop is not None:
                 return loop
+        os.environ.update(environment_for(scratch / "children"))
         return Loop(job, self._name, make_host(job, scratch, log), checkpoints, link)
 
     def step(self) -> dict[str, Any]:

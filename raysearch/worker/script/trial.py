@@ -22,6 +22,7 @@ from ray import tune
 from raysearch.core.trial_config import LENGTH
 from raysearch.errors import TrainableError
 from raysearch.spec.program import Program
+from raysearch.worker.child_steps import STEPS
 from raysearch.worker.script.command import expanded, filled
 from raysearch.worker.script.lines import numbers_in
 from raysearch.worker.script.process import Message, ScriptProcess
@@ -101,7 +102,7 @@ class Trial:
         paths = [str(SHIM), os.environ.get("PYTHONPATH", "")]
         own = {name: filled(text, self._config, self._length) for name, text in self._program.env.items()}
         return {
-            **os.environ,
+            **{name: text for name, text in os.environ.items() if name != STEPS},
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "PYTHONUNBUFFERED": "1",
