@@ -64,7 +64,10 @@ class Nested(SGD):
 
 
 class Training:
-    """A small model, its optimizers and their schedulers; `rates` are what each step was taken with."""
+    """A small model, its optimizers and their schedulers; `rates` are what each step was taken with.
+
+    `others` are the same for a `weight_decay` and a `momentum` of the configuration.
+    """
 
     def __init__(self, config: dict[str, Any]) -> None:
         torch.manual_seed(0)
@@ -72,27 +75,34 @@ class Training:
         first, last = self.model[0].parameters(), self.model[2].parameters()
         lr = config["lr"]
         make = OPTIMIZERS[config.get("optimizer", "SGD")]
+        more = {name: config[name] for name in ("weight_decay", "momentum") if name in config}
         if config.get("gan"):
-            self.optimizers = [make([{"params": [*first]}], lr), make([{"params": [*last]}], config["lr_d"])]
+            parts = (([*first], lr), ([*last], config["lr_d"]))
+            self.optimizers = [make([{"params": params, **more}], rate) for params, rate in parts]
         else:
             groups = (
-                [{"params": [*first], "lr": _like(lr, 0.1)}, {"params": [*last]}]
+                [{"params": [*first], "lr": lr * 0.1, **more}, {"params": [*last], **more}]
                 if config.get("groups")
                 else []
             )
-            self.optimizers = [make(groups or [{"params": [*self.model.parameters()]}], lr)]
+            self.optimizers = [make(groups or [{"params": [*self.model.parameters()], **more}], lr)]
         self.schedulers = [SCHEDULERS[config.get("scheduler", "constant")](o) for o in self.optimizers]
         self.rates: list[float] = []
+        self.others: dict[str, list[float]] = {name: [] for name in more}
         for optimizer in self.optimizers:
             optimizer.register_step_pre_hook(self._seen)
         self.at = 0
 
     def _seen(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         self.rates.extend(float(group["lr"]) for group in optimizer.param_groups)
+        for name, seen in self.others.items():
+            seen.extend(float(group[name]) for group in optimizer.param_groups)
 
     def iterate(self) -> dict[str, float]:
         """One iteration; the loss, and the rate of every step in every group."""
-        self.rates = []
+        self.rates.clear()
+        for seen in self.others.values():
+            seen.clear()
         for _ in range(STEPS):
             generator = torch.Generator().manual_seed(self.at)
             x = torch.randn(16, 4, generator=generator)
@@ -106,7 +116,11 @@ class Training:
                 elif scheduler is not None:
                     scheduler.step()
             self.at += 1
-        return {"loss": float(loss.detach()), **{f"rate{i}": rate for i, rate in enumerate(self.rates)}}
+        noted = {"rate": self.rates, **self.others}
+        return {
+            "loss": float(loss.detach()),
+            **{f"{name}{i}": value for name, values in noted.items() for i, value in enumerate(values)},
+        }
 
     def save(self, file: Path) -> None:
         parts = [self.model, *self.optimizers, *[s for s in self.schedulers if s is not None]]
@@ -117,10 +131,6 @@ class Training:
         self.at, *states = torch.load(file, weights_only=False)
         for part, state in zip(parts, states, strict=True):
             part.load_state_dict(state)
-
-
-def _like(lr: float, factor: float) -> float:
-    return lr * factor
 
 
 class Class(tune.Trainable):  # type: ignore[misc]
