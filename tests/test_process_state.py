@@ -24,6 +24,7 @@ from waiting import wait_for
 import raysearch
 from raysearch.core.segment import Status
 from raysearch.core.used_values import series_of
+from raysearch.torch.trained_weights import Sample
 from raysearch.worker.host import Host
 from raysearch.worker.reports import Trained
 
@@ -68,7 +69,9 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: locale.setlocale(locale.LC_ALL),
         lambda: locale.setlocale(locale.LC_ALL, "C.UTF-8" if locale.setlocale(locale.LC_ALL) == "C" else "C"),
     ),
-    "torch": (torch.get_default_dtype, lambda: torch.set_default_dtype(torch.float64)),
+    "torch's device": (lambda: str(torch.get_default_device()), lambda: torch.set_default_device("meta")),
+    "torch's anomalies": (torch.is_anomaly_enabled, lambda: torch.autograd.set_detect_anomaly(True)),
+    "torch's dtype": (torch.get_default_dtype, lambda: torch.set_default_dtype(torch.float64)),
 }
 
 
@@ -101,9 +104,11 @@ def test_each_trial_finds_the_settings_of_the_process_that_the_first_one_found(
     os.environ.pop("RAYSEARCH_TEST_LEFT", None)
     logging.disable(logging.NOTSET)
     torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.autograd.set_detect_anomaly(False)
     assert found[1:3] == [found[0]] * 2
-    assert name == "torch" or not any(trained.error for trained in results)  # each sets it anew
-    is_of_thread = name == "NumPy" and not is_class  # a function has a thread of its own
+    assert name.startswith("torch") or not any(trained.error for trained in results)  # each sets it anew
+    is_of_thread = name in ("NumPy", "torch's device") and not is_class  # a function has a thread of its own
     assert (found[3] != found[0]) is not is_of_thread  # it was changed
 
 
@@ -206,6 +211,23 @@ def test_models_that_begin_alike_or_do_not_move_are_fresh(trials: Trials) -> Non
 
     for trainable in (Resets, Still):
         assert [(t.status, t.error) for t in trials(trainable, 3)] == [(Status.COMPLETED, "")] * 3
+
+
+def test_parameters_whose_numbers_may_lie_elsewhere_are_not_looked_at() -> None:
+    class Sharded(nn.Parameter):
+        def detach(self) -> torch.Tensor:
+            raise AssertionError("asks other processes")
+
+    def optimizer_of(param: nn.Parameter) -> torch.optim.Optimizer:
+        param.grad = torch.ones_like(param)
+        return torch.optim.SGD([param], lr=0.1)
+
+    assert Sample(optimizer_of(Sharded(torch.ones(2)))).moved_to() is None
+    plain = optimizer_of(nn.Parameter(torch.ones(2)))
+    sample = Sample(plain)
+    assert sample.first == (1.0, 1.0)
+    plain.step()
+    assert sample.moved_to() == pytest.approx((0.9, 0.9))
 
 
 # ---- threads

@@ -18,8 +18,8 @@ class Sample:
     __slots__ = ("_param", "first")
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        params = (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None)
-        param = next(params, None)
+        params = (p for group in optimizer.param_groups for p in group["params"])
+        param = next((p for p in params if p.grad is not None and _is_plain(p)), None)
         self._param = None if param is None else weakref.ref(param)
         self.first: Numbers = () if param is None else _numbers(param)
 
@@ -51,6 +51,12 @@ class TrainedWeights:
     def are_the_last_ones(self) -> bool:
         """Whether an optimizer began with the weights with which one of the trial before ended."""
         return any(sample.first in self._ended for sample in self._samples)
+
+
+def _is_plain(param: torch.Tensor) -> bool:
+    """Whether its numbers lie here: a part of a sharded one would have to be fetched from other processes."""
+    is_dense = param.layout is torch.strided and param.device.type != "meta"
+    return type(param) in (torch.nn.Parameter, torch.Tensor) and is_dense
 
 
 def _numbers(param: torch.Tensor) -> Numbers:

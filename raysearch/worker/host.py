@@ -272,8 +272,8 @@ class Host:
         if is_function:
             self._remarks.extend(self._process.begin(is_function))
         self._was_reset = not is_function
-        may_reset = live is not None and (self._may_reset or is_function)
-        if may_reset and live.reset(self._handed_out(segment), **self._surroundings):
+        again = live if self._may_reset or is_function else None
+        if again is not None and again.reset(self._handed_out(segment), **self._surroundings):
             return
         self.drop()
         self._was_reset = False

@@ -35,7 +35,7 @@ def _flag(name: str, fresh: bool) -> Setting:
     )
 
 
-OF_THREAD = "gradients (on)"  # the one setting that holds for a thread alone
+OF_THREAD = ("gradients (on)", "default device")  # settings that hold for a thread alone
 SETTINGS = (
     Setting(
         "default dtype",
@@ -56,10 +56,22 @@ SETTINGS = (
         lambda torch, value: torch.set_float32_matmul_precision(value),
     ),
     Setting(
-        OF_THREAD,
+        OF_THREAD[0],
         True,
         lambda torch: torch.is_grad_enabled(),
         lambda torch, value: torch.set_grad_enabled(value),
+    ),
+    Setting(
+        OF_THREAD[1],
+        "cpu",
+        lambda torch: str(torch.get_default_device()),
+        lambda torch, value: torch.set_default_device(None if value == "cpu" else value),
+    ),
+    Setting(
+        "detection of anomalies (on)",
+        False,
+        lambda torch: torch.is_anomaly_enabled(),
+        lambda torch, value: torch.autograd.set_detect_anomaly(value),
     ),
     _flag("benchmark", False),
     _flag("deterministic", False),
@@ -104,7 +116,7 @@ def in_force() -> dict[str, Any]:
     if not is_imported():
         return {}
     found = zip(SETTINGS, _read(), strict=True)
-    return {s.name: now for s, now in found if now != s.fresh and s.name != OF_THREAD}
+    return {s.name: now for s, now in found if now != s.fresh and s.name not in OF_THREAD}
 
 
 def take_over(settings: Mapping[str, Any]) -> None:
