@@ -109,6 +109,24 @@ def test_machines_that_train_are_spot_ones_and_the_head_never_is() -> None:
     assert types["head"]["resources"] == {"CPU": 0}
 
 
+@pytest.mark.parametrize(
+    ("gpus", "accelerator", "machine", "attached"),
+    [
+        (4, None, "n1-standard-32", True),
+        (8, None, "a2-highgpu-8g", False),
+        (8, "nvidia-h100-80gb", "a3-highgpu-8g", False),
+        (2, "nvidia-tesla-a100", "a2-highgpu-2g", False),
+        (2, "nvidia-tesla-v100", "n1-standard-16", True),
+    ],
+)
+def test_gpus_are_attached_only_to_machines_that_have_none_of_their_own(
+    gpus: int, accelerator: str | None, machine: str, attached: bool
+) -> None:
+    (gcp,) = documents(render("gcp", replace(CLOUDS["gcp"], gpus=gpus, accelerator=accelerator)))
+    node = gcp["available_node_types"]["worker"]["node_config"]
+    assert (node["machineType"], "guestAccelerators" in node) == (machine, attached)
+
+
 def test_the_one_command_starts_the_cluster_and_the_search() -> None:
     command = command_of(render("aws", CLOUDS["aws"], "mine.yaml"))
     search = "cd ~/search && raysearch launch search.yaml --storage s3://b/runs --address auto"

@@ -18,8 +18,16 @@ FOLDER = "~/search"  # where the working directory lies on each machine
 IDLE_MINUTES = 10
 DISK_GB = 200
 AWS_TYPES = {0: "m6i.4xlarge", 1: "g5.4xlarge", 4: "g5.12xlarge", 8: "p4d.24xlarge"}
-GCP_TYPES = {0: "n2-standard-16", 1: "n1-standard-8", 2: "n1-standard-16", 4: "n1-standard-32"}
+GCP_TYPES = {0: "n2-standard-16", 1: "n1-standard-8", 2: "n1-standard-16", 4: "n1-standard-32"} | {
+    8: "a2-highgpu-8g"
+}
 GCP_GPU = "nvidia-tesla-t4"
+GCP_OF_GPU = {  # machines that have GPUs of their own, to which none is attached
+    "nvidia-tesla-a100": "a2-highgpu",
+    "nvidia-a100-80gb": "a2-ultragpu",
+    "nvidia-h100-80gb": "a3-highgpu",
+}
+GCP_OWN_GPUS = ("a2-", "a3-", "a4-", "g2-")
 GCP_IMAGES = "projects/deeplearning-platform-release/global/images/family"
 WAIT_FOR_DRIVER = "timeout 600 bash -c 'until nvidia-smi; do sleep 5; done'"
 SKIPPED = (".git", ".venv", "**/__pycache__", "runs")
@@ -47,8 +55,10 @@ def gcp(layout: Layout) -> dict[str, Any]:
         raise SpecError("--project: Google Cloud needs the id of your project (gcloud projects list)")
     region = layout.region or "us-central1"
     zone = layout.zone or f"{region}-a"
-    worker = _gcp_node(layout.instance or _known(GCP_TYPES, layout.gpus), bool(layout.gpus))
-    if layout.gpus and (layout.accelerator or not layout.instance):
+    machine = layout.instance or _gcp_machine(layout.gpus, layout.accelerator)
+    worker = _gcp_node(machine, bool(layout.gpus))
+    has_own = machine.startswith(GCP_OWN_GPUS)
+    if layout.gpus and not has_own and (layout.accelerator or not layout.instance):
         kind = {"acceleratorType": layout.accelerator or GCP_GPU, "acceleratorCount": layout.gpus}
         worker["guestAccelerators"] = [kind]
     if layout.gpus:
@@ -149,6 +159,17 @@ def _gcp_node(machine: str, has_gpus: bool) -> dict[str, Any]:
         "machineType": machine,
         "disks": [{"boot": True, "autoDelete": True, "type": "PERSISTENT", "initializeParams": disk}],
     }
+
+
+def _gcp_machine(gpus: int, accelerator: str | None) -> str:
+    """The machine that has so many of these GPUs, or to which they are attached.
+
+    Raises:
+        SpecError: there is none of that number.
+    """
+    if accelerator not in GCP_OF_GPU:
+        return _known(GCP_TYPES, gpus)
+    return _known({count: f"{GCP_OF_GPU[accelerator]}-{count}g" for count in (1, 2, 4, 8)}, gpus)
 
 
 def _known(types: dict[int, str], gpus: int) -> str:
