@@ -147,7 +147,7 @@ def _ask_first() -> None:
         return fit(trainer, *args, **kwargs)
 
     asking.asks_first = True  # type: ignore[attr-defined]
-    pl.Trainer.fit = asking  # type: ignore[method-assign]
+    pl.Trainer.fit = asking  # type: ignore[assignment, method-assign]
 
 
 class _Last(pl.callbacks.Checkpoint):
