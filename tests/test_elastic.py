@@ -57,14 +57,14 @@ def test_a_worker_told_to_go_saves_and_another_goes_on_from_there_with_the_same_
     assert sorted(trained) == [f"{rate}{i}" for i in range(6)]
     assert f"worker-{lost.worker.rpartition('-')[2]} {ON_SIGTERM}" in last["warnings"]
 
-    search(trainables.Walk, storage, "undisturbed", strategy=one_rung(4, 6))
+    search(trainables.Walk, storage, "undisturbed", strategy=one_rung(4, 6), workers=1, executor="inline")
     expected = {o.segment.id: o.curve for o in outcomes(storage, "undisturbed")}
     assert {o.segment.id: o.curve for o in rows if o.status is Status.COMPLETED} == expected
 
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_trials_whose_memory_ran_out_end_well_on_bigger_workers(storage: Path) -> None:
-    workers = {"cpu": 1, "on_oom": {"cpu": "x2"}}
+    workers = {"count": 2, "cpu": 1, "on_oom": {"cpu": "x2"}}
     results = search(trainables.Hungry, storage, "run", 12, workers=workers, strategy=one_rung(12, 3))
     rows = outcomes(storage, "run")
     check_whole(rows, 12)
@@ -83,7 +83,7 @@ def test_trials_whose_memory_ran_out_end_well_on_bigger_workers(storage: Path) -
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_share_that_no_node_has_fails_the_trial_with_a_sentence_that_says_so(storage: Path) -> None:
-    workers = {"cpu": 1, "on_oom": {"cpu": "x8"}}
+    workers = {"count": 1, "cpu": 1, "on_oom": {"cpu": "x8"}}
     search(trainables.Hungry, storage, "run", 8, workers=workers, strategy=one_rung(8, 1), retries=3)
     failed = [o for o in outcomes(storage, "run") if o.status is not Status.COMPLETED]
     assert failed

@@ -342,7 +342,7 @@ def test_models_that_cannot_train_together_are_searched_one_at_a_time_with_a_war
 
 def test_data_that_cannot_be_read_end_the_search_with_the_reason(ray_cluster: None, storage: Path) -> None:
     with pytest.raises(RunError, match=r"could not start: .*data raised ZeroDivisionError: division by zero"):
-        search(Failing, storage, "data")
+        search(Failing, storage, "data", workers=1)
 
 
 class Failing(learners.Perceptron):
@@ -362,6 +362,7 @@ def test_panda_raises_a_learner_with_its_forks_copied_in_memory(ray_cluster: Non
         config={"batch_size": 16, "dropout": 0.1},
         baseline={"lr": 1e-4},
         strategy=raysearch.Panda(max_iterations=60, population=1),
+        workers=1,
     )
     told = outcomes(storage, "panda")
     assert {o.status for o in told} == {Status.COMPLETED}
@@ -372,7 +373,7 @@ def test_panda_raises_a_learner_with_its_forks_copied_in_memory(ray_cluster: Non
 def test_fuse_off_trains_one_at_a_time_and_the_note_of_a_checkpoint_says_the_model(
     ray_cluster: None, storage: Path
 ) -> None:
-    results = search(learners.Perceptron, storage, "off", samples=6, fuse=False)
+    results = search(learners.Perceptron, storage, "off", samples=6, fuse=False, workers=1)
     note = json.loads((Path(str(results.best.checkpoint)) / "learner.json").read_text())
     assert note["row"] == 0
     assert note["config"]["lr"] == pytest.approx(results.best.config["lr"])
