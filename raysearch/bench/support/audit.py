@@ -202,7 +202,7 @@ def _torn(finals: Sequence[Row], trials_keep_configs: bool) -> Iterator[str]:
 
 
 def _compare(found: Findings, values: Mapping[Any, float], calm: Mapping[Any, float]) -> None:
-    for key in values.keys() & calm.keys():
+    for key in sorted(values.keys() & calm.keys()):
         found.compared += 1
         is_alike = values[key] == calm[key] or (math.isnan(values[key]) and math.isnan(calm[key]))
         if not is_alike:
