@@ -211,6 +211,7 @@ def test_a_killed_sweep_goes_on_and_its_jobs_are_as_hydra_has_them(application: 
     best = yaml.safe_load((jobs / "optimization_results.yaml").read_text())
     assert best["best_value"] == min(results.trials().value) == results.best.value
     assert best["best_params"] == {name: results.best.config[name] for name in ("lr", "model")}
+    assert best["run"] == str(application / "runs" / "first")
     assert [one.name for one in (application / "jobs").iterdir()] == [jobs.name]
 
 

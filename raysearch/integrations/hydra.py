@@ -236,7 +236,8 @@ def _write_best(results: Results, found: Overrides, folder: str) -> None:
     """Writes what Hydra's other optimizing sweepers write, and logs it."""
     best = results.best
     params = {one.key: plain(best.config[name]) for name, one in found.swept.items() if name in best.config}
-    said = {"name": "raysearch", "best_params": params, "best_value": best.value, "run": str(results.path)}
+    run = str(Path(results.path).absolute())
+    said = {"name": "raysearch", "best_params": params, "best_value": best.value, "run": run}
     OmegaConf.save(OmegaConf.create({**said, "best_trial": best.trial}), Path(folder, RESULT))
     log.info(f"Best parameters: {params}")
     log.info(f"Best value: {best.value}")
