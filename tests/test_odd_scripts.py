@@ -181,21 +181,12 @@ TRAINERS = {
         trainer.train()
         """,
     ),
-    "a Trainer that prints": (
-        "eval_loss",
-        """
-        import frameworks
-        trainer = frameworks.huggingface_trainer({"root": ".", "lr": 0.1, "max_iterations": 3}, [])
-        trainer.args.eval_strategy, trainer.args.save_strategy = "epoch", "no"
-        trainer.train()
-        """,
-    ),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", TRAINERS)
-def test_a_script_whose_framework_logs_to_wandb_or_prints_is_searched_as_it_is(
+def test_a_script_whose_framework_logs_to_wandb_is_searched_as_it_is(
     framework: str, tmp_path: Path, storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metric, text = TRAINERS[framework]
@@ -213,4 +204,4 @@ def test_a_script_whose_framework_logs_to_wandb_or_prints_is_searched_as_it_is(
         say=lambda line: None,
     )
     assert results.trials().iterations.tolist() == [3]
-    assert results.curves()[metric].is_monotonic_decreasing
+    assert results.curves()[metric].nunique() == 3
