@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 LENGTH = 6  # epochs
 X = torch.randn(32, 4, generator=torch.Generator().manual_seed(1))
@@ -29,6 +32,26 @@ class Scaled:
     def _multiply(self, optimizer: torch.optim.Optimizer, factor: float) -> None:
         for group in optimizer.param_groups:
             group["lr"] *= factor
+
+
+@contextlib.contextmanager
+def killed_once(config: dict[str, Any]) -> Iterator[None]:
+    """Kills this process after `kill_at` optimizer steps in it, unless the file `killed` says that it was."""
+
+    def count(*_: Any) -> None:
+        STEPS.append(1)
+        if len(STEPS) == config["kill_at"] and not os.path.exists(config["killed"]):
+            with open(config["killed"], "w"):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    hook = register_optimizer_step_post_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+STEPS: list[int] = []  # of optimizers in this process, while a trainable is one that is killed
 
 
 def layers() -> nn.Module:
@@ -98,6 +121,11 @@ def lightning_alone(config: dict[str, Any], factors: Sequence[float]) -> list[fl
     return seen
 
 
+def lightning_killed(config: dict[str, Any]) -> None:
+    with killed_once(config):
+        lightning(config)
+
+
 # ---- Hugging Face
 
 
@@ -135,6 +163,11 @@ def huggingface(config: dict[str, Any]) -> None:
     from raysearch.integrations.huggingface import SearchCallback, resume_path
 
     huggingface_trainer(config, [SearchCallback(config)]).train(resume_from_checkpoint=resume_path())
+
+
+def huggingface_killed(config: dict[str, Any]) -> None:
+    with killed_once(config):
+        huggingface(config)
 
 
 def huggingface_alone(config: dict[str, Any], factors: Sequence[float]) -> list[float]:
