@@ -317,7 +317,8 @@ def try_search(case: Case) -> None:
         check_learner(case, segments, curves)
         return
     check_noted(case, curves)
-    if case.kind in KINDS:
+    is_one_for_two = case.kind in ("applying", "searching") and case.training.get("gan")
+    if case.kind in KINDS and not is_one_for_two:  # `apply` gives `lr` to the second optimizer too
         check_against_a_whole(case, segments, curves)
 
 

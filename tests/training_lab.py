@@ -89,11 +89,15 @@ class Training:
         self.schedulers = [SCHEDULERS[config.get("scheduler", "constant")](o) for o in self.optimizers]
         self.rates: list[float] = []
         self.others: dict[str, list[float]] = {name: [] for name in more}
+        self._has_seen = False
         for optimizer in self.optimizers:
             optimizer.register_step_pre_hook(self._seen)
         self.at = 0
 
     def _seen(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        if self._has_seen:  # torch calls it twice for a step that lies within another one
+            return
+        self._has_seen = True
         self.rates.extend(float(group["lr"]) for group in optimizer.param_groups)
         for name, seen in self.others.items():
             seen.extend(float(group[name]) for group in optimizer.param_groups)
@@ -110,6 +114,7 @@ class Training:
             self.model.zero_grad()
             loss.backward()
             for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
+                self._has_seen = False
                 optimizer.step()
                 if isinstance(scheduler, schedulers.ReduceLROnPlateau):
                     scheduler.step(1.0)
