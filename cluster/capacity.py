@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Amounts = Mapping[str, float]
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
+NODES_SHOWN = 4
 GROUPS_COUNTED = 4096  # placement groups of several bundles are tried out one by one, up to so many
 
 
@@ -31,11 +32,14 @@ class Resources:
         bundles: reserved for it; its process runs in the first. Resource name -> amount, without zeros.
         strategy: how they lie on nodes.
         beside: bundles that a Ray Train run started by the trainable places itself.
+        processes: that train in the bundles, as many in each; 0: the worker trains in its own process. The
+            process of a worker that has others train takes nothing.
     """
 
     bundles: tuple[Amounts, ...] = ({"CPU": 1.0},)
     strategy: str = "PACK"
     beside: tuple[Amounts, ...] = ()
+    processes: int = 0
 
     def placement(self, pulse: Pulse) -> Placement:
         """The request as Tune takes it, for nodes that answer."""
@@ -43,10 +47,11 @@ class Resources:
             Placement,  # which loads Tune; the coordinator has no use for it
         )
 
-        return Placement([dict(bundle) for bundle in self.bundles], self.strategy, pulse)
+        own: list[dict[str, float]] = [{}] if self.processes else []
+        return Placement([*own, *(dict(bundle) for bundle in self.bundles)], self.strategy, pulse)
 
     def bundle(self) -> dict[str, float]:
-        """The bundle of the worker's own process."""
+        """The first bundle, in which the worker's own process runs."""
         return dict(self.bundles[0])
 
     def held(self) -> tuple[float, float]:
@@ -61,12 +66,24 @@ class Resources:
         return not any((*self.bundles, *self.beside))
 
     def words(self) -> str:
-        """`1 CPU, 0.25 GPU`, or `1 CPU, and beside it 4 times 1 GPU`."""
+        """`1 CPU, 0.25 GPU`, or `1 CPU, and beside it 4 times 1 GPU`, or `4 processes with 1 GPU each`."""
+        if self.processes:
+            return self._processes_words()
         own, *others = [bundle for bundle in (*self.bundles, *self.beside) if bundle] or [{}]
         parts = [amounts(own)]
         for bundle in {amounts(other): other for other in others}.values():
             parts.append(f"{sum(amounts(o) == amounts(bundle) for o in others)} times {amounts(bundle)}")
         return ", and beside it ".join(parts[:2]) + "".join(f", {part}" for part in parts[2:])
+
+    def _processes_words(self) -> str:
+        """`4 processes with 1 GPU each, 2 on each of 2 nodes`."""
+        count, nodes = self.processes, len(self.bundles)
+        each = {name: amount * nodes / count for name, amount in self.bundles[0].items()}
+        kind = f"{count} process" if count == 1 else f"{count} processes"
+        text = f"{kind} with {amounts(each)}" + (" each" if count > 1 else "")
+        if self.strategy == "STRICT_SPREAD" and count > 1:
+            text += f", {count // nodes} on each of {nodes} nodes" if nodes > 1 else ", on one node"
+        return text
 
     def grown(self, factors: Amounts) -> Resources:
         """The same with its own share grown by these factors; above one, GPUs are whole."""
@@ -78,9 +95,20 @@ class Resources:
 
 def resources_of(workers: Workers) -> Resources:
     """The resources of each worker of a spec."""
+    if workers.processes:
+        return _of_processes(workers, workers.processes)
     train = workers.train
     beside = (train["resources_per_worker"],) * train["num_workers"] if train else ()
     return Resources((workers.share(), *workers.bundles), workers.placement, beside)
+
+
+def _of_processes(workers: Workers, count: int) -> Resources:
+    """A bundle for each process, or one for those that have to lie on one node."""
+    if workers.nodes is None:
+        return Resources((workers.share(),) * count, workers.placement, (), count)
+    each = count // workers.nodes
+    bundle = {name: amount * each for name, amount in workers.share().items()}
+    return Resources((bundle,) * workers.nodes, "STRICT_SPREAD", (), count)
 
 
 def shares_of(workers: Workers, nodes: Sequence[Amounts]) -> list[Resources]:
@@ -140,12 +168,27 @@ def fitting(resources: Resources, may_come: bool = False) -> int:
     fit = room(nodes, resources)
     if fit == 0 and not may_come and not room(brought(), resources, 1):
         wanted = {name: 0.0 for bundle in (*resources.bundles, *resources.beside) for name in bundle}
+        if resources.processes:
+            raise ClusterError(too_many_processes(resources, nodes))
         raise ClusterError(
             f"one worker needs {resources.words()}, and no node has that: the most on one node is "
             f"{amounts(_most(nodes, wanted))}. Lower `workers.cpu`, `workers.gpu` or `workers.resources`, or "
             "add nodes. Where they are still to come, say so with `workers.min`: the search waits for them"
         )
     return fit
+
+
+def too_many_processes(resources: Resources, nodes: Sequence[Amounts]) -> str:
+    """Why the processes of not even one worker have room, with what there is."""
+    names = resources.bundle()
+    there = "; ".join(amounts({name: node.get(name, 0.0) for name in names}) for node in nodes[:NODES_SHOWN])
+    more = f" and {len(nodes) - NODES_SHOWN} nodes more" if len(nodes) > NODES_SHOWN else ""
+    what = "there is one node, with" if len(nodes) == 1 else f"there are {len(nodes)} nodes, with"
+    return (
+        f"one worker needs {resources.words()}, and no placement can hold them: {what} {there}{more}. Lower "
+        "`workers.processes` or what each takes, or add nodes. Where they are still to come, say so with "
+        "`workers.min`: the search waits for them"
+    )
 
 
 def room(nodes: Sequence[Amounts], resources: Resources, enough: int = GROUPS_COUNTED) -> int:

@@ -314,6 +314,9 @@ def _job(root: Path, ready: Ready, shipped: Shipped) -> Job:
         must_save=ready.must_save,
         grace_s=spec.workers.grace_s,
         length=abilities_of(spec.strategy).max_iterations,
+        processes=spec.workers.processes or 0,
+        cpu=spec.workers.cpu,
+        timeout_s=spec.workers.timeout_s,
     )
 
 
@@ -391,9 +394,7 @@ def _run_tune(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
 
 def _sharing(spec: SearchSpec, workers: int) -> tuple[str, ...]:
     """A sentence for the user where several models take turns on a worker; else none."""
-    abilities = abilities_of(spec.strategy)
-    population = abilities.population
-    if population <= workers or not abilities.needs_checkpoints:
+    able = abilities_of(spec.strategy)
+    if able.population <= workers or not able.needs_checkpoints:
         return ()
-    kind = "worker" if workers == 1 else "workers"
-    return (f"{population} models on {workers} {kind}: they take turns",)
+    return (f"{able.population} models on {workers} worker{'' if workers == 1 else 's'}: they take turns",)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.user_paths import user_path
 from raysearch.errors import LocatedError, SpecError, located, prefixed
 from raysearch.run.location import run_folder
+from raysearch.spec.per_rank import check_processes
 from raysearch.spec.resource_request import REQUESTS, says_share, with_request
 from raysearch.spec.trainables import begins_from_checkpoints, can_pause, is_class, load_trainable
 from raysearch.storage.object_store import check_cluster_address, is_address, open_store, parse_address
@@ -64,6 +65,7 @@ def check(spec: SearchSpec) -> Ready:
         TrainableError: the trainable cannot be imported.
     """
     trainable = load_trainable(spec.trainable)
+    check_processes(spec.workers, trainable)
     checked = _with_resources(spec, trainable)
     if spec.strategy.name != "auto":
         checked = _with_strategy(checked, trainable)
@@ -108,6 +110,7 @@ def ready_to_go_on(
     """
     loaded = load_trainable(new.trainable if trainable is None else trainable)
     spec = _resolved(new, loaded)
+    check_processes(spec.workers, loaded)
     _check_executor(how, spec, loaded)
     _check_edit(old, spec, written)
     _check_strategy(spec, loaded)

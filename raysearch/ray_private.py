@@ -53,6 +53,16 @@ PRIVATE: Mapping[str, Private] = {
         ("ray.train._internal.session:get_session",),
         "the thread of a function trainable is not waited for when its trial is dropped",
     ),
+    "train functions": Private(
+        ("ray.train.v2._internal.execution.train_fn_utils:LocalTrainFnUtils",),
+        "Ray Train's functions (ray.train.report) are those of its older releases",
+        since="2.45",
+    ),
+    "set train functions": Private(
+        ("ray.train.v2._internal.execution.train_fn_utils:set_train_fn_utils",),
+        "Ray Train's functions (ray.train.report) are those of its older releases",
+        since="2.45",
+    ),
     "storage context": Private(
         ("ray.train._internal.storage:StorageContext",),
         "trainables get a storage of raysearch's own that has the same attributes",
@@ -122,6 +132,19 @@ def function_session() -> Any:
 def reports_made() -> int:
     """How many reports the function trainable of this process has made; 0 where Ray does not say."""
     return int(getattr(function_session(), "iteration", 0))
+
+
+def take_rank(**place: int) -> None:
+    """Says to Ray which rank the function trainable of this process is: world_rank, world_size and so on."""
+    session = function_session()
+    for name, value in place.items() if session is not None else ():
+        setattr(session, name, value)
+
+
+def train_functions() -> tuple[Any, Callable[[Any], None]] | None:
+    """The class of what stands behind `ray.train.report` and its like, and what installs one of it."""
+    base, install = find("train functions"), find("set train functions")
+    return None if base is None or install is None else (base, install)
 
 
 def restore(trainable: Any, folder: Path, iteration: int) -> None:

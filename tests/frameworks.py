@@ -94,6 +94,7 @@ def lightning_fit(config: dict[str, Any], path: str | None, callbacks: list[Any]
     trainer = pl.Trainer(
         max_epochs=config["max_iterations"], accelerator="cpu", callbacks=callbacks, logger=False,
         enable_checkpointing=False, default_root_dir=config["root"],
+        **({"devices": config["devices"], "strategy": "ddp"} if "devices" in config else {}),
     )  # fmt: skip
     trainer.fit(Net(config["lr"]), *batches, ckpt_path=path)
 

@@ -225,6 +225,17 @@ def test_a_segment_that_keeps_killing_its_workers_is_given_up_and_the_others_are
     assert last[0].error == f"its worker died, {LOSS_LIMIT} times: this segment kills its worker"
 
 
+@pytest.mark.parametrize("cause", [Cause.PROCESS_DIED, Cause.UNREACHABLE])
+def test_a_segment_that_keeps_ending_a_process_of_its_workers_is_given_up(cause: Cause) -> None:
+    search, _strategy, log, _ = make(segment(0), segment(1))
+    for attempt in range(LOSS_LIMIT):
+        [lease] = search.lease("w", 1, float(attempt)).leases
+        lost = Outcome(lease.segment, Status.LOST, error="rank 1 died", cause=cause)
+        search.exchange("w", [lost], 0, float(attempt))
+    assert [o.status for o in log.rows] == [Status.LOST] * (LOSS_LIMIT - 1) + [Status.FAILED]
+    assert log.rows[-1].error == f"rank 1 died, {LOSS_LIMIT} times: this segment ends its processes"
+
+
 def test_a_segment_without_progress_is_overdue_and_fails_with_its_story() -> None:
     search, _, log, _ = make(segment(0, stop=9), segment(1), stall_timeout_s=60.0)
     search.lease("w", 2, 0.0)

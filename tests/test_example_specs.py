@@ -13,6 +13,7 @@ from raysearch.launch import How, launch
 from raysearch.spec import load_spec
 from raysearch.spec.trainables import is_learner, load_trainable
 
+OF_PROCESSES = ["ddp_digits"]
 NEEDS = {"jax": "flax", "keras": "keras", "xgboost": "xgboost"}  # packages that the tests do not install
 OF_FRAMEWORKS = [
     *("accelerate", "function", "huggingface", "hydra", "lightning", "optuna", "script"),
@@ -21,7 +22,15 @@ OF_FRAMEWORKS = [
 
 
 def test_the_examples_by_name() -> None:
-    ours = ["chars", "digits", "mnist", "panda_chars", "panda_mnist1d", "transformer"]
+    ours = [
+        "chars",
+        "ddp_digits",
+        "digits",
+        "mnist",
+        "panda_chars",
+        "panda_mnist1d",
+        "transformer",
+    ]
     assert examples.names() == sorted([*ours, *OF_FRAMEWORKS])
     assert examples.path("digits").read_text().startswith("# Handwritten digits")
 
@@ -45,7 +54,7 @@ def test_the_baseline_of_each_example_lies_in_its_space(name: str) -> None:
     assert spec.seed_as == (None if name == "optuna" else "seed")
 
 
-@pytest.mark.parametrize("name", sorted({*examples.names()} - {*OF_FRAMEWORKS}))
+@pytest.mark.parametrize("name", sorted({*examples.names()} - {*OF_FRAMEWORKS, *OF_PROCESSES}))
 def test_each_example_trains_whatever_its_space_can_give(name: str) -> None:
     spec = load_spec(examples.path(name))
     cls = load_trainable(spec.trainable)
@@ -60,8 +69,8 @@ def test_each_example_trains_whatever_its_space_can_give(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", OF_FRAMEWORKS)
-def test_each_example_of_a_framework_is_searched_as_it_is(name: str, storage: Path) -> None:
+@pytest.mark.parametrize("name", [*OF_FRAMEWORKS, *OF_PROCESSES])
+def test_each_example_of_a_framework_or_of_processes_is_searched_as_it_is(name: str, storage: Path) -> None:
     if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None:
         pytest.skip(f"needs `pip install {NEEDS[name]}`")
     size = {"strategy.samples": 2, "strategy.max_iterations": 1, "strategy.finish": None}

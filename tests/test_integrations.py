@@ -138,7 +138,7 @@ def test_a_trainer_of_several_processes_is_refused_before_it_starts_them(root: P
     given = settings("lightning", root, storage, retries=0)
     strategy = raysearch.Caviar(samples=1, max_iterations=2, finish=None)
     (error,) = raysearch.search(several_processes, strategy=strategy, **given).trials().error
-    assert "the Trainer trains in 2 processes, and a trial reports from one: give devices=1" in error
+    assert "the Trainer trains in 2 processes, and a trial has 1: say as many in `workers.processes`" in error
 
 
 @each_framework

@@ -9,6 +9,7 @@ import pytest
 from raysearch.cluster import capacity as module
 from raysearch.cluster.capacity import Resources, beyond, brought, fitting, resources_of, room, shares_of
 from raysearch.cluster.node_health import Pulse
+from raysearch.cluster.room_ahead import check_room, this_machine
 from raysearch.errors import ClusterError
 from raysearch.spec import Workers
 
@@ -30,6 +31,12 @@ NODE = {"CPU": 4.0, "GPU": 2.0}
         (Workers(bundles=({"CPU": 1.0},), placement="STRICT_SPREAD"), 4),
         (Workers(bundles=({"CPU": 1.0},) * 2, placement="STRICT_SPREAD"), 0),
         (Workers(bundles=({"CPU": 1.0},) * 2, placement="SPREAD"), 2),
+        (Workers(processes=2, gpu=1), 2),
+        (Workers(processes=3, gpu=1), 1),
+        (Workers(processes=3, gpu=1, nodes=1), 0),
+        (Workers(processes=4, gpu=1, nodes=2), 1),
+        (Workers(processes=8, cpu=1, nodes=1), 0),
+        (Workers(processes=8, cpu=1), 1),
         (Workers(train={"num_workers": 2, "resources_per_worker": {"GPU": 1.0}}), 2),
         (Workers(train={"num_workers": 4, "resources_per_worker": {"CPU": 1.0}}), 1),
     ],
@@ -52,7 +59,30 @@ def test_what_a_nested_run_takes_is_left_free_and_not_reserved() -> None:
     assert placement.strategy == "SPREAD"
 
 
+def test_the_process_of_a_worker_that_has_others_train_takes_nothing() -> None:
+    placement = resources_of(Workers(processes=4, gpu=1, nodes=2)).placement(Pulse())
+    assert placement.bundles == [{"CPU": 2.0, "GPU": 2.0}] * 2
+    assert (placement.head_bundle_is_empty, placement.strategy) == (True, "STRICT_SPREAD")
+    assert resources_of(Workers(processes=2)).placement(Pulse()).bundles == [{"CPU": 1.0}] * 2
+
+
+def test_more_processes_than_any_placement_holds_are_said_with_what_there_is() -> None:
+    machine = this_machine()
+    with pytest.raises(ClusterError) as caught:
+        check_room(Workers(processes=int(machine["CPU"]) + 1), None, local=True)
+    assert str(caught.value).startswith(
+        f"one worker needs {int(machine['CPU']) + 1} processes with 1 CPU each, and no placement can hold "
+        f"them: there is one node, with {machine['CPU']:g} CPU. Lower `workers.processes`"
+    )
+    check_room(Workers(processes=int(machine["CPU"]) + 1, min=1), None, local=True)
+    check_room(Workers(processes=1), None, local=True)
+
+
 def test_a_share_in_words() -> None:
+    assert resources_of(Workers(processes=2, gpu=1)).words() == "2 processes with 1 CPU, 1 GPU each"
+    spread = resources_of(Workers(processes=4, gpu=1, cpu=2, nodes=2))
+    assert spread.words() == "4 processes with 2 CPU, 1 GPU each, 2 on each of 2 nodes"
+    assert resources_of(Workers(processes=2, nodes=1)).words() == "2 processes with 1 CPU each, on one node"
     train = {"num_workers": 4, "resources_per_worker": {"GPU": 1.0}}
     assert resources_of(Workers(train=train)).words() == "1 CPU, and beside it 4 times 1 GPU"
     assert resources_of(Workers(gpu=0.25, memory=4 * 10**9)).words() == "1 CPU, 0.25 GPU, 4 GB memory"

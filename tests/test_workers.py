@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from raysearch.errors import LocatedError, SpecError
+from raysearch.examples.digits import Digits
+from raysearch.spec.per_rank import check_processes
 from raysearch.spec.workers import Workers, read_workers
 
 TRAIN = {"num_workers": 4, "resources_per_worker": {"GPU": 1.0}}
@@ -63,6 +65,15 @@ def test_what_is_not_said_is_not_written_and_a_count_is_the_most() -> None:
         ({"train": {"num_workers": 0}}, "workers.train.num_workers", "must be a whole number from 1"),
         ({"grace": 0}, "workers.grace", "0 must be above zero"),
         ({"memory": "lots"}, "workers.memory", "'lots' is not a size"),
+        ({"processes": 0}, "workers.processes", "must be a whole number from 1, not 0"),
+        ({"nodes": 2}, "workers.nodes", "goes with `processes`"),
+        ({"timeout": "5m"}, "workers.timeout", "goes with `processes`"),
+        ({"processes": 4, "nodes": 3}, "workers.nodes", "4 processes cannot lie as many on each of 3 nodes"),
+        ({"processes": 2, "gpu": 0.5}, "workers.gpu", "0.5: of a worker with several processes each takes"),
+        ({"processes": 2, "train": TRAIN}, "workers.train", "does not go with `processes`: a Ray Train loop"),
+        ({"processes": 2, "bundles": [{"GPU": 1}]}, "workers.bundles", "does not go with `processes`"),
+        ({"processes": 2, "on_oom": {"cpu": 2}}, "workers.on_oom", "does not go with `processes`"),
+        ({"processes": 2, "nodes": 1, "placement": "SPREAD"}, "workers.placement", "`nodes` says how"),
         ({"accelerator_type": 100}, "workers.accelerator_type", "must be text such as A100, not 100"),
     ],
 )
@@ -77,3 +88,27 @@ def test_two_ways_to_say_the_most_must_agree() -> None:
     with pytest.raises(SpecError, match="count: 8 and max: 16 contradict each other"):
         read_workers({"count": 8, "max": 16})
     assert read_workers({"count": 8, "max": 8}).most == 8
+
+
+def test_a_worker_of_several_processes_takes_the_share_of_each() -> None:
+    workers = read_workers({"processes": 4, "gpu": 1, "cpu": 2, "nodes": 2, "timeout": "5m"})
+    assert (workers.processes, workers.nodes, workers.timeout_s) == (4, 2, 300.0)
+    assert workers.held() == (8.0, 4.0)
+    assert read_workers(workers.to_dict()) == workers
+
+
+def test_only_what_each_process_can_run_goes_with_processes() -> None:
+    def starts_its_own(config: dict[str, Any]) -> None:
+        from ray.train.torch import TorchTrainer
+
+        TorchTrainer(print).fit()
+
+    workers = read_workers({"processes": 2})
+    for trainable, text in [
+        (Digits, "2: Digits is a Learner, which trains in one process"),
+        (starts_its_own, r"2: starts_its_own starts a Ray Train run of its own \(TorchTrainer\)"),
+    ]:
+        with pytest.raises(LocatedError, match=text):
+            check_processes(workers, trainable)
+        check_processes(read_workers(2), trainable)
+    check_processes(workers, lambda config: None)

@@ -56,7 +56,7 @@ def launch(
     for note in search.notes:
         say(f"note: {note}")
     if dry_run:
-        _estimate(spec, search, seconds_per_iteration, as_json)
+        _estimate(spec, search, where, seconds_per_iteration, as_json)
         return
     ready = None if submit else _checked(spec, search)
     if differing := submitted_note():
@@ -150,12 +150,18 @@ def resume(
 # ---- the spec
 
 
-def _estimate(spec: str, search: SearchSpec, seconds_per_iteration: float | None, as_json: bool) -> None:
-    """Shows rungs, trials and cost of a spec that passes its checks."""
+def _estimate(
+    spec: str, search: SearchSpec, where: Where, seconds_per_iteration: float | None, as_json: bool
+) -> None:
+    """Shows rungs, trials and cost of a spec that passes its checks, and whose processes have room."""
     from raysearch.cli.dry_run import show_estimate
 
     for note in _checked(spec, search).remarks:
         say(f"note: {note}")
+    if search.workers.processes and where.executor is not options.Executor.inline:
+        from raysearch.cluster.room_ahead import check_room
+
+        check_room(search.workers, where.address, where.local)
     show_estimate(search, seconds_per_iteration, as_json)
 
 

@@ -76,6 +76,8 @@ class FaultRules:
         """The outcome as it counts: a failed one with retries left is lost, so that it is asked for again."""
         if outcome.status is Status.LOST and outcome.cause is Cause.LEFT:
             return self._left_again(outcome)
+        if outcome.status is Status.LOST and outcome.cause in (Cause.PROCESS_DIED, Cause.UNREACHABLE):
+            return self._part_died(outcome)
         if outcome.status is not Status.FAILED:
             return outcome
         if outcome.cause is Cause.NO_CHECKPOINT:  # and never will
@@ -104,6 +106,16 @@ class FaultRules:
             "SIGTERM to its own process, or nodes go sooner than a segment lasts and it saves no checkpoint "
             "on the way"
         )
+        return dataclasses.replace(outcome, status=Status.FAILED, curve={}, error=text)
+
+    def _part_died(self, outcome: Outcome) -> Outcome:
+        """As it is, where one process of a worker died or hung; failed at the limit of `death`."""
+        segment = outcome.segment.id
+        self._deaths[segment] += 1
+        before = self._survivors_before.setdefault(segment, self._survivors)
+        if self._deaths[segment] < LOSS_LIMIT + self._survivors - before:
+            return outcome
+        text = f"{outcome.error}, {self._deaths[segment]} times: this segment ends its processes"
         return dataclasses.replace(outcome, status=Status.FAILED, curve={}, error=text)
 
     def suspected(self, held: Iterable[int], training: int | None) -> list[int]:

@@ -29,8 +29,8 @@ from raysearch.integrations import session
 __all__ = ["SearchTracker"]
 
 PROCESSES = (
-    "the Accelerator trains in {count} processes, and a trial reports from one: give more CPUs or GPUs to "
-    "other trials, or start a Ray Train run in the trainable (workers.train)"
+    "the Accelerator trains in {count} processes, and a trial has {have}: give it as many in "
+    "`workers.processes`"
 )
 UNKNOWN = (
     "SearchTracker does not know its accelerator: after accelerator.prepare(...), begin the loop with "
@@ -81,8 +81,8 @@ class SearchTracker(GeneralTracker):  # type: ignore[misc]
         self._accelerator = accelerator
         if not session.is_searching():
             return 0
-        if accelerator.num_processes > 1:
-            raise TrainableError(PROCESSES.format(count=accelerator.num_processes))
+        if accelerator.num_processes != session.processes():
+            raise TrainableError(PROCESSES.format(count=accelerator.num_processes, have=session.processes()))
         folder = session.checkpoint_folder()
         if folder is None:
             return 0

@@ -41,8 +41,7 @@ UNSEEDED = 42  # TrainingArguments' own default: nobody chose it
 TIMINGS = ("_runtime", "_per_second")
 DEFAULTS = (transformers.trainer_callback.DefaultFlowCallback, transformers.ProgressCallback)
 PROCESSES = (
-    "the Trainer trains in {count} processes, and a trial reports from one: give more CPUs or GPUs to other "
-    "trials, or start a Ray Train run in the trainable (workers.train)"
+    "the Trainer trains in {count} processes, and a trial has {have}: give it as many in `workers.processes`"
 )
 
 
@@ -86,8 +85,8 @@ class SearchCallback(transformers.TrainerCallback):
         """
         if not self._is_on:
             return
-        if args.world_size > 1:
-            raise TrainableError(PROCESSES.format(count=args.world_size))
+        if args.world_size != session.processes():
+            raise TrainableError(PROCESSES.format(count=args.world_size, have=session.processes()))
         self._folder = tempfile.TemporaryDirectory(prefix="raysearch-")
         changes = {
             "output_dir": self._folder.name,

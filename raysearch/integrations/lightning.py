@@ -36,8 +36,8 @@ __all__ = ["SearchCallback", "resume_path"]
 FILE = "lightning.ckpt"
 LOUD = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning")
 DEVICES = (
-    "the Trainer trains in {count} processes, and a trial reports from one: give devices=1 and more CPUs or "
-    "GPUs to other trials, or start a Ray Train run in the trainable (workers.train)"
+    "the Trainer trains in {count} processes, and a trial has {have}: say as many in `workers.processes`, "
+    'and give the Trainer that many devices, num_nodes and strategy="ddp"'
 )
 
 
@@ -53,7 +53,7 @@ class SearchCallback(pl.Callback):
     The checkpoint is Lightning's own, with the random generators beside it, and lies in a folder of the
     search: nothing is written to the Trainer's `default_root_dir`. When the strategy ends the trial, `fit`
     ends without a traceback. In a trial, progress bars, model summary and Lightning's notices are off, and a
-    Trainer of several processes is refused with a TrainableError before it starts them.
+    Trainer of other than the trial's processes is refused with a TrainableError before it starts them.
 
     Attributes:
         is_on: it reports: this code runs in a trial.
@@ -134,7 +134,7 @@ class SearchCallback(pl.Callback):
 
 
 def _ask_first() -> None:
-    """Has `Trainer.fit` refuse several processes before it starts them: each would run the program anew."""
+    """Has `Trainer.fit` refuse processes that the trial has not, before it starts them."""
     fit = pl.Trainer.fit
     if hasattr(fit, "asks_first"):
         return
@@ -142,8 +142,10 @@ def _ask_first() -> None:
     @functools.wraps(fit)
     def asking(trainer: pl.Trainer, *args: Any, **kwargs: Any) -> Any:
         callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        if trainer.world_size > 1 and any(isinstance(c, SearchCallback) and c.is_on for c in callbacks):
-            raise TrainableError(DEVICES.format(count=trainer.world_size))
+        if trainer.world_size != session.processes() and any(
+            isinstance(c, SearchCallback) and c.is_on for c in callbacks
+        ):
+            raise TrainableError(DEVICES.format(count=trainer.world_size, have=session.processes()))
         return fit(trainer, *args, **kwargs)
 
     asking.asks_first = True  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ Outside a search, when the user calls the training function, nothing is reported
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 
 from raysearch import ray_private
 from raysearch.worker import rng
+from raysearch.worker.group.messages import PROCESSES
 
 OURS = "raysearch"  # folder in a checkpoint: the random generators at its end, and notes
 NOTES = "notes.json"
@@ -23,6 +25,11 @@ NOTES = "notes.json"
 def is_searching() -> bool:
     """Whether this code runs in a trial of a search."""
     return ray_private.function_session() is not None
+
+
+def processes() -> int:
+    """How many processes train this trial together (`workers.processes`); 1 where it trains by itself."""
+    return int(os.environ.get(PROCESSES, "1"))
 
 
 def checkpoint_folder() -> Path | None:

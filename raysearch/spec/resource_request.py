@@ -61,7 +61,7 @@ def with_request(
     return taken, f"workers: each takes the resources {asked} that {_name(trainable)} asks for"
 
 
-_SHARES = ("cpu", "gpu", "resources", "bundles", "memory", "accelerator_type", "train")
+_SHARES = ("cpu", "gpu", "resources", "bundles", "memory", "accelerator_type", "train", "processes")
 
 
 def says_share(form: Any) -> bool:

@@ -14,7 +14,14 @@ from raysearch.spec.readers import members, not_negative, positive, whole
 
 PLACEMENTS = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 TRAIN_KEYS = ("num_workers", "resources_per_worker")
+ALONE = {
+    "train": "a Ray Train loop function runs in each process as it is; leave `train` out",
+    "bundles": "what each process takes is said by cpu, gpu and resources",
+    "on_oom": "the share of a worker with processes does not grow yet; leave it out",
+}
 GRACE_S = 30.0
+TIMEOUT_S = 600.0
+OWN_NAMES = {"grace_s": "grace", "timeout_s": "timeout"}  # in a spec, of fields whose unit is in the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,10 @@ class Workers:
             takes its own share, for which room is left.
         grace_s: time that a worker which has to leave may take to end an iteration and save.
         on_oom: factors by which a share grows where memory ran out, by resource.
+        processes: of each worker, which train one trial together as under torchrun; `cpu`, `gpu`, `memory`
+            and `resources` are then what each process takes. None: the worker trains by itself.
+        nodes: on so many nodes its processes lie, as many on each; None: wherever there is room.
+        timeout_s: how long one process of a worker may wait for the others.
     """
 
     count: int | Literal["auto"] = "auto"
@@ -50,6 +61,9 @@ class Workers:
     train: Mapping[str, Any] = field(default_factory=dict)
     grace_s: float = GRACE_S
     on_oom: Mapping[str, float] = field(default_factory=dict)
+    processes: int | None = None
+    nodes: int | None = None
+    timeout_s: float = TIMEOUT_S
 
     @property
     def least(self) -> int:
@@ -62,15 +76,15 @@ class Workers:
         return self.max if self.count == "auto" else self.count
 
     def share(self) -> dict[str, float]:
-        """The resources of the worker itself, by Ray's names, without zeros."""
+        """The resources of the worker itself, or of each of its processes, by Ray's names, without zeros."""
         kind = {f"accelerator_type:{self.accelerator_type}": 0.001} if self.accelerator_type else {}
         wanted = {"CPU": self.cpu, "GPU": self.gpu, "memory": self.memory, **kind, **self.resources}
         return {name: float(amount) for name, amount in wanted.items() if amount > 0}
 
     def held(self) -> tuple[float, float]:
-        """CPUs and GPUs that a worker takes in all, its bundles and its Ray Train run included."""
+        """CPUs and GPUs that a worker takes in all: its processes, its bundles and its Ray Train run."""
         train = [self.train.get("resources_per_worker", {})] * int(self.train.get("num_workers", 0))
-        taken = (self.share(), *self.bundles, *train)
+        taken = (*[self.share()] * (self.processes or 1), *self.bundles, *train)
         cpus, gpus = (sum(float(bundle.get(name, 0.0)) for bundle in taken) for name in ("CPU", "GPU"))
         return cpus, gpus
 
@@ -86,7 +100,7 @@ class Workers:
             value = getattr(self, each.name)
             empty = each.default if each.default_factory is dataclasses.MISSING else {}
             if each.name in always or value != empty:
-                found["grace" if each.name == "grace_s" else each.name] = value
+                found[OWN_NAMES.get(each.name, each.name)] = value
         return dict(plain(found))
 
 
@@ -101,8 +115,9 @@ def read_workers(value: Any) -> Workers:
     if not isinstance(value, Mapping):
         value = {"count": value}
     read = members(value, "workers", READERS)
-    if "grace" in read:
-        read["grace_s"] = read.pop("grace")
+    for name, own in OWN_NAMES.items():
+        if own in read:
+            read[name] = read.pop(own)
     workers = Workers(**read)
     _check(workers)
     return workers
@@ -130,6 +145,32 @@ def _check(workers: Workers) -> None:
                 f"workers.on_oom.{key}",
                 f"a worker has no {key} that could grow; it has {', '.join(share) or 'nothing'}",
             )
+    _check_processes(workers)
+
+
+def _check_processes(workers: Workers) -> None:
+    """Raises LocatedError where a worker's processes cannot be had as they are asked for."""
+    count, nodes = workers.processes, workers.nodes
+    if count is None:
+        for name, field_name in (("nodes", "nodes"), ("timeout", "timeout_s")):
+            if getattr(workers, field_name) != getattr(Workers(), field_name):
+                raise LocatedError(
+                    f"workers.{name}", "goes with `processes`, the number of a worker's processes"
+                )
+        return
+    for name, instead in ALONE.items():
+        if getattr(workers, name):
+            raise LocatedError(f"workers.{name}", f"does not go with `processes`: {instead}")
+    if nodes is not None and count % nodes:
+        raise LocatedError(
+            "workers.nodes", f"{count} processes cannot lie as many on each of {nodes} nodes; give a divisor"
+        )
+    if nodes is not None and workers.placement != "PACK":
+        raise LocatedError("workers.placement", "`nodes` says how the processes lie; leave one of them out")
+    if count > 1 and 0 < workers.gpu < 1:
+        raise LocatedError(
+            "workers.gpu", f"{show(workers.gpu)}: of a worker with several processes each takes whole GPUs"
+        )
 
 
 def _count(value: Any) -> int | str:
@@ -224,4 +265,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "train": _train,
     "grace": quantities.seconds,
     "on_oom": _on_oom,
+    "processes": whole(1),
+    "nodes": whole(1),
+    "timeout": quantities.seconds,
 }

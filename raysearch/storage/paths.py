@@ -35,6 +35,9 @@ from pathlib import Path
 TMP_SUFFIX = ".tmp"
 CHECKPOINT_META = ".raysearch.json"  # in a checkpoint: after which iteration, under which configuration
 CHECKPOINT_RANDOM = ".raysearch.random"  # in one written in the midst of a segment: the random generators
+CHECKPOINT_RANKS = (
+    ".raysearch.ranks"  # in one of several processes: what these wrote otherwise than the first
+)
 CHECKPOINT_DIGEST = re.compile(r"_([0-9a-f]{32})$")  # at the end of a name: of the checkpoint's files
 CHECKPOINT_NAME = re.compile(r"\d+\.\d+-[A-Za-z0-9_]+")
 

@@ -133,6 +133,8 @@ class StepWatch:
         met = self._met.get(id(optimizer))
         groups: Groups = optimizer.param_groups
         if met is None or met.groups != len(groups):
+            if _only_makes_state(optimizer):
+                return
             met = self._meet(optimizer)
         if met.scaled and not self._has_begun(met, optimizer, groups):
             return
@@ -345,6 +347,18 @@ def _before_step(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> 
 def _after_step(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
     if _current is not None and _current.multiplies:
         _current.after(optimizer)
+
+
+def _only_makes_state(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step trains nothing: torch.distributed.checkpoint makes an optimizer's state by one.
+
+    The optimizer is new, its rates are 0 and so are all gradients. In a warm-up from 0 gradients are not.
+    """
+    groups: Groups = optimizer.param_groups
+    if optimizer.state or any(group.get("lr") != 0 for group in groups):
+        return False
+    grads = [param.grad for group in groups for param in group["params"] if param.grad is not None]
+    return not any(bool(getattr(grad, "to_local", lambda grad=grad: grad)().any()) for grad in grads)
 
 
 def _take_back(met: Met) -> None:

@@ -9,14 +9,13 @@ configuration is applied after the restore.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ray.tune.result import DONE, RESULT_DUPLICATE, SHOULD_CHECKPOINT
+from ray.tune.result import DONE, SHOULD_CHECKPOINT
 from ray.tune.trainable import Trainable
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
@@ -29,15 +28,17 @@ from raysearch.core.values import fresh
 from raysearch.engine.messages import Going, Lease
 from raysearch.errors import CheckpointError, NoCheckpointError, TrainableError
 from raysearch.spec.trainables import is_class, is_learner
+from raysearch.storage.checkpoints.links import linked
 from raysearch.storage.checkpoints.meta import as_read, read_meta, write_meta
 from raysearch.worker import rng
 from raysearch.worker.applied_config import ignored
 from raysearch.worker.functions import CheckpointWatch, UnstoppableError, wait_for_end, wrapped
+from raysearch.worker.iterations import Iterations
 from raysearch.worker.job import Job
 from raysearch.worker.once import OnceAProcess
 from raysearch.worker.optimizer_values import OptimizerValues
 from raysearch.worker.process_state import GOES_ON_TRAINED, IS_NOT_RESET, ProcessState
-from raysearch.worker.reports import Trained, check_metric, is_only_an_end, record
+from raysearch.worker.reports import Trained, check_metric
 from raysearch.worker.rng import seed_of
 from raysearch.worker.tune_storage import TRIAL_INFO, LocalStorage, TrialName
 
@@ -52,7 +53,7 @@ class _NotResetError(Exception):
     """A trainable that said that it was reset goes on with the model of the trial before."""
 
 
-class Host:
+class Host(Iterations):
     """Trains segments with one trainable; keeps the last trial live so that it can go on at once."""
 
     def __init__(
@@ -173,10 +174,10 @@ class Host:
             if self._reported is None:
                 return False
             iteration, source = self._reported
-            shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=_linked)
+            shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=linked)
         else:
             iteration = self._at
-            if not self._save_class(trainable, folder):
+            if not _save_class(trainable, folder):
                 return False
         grown_s = self._grown_s * iteration / max(1, self._at)
         meta = {"iteration": iteration, "grown_s": grown_s, "config": self._config}
@@ -307,8 +308,8 @@ class Host:
 
     def _change_config(self, segment: Segment) -> None:
         """Goes on from here under another configuration: save, reset, restore."""
-        folder = self._storage.new_folder()
-        if not self.save(folder):
+        folder = self._kept()
+        if folder is None:
             raise NoCheckpointError(
                 "the configuration changes along the path, and the trainable writes no checkpoint through "
                 "which it could be applied (a class: implement save_checkpoint and load_checkpoint; a "
@@ -320,6 +321,11 @@ class Host:
             raise TrainableError(f"its state does not fit the changed configuration: {error}") from error
         if not isinstance(self._trainable, FunctionTrainable):  # a function reads it only when it starts
             self._storage.discard(folder)
+
+    def _kept(self) -> Path | None:
+        """The live trial's checkpoint, in a folder for now; None if it has none to give."""
+        folder = self._storage.new_folder()
+        return folder if self.save(folder) else None
 
     # ---- training
 
@@ -345,8 +351,9 @@ class Host:
                 self._watch.check()
                 self._once.reported()
                 self._check_fresh()
-            if RESULT_DUPLICATE in report or is_only_an_end(report, self._metric):
+            if self._is_end(report):
                 result.done = True
+                self._meet(result, ended=True)
                 break
             self._at += 1
             self._note_checkpoint(report)
@@ -354,9 +361,10 @@ class Host:
             if self._at > segment.start:
                 if held:
                     result.note_used(held, self._at - segment.start)
-                names.update(record(result, report, self._metric, segment, self._at))
-            if result.status is Status.DIVERGED or report.get(DONE):
-                result.done = bool(report.get(DONE))
+                names.update(self._record(result, report, segment))
+            result.done = bool(report.get(DONE))
+            self._meet(result)
+            if result.status is Status.DIVERGED or result.done:
                 break
             going = progress(self._at)
             if going and self._at < segment.stop:
@@ -383,17 +391,10 @@ class Host:
                 self._storage.discard(self._reported[1])
             self._reported = (self._at, Path(saved.path))
 
-    def _save_class(self, trainable: Trainable, folder: Path) -> bool:
-        try:
-            ray_private.save_into(trainable, folder)
-        except NotImplementedError:
-            return False
-        return True
 
-
-def _linked(source: str, target: str) -> None:
-    """The file under a second name; a copy where the file system has no such thing."""
+def _save_class(trainable: Trainable, folder: Path) -> bool:
     try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+        ray_private.save_into(trainable, folder)
+    except NotImplementedError:
+        return False
+    return True

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.core.segment import Config, Mode
-from raysearch.spec.workers import GRACE_S
+from raysearch.spec.workers import GRACE_S, TIMEOUT_S
 from raysearch.storage.mirror import mirror_of
 from raysearch.storage.object_store import parse_address
 from raysearch.worker.shipping import Shipped
@@ -26,6 +26,9 @@ class Job:
         must_save: the strategy needs checkpoints, and the trainable's code shows none: a segment without one
             fails, and with it the search.
         length: iterations of a training at most, as the strategy says; None if it does not.
+        processes: of each worker, which train a trial together; 0: the worker trains by itself.
+        cpu: of a worker, or of each of its processes.
+        timeout_s: how long one of them may wait for the others.
         grace_s: what a worker that has to leave may take to end an iteration and save.
     """
 
@@ -42,6 +45,9 @@ class Job:
     must_save: bool = False
     grace_s: float = GRACE_S
     length: int | None = None
+    processes: int = 0
+    cpu: float = 1.0
+    timeout_s: float = TIMEOUT_S
 
     @property
     def here(self) -> Path:

@@ -109,6 +109,11 @@ def record(result: Trained, report: Mapping[str, Any], metric: str, segment: Seg
     return list(found)
 
 
+def numbers_of(report: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers in a report by name, nested ones as `outer/inner`."""
+    return dict(_numbers(report))
+
+
 def is_only_an_end(report: Mapping[str, Any], metric: str) -> bool:
     """Whether a report only says that the trial is over, without the metric: it is no iteration."""
     return bool(report.get("done")) and metric not in report and metric not in dict(_numbers(report))

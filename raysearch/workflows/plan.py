@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.yaml_io import read_yaml, write_yaml
-from raysearch.errors import SpecError
+from raysearch.errors import LocatedError, SpecError
 from raysearch.run.fingerprint import gpus
 from raysearch.storage.exports import PLANNED, to_comment
 from raysearch.strategies.advice import Advice, advise
@@ -85,14 +85,11 @@ def make_plan(
         moves: whether the best settings change while a model trains, as in reinforcement learning.
 
     Raises:
-        SpecError: the strategy does not say how long a training is.
+        SpecError: the strategy does not say how long a training is; or a worker has several processes.
         TrainableError: the trainable does not train.
     """
     recipe: Any = spec.strategy
-    abilities = abilities_of(recipe)
-    horizon = abilities.max_iterations
-    if horizon is None:
-        raise SpecError(f"strategy {recipe.name} does not say how long a training is (max_iterations)")
+    abilities, horizon = abilities_of(recipe), _horizon(spec)
     measured, workers, pauses = _measure(spec, how, limit_s, horizon)
     nudgeable = _nudgeable(spec)
     situation = Situation(
@@ -137,6 +134,20 @@ def written_into(file: Path, spec: SearchSpec) -> str:
     changed = "\n".join([*lines[:at], *new, *([""] if end < len(lines) else []), *lines[end:]]) + "\n"
     read_yaml(changed, file.name)
     return changed
+
+
+def _horizon(spec: SearchSpec) -> int:
+    """The iterations of a training. Raises SpecError where nothing can be planned."""
+    recipe: Any = spec.strategy
+    if spec.workers.processes:
+        raise LocatedError(
+            "workers.processes",
+            f"{spec.workers.processes}: a plan, and `strategy: auto`, measures trainings of one process; "
+            "name the strategy, or measure with `processes` left out",
+        )
+    if (horizon := abilities_of(recipe).max_iterations) is None:
+        raise SpecError(f"strategy {recipe.name} does not say how long a training is (max_iterations)")
+    return horizon
 
 
 def _measure(spec: SearchSpec, how: How, limit_s: float, horizon: int) -> tuple[Measured, int, bool]:

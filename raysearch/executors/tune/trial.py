@@ -85,7 +85,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             if loop is not None:
                 return loop
         os.environ.update(environment_for(scratch / "children"))
-        return Loop(job, self._name, make_host(job, scratch, log), checkpoints, link)
+        host = make_host(job, scratch, log, self._remark, on_ray=True)
+        return Loop(job, self._name, host, checkpoints, link)
 
     def step(self) -> dict[str, Any]:
         """Works for a few seconds."""
