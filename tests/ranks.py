@@ -174,7 +174,8 @@ def lightning(config: dict[str, Any]) -> None:
     """The small model of `frameworks`, as a Lightning module under DDP."""
     import frameworks
 
-    frameworks.lightning({**config, "devices": dist.get_world_size()})
+    config["devices"] = dist.get_world_size()
+    frameworks.lightning(config)
 
 
 def huggingface(config: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from raysearch.launch import How, launch
 from raysearch.spec import load_spec
 from raysearch.spec.trainables import is_learner, load_trainable
 
-OF_PROCESSES = ["ddp_digits"]
+OF_PROCESSES = ["ddp_digits", "fsdp_transformer"]
 NEEDS = {"jax": "flax", "keras": "keras", "xgboost": "xgboost"}  # packages that the tests do not install
 OF_FRAMEWORKS = [
     *("accelerate", "function", "huggingface", "hydra", "lightning", "optuna", "script"),
@@ -26,6 +26,7 @@ def test_the_examples_by_name() -> None:
         "chars",
         "ddp_digits",
         "digits",
+        "fsdp_transformer",
         "mnist",
         "panda_chars",
         "panda_mnist1d",
