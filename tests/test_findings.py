@@ -170,3 +170,14 @@ def test_a_submitted_job_says_what_differs_from_the_machine_that_submitted_it() 
     assert note is not None
     assert "raysearch 9.9.9 there" in note
     assert "Ray 1.0.0 there" in note
+
+
+def test_nodes_that_cannot_talk_are_named_in_pairs_and_stop_only_a_worker_that_lies_on_several() -> None:
+    apart = tuple(("a", name, "RuntimeError: Connection timed out") for name in "bcdef")
+    found = bad(cluster(apart=apart))
+    assert {finding.level for finding in found} == {Severity.warning}
+    assert found[0].text == "processes on a and b cannot train together: RuntimeError: Connection timed out"
+    assert found[-1].text == "nor can 2 pairs more"
+    assert is_fatal(judge(cluster(apart=apart, groups=True)))
+    assert bad(cluster(apart=())) == []
+    assert any(finding.about == "process group" for finding in judge(cluster(apart=())))

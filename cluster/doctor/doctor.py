@@ -19,7 +19,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raysearch import ray_private
-from raysearch.cluster.doctor import node_probe
+from raysearch.cluster.doctor import node_probe, process_groups
 from raysearch.cluster.doctor.facts import ClusterFacts, NodeFacts, node_facts
 from raysearch.cluster.doctor.findings import Finding, Severity, is_fatal, judge, problems
 from raysearch.cluster.versions import versions
@@ -67,6 +67,7 @@ def gather(
     storage: str | None = None,
     trainable: bytes | None = None,
     expected: int | None = None,
+    tries_groups: bool = False,
 ) -> ClusterFacts:
     """The facts that the nodes of the connected cluster report within `patience_s` seconds.
 
@@ -74,6 +75,7 @@ def gather(
         storage: folder or address; a file is written there by each node and removed at the end.
         trainable: a pickled `Shipped` that each node is to load.
         expected: how many nodes there should be.
+        tries_groups: whether the nodes that answer are to try a process group, which takes some seconds.
     """
     token = f".doctor-{uuid.uuid4().hex[:12]}"
     place = _Place(storage, token) if storage else None
@@ -94,6 +96,7 @@ def gather(
             place.clean()
     return ClusterFacts(
         here=versions(),
+        apart=_apart(silent) if tries_groups else None,
         nodes=tuple(nodes),
         silent=silent,
         waited_s=patience_s,
@@ -151,6 +154,13 @@ def _ask_all(
         if node_id in alive
     ]
     return nodes, {names[node_id]: why for node_id, why in silent.items()}
+
+
+def _apart(silent: Mapping[str, str]) -> process_groups.Apart | None:
+    """The pairs of nodes that cannot be one process group; of those that answer."""
+    alive = {node["NodeID"]: node for node in _alive()}
+    names = _names(alive)
+    return process_groups.tried({n: known for n, known in alive.items() if names[n] not in silent}, names)
 
 
 def _collect(

@@ -73,6 +73,8 @@ class ClusterFacts:
         has_trainable: it was asked for.
         worker: what one worker takes, in words; empty without a spec.
         room: how many workers fit at once; 0 with `no_room` saying why not even one.
+        apart: pairs of nodes whose processes cannot be one process group, and why; None: not tried.
+        groups: a worker's processes may lie on several nodes.
         wandb: (a text about sending to W&B, whether it names a problem); None without `wandb:`.
     """
 
@@ -87,6 +89,8 @@ class ClusterFacts:
     worker: str = ""
     room: int = 0
     no_room: str = ""
+    apart: tuple[tuple[str, str, str], ...] | None = None
+    groups: bool = False
     wandb: tuple[str, bool] | None = None
 
     def total(self, resource: str) -> float:

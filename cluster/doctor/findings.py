@@ -16,6 +16,7 @@ RAY_FULL = 0.95  # of a disk: then Ray puts no objects on it any more
 FILES_LEAST, FILES_FEW = 1024, 8192
 MEMORY_FEW = GIB
 CLOCK_OFF_S, CLOCK_REFUSED_S = 5.0, 900.0  # object stores refuse requests of a clock that is 15 minutes off
+PAIRS_SHOWN = 3  # of nodes that cannot talk
 NAMED = 3  # nodes that a sentence names
 
 
@@ -250,6 +251,26 @@ def _objects(facts: ClusterFacts) -> Iterator[Finding]:
         yield Finding(Severity.good, "objects", "the object store carries data to every node")
 
 
+def _groups(facts: ClusterFacts) -> Iterator[Finding]:
+    if facts.apart is None:
+        return
+    level = Severity.fatal if facts.groups else Severity.warning
+    for first, second, why in facts.apart[:PAIRS_SHOWN]:
+        yield Finding(
+            level,
+            "process group",
+            f"processes on {first} and {second} cannot train together: {why}",
+            "let the nodes reach each other at every port; where they have several networks, set "
+            "GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME on each, or keep each worker on one node: "
+            "workers: {nodes: 1}",
+        )
+    if (more := len(facts.apart) - PAIRS_SHOWN) > 0:
+        yield Finding(level, "process group", f"nor can {_count(more, 'pair')} more")
+    if not facts.apart:
+        text = "processes on all nodes can train together: a group of them added up numbers"
+        yield Finding(Severity.good, "process group", text)
+
+
 def _wandb(facts: ClusterFacts) -> Iterator[Finding]:
     if facts.wandb is not None:
         text, is_wrong = facts.wandb
@@ -264,6 +285,7 @@ _CHECKS: tuple[Callable[[ClusterFacts], Iterator[Finding]], ...] = (
     _trainable,
     _storage,
     _objects,
+    _groups,
     _clocks,
     _disks,
     _limits,

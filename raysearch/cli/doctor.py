@@ -82,7 +82,8 @@ def _look(
     with connected(address, local):
         if nodes is not None:
             wait_for_nodes(nodes, max(0.0, until - time.monotonic()))
-        facts = gather(timeout_s, place, trainable, nodes)
+        tries_groups = search is None or bool(search.workers.processes)
+        facts = gather(timeout_s, place, trainable, nodes, tries_groups)
         return facts if search is None else _with_spec(facts, search)
 
 
@@ -115,6 +116,7 @@ def _with_spec(facts: ClusterFacts, search: SearchSpec) -> ClusterFacts:
     from raysearch.tracking.wandb.settings import decide
 
     workers = search.workers
+    spans = bool(workers.processes) and workers.nodes != 1
     worker, room, no_room = resources_of(workers), 0, ""
     try:
         room = fitting(worker, may_come=workers.min is not None or workers.max is not None)
@@ -128,7 +130,9 @@ def _with_spec(facts: ClusterFacts, search: SearchSpec) -> ClusterFacts:
             wandb = (decision.why or "W&B: off", not decision.send and not is_off)
         except RunError as error:
             wandb = (str(error), True)
-    return dataclasses.replace(facts, worker=worker.words(), room=room, no_room=no_room, wandb=wandb)
+    return dataclasses.replace(
+        facts, worker=worker.words(), room=room, no_room=no_room, groups=spans, wandb=wandb
+    )
 
 
 def _on_the_cluster(
