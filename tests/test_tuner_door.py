@@ -95,6 +95,16 @@ def test_a_grid_without_a_scheduler_trains_each_point_to_its_end(storage: Path) 
     assert {result.metrics["training_iteration"] for result in grid} == {4}
 
 
+def test_a_grid_in_a_group_is_enumerated(storage: Path) -> None:
+    space = {"a": 0.5, "deep": {"c": tune.grid_search([1, 2]), "er": {"d": tune.grid_search([3, 4]), "e": 5}}}
+    made = tuner(storage, {**space, "b": tune.grid_search([6, 7])}, stop={"training_iteration": 1})
+    made._given["executor"] = "inline"
+    points = [result.config for result in made.fit()]
+    found = sorted((p["b"], p["deep"]["c"], p["deep"]["er"]["d"], p["deep"]["er"]["e"]) for p in points)
+    assert found == [(b, c, d, 5) for b in (6, 7) for c in (1, 2) for d in (3, 4)]
+    assert made.notes == []
+
+
 def test_trials_that_fail_are_errors_of_the_grid(storage: Path) -> None:
     def fails(config: dict[str, Any]) -> None:
         tune.report({"score": config["a"]})

@@ -32,12 +32,16 @@ class Argument:
         if any(part in self.name.lower() for part in (*NO_HYPERPARAMETERS, "seed")):
             return None
         if isinstance(self.default, int):
+            if self.default <= 0:
+                return f"{{randint: [{2 * self.default}, {1 if self.default == 0 else self.default // 2}]}}"
             low, high = max(1, self.default // 2), max(2, 2 * self.default)
             return f"{{randint: [{low}, {high}]}}"
-        if self.default <= 0:
+        if self.default < 0:
+            return f"{{uniform: [{_exact(2 * self.default)}, 0.0]}}"
+        if self.default == 0:
             return "{uniform: [0.0, 0.5]}"
         if self.name.lower() in ("dropout", "momentum") or self.default > 0.4:
-            return "{uniform: [0.0, 0.99]}"
+            return f"{{uniform: [0.0, {0.99 if self.default <= 0.99 else _exact(2 * self.default)}]}}"
         return f"{{loguniform: [{_exact(self.default / RATES)}, {_exact(self.default * RATES)}]}}"
 
 

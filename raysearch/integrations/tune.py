@@ -24,7 +24,7 @@ import itertools
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from raysearch.storage.object_store import is_address
 
 __all__ = ["Grid", "Tuner"]
 
+Names = tuple[str, ...]  # the groups around a hyper-parameter, and its own name
 ENDLESS = 1_000_000  # iterations of a trainable that nothing but itself ends, and trials without a number
 
 
@@ -89,7 +90,7 @@ class Tuner:
         self._trainable = stop.applied(trainable)
         known = ray_private.settings_of(scheduler)
         space = dict(param_space or {})
-        samples, rows = _grid(space, _samples(config, stop), self.notes)
+        samples, rows = _grid(space, _samples(config, stop))
         sampler = _sampler(algorithm) if rows is None else _Rows(rows)
         self._given: dict[str, Any] = {
             "space": space,
@@ -292,22 +293,28 @@ def _sampler(search_alg: Any) -> Any:
     return from_ray_searcher(inner)
 
 
-def _grid(space: dict[str, Any], samples: int, notes: list[str]) -> tuple[int, list[dict[str, Any]] | None]:
+def _grid(space: Mapping[str, Any], samples: int) -> tuple[int, list[dict[Names, Any]] | None]:
     """(number of trials, the points of a grid in order; None without a grid)."""
-    for name, value in space.items():
-        if isinstance(value, Mapping) and not _is_grid(value) and _has_grid(value):
-            notes.append(f"param_space[{name!r}]: a grid_search in a group is drawn from, not enumerated")
-    grids = {name: value["grid_search"] for name, value in space.items() if _is_grid(value)}
+    grids = dict(_grids(space))
     if not grids:
         return samples, None
     rows = [dict(zip(grids, row, strict=True)) for row in itertools.product(*grids.values())]
     return samples * len(rows), rows
 
 
+def _grids(space: Mapping[str, Any], within: Names = ()) -> Iterator[tuple[Names, list[Any]]]:
+    """The names that lead to each grid, and its values."""
+    for name, value in space.items():
+        if _is_grid(value):
+            yield (*within, name), value["grid_search"]
+        elif isinstance(value, Mapping):
+            yield from _grids(value, (*within, name))
+
+
 class _Rows:
     """A source of configurations: the points of a grid in turn, other hyper-parameters drawn."""
 
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
+    def __init__(self, rows: list[dict[Names, Any]]) -> None:
         self._rows = rows
 
     def bind(self, space: Any, seed: int, iterations: int) -> _Enumerated:
@@ -318,12 +325,18 @@ class _Rows:
 class _Enumerated:
     """The sampler of `_Rows`."""
 
-    def __init__(self, rows: list[dict[str, Any]], space: Any, seed: int) -> None:
+    def __init__(self, rows: list[dict[Names, Any]], space: Any, seed: int) -> None:
         self._rows, self._space, self._seed = rows, space, seed
 
     def propose(self, trial: int) -> dict[str, Any]:
         """The point of that number, from the first again after the last."""
-        return {**self._space.sample(self._seed, trial), **self._rows[trial % len(self._rows)]}
+        point = self._space.sample(self._seed, trial)
+        for (*groups, name), value in self._rows[trial % len(self._rows)].items():
+            group = point
+            for one in groups:
+                group = group[one]
+            group[name] = value
+        return point
 
     def observe(self, trial: int, config: Any, iteration: int, score: float) -> None:
         """Learns nothing."""
@@ -331,10 +344,6 @@ class _Enumerated:
 
 def _is_grid(value: Any) -> bool:
     return isinstance(value, Mapping) and set(value) == {"grid_search"}
-
-
-def _has_grid(value: Mapping[str, Any]) -> bool:
-    return any(_is_grid(v) or (isinstance(v, Mapping) and _has_grid(v)) for v in value.values())
 
 
 def _varies(value: Any) -> bool:
