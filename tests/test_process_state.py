@@ -307,3 +307,41 @@ def test_a_resume_says_in_which_segment_the_process_ended(tmp_path: Path) -> Non
     assert len(ended) == 1
     assert "isolate: true" in ended[0]
     assert sorted(results.trials()["config.x"]) == [1, 2, 3]
+
+
+SETS = """
+import os
+
+def sets():
+    os.environ["RAYSEARCH_TEST_CALLED"] = "1"
+
+os.environ["RAYSEARCH_TEST_MODULE"] = "1"
+os.environ.pop("RAYSEARCH_TEST_BEFORE")
+sets()
+"""
+
+
+def test_what_a_module_sets_as_it_is_imported_stays_for_the_next_trials(
+    trials: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("RAYSEARCH_TEST_MODULE", "RAYSEARCH_TEST_CALLED", "RAYSEARCH_TEST_BEFORE")
+    for name in names[:2]:
+        monkeypatch.setenv(name, "")  # gone after the test
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RAYSEARCH_TEST_BEFORE", "1")
+    monkeypatch.setenv("RAYSEARCH_TEST_LEFT", "process")
+    (tmp_path / "sets_when_imported.py").write_text(SETS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    seen = []
+
+    def trainable(config: dict[str, Any]) -> None:
+        import sets_when_imported  # type: ignore[import-not-found]
+
+        seen.append([os.environ.get(name) for name in (*names, "RAYSEARCH_TEST_LEFT")])
+        sets_when_imported.os.environ.update(RAYSEARCH_TEST_MODULE="2", RAYSEARCH_TEST_LEFT="trial")
+        for i in range(2):
+            tune.report({"loss": float(i)})
+
+    said = [one.error for one in trials(trainable, 3)]
+    assert seen == [["1", "1", None, "process"]] * 3
+    assert not any(said)

@@ -1,8 +1,8 @@
 """What a trial may change for its whole process: the next one finds it as the process's first trial did.
 
-Not put back, since code that ran once relies on it or nobody can tell: `sys.path`, imported modules and what
-was changed in them, signal handlers, threads and child processes. `isolate: true` gives each trial a process
-of its own.
+Not put back, since code that ran once relies on it or nobody can tell: `sys.path`, imported modules, what was
+changed in them, the environment variables that they set as they were imported, signal handlers, threads and
+child processes. `isolate: true` gives each trial a process of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from raysearch.worker import set_by_modules
 
 NAMES_TOLD = 5
 OF_RAY = ("RAY_", "TUNE_")  # how environment variables begin that Ray changes as it likes
@@ -100,6 +102,7 @@ class ProcessSettings:
         if self._first is None:
             self._first = tuple(setting.read() for setting in SETTINGS)
             self._environment = dict(os.environ)
+            set_by_modules.watch()
 
     def put_back(self) -> Iterator[str]:
         """Another trial begins, with code that sets what it needs; yields a remark where it may not have.
@@ -127,14 +130,13 @@ class ProcessSettings:
                 yield setting.name
 
     def _put_environment_back(self) -> Iterator[str]:
-        now, first = dict(os.environ), self._environment
-        if now == first:
-            return
+        now, first = dict(os.environ), {**self._environment, **set_by_modules.watch()}
         for name in now.keys() | first.keys():
-            if now.get(name) == first.get(name) or name.startswith(OF_RAY):
+            before = first.get(name)
+            if now.get(name) == before or name.startswith(OF_RAY):
                 continue
-            if name in first:
-                os.environ[name] = first[name]
+            if before is not None:
+                os.environ[name] = before
             else:
                 del os.environ[name]
             yield f"the environment variable {name}"
