@@ -330,7 +330,7 @@ class _Enumerated:
 
     def propose(self, trial: int) -> dict[str, Any]:
         """The point of that number, from the first again after the last."""
-        point = self._space.sample(self._seed, trial)
+        point: dict[str, Any] = self._space.sample(self._seed, trial)
         for (*groups, name), value in self._rows[trial % len(self._rows)].items():
             group = point
             for one in groups:
