@@ -51,7 +51,9 @@ def test_a_folder_with_nothing_gets_a_plain_loop_that_runs(folder: Path) -> None
 def test_each_default_lies_in_the_domain_that_is_written_for_it(folder: Path) -> None:
     numbers = {"a": -1.0, "b": -2, "c": -1, "d": 0, "e": 0.0, "f": 1.5, "g": 0.9, "h": -3e-5, "i": 7}
     lines = [f'parser.add_argument("--{name}", default={value})' for name, value in numbers.items()]
-    (folder / "train.py").write_text("\n".join(["import argparse", "parser = argparse.ArgumentParser()", *lines]))
+    (folder / "train.py").write_text(
+        "\n".join(["import argparse", "parser = argparse.ArgumentParser()", *lines])
+    )
     assert main(["init"]) == 0
     spec = load_spec(folder / "search.yaml")
     assert spec.baseline == numbers

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+import yaml
 
 from raysearch.cli import app
 from raysearch.spec import load_spec
@@ -18,12 +19,15 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_readmes_spec_is_valid_and_its_baseline_lies_in_the_space(tmp_path: Path) -> None:
-    (text,) = blocks("yaml")
+    text, group = blocks("yaml")
     (tmp_path / "search.yaml").write_text(text)
     spec = load_spec(tmp_path / "search.yaml")
     assert spec.name == "first"
     assert spec.baseline is not None
     assert spec.space.why_not(spec.baseline) is None
+    parts = {**yaml.safe_load(text), **yaml.safe_load(group)}
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(parts))
+    assert load_spec(tmp_path / "search.yaml").workers.processes == 4
 
 
 @pytest.mark.parametrize("code", blocks("python"))
