@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import socket
 from collections.abc import Collection, Iterator
@@ -16,6 +17,7 @@ import ray
 from raysearch.cluster.dashboard import check_cluster
 from raysearch.core.library_errors import RAY_OTHER_VERSION, RAY_SLOW_START
 from raysearch.errors import ClusterError
+from raysearch.ray_private import noted_address
 from raysearch.storage.object_store import check_cluster_address
 
 REACH_S = 3.0  # for a connection to the cluster's head
@@ -121,6 +123,7 @@ def _connect(address: str | None, local: bool, cpus: float | None) -> None:
                 check_cluster(address)  # Ray itself would go on trying for minutes
             ray.init(address=address, **quiet)
         else:  # RAY_ADDRESS, or a cluster made with `ray start`, or a new one
+            _check_noted()
             begin(include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = address or "this machine"
@@ -130,6 +133,20 @@ def _connect(address: str | None, local: bool, cpus: float | None) -> None:
             f"no Ray cluster answers at {where}: {error}. Start one (ray start --head), give another "
             "--address, or use --local"
         ) from error
+
+
+def _check_noted() -> None:
+    """Raises ClusterError where Ray's note of a cluster on this machine has outlived it.
+
+    Ray itself would go on trying for minutes, and say nothing.
+    """
+    noted = None if os.environ.get("RAY_ADDRESS") else noted_address()
+    if noted is not None and not is_reachable(noted):
+        raise ClusterError(
+            f"Ray notes a cluster of this machine at {noted}, which does not answer; it may have been "
+            "killed. Take the note back (ray stop), start a cluster (ray start --head), or use --local "
+            "(local=True)"
+        )
 
 
 def _other_versions(where: str, error: str) -> str:

@@ -330,9 +330,13 @@ def own_address(address: str) -> str | None:
         return found
     if address != "auto":
         return address
+    return os.environ.get("RAY_ADDRESS") or noted_address()
+
+
+def noted_address() -> str | None:
+    """HOST:PORT of the cluster that `ray start` made here and no `ray stop` ended, running or not."""
     noted = _temp_folder() / "ray" / "ray_current_cluster"
-    known = os.environ.get("RAY_ADDRESS") or (noted.read_text() if noted.is_file() else "")
-    return known.strip() or None
+    return (noted.read_text().strip() or None) if noted.is_file() else None
 
 
 def refusals() -> tuple[type[Exception], ...]:

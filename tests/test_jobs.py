@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -421,3 +422,17 @@ def test_the_output_of_a_job_is_shown_once_though_the_connection_breaks() -> Non
     shown = "".join(jobs.Jobs(client, "http://h:1", None).output("job"))
     assert shown == "one\ntwo\nthree\n"
     assert client.connections == 2
+
+
+def test_a_cluster_that_ray_notes_and_that_is_gone_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        gone = f"127.0.0.1:{taken.getsockname()[1]}"
+        (tmp_path / "ray").mkdir()
+        (tmp_path / "ray" / "ray_current_cluster").write_text(gone)
+        monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        with pytest.raises(ClusterError, match=f"notes a cluster of this machine at {gone}.*ray stop"):
+            _connect(None, False, None)

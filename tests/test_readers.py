@@ -373,6 +373,14 @@ def test_a_sweep_becomes_the_settings_of_a_spec() -> None:
     ]
 
 
+def test_a_sweep_s_name_of_free_text_becomes_that_of_a_folder() -> None:
+    settings: dict[str, Any] = {"name": "my première sweep/1", "parameters": {"lr": {"value": 1}}}
+    assert sweep_to_spec(settings) == [
+        "name: 'my première sweep/1' of the W&B sweep cannot name a folder; the run is 'my-premi-re-sweep-1'"
+    ]
+    assert settings["name"] == "my-premi-re-sweep-1"
+
+
 def test_what_the_settings_say_of_the_strategy_goes_before_the_sweep() -> None:
     given = {"parameters": {}, "run_cap": 5, "strategy": {"samples": 7}}
     sweep_to_spec(given)

@@ -292,6 +292,11 @@ def test_a_report_in_a_function_trainable_is_an_iteration(storage: Path) -> None
     ("text", "words"),
     [
         ("raise ValueError('bad rate')", "train.py ended with exit code 1: ValueError: bad rate"),
+        (
+            "import argparse; p = argparse.ArgumentParser(); p.add_argument('--lr', action='store_true')\n"
+            "p.parse_args(['--lr=1'])",
+            r"explicit argument '1'. A flag without a value: args: ..\$\{args_no_boolean_flags\}",
+        ),
         ("import sys; sys.exit(7)", "train.py ended with exit code 7"),
         ("import os; os.kill(os.getpid(), 11)", r"train.py was ended by SIGSEGV \(Segmentation fault"),
         ("import os; os.kill(os.getpid(), 9)", r"SIGKILL \(Killed; often because memory ran out"),

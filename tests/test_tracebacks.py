@@ -11,6 +11,9 @@ from ray import tune
 
 import raysearch
 from raysearch.core.error_text import short_traceback
+from raysearch.core.segment import Segment
+from raysearch.errors import TrainableError
+from raysearch.worker.reports import Trained, check_metric
 
 LIBRARY = """
 def outer(function, depth=5):
@@ -113,3 +116,11 @@ def test_an_inline_crash_is_short(
     own = [line for line in said.splitlines() if line.startswith("  File")]
     assert [line.rpartition(" in ")[2] for line in own] == [entry, "helper"]
     assert "KeyError: 'missing'" in said
+
+
+def test_what_raysearch_finds_wrong_itself_is_said_without_frames() -> None:
+    with pytest.raises(TrainableError) as raised:
+        check_metric(Trained(), "loss", Segment(0, 0, None, {}, 0, 1, 0, "for a test"), set())
+    assert raised.value.__traceback__ is not None
+    ours = raised.value.with_traceback(raised.value.__traceback__.tb_next)  # as a worker calls it
+    assert short_traceback(ours).splitlines() == [f"raysearch.errors.TrainableError: {ours}"]

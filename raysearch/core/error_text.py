@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from raysearch.errors import without_keys
+from raysearch.errors import TrainableError, without_keys
 
 TEXT_MAX = 2000  # characters of an error's text that are kept
 TRACE_MAX = 20_000  # of a traceback
@@ -64,6 +64,10 @@ def short_traceback(error: BaseException | None) -> str:
     told = traceback.TracebackException.from_exception(error)
     if getattr(told, "exceptions", None) is not None:  # a group, whose members have tracebacks of their own
         return "".join(told.format())
+    if isinstance(error, TrainableError) and error.__cause__ is None and all(map(_is_library_s, told.stack)):
+        return "".join(
+            told.format_exception_only()
+        )  # where is not the user's
     return "".join(_told(told))
 
 
@@ -96,6 +100,10 @@ def _frames(stack: list[traceback.FrameSummary]) -> Iterator[str]:
             yield f"  ... {len(left_out)} frames of {', '.join(dict.fromkeys(left_out))}\n"
             left_out = []
         yield from traceback.StackSummary.from_list([stack[number]]).format()
+
+
+def _is_library_s(frame: traceback.FrameSummary) -> bool:
+    return _package(frame.filename) is not None
 
 
 def _package(file: str) -> str | None:

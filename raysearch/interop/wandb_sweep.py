@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from raysearch.space.domains import (
     Uniform,
 )
 
+NAME_MAX = 100  # characters of a run's name
 Form = Mapping[str, Any]
 _RUNGS = {"max_iter": "max_iterations", "min_iter": "min_iterations", "eta": "eta"}
 _NO_RUNGS = {
@@ -194,6 +196,7 @@ def sweep_to_spec(settings: dict[str, Any]) -> list[str]:
     strategy = _read_strategy(settings, notes)
     if strategy:
         settings["strategy"] = strategy
+    _read_name(settings, notes)
     for key in ("project", "entity"):
         if key in settings:
             value = settings.pop(key)
@@ -203,6 +206,17 @@ def sweep_to_spec(settings: dict[str, Any]) -> list[str]:
         if key in settings:
             notes.append(f"{key}: {settings.pop(key)!r} of the W&B sweep is ignored: {why}")
     return notes
+
+
+def _read_name(settings: dict[str, Any], notes: list[str]) -> None:
+    """A sweep's name is free text, a run's is that of a folder."""
+    name = settings.get("name")
+    if not isinstance(name, str):
+        return
+    folder = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip(".-")[:NAME_MAX]
+    if folder and folder != name:
+        settings["name"] = folder
+        notes.append(f"name: {name!r} of the W&B sweep cannot name a folder; the run is {folder!r}")
 
 
 def _read_metric(settings: dict[str, Any], notes: list[str]) -> None:

@@ -32,6 +32,7 @@ SHIM = Path(__file__).parent / "shim"
 CHECKPOINT_DIR = "RAYSEARCH_CHECKPOINT_DIR"
 SAVES = (CHECKPOINT_DIR, "checkpoint=")  # a script's text that shows that it writes checkpoints
 SAID = 200  # characters of a script's last line, in an error
+FLAG = "ignored explicit argument"  # of argparse, where a flag is given a value
 WORDS = {126: "may not be executed", 127: "a command was not found"}
 
 
@@ -168,7 +169,8 @@ class Trial:
         name, metric = self._program.name, self._program.metric
         last = next((line.strip()[:SAID] for line in reversed(process.tail) if line.strip()), "")
         if code := process.code:
-            raise TrainableError(f"{name} {_how(code)}" + (f": {last}" if last else ""))
+            flag = '. A flag without a value: args: ["${args_no_boolean_flags}"]' if FLAG in last else ""
+            raise TrainableError(f"{name} {_how(code)}" + (f": {last}{flag}" if last else ""))
         if not self._reports and metric in self._summary:
             tune.report(self._summary)
         elif not self._reports:
