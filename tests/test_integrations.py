@@ -141,6 +141,37 @@ def test_a_trainer_of_several_processes_is_refused_before_it_starts_them(root: P
     assert "the Trainer trains in 2 processes, and a trial has 1: say as many in `workers.processes`" in error
 
 
+def cut_short(config: dict[str, Any]) -> None:
+    import lightning.pytorch as pl
+    import torch
+    from lightning.pytorch.demos.boring_classes import BoringModel
+
+    from raysearch.integrations.lightning import SearchCallback, resume_path
+
+    class Logs(BoringModel):
+        def validation_step(self, batch: Any, index: int) -> None:
+            self.log("val_loss", self.layer(batch).square().mean())
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=config["lr"])
+
+    trainer = pl.Trainer(
+        max_steps=10, limit_train_batches=4, limit_val_batches=1, accelerator="cpu", logger=False,
+        callbacks=[SearchCallback(config)], default_root_dir=config["root"],
+    )  # fmt: skip
+    trainer.fit(Logs(), ckpt_path=resume_path())
+
+
+def test_an_epoch_that_max_steps_cuts_is_no_iteration_and_no_failure(root: Path, storage: Path) -> None:
+    strategy = raysearch.Caviar(samples=2, max_iterations=4, finish=None)
+    results = raysearch.search(
+        cut_short, strategy=strategy, **settings("lightning", root, storage, retries=0)
+    )
+    trials = results.trials()
+    assert set(trials.status) == {"completed"}
+    assert trials.iterations.max() == 2
+
+
 @each_framework
 def test_a_door_shows_that_the_function_saves_checkpoints(name: str) -> None:
     assert can_pause(FRAMEWORKS[name][0])

@@ -65,9 +65,7 @@ def short_traceback(error: BaseException | None) -> str:
     if getattr(told, "exceptions", None) is not None:  # a group, whose members have tracebacks of their own
         return "".join(told.format())
     if isinstance(error, TrainableError) and error.__cause__ is None and all(map(_is_library_s, told.stack)):
-        return "".join(
-            told.format_exception_only()
-        )  # where is not the user's
+        return "".join(told.format_exception_only())  # where is not the user's
     return "".join(_told(told))
 
 

@@ -92,6 +92,13 @@ class SearchCallback(pl.Callback):
                 trainer.max_epochs,
                 self._length * self._epochs,
             )
+        every = trainer.check_val_every_n_epoch
+        if every is not None and self._epochs % every:
+            logging.getLogger(__name__).warning(
+                "validation comes every %s epochs, and an iteration is of %s: for what validation logs, "
+                "SearchCallback(config, epochs=%s)",
+                *(every, self._epochs, every),
+            )
         callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
         for callback in callbacks:
             if isinstance(callback, pl.callbacks.ProgressBar):
@@ -125,12 +132,19 @@ class SearchCallback(pl.Callback):
         """Reports the iteration, if the epoch ends one."""
         if not self.is_on or (trainer.current_epoch + 1) % self._epochs:
             return
+        if _is_cut(trainer) and not self._is_fresh:  # by `max_steps`, or the like: no whole iteration
+            return
         stale = set() if self._is_fresh else self._validated
         self._is_fresh = False
         metrics = {n: v for n, v in session.numbers(trainer.callback_metrics).items() if n not in stale}
         with session.new_folder() as folder:
             trainer.save_checkpoint(folder / FILE)
             session.report({"epoch": trainer.current_epoch, **metrics}, folder)
+
+
+def _is_cut(trainer: pl.Trainer) -> bool:
+    """Whether the epoch ended before its last batch, in a training that validates."""
+    return trainer.enable_validation and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
 
 
 def _ask_first() -> None:
