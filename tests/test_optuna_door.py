@@ -85,6 +85,19 @@ def test_a_trial_that_the_objective_prunes_itself_has_ended(storage: Path) -> No
     assert not results.trials().error.any()
 
 
+def test_a_trial_that_is_pruned_before_its_first_report_has_no_value(storage: Path) -> None:
+    def pruned(trial: Any) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        if x > 0.3:
+            raise optuna.TrialPruned
+        return float(x)
+
+    results = search(pruned, samples=6, **quiet(storage))
+    trials = results.trials()
+    assert (trials.status == "diverged").tolist() == (trials["config.x"] > 0.3).tolist()
+    assert results.best.value <= 0.3
+
+
 def test_what_cannot_be_searched_is_said_before_anything_starts() -> None:
     def twofold(trial: Any) -> float:
         kind = trial.suggest_categorical("kind", ["a", "b"])

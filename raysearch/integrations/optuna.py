@@ -21,6 +21,7 @@ the trial, so `should_prune()` is always False.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ def trainable_of(objective: Objective) -> Callable[[dict[str, Any]], None]:
         try:
             value = objective(trial)
         except optuna.TrialPruned:
-            return
+            value = math.nan  # where it comes before the first report: a trial without a value, not a fault
         if not trial.has_reported:
             trial.report(value, 0)
 
