@@ -143,7 +143,7 @@ RATES = (
     {"loguniform": [1e-3, 0.5]},
     {"uniform": [0.01, 0.1]},
     {"choice": [0.5, 0.01, 0.003]},
-    {"choice": [1, 0.1]},
+    {"choice": [1, 0.3]},  # 0.1 would be what a warm-up makes of 1: whose value a group has could not be told
     {"ordinal": [0.003, 0.03, 0.3]},
     {"loguniform": [1e-3, 0.1], "q": 0.001},
 )
@@ -336,6 +336,27 @@ def tried(examples: int) -> Any:
 @tried(EXAMPLES)
 def test_what_a_search_records_as_used_is_what_its_steps_were_taken_with(case: Case) -> None:
     try_search(case)
+
+
+def test_a_rate_that_may_be_that_of_either_of_two_names_is_unknown_and_never_another(tmp_path: Path) -> None:
+    """A warm-up from a tenth of 1 begins with 0.1, which is a value of the other name."""
+    results = raysearch.search(
+        KINDS["applying"],
+        space={"lr": {"choice": [1, 0.1]}, "lr_d": {"choice": [1, 0.1]}},
+        config={"scheduler": "SequentialLR", "gan": True},
+        metric="loss",
+        mode="min",
+        storage=str(tmp_path),
+        executor="inline",
+        strategy=raysearch.Caviar(samples=4, max_iterations=3, sampler="sobol", finish=None),
+        say=lambda text: None,
+        progress=False,
+    )
+    curves = results.curves()
+    for name, first in (("lr", "rate0"), ("lr_d", "rate1")):
+        recorded = curves[f"used.{name}.first"]
+        assert 0 < recorded.notna().sum() < len(curves)
+        assert recorded.dropna().tolist() == close(curves[first][recorded.notna()].tolist())
 
 
 @pytest.mark.slow
