@@ -82,7 +82,7 @@ def test_a_sweep_file_is_found_before_its_script(folder: Path) -> None:
     assert max(searched(folder).trials().iterations) == 2
 
 
-@pytest.mark.parametrize("kind", ["lightning", "huggingface"])
+@pytest.mark.parametrize("kind", ["lightning", "huggingface", "optuna"])
 def test_a_framework_gets_its_example_as_files_of_one_s_own(folder: Path, kind: str) -> None:
     assert main(["init", f"--{kind}"]) == 0
     ready = check(load_spec(folder / "search.yaml"))
@@ -90,12 +90,42 @@ def test_a_framework_gets_its_example_as_files_of_one_s_own(folder: Path, kind: 
     assert kind in (folder / "my_model.py").read_text()
 
 
+OWN = {
+    "lightning": ("net.py", "import lightning.pytorch as pl\n", "resume_path"),
+    "huggingface": ("hf.py", "from transformers import Trainer\n", "resume_from_checkpoint=resume_path()"),
+    "optuna": (
+        "study.py",
+        "import argparse, optuna\np.add_argument('--n', default=9)\ntrial.suggest_int('k', 1, 3)\n",
+        "results = search(objective",
+    ),
+    "function": ("loop.py", "import torch\n", 'raysearch.report({"val_loss": loss})'),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("is_named", [False, True])
+def test_beside_code_of_one_s_own_it_is_said_that_the_example_is_not_that_code(
+    folder: Path, capsys: pytest.CaptureFixture[str], kind: str, is_named: bool
+) -> None:
+    name, text, line = OWN[kind]
+    (folder / name).write_text(text)
+    assert main(["init", *([f"--{kind}"] if is_named and kind != "function" else [])]) == 0
+    said = capsys.readouterr().out
+    for shown in (said, (folder / "search.yaml").read_text(), (folder / "my_model.py").read_text()):
+        assert f"{name} is not what is searched: my_model.py is an example, of digits" in shown
+        assert line in shown
+    assert "raysearch.integrations.examples" not in (folder / "my_model.py").read_text()
+    compile((folder / "my_model.py").read_text(), "my_model.py", "exec")
+    assert load_spec(folder / "search.yaml").trainable == f"{folder}/my_model.py:train"
+    assert (folder / name).read_text() == text
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (
             ["--lightning", "--script", "a.py"],
-            "give one of --lightning, --huggingface, --script, --hydra and --sweep",
+            "give one of --lightning, --huggingface, --optuna, --script, --hydra, --sweep",
         ),
         (["--script", "none.py"], "--script none.py: No such file"),
         (["--script", "empty.py"], "has no argument with a number"),

@@ -10,20 +10,17 @@ import typer
 
 from raysearch.cli.hydra_command import COMMAND, command_of, is_application
 from raysearch.cli.output import command
+from raysearch.cli.own_code import KINDS, file_of, what_to_change
 from raysearch.cli.script_spec import spec_of
 from raysearch.core.user_paths import entries
 from raysearch.errors import LocatedError, SpecError
 
 MODEL, SPEC = "my_model.py", "search.yaml"
-TEMPLATES = {"lightning": "lightning", "huggingface": "huggingface", "function": "function"}
-IMPORTS = {
-    "lightning": r"^\s*(import|from) (pytorch_)?lightning\b",
-    "huggingface": r"^\s*(import|from) transformers\b",
-}
 SIZES = {"strategy.max_iterations": 27, "strategy.samples": 50}  # of a sweep that does not say its own
 
 Lightning = Annotated[bool, typer.Option("--lightning", help="A Lightning module to begin with.")]
 HuggingFace = Annotated[bool, typer.Option("--huggingface", help="A transformers Trainer to begin with.")]
+Optuna = Annotated[bool, typer.Option("--optuna", help="An Optuna objective to begin with.")]
 Script = Annotated[str | None, typer.Option("--script", metavar="FILE", help="Search a script as it is.")]
 Hydra = Annotated[
     str | None, typer.Option("--hydra", metavar="FILE", help="Search an application under Hydra as it is.")
@@ -34,21 +31,25 @@ Sweep = Annotated[str | None, typer.Option("--sweep", metavar="FILE", help="Begi
 def init(
     lightning: Lightning = False,
     huggingface: HuggingFace = False,
+    optuna: Optuna = False,
     script: Script = None,
     hydra: Hydra = None,
     sweep: Sweep = None,
 ) -> None:
     """Write a search that runs here: search.yaml, and my_model.py unless there is a script.
 
-    Without an option it looks for a sweep file, an application under Hydra, a script with argparse, Lightning
-    and transformers in the current folder, in this order. Of an application it writes search.sh.
+    Without an option it looks for a sweep file, an application under Hydra, an Optuna objective, a script
+    with argparse, Lightning and transformers in the current folder, in this order. Of an application it
+    writes search.sh. my_model.py is an example: beside code of its kind, init says what to change there.
     """
     chosen = {"sweep": sweep, "hydra": hydra, "script": script}
-    begin = [kind for kind, given in (("lightning", lightning), ("huggingface", huggingface)) if given]
+    begins = {"lightning": lightning, "huggingface": huggingface, "optuna": optuna}
+    begin = [kind for kind, given in begins.items() if given]
     files = {kind: file for kind, file in chosen.items() if file is not None}
     if len(files) + len(begin) > 1:
-        raise SpecError("init: give one of --lightning, --huggingface, --script, --hydra and --sweep")
-    kind, file = next(iter(files.items()), (begin[0], "") if begin else _seen(Path.cwd()))
+        raise SpecError("init: give one of --lightning, --huggingface, --optuna, --script, --hydra, --sweep")
+    here = Path.cwd()
+    kind, file = next(iter(files.items()), (begin[0], _own(begin[0], here)) if begin else _seen(here))
     written = _written(kind, Path(file))
     for name in written:
         if Path(name).exists():
@@ -56,6 +57,8 @@ def init(
     for name, text in written.items():
         Path(name).write_text(text, encoding="utf-8")
         print(f"wrote {name}")
+    if kind in KINDS and file:
+        print("\n".join(what_to_change(kind, file, MODEL)))
     print(f"next  sh {COMMAND}" if COMMAND in written else f"next  {command('launch', SPEC)}")
 
 
@@ -67,7 +70,7 @@ def _written(kind: str, file: Path) -> dict[str, str]:
         return {COMMAND: command_of(file)}
     if kind == "script":
         return {SPEC: spec_of(file, _workers())}
-    return _of_example(kind)
+    return _of_example(kind, file.name)
 
 
 def _seen(folder: Path) -> tuple[str, str]:
@@ -82,24 +85,34 @@ def _seen(folder: Path) -> tuple[str, str]:
             continue
         if isinstance(settings, dict) and is_sweep(settings):
             return "sweep", file.name
-    texts = {f.name: f.read_text(encoding="utf-8", errors="replace") for f in entries(folder, "*.py")}
+    texts = _texts(folder)
     for name, text in texts.items():
         if is_application(text):
             return "hydra", name
+    if name := file_of("optuna", texts):  # one with argparse too: it says how many trials there are
+        return "optuna", name
     for name, text in texts.items():
         if "add_argument(" in text:
             return "script", name
-    for kind, pattern in IMPORTS.items():
-        if any(re.search(pattern, text, re.MULTILINE) for text in texts.values()):
-            return kind, ""
-    return "function", ""
+    found = ((kind, name) for kind in KINDS if (name := file_of(kind, texts)))
+    return next(found, ("function", ""))
 
 
-def _of_example(kind: str) -> dict[str, str]:
-    """The model and the spec of an example, as files of one's own."""
+def _own(kind: str, folder: Path) -> str:
+    """The file of the folder that has code of this kind; empty where there is none."""
+    return file_of(kind, _texts(folder))
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    """The Python files of a folder, by their names."""
+    return {f.name: f.read_text(encoding="utf-8", errors="replace") for f in entries(folder, "*.py")}
+
+
+def _of_example(kind: str, own: str) -> dict[str, str]:
+    """The model and the spec of an example; both say what to change in the file `own`, if there is one."""
     from raysearch import examples
 
-    file = examples.path(TEMPLATES[kind])
+    file = examples.path(kind)
     spec = re.sub(
         r"trainable: \S+:(\w+)( *#.*)?", rf"trainable: {MODEL}:\1", file.read_text(encoding="utf-8")
     )
@@ -107,7 +120,13 @@ def _of_example(kind: str) -> dict[str, str]:
     spec = re.sub(rf"raysearch launch {kind}\b", f"raysearch launch {SPEC}", spec)
     if not re.search("^workers:", spec, re.MULTILINE) or "gpu" in _workers():
         spec = re.sub(r"^workers:.*\n", "", spec, flags=re.MULTILINE) + _workers()
-    return {MODEL: file.with_suffix(".py").read_text(encoding="utf-8"), SPEC: spec}
+    model = file.with_suffix(".py").read_text(encoding="utf-8").replace(f"for {kind}.yaml", f"for {SPEC}")
+    heading = "".join(f"# {line}\n" for line in (what_to_change(kind, own, MODEL) if own else ()))
+    written = {MODEL: model, SPEC: spec}
+    return {
+        name: heading + re.sub(r"python -m raysearch\.\S+", f"python {MODEL}", text)
+        for name, text in written.items()
+    }
 
 
 def _of_sweep(file: Path) -> str:
