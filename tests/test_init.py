@@ -74,6 +74,43 @@ def test_a_script_is_searched_around_its_own_defaults(folder: Path) -> None:
     assert max(searched(folder).trials().iterations) == 2
 
 
+@pytest.mark.parametrize(
+    ("logs", "metric", "mode"),
+    [
+        ('print(json.dumps({"epoch": 1, "val/acc@1": 0.5}))', "val/acc@1", "max"),
+        ('print({"train_loss": 1, "validAccuracy": 2, "lossless": 3})', "validAccuracy", "max"),
+        ('wandb.log({"val": {"loss": 1, "acc": 2}})', "val/loss", "min"),
+        ('metrics = {}\nmetrics["test err"] = 1\nwandb.log(metrics)', "test err", "min"),
+        ("raysearch.report(f1=0.5, loss_scale=2, test_f1=1)", "test_f1", "max"),
+        ('print(f\'{{"epoch": {1}, "eval_loss": {2}}}\')', "eval_loss", "min"),
+        ('print({"val_error": 1, "best_val_loss": 1, "val_loss": 1})', "val_loss", "min"),
+        ('print({"loss": 1, "train_loss": 1, "train_acc": 1})', "loss", "min"),
+    ],
+)
+def test_the_metric_and_which_way_is_better_are_those_that_the_script_logs(
+    folder: Path, logs: str, metric: str, mode: str
+) -> None:
+    (folder / "train.py").write_text(f"import json\np.add_argument('--lr', default=0.1)\n{logs}\n")
+    assert main(["init"]) == 0
+    spec = load_spec(folder / "search.yaml")
+    assert (spec.metric, spec.mode) == (metric, mode)
+    assert "NOT SEEN" not in (folder / "search.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("logs", "also"), [("pass", ""), ('print({"reward": 1, "return": 2})', "; there are reward, return")]
+)
+def test_a_metric_that_the_script_does_not_show_is_said_to_be_unseen(
+    folder: Path, logs: str, also: str
+) -> None:
+    (folder / "train.py").write_text(f"p.add_argument('--lr', default=0.1)\n{logs}\n")
+    assert main(["init"]) == 0
+    _, _, metric, mode = (folder / "search.yaml").read_text().splitlines()[:4]
+    assert metric.startswith("metric: val_loss   # NOT SEEN in train.py: set it to what is printed as JSON")
+    assert metric.endswith(f"each iteration{also}")
+    assert mode.startswith("mode: min   # NOT SEEN either: set it")
+
+
 def test_a_sweep_file_is_found_before_its_script(folder: Path) -> None:
     (folder / "train.py").write_text(SCRIPT)
     (folder / "sweep.yaml").write_text(SWEEP)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raysearch.cli.script_metric import metric_of
 from raysearch.errors import SpecError
 
 NO_HYPERPARAMETERS = ("epoch", "step", "iter", "device", "gpu", "workers", "port", "log", "save", "interval")
-METRIC = "val_loss"
 RATES = 10.0  # a rate is searched from a tenth of its default to ten times
 
 
@@ -69,8 +69,7 @@ def spec_of(script: Path, workers: str) -> str:
     lines = [
         f"# {script.name}, a process a trial     raysearch launch search.yaml",
         f"program: {script}   # python {script.name} --{searched[0][0].name}=..., in this folder",
-        f"metric: {_metric(tree)}   # printed as JSON, or logged by wandb.log, each iteration",
-        "mode: min   # which way is better",
+        *metric_of(tree).lines(script.name),
         "space:   # of the script's arguments, around their defaults",
         *(f"  {one.name}: {domain}" for one, domain in searched),
         f"baseline: {{{baseline}}}   # its defaults: the verdict compares with them",
@@ -95,20 +94,6 @@ def _options(tree: ast.AST) -> Iterator[Argument]:
         if any(getattr(one.value, "id", "") == "float" for one in node.keywords if one.arg == "type"):
             default = float(default)
         yield Argument(name, default, tuple(choices) if isinstance(choices, (list, tuple)) else ())
-
-
-def _metric(tree: ast.AST) -> str:
-    """The loss of validation that it logs, as far as a dict's keys show it."""
-    keys = [
-        str(key.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Dict)
-        for key in node.keys
-        if isinstance(key, ast.Constant)
-    ]
-    losses = [key for key in keys if "loss" in key.lower()]
-    held_out = [key for key in losses if any(part in key.lower() for part in ("val", "eval", "test", "dev"))]
-    return next(iter([*held_out, *losses]), METRIC)
 
 
 def _value(node: ast.AST) -> Any:
