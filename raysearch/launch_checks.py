@@ -86,8 +86,7 @@ def planned(ready: Ready, how: How) -> Ready:
     _check_executor(how, spec, trainable)
     if spec.strategy.name == "auto":
         spec = _with_strategy(_advised(spec, how), trainable)
-    if note := _objects_in(spec):
-        how.say(note)
+    if note := _objects_in(spec):  # the session says what the spec notes
         spec = dataclasses.replace(spec, notes=(*spec.notes, note))
     return Ready(spec, trainable, (*ready.remarks, *spec.notes[len(ready.spec.notes) :]))
 

@@ -382,6 +382,39 @@ def test_models_begin_where_the_param_space_has_values_as_far_as_that_can_be(sto
     assert any("a=5.0: models begin with values drawn" in note for note in outside.notes)
 
 
+def test_mutations_in_a_group_change_what_stands_there(storage: Path) -> None:
+    pbt = PopulationBasedTraining(
+        time_attr="training_iteration",
+        perturbation_interval=1,
+        hyperparam_mutations={
+            "a": [0.1, 0.5],
+            "optim": {"lr": tune.uniform(0.1, 1.0), "more": {"m": [1, 2]}},
+        },
+    )
+    optim = {"lr": 0.5, "kind": "sgd", "more": {"m": 1, "k": 3}}
+    space = {"a": 0.5, "b": 3, "optim": optim}
+    made = tuner(storage, space, stop={"training_iteration": 2}, num_samples=2, scheduler=pbt)
+    assert strategy_of(made).nudge == ["a", "optim.lr", "optim.more.m"]
+    assert made._given["baseline"] == {"a": 0.5, "optim": optim}
+    assert any("a=0.5, optim.lr=0.5, optim.more.m=1: the first model begins" in note for note in made.notes)
+    with pytest.warns(UserWarning, match=r"optim\.lr=0\.5"):
+        found = [result.config for result in made.fit()]
+    assert found[0] == space
+    assert all(0.1 <= config["optim"]["lr"] <= 1.0 for config in found)
+    assert {config["optim"]["kind"] for config in found} == {"sgd"}
+
+
+def test_whole_numbers_of_results_stay_whole_and_a_grid_is_named_once(storage: Path) -> None:
+    lines: list[str] = []
+    made = tuner(storage, {"a": tune.grid_search([0.5])}, stop={"training_iteration": 2})
+    made._given |= {"say": lines.append, "space": {**made._given["space"], "b": 1}}
+    grid = made.fit()
+    assert [*range(grid[0].metrics["training_iteration"])] == [0, 1]
+    assert grid.get_dataframe().to_dict("records")[0]["training_iteration"] == 2
+    assert isinstance(grid[0].metrics["score"], float)
+    assert len([line for line in lines if "GridPoints is an object" in line]) == 1
+
+
 def test_a_script_that_is_run_again_gets_a_run_of_its_own(storage: Path) -> None:
     given = {"stop": {"training_iteration": 1}}
     first = tuner(storage, **given).fit()

@@ -35,7 +35,7 @@ from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Repeater,
 from raysearch import ray_private
 from raysearch.core.user_paths import user_path
 from raysearch.errors import SpecError
-from raysearch.integrations.tune_population import population_of
+from raysearch.integrations.tune_population import placed, population_of
 from raysearch.integrations.tune_results import Grid
 from raysearch.integrations.tune_settings import unread
 from raysearch.integrations.tune_stop import ITERATION, Stop, read_stop
@@ -91,7 +91,7 @@ class Tuner:
         known = ray_private.settings_of(scheduler)
         space = dict(param_space or {})
         samples, rows = _grid(space, _samples(config, stop))
-        sampler = _sampler(algorithm) if rows is None else _Rows(rows)
+        sampler = _sampler(algorithm) if rows is None else GridPoints(rows)
         self._given: dict[str, Any] = {
             "space": space,
             **_goal(config, known, algorithm),
@@ -139,7 +139,7 @@ class Tuner:
             self.notes += found.notes
             return {
                 "strategy": found.strategy,
-                "space": {**space, **found.domains},
+                "space": placed(space, found.domains),
                 "baseline": found.baseline,
             }
         if isinstance(scheduler, schedulers.AsyncHyperBandScheduler):
@@ -311,7 +311,7 @@ def _grids(space: Mapping[str, Any], within: Names = ()) -> Iterator[tuple[Names
             yield from _grids(value, (*within, name))
 
 
-class _Rows:
+class GridPoints:
     """A source of configurations: the points of a grid in turn, other hyper-parameters drawn."""
 
     def __init__(self, rows: list[dict[Names, Any]]) -> None:
@@ -323,7 +323,7 @@ class _Rows:
 
 
 class _Enumerated:
-    """The sampler of `_Rows`."""
+    """The sampler of `GridPoints`."""
 
     def __init__(self, rows: list[dict[Names, Any]], space: Any, seed: int) -> None:
         self._rows, self._space, self._seed = rows, space, seed

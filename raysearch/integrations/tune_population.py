@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from ray import tune
 from raysearch.errors import SpecError
 from raysearch.interop.read_space import read_space
 
+Path = tuple[str, ...]  # the groups around a hyper-parameter, and its own name
 DRAWS = 1000  # of a function in place of a domain
 MOST_VALUES = 20  # that a function may give to count as a choice among them
 BANDIT_FROM = 8  # models
@@ -24,13 +25,13 @@ class Population:
 
     Attributes:
         strategy: panda's settings.
-        domains: name -> domain, of what is changed.
+        domains: where it stands -> domain, of what is changed.
         baseline: where the first model begins; None for the middle of the space.
         notes: what is not as Ray has it, in words.
     """
 
     strategy: Any = None
-    domains: dict[str, Any] = field(default_factory=dict)
+    domains: dict[Path, Any] = field(default_factory=dict)
     baseline: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -59,8 +60,9 @@ def population_of(
     bounds = known.get("hyperparam_bounds")
     mutations = bounds or known.get("hyperparam_mutations") or {}
     found = Population()
-    for name, value in mutations.items():
-        found.domains[name] = _domain(f"{kind}.hyperparam_mutations[{name!r}]", value, bounds, found.notes)
+    for path, value in _leaves(mutations):
+        place = "".join(f"[{name!r}]" for name in path)
+        found.domains[path] = _domain(f"{kind}.hyperparam_mutations{place}", value, bounds, found.notes)
     _begin(found, space)
     interval = max(1, int(known["perturbation_interval"]))
     if interval >= length:
@@ -78,35 +80,63 @@ def population_of(
         {"suggest": "gp"} if is_bandit else {"exploit": "truncation" if samples > 1 else "commit"}
     )
     found.strategy = raysearch.Panda(
-        length, population=samples, nudge=[*found.domains] or None, interval=interval, **how
+        length,
+        population=samples,
+        nudge=[".".join(path) for path in found.domains] or None,
+        interval=interval,
+        **how,
     )
     return found
 
 
 def _begin(found: Population, space: Mapping[str, Any]) -> None:
     """Where models begin: Ray takes the values of `param_space`, panda the domains of what it changes."""
-    given = {name: space[name] for name in found.domains if name in space}
-    fixed = {name: value for name, value in given.items() if not isinstance(value, tune.search.sample.Domain)}
-    for name, value in given.items():
-        if name not in fixed and not _alike(value, found.domains[name]):
+    outside = {path: value for path, value in _leaves(space) if path not in found.domains}
+    given = {path: value for path, value in _leaves(space) if path in found.domains}
+    fixed = {path: value for path, value in given.items() if not _is_domain(value)}
+    for path, value in given.items():
+        if path not in fixed and not _alike(value, found.domains[path]):
+            place = "".join(f"[{name!r}]" for name in path)
             found.notes.append(
-                f"param_space[{name!r}]: models begin with values of its mutations' domain, not of this one"
+                f"param_space{place}: models begin with values of its mutations' domain, not of this one"
             )
     if not fixed:
         return
-    others = any(_is_domain(value) for name, value in space.items() if name not in found.domains)
-    why_not = read_space(found.domains)[0].why_not(fixed) if not others else "others vary"
-    if why_not is None:
-        found.baseline = fixed
-    first = "the first model begins there, the others" if why_not is None else "models"
-    begin = ", ".join(f"{name}={value!r}" for name, value in fixed.items())
-    found.notes.append(f"param_space: {begin}: {first} begin with values drawn from the mutations' domains")
+    groups = {path[0] for path in found.domains}
+    can_be = len(fixed) == len(found.domains) and not any(map(_is_domain, outside.values()))
+    begin = {name: value for name, value in space.items() if name in groups}
+    if can_be and read_space(placed(begin, found.domains))[0].why_not(begin) is None:
+        found.baseline = begin
+    first = "the first model begins there, the others" if found.baseline is not None else "models"
+    shown = ", ".join(f"{'.'.join(path)}={value!r}" for path, value in fixed.items())
+    found.notes.append(f"param_space: {shown}: {first} begin with values drawn from the mutations' domains")
+
+
+def placed(space: Mapping[str, Any], values: Mapping[Path, Any]) -> dict[str, Any]:
+    """The space with these values where they stand.
+
+    >>> placed({"optim": {"lr": 0.1, "name": "sgd"}}, {("optim", "lr"): 0.2})
+    {'optim': {'lr': 0.2, 'name': 'sgd'}}
+    """
+    found = dict(space)
+    for (name, *rest), value in values.items():
+        inner = found.get(name)
+        group = inner if isinstance(inner, Mapping) else {}
+        found[name] = placed(group, {tuple(rest): value}) if rest else value
+    return found
+
+
+def _leaves(group: Mapping[str, Any], within: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """What stands in groups of names, with the names that lead there."""
+    for name, value in group.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*within, name))
+        else:
+            yield (*within, name), value
 
 
 def _domain(place: str, value: Any, bounds: Any, notes: list[str]) -> Any:
     """The domain of what a population changes."""
-    if isinstance(value, Mapping):
-        raise SpecError(f"{place}: a group has no counterpart; give its names at the top")
     if bounds is not None:
         low, high = value
         return tune.uniform(low, high)

@@ -115,7 +115,7 @@ class Grid:
                         frame[filter_metric].idxmin if filter_mode == "min" else frame[filter_metric].idxmax
                     )
                     at = int(best())
-                row = frame.iloc[at].to_dict()
+                row = _row(frame, at)
             config = _flat(result.config, "config/")
             rows.append({**row, "trial_id": str(number), **config, "logdir": result.path})
         return pd.DataFrame(rows)
@@ -125,7 +125,7 @@ class Grid:
         own = curves[curves.trial == row.trial].sort_values("iteration").reset_index(drop=True)
         frame = own.drop(columns=["trial", "segment"]).rename(columns={"iteration": "training_iteration"})
         config = {**self.results.spec.get("config", {}), **self.results.configs_by_trial()[row.trial]}
-        last = frame.iloc[-1].to_dict() if len(frame) else {}
+        last = _row(frame, -1) if len(frame) else {}
         store, name = checkpoints_of(self.results.path), row.checkpoint
         is_kept = isinstance(name, str) and bool(name) and store.exists(name)
         checkpoint = tune.Checkpoint(str(store.path(name))) if is_kept else None
@@ -138,6 +138,11 @@ class Grid:
             metrics_dataframe=frame,
             best_checkpoints=[(checkpoint, metrics)] if checkpoint is not None else [],
         )
+
+
+def _row(frame: pd.DataFrame, at: int) -> dict[str, Any]:
+    """A row with each column's own type: `iloc[at]` of a frame makes its whole numbers floats."""
+    return {name: getattr(value := frame[name].iloc[at], "item", lambda v=value: v)() for name in frame}
 
 
 def _flat(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
