@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -197,3 +198,22 @@ def test_a_trainer_with_a_model_init_is_searched_without_a_function_of_one_s_own
         search(trainer, {"learning_rat": space["learning_rate"]}, strategy=strategy, **quiet)
     with pytest.raises(SpecError, match="num_train_epochs: how long a trial trains is the strategy's"):
         search(trainer, {"num_train_epochs": {"randint": [1, 3]}}, strategy=strategy, **quiet)
+    for given, words in (
+        (
+            {"direction": "maximize", "mode": "min"},
+            "direction='maximize' and mode='min' say different things",
+        ),
+        ({"direction": ["maximize", "minimize"]}, "it is 'minimize' or 'maximize'; several objectives"),
+        ({"direction": "max"}, "direction='max': it is 'minimize' or 'maximize'"),
+        ({"direction": "maximize"}, 'highest eval_loss win: give metric= too, such as "eval_accuracy"'),
+    ):
+        with pytest.raises(SpecError, match=re.escape(words)):
+            search(trainer, space, strategy=strategy, **given, **quiet)
+    most = search(
+        trainer,
+        space,
+        strategy=raysearch.Caviar(samples=2, max_iterations=1, finish=None),
+        **{**quiet, "direction": "maximize", "mode": "max"},
+    )
+    assert most.run_summary.mode == "max"
+    assert most.objective == most.run_summary.trials().value.max()

@@ -40,6 +40,8 @@ __all__ = ["SearchCallback", "resume_path", "search"]
 UNSEEDED = 42  # TrainingArguments' own default: nobody chose it
 TIMINGS = ("_runtime", "_per_second")
 DEFAULTS = (transformers.trainer_callback.DefaultFlowCallback, transformers.ProgressCallback)
+LOSS = "eval_loss"
+DIRECTIONS: Mapping[str, Mode] = {"minimize": "min", "maximize": "max"}
 PROCESSES = (
     "the Trainer trains in {count} processes, and a trial has {have}: give it as many in `workers.processes`"
 )
@@ -134,7 +136,7 @@ class SearchCallback(transformers.TrainerCallback):
 
 def search(
     trainer: transformers.Trainer, space: Any, *, strategy: Any,
-    metric: str = "eval_loss", mode: Mode = "min", **settings: Any,
+    metric: str = LOSS, mode: Mode | None = None, direction: str | None = None, **settings: Any,
 ) -> BestRun:  # fmt: skip
     """The best run of a search over a trainer's arguments, as `trainer.hyperparameter_search` returns it.
 
@@ -143,7 +145,9 @@ def search(
 
     Args:
         trainer: made with `model_init` and an evaluation data set; it is not changed.
-        space, strategy, metric, mode: as for `raysearch.search`; metrics have Hugging Face's names.
+        space, strategy, metric, mode: as for `raysearch.search`; metrics have Hugging Face's names, and
+            the mode is "min" if not given.
+        direction: "minimize" or "maximize", Hugging Face's own name for the mode.
         settings: others of `raysearch.search`, such as `name`, `workers`, `baseline`, `executor`.
 
     Returns:
@@ -161,10 +165,34 @@ def search(
     if trainer.eval_dataset is None:
         raise SpecError("search: the trainer needs eval_dataset=, on which trials are compared")
     _check_names(trainer, raysearch.Space.from_dict(space) if isinstance(space, Mapping) else space)
+    way = _mode(mode, direction, metric)
     train = _trainable(trainer)
-    results = raysearch.search(train, space=space, strategy=strategy, metric=metric, mode=mode, **settings)
+    results = raysearch.search(train, space=space, strategy=strategy, metric=metric, mode=way, **settings)
     best = results.best
     return BestRun(str(best.trial), best.value, dict(best.config), results)
+
+
+def _mode(mode: Mode | None, direction: str | None, metric: str) -> Mode:
+    """The mode that was given under either name.
+
+    Raises:
+        SpecError: the direction is none, is not that of the mode, or would have the highest loss win.
+    """
+    if direction is None:
+        return mode or "min"
+    if not isinstance(direction, str) or direction not in DIRECTIONS:
+        raise SpecError(
+            f"search: direction={direction!r}: it is {' or '.join(map(repr, DIRECTIONS))}; several "
+            "objectives at once cannot be searched"
+        )
+    if mode not in (None, DIRECTIONS[direction]):
+        raise SpecError(f"search: direction={direction!r} and mode={mode!r} say different things: give one")
+    if mode is None and direction == "maximize" and metric == LOSS:
+        raise SpecError(
+            f'search: direction="maximize" would have the highest {LOSS} win: give metric= too, such as '
+            '"eval_accuracy", by the name under which the Trainer logs it'
+        )
+    return DIRECTIONS[direction]
 
 
 def _check_names(trainer: transformers.Trainer, space: Any) -> None:
