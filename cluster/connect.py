@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,17 @@ STARTS = (
 
 
 @contextlib.contextmanager
-def connected(address: str | None, local: bool, cpus: float | None = None) -> Iterator[None]:
+def connected(
+    address: str | None,
+    local: bool,
+    cpus: float | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[None]:
     """A connection to Ray for the length of a search.
 
     One that exists already in this process is used and left as it was. Otherwise: `address`, or a
-    cluster that runs on this machine, or (also with `local`) a new one that ends with the search.
+    cluster that runs on this machine, or (also with `local`) a new one that ends with the search. `say`
+    gets a line where the cluster is one that nobody named.
 
     Raises:
         ClusterError: nothing answers at `address`.
@@ -47,11 +53,22 @@ def connected(address: str | None, local: bool, cpus: float | None = None) -> It
     if ray.is_initialized():
         yield
         return
+    found = found_cluster() if address is None and not local else ""
     _connect(address, local, cpus)
+    if found:
+        say(f"joined the Ray cluster {found}, which runs already; --local (local=True) starts another one")
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def found_cluster() -> str:
+    """The address of the cluster that a search without one joins, and who says so; empty where none is."""
+    if named := os.environ.get("RAY_ADDRESS"):
+        return "" if named == "local" else f"at {named} (RAY_ADDRESS)"
+    noted = noted_address()
+    return f"at {noted} (as `ray start` noted on this machine)" if noted else ""
 
 
 def is_reachable(address: str) -> bool:

@@ -374,7 +374,7 @@ def _run_tune(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
     from raysearch.executors.tune.tune_plugins import muster
 
     where = job.address or setup.run
-    with connected(how.address, how.local), last_words(where, how.say) as head:
+    with connected(how.address, how.local, say=how.say), last_words(where, how.say) as head:
         if how.checks:
             check_before_launch(where, how.say)
         fleet, growth, count = muster(spec.workers)

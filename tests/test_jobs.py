@@ -23,7 +23,7 @@ from waiting import PATIENCE_S, SHOWN, Children, wait_for
 
 from raysearch.cli import main
 from raysearch.cluster import connect, dashboard, jobs
-from raysearch.cluster.connect import STARTS, _connect, _other_versions, begin, connected
+from raysearch.cluster.connect import STARTS, _connect, _other_versions, begin, connected, found_cluster
 from raysearch.cluster.job_records import Submitted, entries, find, record
 from raysearch.errors import ClusterError
 from raysearch.results import load
@@ -436,3 +436,18 @@ def test_a_cluster_that_ray_notes_and_that_is_gone_is_said_at_once(
         monkeypatch.delenv("RAY_ADDRESS", raising=False)
         with pytest.raises(ClusterError, match=f"notes a cluster of this machine at {gone}.*ray stop"):
             _connect(None, False, None)
+
+
+def test_a_search_without_an_address_can_say_which_cluster_it_joins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert found_cluster() == ""
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("10.0.0.5:6379\n")
+    assert found_cluster() == "at 10.0.0.5:6379 (as `ray start` noted on this machine)"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.7:6379")
+    assert found_cluster() == "at 10.0.0.7:6379 (RAY_ADDRESS)"
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert found_cluster() == ""

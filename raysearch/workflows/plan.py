@@ -169,7 +169,7 @@ def _measure(spec: SearchSpec, how: How, limit_s: float, horizon: int) -> tuple[
     from raysearch.cluster.connect import connected
 
     resources = resources_of(spec.workers)
-    with connected(how.address, how.local):
+    with connected(how.address, how.local, say=how.say):
         fit = max(1, fitting(resources))
         workers = fit if spec.workers.count == "auto" else int(spec.workers.count)
         workers = min(workers, spec.workers.max or workers)
