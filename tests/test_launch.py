@@ -472,7 +472,10 @@ def test_results_are_waited_for_when_the_storage_is_away_just_as_the_search_ends
     assert not away.exists()
 
 
-def test_a_launch_that_fails_before_its_search_begins_leaves_its_name_free(storage: Path) -> None:
+def test_a_launch_that_fails_before_its_search_begins_leaves_its_name_free(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # another test's cluster may be there
     with pytest.raises(ClusterError, match="no Ray cluster answers"):
         search(storage, executor="tune", address="127.0.0.1:1")
     assert len(search(storage).trials()) == 9

@@ -25,6 +25,7 @@ import raysearch
 from raysearch.core.segment import Status
 from raysearch.core.used_values import series_of
 from raysearch.torch.trained_weights import Sample
+from raysearch.worker import set_by_modules
 from raysearch.worker.host import Host
 from raysearch.worker.reports import Trained
 
@@ -325,6 +326,7 @@ def test_what_a_module_sets_as_it_is_imported_stays_for_the_next_trials(
     trials: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("RAYSEARCH_TEST_MODULE", "RAYSEARCH_TEST_CALLED", "RAYSEARCH_TEST_BEFORE")
+    monkeypatch.setattr(set_by_modules, "_found", {})
     for name in names[:2]:
         monkeypatch.setenv(name, "")  # gone after the test
         monkeypatch.delenv(name)

@@ -163,7 +163,7 @@ def test_inline_says_that_trials_share_your_folder_where_they_leave_something_th
 ) -> None:
     (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path / "home")
-    search(leaves_nothing, tmp_path / "a")
+    search(leaves_nothing, tmp_path / "a", progress=False)
     assert capsys.readouterr().err == ""
     search(leaves_files, tmp_path / "b")
     said = capsys.readouterr().err

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.user_paths import user_path
-from raysearch.errors import RunError
+from raysearch.errors import RaysearchError, RunError
 from raysearch.spec.names import default_name
 from raysearch.storage.atomic import replace_text
 from raysearch.storage.journal.journal import Journal
@@ -110,11 +110,19 @@ def none_unless_begun(root: Path) -> Iterator[None]:
         yield
     except Exception:
         paths, mirror = RunPaths(root), mirror_at(root)
-        if not any(event.kind == "start" for event in read_events(paths.journal)):
+        if _never_began(paths):
             if mirror is not None:
                 mirror.store.delete([paths.spec.name])
             paths.spec.unlink(missing_ok=True)
         raise
+
+
+def _never_began(paths: RunPaths) -> bool:
+    """Whether the journal holds no start of a search; False where it cannot be read."""
+    try:
+        return not any(event.kind == "start" for event in read_events(paths.journal))
+    except (RaysearchError, OSError):
+        return False
 
 
 def write_spec(paths: RunPaths, spec: str) -> None:
