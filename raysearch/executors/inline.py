@@ -108,9 +108,7 @@ class InlineLoop(Loop):
         self._look_at = 0.0
 
     def _train(self, lease: Lease) -> None:
-        with contextlib.suppress(
-            OSError
-        ):  # it only helps a resume; the journal tells of a lost folder
+        with contextlib.suppress(OSError):  # it only helps a resume; the journal tells of a lost folder
             self._note.write_text(segment_name(lease.segment.id), encoding="utf-8")
         super()._train(lease)
 

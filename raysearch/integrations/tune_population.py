@@ -76,9 +76,8 @@ def population_of(
         )
     if samples == 1:
         found.notes.append(f"{kind} with num_samples=1: one model is nudged, probed and put back (panda)")
-    how: dict[str, Any] = (
-        {"suggest": "gp"} if is_bandit else {"exploit": "truncation" if samples > 1 else "commit"}
-    )
+    exploit = {"exploit": "truncation" if samples > 1 else "commit"}
+    how: dict[str, Any] = {"suggest": "gp"} if is_bandit else exploit
     found.strategy = raysearch.Panda(
         length,
         population=samples,

@@ -142,7 +142,8 @@ class Grid:
 
 def _row(frame: pd.DataFrame, at: int) -> dict[str, Any]:
     """A row with each column's own type: `iloc[at]` of a frame makes its whole numbers floats."""
-    return {name: getattr(value := frame[name].iloc[at], "item", lambda v=value: v)() for name in frame}
+    values = {str(name): column.iloc[at] for name, column in frame.items()}
+    return {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}
 
 
 def _flat(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
