@@ -6,9 +6,9 @@ import ast
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from raysearch.cli.script_spec import Argument
+from raysearch.cli.script_spec import Argument, parsed
+from raysearch.core.nested import flat_names
 from raysearch.core.yaml_io import read_mapping, read_yaml
 from raysearch.errors import SpecError
 
@@ -34,13 +34,7 @@ def command_of(script: Path) -> str:
     Raises:
         SpecError: it is not there, is no Hydra application, or its configuration has nothing to search.
     """
-    try:
-        tree = ast.parse(script.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"--hydra {script}: {error.strerror}") from None
-    except SyntaxError as error:
-        raise SpecError(f"--hydra {script}: is no Python: {error.msg} (line {error.lineno})") from None
-    found = _decorator(tree)
+    found = _decorator(parsed(script, "--hydra"))
     if found is None:
         raise SpecError(f"--hydra {script}: no function in it is decorated with @hydra.main")
     function, folder, name = found
@@ -105,17 +99,8 @@ def _sweeps(folder: Path, name: str) -> Iterator[str]:
         if shared:
             common = {key: shared[0][key] for key in shared[0] if all(key in one for one in shared)}
             values[group.replace("/", ".")] = {**common, **(values.get(group) or {})}
-    for key, value in _flat(values):
+    for key, value in flat_names(values, ".").items():
         domain = Argument(key, value).domain()
         if domain is not None:
             ((kind, (low, high)),) = read_yaml(domain, key).items()
             yield f"{key}={FORMS[kind].format(low, high)}"
-
-
-def _flat(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """`optimizer.lr` and its value, of nested mappings."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

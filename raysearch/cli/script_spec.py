@@ -45,18 +45,27 @@ class Argument:
         return f"{{loguniform: [{_exact(self.default / RATES)}, {_exact(self.default * RATES)}]}}"
 
 
+def parsed(script: Path, option: str) -> ast.Module:
+    """The code of a script that `option` names.
+
+    Raises:
+        SpecError: it is not there, or is no Python.
+    """
+    try:
+        return ast.parse(script.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{option} {script}: {error.strerror}") from None
+    except SyntaxError as error:
+        raise SpecError(f"{option} {script}: is no Python: {error.msg} (line {error.lineno})") from None
+
+
 def spec_of(script: Path, workers: str) -> str:
     """The text of a spec that searches the script.
 
     Raises:
         SpecError: it is not there, is no Python, or has no argument that could be searched.
     """
-    try:
-        tree = ast.parse(script.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"--script {script}: {error.strerror}") from None
-    except SyntaxError as error:
-        raise SpecError(f"--script {script}: is no Python: {error.msg} (line {error.lineno})") from None
+    tree = parsed(script, "--script")
     options = [*_options(tree)]
     searched = [(one, domain) for one in options if (domain := one.domain()) is not None]
     if not searched:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from ray import tune
 
+from raysearch.core.nested import leaves
 from raysearch.errors import SpecError
 from raysearch.interop.read_space import read_space
 
@@ -60,7 +61,7 @@ def population_of(
     bounds = known.get("hyperparam_bounds")
     mutations = bounds or known.get("hyperparam_mutations") or {}
     found = Population()
-    for path, value in _leaves(mutations):
+    for path, value in leaves(mutations):
         place = "".join(f"[{name!r}]" for name in path)
         found.domains[path] = _domain(f"{kind}.hyperparam_mutations{place}", value, bounds, found.notes)
     _begin(found, space)
@@ -90,8 +91,8 @@ def population_of(
 
 def _begin(found: Population, space: Mapping[str, Any]) -> None:
     """Where models begin: Ray takes the values of `param_space`, panda the domains of what it changes."""
-    outside = {path: value for path, value in _leaves(space) if path not in found.domains}
-    given = {path: value for path, value in _leaves(space) if path in found.domains}
+    outside = {path: value for path, value in leaves(space) if path not in found.domains}
+    given = {path: value for path, value in leaves(space) if path in found.domains}
     fixed = {path: value for path, value in given.items() if not _is_domain(value)}
     for path, value in given.items():
         if path not in fixed and not _alike(value, found.domains[path]):
@@ -123,15 +124,6 @@ def placed(space: Mapping[str, Any], values: Mapping[Path, Any]) -> dict[str, An
         group = inner if isinstance(inner, Mapping) else {}
         found[name] = placed(group, {tuple(rest): value}) if rest else value
     return found
-
-
-def _leaves(group: Mapping[str, Any], within: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """What stands in groups of names, with the names that lead there."""
-    for name, value in group.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, (*within, name))
-        else:
-            yield (*within, name), value
 
 
 def _domain(place: str, value: Any, bounds: Any, notes: list[str]) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from raysearch.core.nested import flat_names
 from raysearch.errors import RunError
 from raysearch.storage.checkpoints import checkpoints_of
 
@@ -116,7 +117,7 @@ class Grid:
                     )
                     at = int(best())
                 row = _row(frame, at)
-            config = _flat(result.config, "config/")
+            config = {f"config/{name}": value for name, value in flat_names(result.config, "/").items()}
             rows.append({**row, "trial_id": str(number), **config, "logdir": result.path})
         return pd.DataFrame(rows)
 
@@ -144,11 +145,3 @@ def _row(frame: pd.DataFrame, at: int) -> dict[str, Any]:
     """A row with each column's own type: `iloc[at]` of a frame makes its whole numbers floats."""
     values = {str(name): column.iloc[at] for name, column in frame.items()}
     return {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}
-
-
-def _flat(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Nested names as `config/outer/inner`."""
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        found |= _flat(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {prefix + name: value}
-    return found

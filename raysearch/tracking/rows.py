@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from raysearch.core.nested import flat_names
 from raysearch.core.segment import Mode, Outcome, Status, score, segment_label, trial_name
 
 TICK_S = 10.0  # seconds of the journal's clock between two rows of the search's own run
@@ -155,12 +156,7 @@ class TrialFeeds:
         return root
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """Nested configurations with `/` in the names, as W&B's panels take them."""
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}/")
-        else:
-            found[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
-    return found
+    named = flat_names(config, "/").items()
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in named}

@@ -88,9 +88,8 @@ class Host(Iterations):
         self._once = OnceAProcess()
         self._process = ProcessState()
         self._may_reset = True
-        self._was_reset = self._is_fresh = (
-            False  # how the trial began: reset or made anew, without a checkpoint
-        )
+        self._was_reset = False  # the trial began with a trainable that was reset, not made anew
+        self._is_fresh = False  # it began without a checkpoint
         self._is_first = True  # the next report is the first since the trainable was made, reset or restored
         self._trial: int | None = None  # whose working folder this process is in
         self._ignored: set[str] = set()

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from raysearch.core.nested import flat_names
+
 LONGEST = 20_000  # characters of a printed dict that is read
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)", re.I)
 
@@ -60,12 +62,7 @@ def _number(value: Any) -> Any:
     return float(value) if is_number else value
 
 
-def flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     """The numbers among the metrics; nested ones as `outer/inner`."""
-    found: dict[str, float] = {}
-    for name, value in metrics.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}/")
-        elif isinstance(value, (int, float)):
-            found[f"{prefix}{name}"] = float(value)
-    return found
+    named = flat_names(metrics, "/").items()
+    return {name: float(value) for name, value in named if isinstance(value, (int, float))}
