@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import ranks
+from test_python_use import search
 
 import raysearch
 from raysearch.core.segment import Status
@@ -18,16 +19,7 @@ WORKERS = {"count": 1, "processes": 2}
 
 def searched(trainable: Any, storage: Path, **more: Any) -> raysearch.Results:
     """A search of three trials, of which one goes on."""
-    fields = {
-        "space": SPACE,
-        "metric": "loss",
-        "mode": "min",
-        "storage": storage,
-        "name": "run",
-        "strategy": raysearch.Caviar(samples=3, max_iterations=3, min_iterations=1, finish=None),
-        "workers": WORKERS,
-    }
-    return raysearch.search(trainable, **{**fields, **more})
+    return search(storage, trainable, **{"space": SPACE, "executor": "tune", "workers": WORKERS, **more})
 
 
 def test_a_trial_of_two_processes_is_promoted_on_ray_in_the_processes_that_are_there(
