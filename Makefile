@@ -60,7 +60,8 @@ constraints: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --report $(VENV)/report.json -c constraints.txt -e '.[dev]'
+	$(PYTHON) -I .ci/verify.py $(VENV) $(VENV)/report.json
 	touch $@
 
 .venv-floors/.ready: pyproject.toml constraints-floors.txt

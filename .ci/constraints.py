@@ -1,7 +1,8 @@
-"""Writes constraints.txt, what the tests run with, and constraints-floors.txt, the lowest that is declared.
+"""Writes the pins that the tests run with, the hashes of their files, and the lowest declared versions.
 
-Both hold for every Python of pyproject.toml, by markers. Pins of constraints.txt stay if they still fit.
-The libraries that torch brings for CUDA are left out: each build of torch pins its own.
+constraints.txt and constraints-floors.txt hold for every Python of pyproject.toml, by markers. Pins of
+constraints.txt stay if they still fit. The libraries that torch brings for CUDA are left out of the pins:
+each build of torch pins its own. .ci/hashes.txt has them, for the build that the package index has.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ FLOORS = """\
 """
 
 
+HASHES = """\
+# SHA-256 of every file of the releases in constraints.txt, a release a line, for .ci/verify.py.
+# Written by `make constraints`.
+"""
+
+
 def compiled(extra: str, before: str, *options: str) -> list[str]:
     """The pins of raysearch with an extra, for all Pythons; those in `before` are kept where they fit."""
     with tempfile.TemporaryDirectory() as folder:
@@ -34,7 +41,15 @@ def compiled(extra: str, before: str, *options: str) -> list[str]:
         command = [str(UV), "pip", "compile", "pyproject.toml", "--extra", extra, "-o", str(out)]
         subprocess.run([*command, *universal, *options], cwd=ROOT, check=True)
         lines = out.read_text().splitlines()
-    return [line for line in lines if line and not CUDA.match(line) and not ELSEWHERE.search(line)]
+    return [line for line in lines if line and not ELSEWHERE.search(line)]
+
+
+def hashes(pinned: str) -> list[str]:
+    """`name==version sha256 ...` for each release that `pinned` leads to."""
+    lines = " ".join(compiled("dev", pinned, "--generate-hashes")).replace("\\", " ")
+    parts = re.split(r"\s(?=[\w.-]+==)", lines)
+    found = [(part.split()[0], re.findall(r"--hash=sha256:(\w+)", part)) for part in parts]
+    return [" ".join([release, *digests]) for release, digests in found]
 
 
 def write(name: str, head: str, lines: list[str]) -> None:
@@ -45,8 +60,11 @@ def write(name: str, head: str, lines: list[str]) -> None:
 def main() -> None:
     """Writes both files."""
     tested = ROOT / "constraints.txt"
-    write("constraints.txt", TESTED, compiled("dev", tested.read_text() if tested.is_file() else ""))
-    write("constraints-floors.txt", FLOORS, compiled("test", "", "--resolution", "lowest-direct"))
+    pins = compiled("dev", tested.read_text() if tested.is_file() else "")
+    write("constraints.txt", TESTED, [line for line in pins if not CUDA.match(line)])
+    write(".ci/hashes.txt", HASHES, hashes(tested.read_text()))
+    floors = compiled("test", "", "--resolution", "lowest-direct")
+    write("constraints-floors.txt", FLOORS, [line for line in floors if not CUDA.match(line)])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import email
+import json
 import re
 import shutil
 import subprocess
@@ -166,3 +167,50 @@ def test_the_distribution_has_one_name_and_no_page_installs_a_strangers() -> Non
     files = [ROOT / name for name in source_files() if (ROOT / name).is_file()]
     told = [file for file in files if theirs.search(file.read_text("utf-8", "ignore"))]
     assert told == []
+
+
+def reported(release: str, digest: str) -> dict[str, object]:
+    """An entry of `pip install --report`."""
+    name, version = release.split("==")
+    archive = {"url": "https://example.com/a.whl", "archive_info": {"hashes": {"sha256": digest}}}
+    return {"metadata": {"name": name, "version": version}, "download_info": archive}
+
+
+@pytest.mark.parametrize(
+    ("release", "right", "words"),
+    [
+        ("typer==", True, ""),
+        ("torch==2.13.0+cpu", True, "not checked against .ci/hashes.txt, as local builds: torch==2.13.0+cpu"),
+        ("typer==", False, ", sha256 {digest}"),
+        ("stranger==1.0", False, "stranger==1.0, sha256 {digest}"),
+    ],
+    ids=["as listed", "a local build", "other bytes", "a package that nobody named"],
+)
+def test_what_pip_installed_is_compared_with_the_hashes_and_a_stranger_deletes_the_environment(
+    tmp_path: Path, release: str, right: bool, words: str
+) -> None:
+    listed = (ROOT / ".ci" / "hashes.txt").read_text()
+    digest = "0" * 64
+    if release == "typer==":
+        version, first = re.search(r"^typer==(\S+) (\w{64})", listed, re.MULTILINE).groups()
+        release, digest = f"Typer=={version}", first if right else digest
+    (tmp_path / "environment" / "bin").mkdir(parents=True)
+    report = tmp_path / "report.json"
+    folder = {"metadata": {"name": "raysearch-segments", "version": "0"}, "download_info": {"dir_info": {}}}
+    report.write_text(json.dumps({"install": [folder, reported(release, digest)]}))
+
+    command = [sys.executable, "-I", ".ci/verify.py", str(tmp_path / "environment"), str(report)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == (0 if right else 1), done.stderr
+    assert (tmp_path / "environment").exists() == right
+    assert words.format(digest=digest) in done.stderr
+
+
+def test_every_pin_has_hashes() -> None:
+    pinned = re.findall(r"^([\w.-]+==[^\s;]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    hashed = re.findall(
+        r"^(\S+==\S+)(?: [0-9a-f]{64})+$", (ROOT / ".ci/hashes.txt").read_text(), re.MULTILINE
+    )
+    assert len(pinned) > 200
+    assert set(pinned) <= set(hashed)
