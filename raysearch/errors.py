@@ -9,7 +9,8 @@ RaysearchError
 ├── StoreError        an object store cannot be reached, or refuses
 ├── CheckpointError   a checkpoint cannot be written, found or read
 ├── RunError          a run exists already, does not exist, or cannot go on
-│   └── ClusterLostError    the cluster that it ran on is gone
+│   └── CutOffError         what a search needs went away; a resume goes on, however early that was
+│       └── ClusterLostError    the cluster that it ran on is gone
 └── ClusterError      the cluster cannot be reached or has too little for one worker
 
 The command line prints these without a traceback and exits with 2. Anything else is our bug.
@@ -119,7 +120,11 @@ class RunError(RaysearchError):
     """A run exists already, is missing, or cannot go on as asked."""
 
 
-class ClusterLostError(RunError):
+class CutOffError(RunError):
+    """What a search needs went away, and the text says how to resume it: its run stays, begun or not."""
+
+
+class ClusterLostError(CutOffError):
     """The Ray cluster that the search ran on is gone; nothing can be asked of it any more."""
 
 

@@ -22,6 +22,7 @@ import raysearch.launch as launching
 from raysearch.core.segment import Outcome, Status
 from raysearch.errors import (
     ClusterError,
+    ClusterLostError,
     JournalBusyError,
     JournalError,
     LocatedError,
@@ -29,7 +30,9 @@ from raysearch.errors import (
     SpecError,
     TrainableError,
 )
+from raysearch.executors.tune.head import gone
 from raysearch.launch import more_samples, unfit
+from raysearch.run.session import Setup
 from raysearch.space import Space
 from raysearch.spec import SearchSpec
 from raysearch.spec.trainables import can_pause, load_trainable
@@ -479,3 +482,17 @@ def test_a_launch_that_fails_before_its_search_begins_leaves_its_name_free(
     with pytest.raises(ClusterError, match="no Ray cluster answers"):
         search(storage, executor="tune", address="127.0.0.1:1")
     assert len(search(storage).trials()) == 9
+
+
+def test_a_run_whose_cluster_goes_before_its_search_begins_is_resumed_as_its_error_says(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(setup: Setup, *rest: Any) -> Any:
+        raise ClusterLostError(gone(setup.run))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("raysearch.launch._run_inline", lose)
+        with pytest.raises(ClusterLostError, match=f"raysearch resume {storage / 'run'}"):
+            search(storage)
+    how = raysearch.How(executor="inline")
+    assert len(raysearch.resume(storage / "run", how, trainable=trainables.Curve).trials()) == 9

@@ -58,7 +58,7 @@ def check_before_launch(storage: str, say: Callable[[str], None]) -> None:
                 for finding in found
                 if finding.level is Severity.fatal
             )
-            + f". Then: raysearch resume {storage} (--skip-checks starts all the same)"
+            + ". Then give the command again (--skip-checks starts all the same)"
         )
 
 

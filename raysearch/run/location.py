@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.user_paths import user_path
-from raysearch.errors import RaysearchError, RunError
+from raysearch.errors import CutOffError, RaysearchError, RunError
 from raysearch.spec.names import default_name
 from raysearch.storage.atomic import replace_text
 from raysearch.storage.journal.journal import Journal
@@ -104,10 +104,13 @@ def new_run(spec: SearchSpec) -> Iterator[tuple[Path, Journal]]:
 def none_unless_begun(root: Path) -> Iterator[None]:
     """Where an error ends the block before the search in `root` began, there is no run: its name is free.
 
-    What was written beside the spec stays, for who looks for the cause.
+    What was written beside the spec stays, for who looks for the cause. After a CutOffError, which says how
+    to resume the run, there is one.
     """
     try:
         yield
+    except CutOffError:
+        raise
     except Exception:
         paths, mirror = RunPaths(root), mirror_at(root)
         if _never_began(paths):

@@ -24,7 +24,7 @@ from raysearch.cluster.node_health import Pulse
 from raysearch.core.library_errors import raised_in_actor
 from raysearch.engine.snapshot import Snapshot
 from raysearch.engine.wind_down import by_signal
-from raysearch.errors import ClusterLostError, RaysearchError, RunError
+from raysearch.errors import ClusterLostError, CutOffError, RaysearchError, RunError
 from raysearch.executors.tune.coordinator import start_coordinator
 from raysearch.executors.tune.head import Head, answer_of, gone
 from raysearch.executors.tune.neighbours import Neighbours, claim_of
@@ -203,7 +203,7 @@ def _room_for_tune(run: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(
+        raise CutOffError(
             f"the run's folder cannot be written: {error}. Make room, and go on with: raysearch resume {run}"
         ) from error
 
@@ -267,4 +267,4 @@ def _why_died(error: ActorDiedError, run: str) -> BaseException:
         return RunError(ours)
     if error.actor_init_failed:
         return RunError(f"the coordinator could not start: {error}")
-    return RunError(gone(run))
+    return CutOffError(gone(run))
