@@ -8,7 +8,6 @@ import dataclasses
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 from waiting import Children, wait_for
 
 from raysearch.bench import chaos
-from raysearch.bench.chaos import Chaos, in_peace, spec_of, stage
+from raysearch.bench.chaos import Chaos, has_begun, in_peace, spec_of, stage
 from raysearch.bench.support import faults
 from raysearch.bench.support.audit import Findings, audit, read
 from raysearch.bench.support.contest import BenchError
@@ -133,6 +132,13 @@ def test_a_node_that_does_not_come_up_is_started_again(
         machines.add(1)
 
 
+def test_a_command_has_come_to_search_once_it_shows_how_far_that_is() -> None:
+    starting = "runs/run: caviar · loss\n[0s] importing the trainable and starting the workers\n"
+    assert not has_begun(starting + "note: nodes: 1 of 3 has not answered\nerror: no room\n")
+    assert has_begun(starting + "[0s] 0 of 60 · 0 at full length · 0 diverged · 0 failed\n")
+    assert has_begun(starting + "[1m 02s] iteration 3 of 27 · 5 of at most 90 trained\n")
+
+
 @needs_namespaces
 def test_nodes_are_killed_frozen_cut_off_and_added_and_every_outcome_counts_once(
     cluster: Staged,
@@ -166,14 +172,15 @@ def test_a_search_among_faults_of_every_kind_loses_and_doubles_nothing_and_ends_
     folder, machines, disk = cluster
     kinds = [kind for kind in faults.FAULTS if kind != "kill head"]  # which has a test of its own
     tally = Chaos(folder, machines, disk, 8, options(samples=20, gap=(1.0, 2.0), only=kinds)).play(6)
-    assert tally.is_complete
-    assert tally.hands == []
+    said = (folder / "driver-8.log").read_text(errors="replace")
+    assert tally.is_complete, said
+    assert tally.hands == [], said
     assert tally.findings.is_clean, tally
     assert tally.findings.acknowledged > 20
 
 
 @needs_namespaces
-def test_a_search_whose_head_dies_says_how_to_go_on_and_does_on_a_new_cluster(
+def test_a_search_whose_head_dies_says_how_to_go_on_and_does_on_a_new_cluster_beside_a_node_that_hangs(
     cluster: Staged,
 ) -> None:
     folder, machines, disk = cluster
@@ -186,31 +193,20 @@ def test_a_search_whose_head_dies_says_how_to_go_on_and_does_on_a_new_cluster(
     assert story.said().rstrip().endswith(f"go on with: raysearch resume {story.run}")
     assert "Traceback" not in story.said()
     before = story.outcomes()
-    machines.replace_head(3)
+    machines.environment = {"RAY_health_check_failure_threshold": "1000"}  # Ray itself gives no node up
+    machines.replace_head(1)
+    hangs = machines.add(2)
+    frozen = [pid for pid in faults.raylet(hangs) if send(pid, signal.SIGSTOP)]
     story.begin("resume", story.run)
+    story.more_outcomes(2)
+    assert f"node {hangs.address} (" in story.said()
+    assert "no worker is started there until it does" in story.said()
+    (story.seen / "hold").touch()  # until the node is used
+    thaw(frozen)
+    story.wait(lambda: hangs.find(faults.WORKER))
+    (story.seen / "hold").unlink()
     found = story.end()
     assert story.outcomes()[: len(before)] == before
-    assert found.is_clean, found
-
-
-@needs_namespaces
-def test_a_search_begins_at_once_beside_a_node_that_hangs_and_uses_it_when_it_goes_on() -> None:
-    patient = {"RAY_health_check_failure_threshold": "1000"}  # Ray itself never gives the node up
-    with tempfile.TemporaryDirectory(prefix="rs4-", dir="/tmp") as short:
-        folder = Path(short)
-        with Machines(folder, patient) as machines:
-            machines.add(1)
-            hangs = machines.add(2)
-            frozen = [pid for pid in faults.raylet(hangs) if send(pid, signal.SIGSTOP)]
-            story = Story(folder, machines, folder, "beside", 0.2, samples=60)
-            story.more_outcomes(2)
-            assert f"node {hangs.address} (" in story.said()
-            assert "no worker is started there until it does" in story.said()
-            (story.seen / "hold").touch()  # until the node is used
-            thaw(frozen)
-            story.wait(lambda: hangs.find(faults.WORKER))
-            (story.seen / "hold").unlink()
-            found = story.end()
     assert found.is_clean, found
 
 

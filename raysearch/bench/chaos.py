@@ -16,6 +16,7 @@ import dataclasses
 import json
 import math
 import random
+import re
 import shutil
 import signal
 import sys
@@ -38,7 +39,7 @@ PATIENCE_S = 600.0  # a search that does not end within so long after its last f
 GONE_S = 90.0  # the command says that the cluster is gone within so long
 TICK_S = 0.05
 ON_DISK = ("full disk", "disk out of reach")
-YOUNG_S = 20.0  # a command that ends sooner has not begun to search
+BEGAN = re.compile(r"^\[[^]\n]+\] (iteration )?[\d,]+ of ", re.MULTILINE)  # how far a search is
 REFUSED = 2  # the command's exit code for an error that it can explain
 AGAIN_S = 1.0  # until a command that was refused is started again
 
@@ -51,9 +52,10 @@ class Chaos:
         self._folder, self._machines, self._disk, self._o = scene_folder, machines, disk, o
         self._rng = random.Random(seed)
         self._run = disk / f"run-{seed}"
+        self._spec = scene_folder / f"spec-{seed}.yaml"
         self._log = scene_folder / f"driver-{seed}.log"
         self._undo: list[tuple[float, str, Undo]] = []
-        self._started_at = 0.0
+        self._started_at = self._hit_at = 0.0
         self._disk_was_bad_until = -math.inf
         self._told = 0  # characters of the log that commands before this one have written
         self._scene: Scene
@@ -62,11 +64,10 @@ class Chaos:
         """Runs the search with up to so many faults, and the audit."""
         witnessed = self._folder / f"witnessed-{self.tally.seed}"
         witnessed.mkdir()
-        spec = self._folder / f"spec-{self.tally.seed}.yaml"
-        spec.write_text(spec_of(self._run, self.tally.seed, witnessed, self._o))
-        calm = in_peace(spec, self._folder)
+        self._spec.write_text(spec_of(self._run, self.tally.seed, witnessed, self._o))
+        calm = in_peace(self._spec, self._folder)
         began = time.monotonic()
-        self._scene = Scene(self._machines, self._disk, self._rng, self._start("launch", str(spec)))
+        self._scene = Scene(self._machines, self._disk, self._rng, self._start("launch", self._spec))
         try:
             self._suffer(faults)
         finally:
@@ -95,9 +96,10 @@ class Chaos:
     def _hit(self) -> None:
         names = [name for name in FAULTS if self._o.only is None or name in self._o.only]
         name = self._rng.choices(names, [FAULTS[name][0] for name in names])[0]
-        done = FAULTS[name][1](self._scene) if (self._run / "spec.yaml").exists() else None
+        done = FAULTS[name][1](self._scene) if self._is_there() else None
         if done is None:
             return
+        self._hit_at = time.monotonic()
         self.tally.faults[name] = self.tally.faults.get(name, 0) + 1
         self._say(f"{name}: {done.to}" + (f" for {done.seconds:.1f} s" if done.undo else ""))
         if done.undo is not None:
@@ -132,29 +134,33 @@ class Chaos:
         return False
 
     def _note_end(self) -> None:
-        """The command ended of itself: because it was just started on a bad disk, or because of a defect."""
+        """The command ended of itself: because a fault kept it from its search, or because of a defect."""
         said = _last_line(self._log)
         disk_is_bad = self._disk_was_bad_until > self._started_at
+        was_hit = disk_is_bad or self._undo or self._hit_at > self._started_at
         self._say(f"the command ended: {said}")
-        if disk_is_bad and self._is_young() and self._scene.driver.returncode == REFUSED:
+        if was_hit and not has_begun(self._said()) and self._scene.driver.returncode == REFUSED:
             self.tally.refused += 1
             time.sleep(AGAIN_S)
         else:
             self.tally.hands.append(said)
             self._mend(float("inf"))
 
-    def _is_young(self) -> bool:
-        return time.monotonic() - self._started_at < YOUNG_S
+    def _said(self) -> str:
+        """What the command that was started last has printed."""
+        return self._log.read_text(errors="replace")[self._told :]
+
+    def _is_there(self) -> bool:
+        return (self._run / "spec.yaml").exists()
 
     def _new_cluster(self) -> None:
         """Waits for the command to say that the cluster is gone, and makes a new one."""
-        scene, is_young = self._scene, self._is_young()
+        scene = self._scene
         with contextlib.suppress(Exception):
             scene.driver.wait(GONE_S)
         said = _last_line(self._log)
-        told = self._log.read_text(errors="replace")[self._told :]
-        if scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in told:
-            if is_young and scene.driver.returncode == REFUSED:  # it had not come to search yet
+        if scene.driver.returncode != 0 and f"raysearch resume {self._run}" not in self._said():
+            if not has_begun(self._said()) and scene.driver.returncode == REFUSED:
                 self.tally.refused += 1
             else:
                 self.tally.hands.append(f"the head was killed, and the command said: {said}")
@@ -169,17 +175,28 @@ class Chaos:
     def _resume(self) -> None:
         self.tally.resumes += 1
         self._scene.driver_was_killed = False
-        self._scene.driver = self._start("resume", str(self._run))
+        again = ("resume", self._run) if self._is_there() else ("launch", self._spec)
+        self._scene.driver = self._start(*again)
 
-    def _start(self, verb: str, what: str) -> Any:
+    def _start(self, verb: str, what: Path) -> Any:
         self._started_at = time.monotonic()
         self._told = len(self._log.read_text(errors="replace")) if self._log.exists() else 0
-        command = [sys.executable, "-m", "raysearch.cli", verb, what, "--address", self._machines.address]
+        words = [verb, str(what), "--address", self._machines.address]
+        command = [sys.executable, "-m", "raysearch.cli", *words]
         return self._machines.popen(command, self._log)
 
     def _say(self, text: str) -> None:
         if self._o.verbose:
             print(f"{time.strftime('%X')} [{self.tally.seed}] {text}", file=sys.stderr, flush=True)
+
+
+def has_begun(said: str) -> bool:
+    """Whether the command that printed this has come to search; before that it may refuse.
+
+    >>> has_begun("[0s] importing the trainable and starting the workers")
+    False
+    """
+    return BEGAN.search(said) is not None
 
 
 def main(argv: list[str]) -> int:

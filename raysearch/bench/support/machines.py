@@ -223,6 +223,7 @@ class Machines:
             f"--node-ip-address={address}",
             f"--num-cpus={cpus}",
             f"--object-store-memory={STORE_BYTES}",
+            "--include-log-monitor=false",  # nobody reads the logs of workers at the driver's
             f"--temp-dir={place}",
             "--disable-usage-stats",
         ]

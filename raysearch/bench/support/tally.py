@@ -15,7 +15,7 @@ class FaultTally:
 
     Attributes:
         resumes: commands started again after a fault that ended the command.
-        refused: of those, commands that ended at once because the disk was full or away, or the head gone.
+        refused: of those, commands that ended before they came to search, because of a fault.
         hands: times the command ended without a fault that explains it; each would have needed a person.
     """
 
