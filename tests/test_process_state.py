@@ -5,6 +5,7 @@ from __future__ import annotations
 import locale
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -272,15 +273,15 @@ def test_threads_that_a_trial_leaves_are_said_and_their_steps_are_none_of_the_ne
 
 
 class Ends(tune.Trainable):  # type: ignore[misc]
-    """Ends the whole process in its second trial, where the environment says so."""
+    """Ends a process in the first trial, where the environment says so: its own, or the one that began it."""
 
     def step(self) -> dict[str, float]:
-        if self.config["x"] == 2 and "RAYSEARCH_TEST_END" in os.environ:
-            os._exit(0)
+        if self.config["x"] == 2 and (ends := os.environ.get("RAYSEARCH_TEST_END")):
+            os._exit(0) if ends == "own" else os.kill(os.getppid(), signal.SIGKILL)
         return {"loss": float(self.config["x"])}
 
 
-def search_ends(storage: str) -> None:
+def search_ends(storage: str, isolate: bool) -> None:
     raysearch.search(
         Ends,
         space={"x": {"ordinal": [1, 2, 3]}},
@@ -291,14 +292,21 @@ def search_ends(storage: str) -> None:
         storage=storage,
         name="ends",
         executor="inline",
+        isolate=isolate,
     )
 
 
-def test_a_resume_says_in_which_segment_the_process_ended(tmp_path: Path) -> None:
-    code = f"import test_process_state as t; t.search_ends({str(tmp_path)!r})"
+@pytest.mark.parametrize(
+    ("isolate", "ends", "code", "told"),
+    [(False, "own", 0, "With isolate: true"), (True, "other", -signal.SIGKILL, "The trial was not in it")],
+)
+def test_a_resume_says_in_which_segment_the_process_ended_and_what_would_have_kept_it(
+    isolate: bool, ends: str, code: int, told: str, tmp_path: Path
+) -> None:
+    does = f"import test_process_state as t; t.search_ends({str(tmp_path)!r}, {isolate})"
     paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    env = {**os.environ, "PYTHONPATH": paths, "RAYSEARCH_TEST_END": "1"}
-    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    env = {**os.environ, "PYTHONPATH": paths, "RAYSEARCH_TEST_END": ends}
+    assert subprocess.run([sys.executable, "-c", does], env=env, check=False).returncode == code
     said: list[str] = []
     for _ in range(2):
         results = raysearch.resume(
@@ -306,7 +314,8 @@ def test_a_resume_says_in_which_segment_the_process_ended(tmp_path: Path) -> Non
         )
     ended = [text for text in said if "ended in the midst of segment 0.0" in text]
     assert len(ended) == 1
-    assert "isolate: true" in ended[0]
+    assert told in ended[0]
+    assert ("isolate: true" in ended[0]) is not isolate
     assert sorted(results.trials()["config.x"]) == [1, 2, 3]
 
 

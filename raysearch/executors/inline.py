@@ -40,6 +40,12 @@ BROKEN_OFF = (
     "or the trainable's code ended it (os._exit, a crash in a library), and your own program with it. With "
     "isolate: true, or executor: tune, only the trial would have ended"
 )
+KILLED = (
+    "the process of this run ended in the midst of segment {segment}: it was killed, by hand or by the "
+    "machine (out of memory, a shutdown). The trial was not in it: it had processes of its own"
+)
+
+APART = "apart"  # in the note of the segment in training, where that is trained in processes of its own
 
 _GOING_ON = threading.Lock()  # held while a search trains in this process
 
@@ -99,17 +105,19 @@ class InlineLink:
 class InlineLoop(Loop):
     """A loop in which orders and budgets are seen to between two iterations too."""
 
-    def __init__(self, *args: Any, search: Search, look: Callable[[], object], note: Path) -> None:
+    def __init__(self, job: Job, *args: Any, search: Search, look: Callable[[], object], note: Path) -> None:
         """`note`: the file that names the segment in training."""
-        super().__init__(*args)
+        super().__init__(job, *args)
         self._search = search
         self._note = note
+        self._is_apart = job.isolate or job.processes > 0
         self._look = look
         self._look_at = 0.0
 
     def _train(self, lease: Lease) -> None:
+        words = [segment_name(lease.segment.id), *([APART] if self._is_apart else [])]
         with contextlib.suppress(OSError):  # it only helps a resume; the journal tells of a lost folder
-            self._note.write_text(segment_name(lease.segment.id), encoding="utf-8")
+            self._note.write_text(" ".join(words), encoding="utf-8")
         super()._train(lease)
 
     def _progress(self, iteration: int) -> Going:
@@ -141,7 +149,8 @@ def run_inline(
         link = InlineLink(search, look)
         note = RunPaths(job.here).training_inline
         if note.exists():
-            search.warnings.add(BROKEN_OFF.format(segment=note.read_text(encoding="utf-8")))
+            segment, *apart = note.read_text(encoding="utf-8").split()
+            search.warnings.add((KILLED if APART in apart else BROKEN_OFF).format(segment=segment))
         loop = InlineLoop(job, "inline", host, checkpoints, link, search=search, look=look, note=note)
         try:
             while not loop.run(time.monotonic() + 0.5):

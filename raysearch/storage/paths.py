@@ -64,7 +64,10 @@ class RunPaths:
 
     @property
     def training_inline(self) -> Path:
-        """Names the segment that a process trains inline; it stays where that process was ended."""
+        """Names the segment that a process trains inline; it stays where that process was ended.
+
+        "3.0", or "3.0 apart" where the trial has processes of its own.
+        """
         return self.root / "training_inline"
 
     @property
