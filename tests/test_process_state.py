@@ -28,6 +28,7 @@ from raysearch.core.used_values import series_of
 from raysearch.torch.trained_weights import Sample
 from raysearch.worker import set_by_modules
 from raysearch.worker.host import Host
+from raysearch.worker.left_threads import LeftThreads
 from raysearch.worker.reports import Trained
 
 
@@ -128,6 +129,25 @@ def test_what_only_the_first_trial_sets_is_said(trials: Trials, monkeypatch: pyt
     assert len(said) == 1
     assert "a trial changed the environment variable RAYSEARCH_TEST_LEFT for its whole process" in said[0]
     assert environment() == "before"
+
+
+def test_an_environment_that_a_trial_puts_in_place_of_the_process_s_is_put_back_too(
+    trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYSEARCH_TEST_LEFT", "before")
+    monkeypatch.setattr(os, "environ", os.environ)
+    found = []
+
+    def replacing(config: dict[str, Any]) -> None:
+        if config["number"] == 0:
+            os.environ = dict(os.environ)  # type: ignore[assignment]  # noqa: B003
+        found.append(environment())
+        os.environ["RAYSEARCH_TEST_LEFT"] = "changed"
+        tune.report({"loss": 1.0})
+        tune.report({"loss": 1.0})
+
+    trials(replacing, 3)
+    assert found == ["before"] * 3
 
 
 # ---- models that live on
@@ -267,6 +287,22 @@ def test_threads_that_a_trial_leaves_are_said_and_their_steps_are_none_of_the_ne
     assert "a trial left 1 of its threads running (stray)" in second.error
     assert "a thread that an earlier trial left running takes steps" in second.error
     assert [held.greatest for held in series_of(second.used(), "held:lr")] == [0.1, 0.1]
+
+
+def test_threads_that_have_ended_are_not_looked_at_again() -> None:
+    threads = LeftThreads()
+    assert [*threads.look(False)] == []
+    end = threading.Event()
+    for _ in range(3):
+        stray = threading.Thread(target=end.wait, daemon=True)
+        stray.start()
+        assert [*threads.look(False)] == []
+    assert len(threads.left) == 3
+    end.set()
+    for thread in threads.left:
+        thread.join()
+    assert [*threads.look(False)] == []
+    assert threads.left == []
 
 
 # ---- processes

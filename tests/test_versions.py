@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import os
 import re
 import sys
 from importlib.metadata import version
@@ -166,6 +167,17 @@ def test_trainables_are_saved_and_restored_without_ray_s_private_names(
     again = train(host, second, folder)
     assert again.error == ""
     assert [*begun, *again.curve["loss"]] == unbroken
+    host.drop()
+
+
+def test_a_reset_leaves_no_trace_of_ray_s_own_name_in_the_trainable(tmp_path: Path) -> None:
+    host = Host(trainables.Walk, metric="loss", scratch=tmp_path)
+    train(host, path(2, trial=1)[0])
+    made, here = host._trainable, os.getcwd()
+    train(host, path(2, trial=2)[0])
+    assert host._trainable is made
+    assert "_setup_logdir" not in vars(made)
+    assert made.logdir == os.getcwd() == here
     host.drop()
 
 

@@ -30,10 +30,9 @@ class TrialConfig(dict[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The entry, or `default`."""
-        try:
+        if name in self:
             return self[name]
-        except KeyError:
-            return default
+        return default if name != LENGTH or self.length is None else self.length
 
     def __reduce__(self) -> Any:
         return TrialConfig, (dict(self), self.length)

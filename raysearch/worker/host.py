@@ -273,7 +273,7 @@ class Host(Iterations):
             self._remarks.extend(self._process.begin(is_function))
         self._was_reset = not is_function
         again = live if self._may_reset or is_function else None
-        if again is not None and again.reset(self._handed_out(segment), **self._surroundings):
+        if again is not None and ray_private.reset(again, self._handed_out(segment), **self._surroundings):
             return
         self.drop()
         self._was_reset = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from weakref import WeakSet
 
 NAMES_TOLD = 3
 
@@ -17,9 +16,9 @@ class LeftThreads:
     """
 
     def __init__(self) -> None:
-        self._known: WeakSet[threading.Thread] | None = None
+        self._known: set[threading.Thread] | None = None  # of those that ran at the last look
         self._has_said = False
-        self.left: WeakSet[threading.Thread] = WeakSet()
+        self.left: list[threading.Thread] = []
 
     def look(self, of_daemon: bool) -> Iterator[str]:
         """A trial is over, and its model is gone; yields a remark, once, where it left threads of its own.
@@ -29,11 +28,11 @@ class LeftThreads:
         """
         running = threading.enumerate()
         if self._known is None:
-            self._known = WeakSet(running)
+            self._known = set(running)
             return
         new = [thread for thread in running if thread not in self._known]
-        self._known.update(new)
-        self.left.update(new)
+        self.left = [thread for thread in (*self.left, *new) if thread.is_alive()]
+        self._known = set(running)
         plain = [thread for thread in new if type(thread) is threading.Thread]
         own = [thread.name for thread in plain if of_daemon or not thread.daemon]
         if own and not self._has_said:

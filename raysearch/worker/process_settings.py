@@ -94,6 +94,7 @@ class ProcessSettings:
     def __init__(self) -> None:
         self._first: tuple[Any, ...] | None = None
         self._environment: dict[str, str] = {}
+        self._mapping: Mapping[str, str] = os.environ
         self._changed: set[str] = set()  # what the last trial but one had changed
         self._said: set[str] = set()
 
@@ -101,7 +102,7 @@ class ProcessSettings:
         """The first trial begins: later ones find the settings as they are now."""
         if self._first is None:
             self._first = tuple(setting.read() for setting in SETTINGS)
-            self._environment = dict(os.environ)
+            self._environment, self._mapping = dict(os.environ), os.environ
             set_by_modules.watch()
 
     def put_back(self) -> Iterator[str]:
@@ -130,10 +131,11 @@ class ProcessSettings:
                 yield setting.name
 
     def _put_environment_back(self) -> Iterator[str]:
-        now, first = dict(os.environ), {**self._environment, **set_by_modules.watch()}
-        for name in now.keys() | first.keys():
-            before = first.get(name)
-            if now.get(name) == before or name.startswith(OF_RAY):
+        by_modules = set_by_modules.watch()
+        is_same = os.environ is self._mapping  # else a trial put a plain dict there, which tells nobody
+        for name in set_by_modules.changed() if is_same else {*os.environ, *self._environment}:
+            before = by_modules[name] if name in by_modules else self._environment.get(name)
+            if os.environ.get(name) == before or name.startswith(OF_RAY):
                 continue
             if before is not None:
                 os.environ[name] = before

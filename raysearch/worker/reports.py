@@ -145,10 +145,10 @@ def _numbers(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, flo
     for key, value in report.items():
         if not prefix and key in RAYS_OWN:
             continue
-        if isinstance(value, Mapping):
-            found.extend(_numbers(value, f"{prefix}{key}/"))
-        elif isinstance(value, float):
+        if isinstance(value, float):  # first: nearly all are
             found.append((f"{prefix}{key}", value))
+        elif isinstance(value, Mapping):
+            found.extend(_numbers(value, f"{prefix}{key}/"))
         elif value is not None and not isinstance(value, (str, bytes)) and hasattr(value, "__float__"):
             number = _as_float(value)
             if number is not None:
