@@ -117,6 +117,20 @@ class StandIn:
         run = self.op_Run(v)["project"]["run"]
         return {"project": {"run": run and {"historyKeys": run["historyKeys"]}}}
 
+    def op_Runs(self, v: dict[str, Any]) -> Any:
+        edges = []
+        for name in self.runs:
+            run = self.op_Run({"name": name})["project"]["run"]
+            edges.append({"node": {**run, "historyKeys": None}, "cursor": name})
+        page = {"endCursor": None, "hasNextPage": False}
+        found = {"edges": edges, "pageInfo": page}
+        return {"project": {"internalId": "1", "runCount": len(edges), "readOnly": False, "runs": found}}
+
+    def op_RunSampledHistory(self, v: dict[str, Any]) -> Any:
+        keys = json.loads(v["specs"][0])["keys"]
+        rows = [{k: row[k] for k in keys} for row in self.rows(v["name"]) if all(k in row for k in keys)]
+        return {"project": {"run": {"sampledHistory": [rows]}}}
+
     # ---- reports
 
     def op_CreateProject(self, v: dict[str, Any]) -> Any:

@@ -4,6 +4,9 @@ Every task is searched without a past first; what it tried becomes its record. T
 beginning from the records of all others: as they are (good), with their scores shuffled (random), and turned
 upside down, so that the worst look best (misleading). `speed-up` is how much sooner, in virtual time, a
 search reaches the regret that the one without a past has after one full training; its median over the tasks.
+
+With `--foreign N` each task also begins from its own history elsewhere: a study of Optuna's (TPE, median
+pruner) of N trials, written by Optuna and read as `raysearch memory import` does; as it is, and upside down.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import numpy as np
 
 from raysearch.bench.support.contest import show
 from raysearch.bench.support.curves import Columns, read_tables
+from raysearch.bench.support.foreign_history import foreign_record
 from raysearch.core.segment import Outcome
 from raysearch.engine.search import Search
 from raysearch.executors.simulated import Floats, RowsOf, Simulator, Table, Trace
@@ -26,18 +30,20 @@ from raysearch.strategies.samplers.transfer_settings import Transfer
 from raysearch.workflows.memory.recall import Record, recall
 
 PASTS = ("good", "random", "misleading")
+FOREIGN = ("foreign", "foreign, misleading")  # a study of Optuna's of the same task
 GRID = np.geomspace(0.01, 4.0, 400)  # times in full trainings
 
 
 def main(args: Sequence[str]) -> int:
     """Runs the benchmark as the command line says."""
     o = _parser().parse_args(list(args))
-    columns = Columns(metric=o.metric, log=tuple(o.log.split(",")) if o.log else None)
+    names = tuple(o.tasks.split(",")) if o.tasks else None
+    columns = Columns(metric=o.metric, log=tuple(o.log.split(",")) if o.log else None, tasks=names)
     tables = read_tables(o.file, columns)
     alone = {n: [search(t, s, o.workers, o.until, None) for s in range(o.seeds)] for n, t in tables.items()}
     records = {n: record_of(n, tables[n], alone[n][0][1]) for n in tables}
     rows = [row("none", tables, {n: [r[0] for r in runs] for n, runs in alone.items()}, alone, o.at)]
-    for past in o.pasts.split(","):
+    for past in filter(None, o.pasts.split(",")):
         traces = {}
         for number, (name, table) in enumerate(tables.items()):
             others = [spoilt(r, past, number) for n, r in records.items() if n != name]
@@ -45,6 +51,13 @@ def main(args: Sequence[str]) -> int:
             traces[name] = [
                 search(table, s, o.workers, o.until, recalled.transfer)[0] for s in range(o.seeds)
             ]
+        rows.append(row(past, tables, traces, alone, o.at))
+    for past in FOREIGN if o.foreign else ():
+        begun = {n: _foreign(n, t, o.foreign, past) for n, t in tables.items()}
+        traces = {
+            n: [search(t, s, o.workers, o.until, begun[n])[0] for s in range(o.seeds)]
+            for n, t in tables.items()
+        }
         rows.append(row(past, tables, traces, alone, o.at))
     notes = [
         f"{len(tables)} tasks, {o.seeds} seeds, {o.workers} workers; regret after {o.at} full trainings of "
@@ -140,6 +153,13 @@ def row(
     }
 
 
+def _foreign(name: str, table: Table, trials: int, past: str) -> Transfer:
+    """The transfer from a study of Optuna's of the same task."""
+    record = foreign_record(name, table, trials)
+    used = record if past == FOREIGN[0] else spoilt(record, "misleading", 0)
+    return recall([used], table.space, table.metric, table.mode).transfer
+
+
 def curve(table: Table, trace: Trace) -> Floats:
     """The regret on the grid of times; 1 while nothing was seen."""
     best = trace.best_at((GRID * table.full_seconds).tolist(), table.mode)
@@ -163,5 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--until", type=float, default=float(GRID[-1]), help="full trainings of virtual time")
     parser.add_argument("--at", default="0.25,0.5,1,2")
     parser.add_argument("--pasts", default=",".join(PASTS))
+    parser.add_argument("--foreign", type=int, default=0, metavar="N", help="trials of a study elsewhere")
+    parser.add_argument("--tasks", help="of the file, with commas; all if left out")
     parser.add_argument("--json", action="store_true")
     return parser

@@ -1,4 +1,4 @@
-"""`raysearch memory add | list | show | forget`: finished searches, remembered by task."""
+"""`raysearch memory add | import | list | show | forget`: finished searches, remembered by task."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from typer import Argument, Option
 
 from raysearch.cli import options
+from raysearch.cli.memory_import import import_
 from raysearch.cli.opened_run import opened
 from raysearch.cli.output import command, console, print_json, say
 
@@ -41,6 +42,9 @@ def add(run: options.Run, memory: Where = "memory", task: Name = None) -> None:
     )
     if known:
         say(f"note: {record.task} was remembered from {known[-1].run} too; the newer of them counts")
+
+
+app.command(name="import")(import_)
 
 
 @app.command(name="list")

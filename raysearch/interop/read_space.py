@@ -14,6 +14,7 @@ from raysearch.core.values import TUPLES, check_depth, exact, has_tuple, identit
 from raysearch.errors import SpecError, located
 from raysearch.interop import configspace
 from raysearch.interop.configspace import to_configspace
+from raysearch.interop.optuna_domains import optuna_domain
 from raysearch.interop.wandb_sweep import is_sweep, read_parameters, sweep_to_spec
 from raysearch.interop.write_space import config_to_optuna, optuna_to_config, to_optuna, to_ray
 from raysearch.space import parsing
@@ -24,7 +25,6 @@ from raysearch.space.domains import (
     LogRandInt,
     LogUniform,
     Normal,
-    Ordinal,
     RandInt,
     Uniform,
 )
@@ -237,24 +237,8 @@ def _read_optuna(distribution: Any) -> Domain:
     """Our domain for an `optuna.distributions` one."""
     kind = type(distribution).__name__
     if kind == "CategoricalDistribution":
-        return Choice(tuple(distribution.choices))
-    low, high, log = distribution.low, distribution.high, distribution.log
-    if low == high:
-        return Fixed(low)
-    step = distribution.step
-    if kind == "IntDistribution":
-        q = None if step in (None, 1) else step
-        cls: Callable[..., Domain] = LogRandInt if log else RandInt
-    else:
-        q, cls = step, LogUniform if log else Uniform
-    if q is None or abs(low / q - round(low / q)) < 1e-9:
-        return cls(low, high, q)
-    values = [low + k * q for k in range(int((high - low) / q + 1e-9) + 1)]
-    if len(values) > 1000:
-        raise SpecError(
-            f"steps of {show(q)} from {show(low)}: the lower bound must be a multiple of the step"
-        )
-    return Ordinal(tuple(values))
+        return optuna_domain(kind, {"choices": distribution.choices})
+    return optuna_domain(kind, {name: getattr(distribution, name) for name in ("low", "high", "log", "step")})
 
 
 _READERS: dict[str, Callable[[Any], Domain]] = {"ray": _read_ray, "optuna": _read_optuna}

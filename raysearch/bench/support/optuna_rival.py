@@ -88,6 +88,16 @@ class OptunaStudy:
         self._trials[trial].report(value, iteration)
         self._study.tell(self._trials.pop(trial), value)
 
+    def write(self, file: str) -> None:
+        """Writes the study into a journal file of Optuna's, under the name `history`."""
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(file))
+        optuna.copy_study(
+            from_study_name=self._study.study_name,
+            from_storage=self._study._storage,
+            to_storage=storage,
+            to_study_name="history",
+        )
+
     def fail(self, trial: int) -> None:
         """The trial diverged or failed."""
         self._study.tell(self._trials.pop(trial), state=States.FAIL)

@@ -15,6 +15,7 @@ from raysearch.space.space import Space
 from raysearch.strategies.samplers.importance import normal_ranks
 from raysearch.strategies.samplers.portfolio import box, neighbours, portfolio
 from raysearch.strategies.samplers.transfer_settings import HURDLE_TASKS, Transfer
+from raysearch.workflows.memory.curves import losses, turned_values
 
 Floats = npt.NDArray[np.float64]
 ROWS = 200  # of what past tasks say together
@@ -35,6 +36,7 @@ class Record:
         at: Unix time at which it was added.
         importances: share of the variance that each hyper-parameter explained alone.
         verdict: of the last retest of its settings; empty before one.
+        curves: of each trial (iteration, value) in rising order, as other tools noted them; may be empty.
     """
 
     task: str
@@ -49,6 +51,7 @@ class Record:
     importances: Mapping[str, float] = field(default_factory=dict)
     verdict: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    curves: Sequence[Sequence[tuple[int, float]]] = ()
 
     @property
     def weight(self) -> float:
@@ -57,10 +60,14 @@ class Record:
 
     @property
     def scores(self) -> Floats:
-        """Ranks, 0 the best: trials that came further before others, then by value. Shape (trials,)."""
-        values = np.asarray(self.values, float)
-        turned = np.where(np.isfinite(values), values if self.mode == "min" else -values, np.inf)
-        order = np.lexsort((turned, -np.asarray(self.iterations)))
+        """Ranks, 0 the best. Shape (trials,).
+
+        With curves any two trials are compared where the shorter one ended. Without, those that came further
+        are before others, as in a search that trains its best on; then by value.
+        """
+        turned = turned_values(self.values, self.mode)
+        lost = losses(self.curves, self.iterations, turned, self.mode) if self.curves else np.zeros(1)
+        order = np.lexsort((turned, -np.asarray(self.iterations), np.broadcast_to(lost, turned.shape)))
         ranks = np.empty(len(order))
         ranks[order] = np.arange(len(order))
         return ranks

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import re
 import uuid
@@ -44,6 +45,7 @@ _MISREAD = (
 META = b"raysearch.memory"
 _TASK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
 _COLUMNS = ("config", "iterations", "value")
+_CURVES = ("curve_iterations", "curve_values")  # only where there are curves; older versions pass over them
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("task", "run", "metric", "mode", "verdict"), (str,)),
     **dict.fromkeys(("space", "importances", "fingerprint"), (dict,)),
@@ -95,13 +97,15 @@ class Memory:
         """
         name = f"{record.task}-{hashlib.blake2b(record.run.encode(), digest_size=5).hexdigest()}.parquet"
         meta = {f: getattr(record, f) for f in _FIELDS} | {"version": VERSION}
-        table = pa.table(
-            {
-                "config": [json.dumps(dict(c), sort_keys=True) for c in record.configs],
-                "iterations": pa.array(record.iterations, pa.int64()),
-                "value": pa.array(record.values, pa.float64()),
-            }
-        ).replace_schema_metadata({META: json.dumps(meta)})
+        columns = {
+            "config": [json.dumps(dict(c), sort_keys=True) for c in record.configs],
+            "iterations": pa.array(record.iterations, pa.int64()),
+            "value": pa.array(record.values, pa.float64()),
+        }
+        for part, (column, kind) in enumerate(zip(_CURVES, (pa.int64(), pa.float64()), strict=True)):
+            if record.curves:
+                columns[column] = pa.array([[p[part] for p in c] for c in record.curves], pa.list_(kind))
+        table = pa.table(columns).replace_schema_metadata({META: json.dumps(meta)})
         try:
             self._fs.create_dir(self._root, recursive=True)
             tmp = f"{self._root}/.{uuid.uuid4().hex}.tmp"
@@ -185,7 +189,25 @@ class Memory:
         nan = [float("nan") if v is None else float(v) for v in values]
         _check_fields(fields)
         known = [json.loads(c) for c in configs]
-        return Record(configs=known, iterations=iterations, values=nan, **fields), is_sealed
+        found = Record(configs=known, iterations=iterations, values=nan, curves=_curves_in(table), **fields)
+        return found, is_sealed
+
+
+def _curves_in(table: pa.Table) -> tuple[tuple[tuple[int, float], ...], ...]:
+    """The curves of a record's table; none where it has none. Raises ValueError for halves of curves."""
+    if any(column not in table.column_names for column in _CURVES):
+        return ()
+    halves = (table[column].to_pylist() for column in _CURVES)
+    return tuple(
+        tuple((int(i), math.nan if v is None else float(v)) for i, v in zip(at, values, strict=True))
+        for at, values in zip(*halves, strict=True)
+    )
+
+
+def check_task(task: str) -> None:
+    """Raises SpecError for a task's name that cannot be part of a file's."""
+    if not _TASK.fullmatch(task):
+        raise SpecError(f"task {task!r} cannot name a file; use letters, digits, and . _ - (not first)")
 
 
 def _check_fields(fields: Mapping[str, Any]) -> None:
@@ -205,8 +227,7 @@ def record_of(results: Results, *, task: str | None, now: float) -> Record:
         RunError: too few trials ended for it to say anything.
     """
     named = task or str(results.spec.get("name") or results.path.name)
-    if not _TASK.fullmatch(named):
-        raise SpecError(f"task {named!r} cannot name a file; use letters, digits, and . _ - (not first)")
+    check_task(named)
     space = Space.from_dict(results.spec["space"])
     scores = scores_of(results, space)
     known = ~np.isnan(scores.scores)
