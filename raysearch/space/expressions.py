@@ -29,6 +29,7 @@ SHOWN = 120  # characters of an expression in a message
 WHOLE_MAX = 2**1024  # the largest float is just below it
 DIGITS_MAX = 300  # that round() may be asked for
 
+_AS_SPELT: Mapping[str, str] = {}
 Values = Mapping[str, Any]
 Evaluate = Callable[[Values], Any]
 
@@ -105,13 +106,11 @@ def compiled(text: str, what: str, spelt: tuple[tuple[str, str], ...] = ()) -> E
     Raises:
         SpecError: it is no expression, speaks of nothing, holds what is not allowed, or is too large.
     """
-    tree = _parsed(text, what)
-    _check_size(tree, text, what)
-    builder = _Builder(text, what, dict(spelt))
-    evaluate = builder.build(tree)
-    if not builder.names:
+    reader = Reader(text, what, dict(spelt))
+    evaluate = reader.build(reader.tree)
+    if not reader.names:
         raise SpecError(f"{what} {shortened(text)} names no hyper-parameter")
-    return Expression(text, what, frozenset(builder.names), evaluate)
+    return Expression(text, what, frozenset(reader.names), evaluate)
 
 
 def shortened(text: str) -> str:
@@ -160,12 +159,18 @@ def _walk(tree: ast.expr) -> Iterator[tuple[int, ast.expr]]:
         waiting += [(depth + 1, part) for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
 
 
-class _Builder:
-    """Makes functions of a tree; refuses what is not on the list."""
+class Reader:
+    """Parses a text and makes functions of its parts; refuses what is not on the list.
 
-    def __init__(self, text: str, what: str, meant: Mapping[str, str]) -> None:
+    Attributes:
+        tree: of the text; names: that the parts built so far speak of.
+    """
+
+    def __init__(self, text: str, what: str, meant: Mapping[str, str] = _AS_SPELT) -> None:
         self.names: set[str] = set()
-        self._text, self._what, self._meant = text, what, meant
+        self.text, self._what, self._meant = text, what, meant
+        self.tree = _parsed(text, what)
+        _check_size(self.tree, text, what)
 
     def build(self, node: ast.expr) -> Evaluate:
         """The function of a part of the expression."""
@@ -204,13 +209,13 @@ class _Builder:
             raise self._refused(node)
         if node.func.id not in FUNCTIONS:
             what = unknown("function", node.func.id, FUNCTIONS)
-            raise SpecError(f"{self._what} {shortened(self._text)}: {what}")
+            raise SpecError(f"{self._what} {shortened(self.text)}: {what}")
         return _called(FUNCTIONS[node.func.id], [self.build(part) for part in node.args])
 
     def _refused(self, node: ast.expr) -> SpecError:
         hint = "for ~ write not; " if isinstance(node, ast.UnaryOp) else ""
         part = shortened(ast.unparse(node))
-        return SpecError(f"{self._what} {shortened(self._text)}: {part} is not allowed; {hint}{HELP}")
+        return SpecError(f"{self._what} {shortened(self.text)}: {part} is not allowed; {hint}{HELP}")
 
 
 def _flat_name(node: ast.expr) -> str | None:
