@@ -3,7 +3,8 @@
     Caviar(..., sampler=from_optuna(optuna.samplers.TPESampler(seed=1)))
     Caviar(..., sampler=from_ray_searcher(OptunaSearch()))
 
-They see scores turned so that lower is better, whatever the search's mode.
+They see scores turned so that lower is better, whatever the search's mode. An Optuna sampler learns several
+objectives too, and limits; in Optuna 4 it must be made with `constraints_func=optuna_limits` for that.
 """
 
 from __future__ import annotations
@@ -24,12 +25,19 @@ from raysearch.interop.write_space import (
     to_optuna,
     to_ray,
 )
+from raysearch.space.objectives import Objectives, Standing
 from raysearch.space.space import Space
 from raysearch.strategies.samplers.fallbacks import Fallbacks
 
 ATTEMPTS = 100
 NONE_FITS = f"a random point: {ATTEMPTS} suggestions were not in the space"
 SCORE = "score"
+OPTUNA_READS = 5  # from this version on samplers read the constraints of trials by themselves
+CONSTRAINTS = "constraints"  # under which Optuna keeps what a trial's constraints came to
+NO_LIMITS = (
+    "it does not know the limits: make it with constraints_func=raysearch.sources.optuna_limits, "
+    "or trials beyond them count like others to it"
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,21 @@ class Source:
         if self.library == "ray":
             return RaySearcher(copy.deepcopy(self.sampler), space, seed)
         return OptunaSampler(copy.deepcopy(self.sampler), space, iterations, seed)
+
+    def bind_several(
+        self, space: Space, seed: int, iterations: int, objectives: Objectives
+    ) -> RaySearcher | OptunaSampler:
+        """The sampler for a search of several objectives or limits.
+
+        Raises:
+            SpecError: it is a Ray Tune Searcher, which learns one score.
+        """
+        if self.library == "ray":
+            raise SpecError(
+                f"a Ray Tune Searcher learns one score, and this search has {objectives.kind}; take an "
+                "Optuna sampler (raysearch.sources.from_optuna), or sampler: model"
+            )
+        return OptunaSampler(copy.deepcopy(self.sampler), space, iterations, seed, objectives)
 
 
 def from_ray_searcher(searcher: Any) -> Source:
@@ -165,16 +188,28 @@ class OptunaSampler:
     pruners leave them: its TPE ranks those by step, then value. A trial's later score is a new one.
     """
 
-    def __init__(self, sampler: Any, space: Space, iterations: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        sampler: Any,
+        space: Space,
+        iterations: int,
+        seed: int = 0,
+        objectives: Objectives | None = None,
+    ) -> None:
+        """`objectives`, where there are several or limits: the study has one direction for each of them."""
         import optuna
 
+        count = 1 if objectives is None else len(objectives.modes)
+        self._of_many = count > 1
         self._space = space
         self._iterations = iterations
         self._seed = seed
         self.fallbacks = Fallbacks(type(sampler).__name__)
         _say_weights(space, self.fallbacks)
         self._distributions = to_optuna(space)
-        self._study = optuna.create_study(sampler=sampler, direction="minimize")
+        if objectives is not None and objectives.limits and not _knows_limits(sampler):
+            self.fallbacks.remark(NO_LIMITS)
+        self._study = optuna.create_study(sampler=sampler, directions=["minimize"] * count)
         self._open: dict[int, int] = {}  # trials asked for and not yet told, by their numbers there
         self._is_over = False
         # A sampler's word for having no more; Optuna's own loop is not used here.
@@ -201,11 +236,12 @@ class OptunaSampler:
         return self._space.sample(self._seed, trial)
 
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
-        """Tells a score; +inf as a failure."""
+        """Tells a score; +inf as a failure. Of several objectives each score is that of a complete trial."""
         import optuna
 
         states = optuna.trial.TrialState
-        state = states.COMPLETE if iteration >= self._iterations else states.PRUNED
+        is_complete = self._of_many or iteration >= self._iterations
+        state = states.COMPLETE if is_complete else states.PRUNED
         state = state if math.isfinite(score) else states.FAIL
         number = self._open.pop(trial, None)
         if number is not None:  # a trial can be told only once, and its intermediate value before that
@@ -216,7 +252,33 @@ class OptunaSampler:
                     state=state,
                     params=config_to_optuna(self._space, config),
                     distributions=self._distributions,
-                    value=score,
-                    intermediate_values={iteration: score},
+                    values=list(score.values) if isinstance(score, Standing) else [float(score)],
+                    intermediate_values={} if self._of_many else {iteration: float(score)},
+                    system_attrs=_constraints(score),
                 )
             )
+
+
+def optuna_limits(trial: Any) -> list[float]:
+    """How far a trial is beyond each limit of the search, for a sampler of Optuna 4; at most 0 within.
+
+    Samplers of Optuna 5 read that without being told to.
+
+    >>> raysearch.sources.optuna_limits.__name__  # TPESampler(constraints_func=optuna_limits)
+    'optuna_limits'
+    """
+    return list(trial.system_attrs.get(CONSTRAINTS, ()))
+
+
+def _knows_limits(sampler: Any) -> bool:
+    """Whether it reads constraints: from Optuna 5 on every sampler that can, before that if it is told to."""
+    import optuna
+
+    is_new = int(optuna.__version__.split(".")[0]) >= OPTUNA_READS
+    return is_new or getattr(sampler, "_constraints_func", None) is not None
+
+
+def _constraints(score: float) -> dict[str, Any]:
+    """What Optuna's samplers read of a trial's constraints; nothing without limits."""
+    excesses = score.excesses if isinstance(score, Standing) else ()
+    return {CONSTRAINTS: list(excesses)} if excesses else {}

@@ -104,6 +104,8 @@ class Abilities:
         transfers: whether it begins from what is known; its recipe has a field `transfer`.
         eta: of the trials at a rung the best 1/eta go on.
         hours, gpu_hours: that the recipe itself sets for the search.
+        objectives: whether trials are compared by several objectives; limits: by limits on what they report.
+            Either way `start` takes `objectives`, an `Objectives`, where there is more than the metric.
     """
 
     max_iterations: int | None = None
@@ -119,6 +121,8 @@ class Abilities:
     eta: int = 3
     hours: float | None = None
     gpu_hours: float | None = None
+    objectives: bool = False
+    limits: bool = False
 
 
 @runtime_checkable

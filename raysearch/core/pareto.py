@@ -103,7 +103,9 @@ def scaled(points: Floats) -> Floats:
     return np.asarray((points - low) / np.where(span > 0, span, 1.0), np.float64)
 
 
-def ranking(violations: Floats, points: Floats, borders: Sequence[int] | None = None) -> Ints:
+def ranking(
+    violations: Floats, points: Floats, borders: Sequence[int] | None = None, of: Ints | None = None
+) -> Ints:
     """The rows, the best first; ties to the lower row.
 
     Args:
@@ -111,12 +113,13 @@ def ranking(violations: Floats, points: Floats, borders: Sequence[int] | None = 
         points: shape (n, m); those of failures may be anything but NaN.
         borders: ranks at which it matters who stands before whom: a front that none of them cuts goes by row,
             which saves much time. None: every front goes by spread.
+        of: the front of each row within the limits, where it is known.
     """
     rows = np.arange(len(violations))
     within = rows[violations == 0]
     beyond = rows[violations > 0]
     beyond = beyond[np.lexsort((beyond, points[beyond, 0], violations[beyond]))]
-    of_within = fronts(points[within])
+    of_within = fronts(points[within]) if of is None else of[within]
     within = within[np.lexsort((within, of_within))]
     bounds = np.append(0, np.cumsum(np.bincount(of_within))) if len(within) else np.zeros(1, np.int64)
     for start, stop in zip(bounds.tolist(), bounds[1:].tolist(), strict=False):

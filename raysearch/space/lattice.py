@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from raysearch.space.base import Units
-from raysearch.space.space import Space
+
+if TYPE_CHECKING:
+    from raysearch.space.space import Space
 
 DIGITS = 12  # of a unit coordinate that tell two configurations apart
 

@@ -82,6 +82,12 @@ class Objectives:
         return len(self.modes) > 1
 
     @property
+    def kind(self) -> str:
+        """What is compared, in words: `2 objectives and limits`."""
+        count = f"{len(self.modes)} objectives" if self.several else "one objective"
+        return f"{count} and limits" if self.limits else count
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """Every metric that counts: the objectives, then what limits speak of besides."""
         more = sorted({name for limit in self.limits for name in limit.names} - set(self.modes))

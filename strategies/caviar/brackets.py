@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 
 from raysearch.core.segment import Segment
@@ -29,8 +29,11 @@ class Ladder:
         waiting: those where trials wait for promotion, from the highest down.
     """
 
-    def __init__(self, levels: tuple[int, ...], brackets: int, eta: int) -> None:
-        self.brackets = [[Rung(level, eta) for level in levels[s:]] for s in range(brackets)]
+    def __init__(
+        self, levels: tuple[int, ...], brackets: int, eta: int, rung: Callable[[int, int], Rung] = Rung
+    ) -> None:
+        """`rung` makes one of its level and eta."""
+        self.brackets = [[rung(level, eta) for level in levels[s:]] for s in range(brackets)]
         lower = [rung for rungs in self.brackets for rung in rungs[:-1]]
         self.waiting = sorted(lower, key=lambda rung: -rung.level)
         self._shares = bracket_shares(len(levels), brackets, eta)
@@ -49,6 +52,11 @@ class Ladder:
                 break
             found = rung
         return found
+
+    def standing(self, score: float, trial: int) -> float:
+        """The whole score of a trial at its highest rung, of which `score` is what its ledger holds."""
+        found = (rung.standing(score, trial) for rung in reversed(self.of(trial)))
+        return next((whole for whole in found if whole is not None), score)
 
     def close_below(self, level: int) -> list[int]:
         """Takes all trials that wait at lower rungs out of the waiting, and returns them."""

@@ -13,6 +13,7 @@ from raysearch.strategies.samplers.fallbacks import fallbacks_of
 from raysearch.strategies.samplers.transfer import TransferSampler
 
 if TYPE_CHECKING:
+    from raysearch.space.objectives import Objectives
     from raysearch.space.space import Space
     from raysearch.strategies.caviar.settings import Caviar
 
@@ -29,11 +30,13 @@ class Proposal:
 class Proposals:
     """The baseline first, then what is known already, then the sampler."""
 
-    def __init__(self, recipe: Caviar, space: Space, seed: int, baseline: Config | None) -> None:
+    def __init__(
+        self, recipe: Caviar, space: Space, objectives: Objectives, seed: int, baseline: Config | None
+    ) -> None:
         name = recipe.sampler
         self._what = name if isinstance(name, str) else type(name).__name__
         self._baseline = baseline
-        self._sampler = make_sampler(name, space, seed, recipe.max_iterations)
+        self._sampler = make_sampler(name, space, seed, recipe.max_iterations, objectives)
         self._fallbacks = fallbacks_of(self._sampler, name_of(name))
         self._past: TransferSampler | None = None
         if recipe.transfer is not None and not recipe.transfer.is_empty:

@@ -11,6 +11,9 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
+
 from raysearch.errors import SpecError
 
 BLOCK = 4096
@@ -51,6 +54,16 @@ class SortedScores:
         self._trials: list[array[int]] = []
         self._last: list[tuple[float, int]] = []  # of each block
         self._len = 0
+
+    @classmethod
+    def of(cls, scores: npt.NDArray[np.float64], trials: npt.NDArray[np.int64]) -> SortedScores:
+        """Pairs that are in order already."""
+        self = cls()
+        for at in range(0, len(scores), BLOCK):
+            block = array("d", scores[at : at + BLOCK].tolist()), array("q", trials[at : at + BLOCK].tolist())
+            self._open_block(len(self._last), *block)
+        self._len = len(scores)
+        return self
 
     def __len__(self) -> int:
         return self._len
@@ -172,6 +185,14 @@ class Rung:
         self._settled = False
         return self.entries.add(score, trial)
 
+    def rank(self, score: float, trial: int) -> int:
+        """The rank from 0 of a trial with this score."""
+        return self.entries.rank(score, trial)
+
+    def standing(self, score: float, trial: int) -> float | None:
+        """The whole score of a trial, of which `score` is what its ledger holds; None if it has none here."""
+        return score
+
     def promotable(self) -> tuple[int, int] | None:
         """The best waiting trial and its rank from 0, if it is among those that may go on."""
         best = None if self._settled else self.waiting.first()
@@ -192,7 +213,7 @@ class Rung:
 
     def wait(self, score: float, trial: int, rank: int) -> bool:
         """Lets a trial recorded here wait for promotion; False if it is too far behind."""
-        if rank >= self._patience():
+        if rank >= self._patience(len(self.entries)):
             return False
         self._settled = False
         self.waiting.add(score, trial)
@@ -217,13 +238,12 @@ class Rung:
             return []
         self._next_sweep = n + 1 + n // 32
         dropped = []
-        border = self.entries.nth(self._patience())
+        border = self.entries.nth(self._patience(n))
         while (worst := self.waiting.last()) is not None and worst >= border:
             self.waiting.discard(*worst)
             dropped.append(worst[1])
         return dropped
 
-    def _patience(self) -> int:
-        """The rank from which a trial is given up."""
-        n = len(self.entries)
+    def _patience(self, n: int) -> int:
+        """The rank from which a trial is given up, of n scores."""
         return math.ceil(n / self.eta + SLACK * 0.5 * math.sqrt(n)) + 1

@@ -16,23 +16,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence, Set
+from functools import partial
 from typing import TYPE_CHECKING
 
 from raysearch.core.segment import (
     Config,
     Event,
-    Mode,
     Outcome,
     Segment,
     Status,
     ordinal_of,
-    score,
     segment_id,
-    value_at,
 )
+from raysearch.space.objectives import Objectives
 from raysearch.space.space import Space
 from raysearch.strategies.caviar.brackets import Ladder
 from raysearch.strategies.caviar.first_rung import FirstRung
+from raysearch.strategies.caviar.fronts import FrontPodium, FrontRung
 from raysearch.strategies.caviar.in_hand import InHand
 from raysearch.strategies.caviar.proposals import Proposal, Proposals
 from raysearch.strategies.caviar.rungs import Rung
@@ -48,24 +48,24 @@ class CaviarSearch:
     """A running caviar search: a fold over outcomes; see `raysearch.strategies.base` for its contract."""
 
     def __init__(
-        self, recipe: Caviar, space: Space, metric: str, mode: Mode, seed: int, baseline: Config | None
+        self, recipe: Caviar, space: Space, objectives: Objectives, seed: int, baseline: Config | None
     ) -> None:
         self._recipe = recipe
         self._space = space
-        self._metric = metric
-        self._mode = mode
+        self._objectives = objectives
         self._seed = seed
         self._baseline = baseline
         self._stopping = recipe.variant == "stopping"
-        self._ladder = Ladder(recipe.levels, recipe.brackets, recipe.eta)
+        self._ladder = _ladder(recipe, objectives)
         self._first_rung = FirstRung(recipe.levels, recipe.min_iterations == "auto")
-        self._proposals = Proposals(recipe, space, seed, baseline)
+        self._proposals = Proposals(recipe, space, objectives, seed, baseline)
         self._ledger = Ledger()
         self._configs: dict[int, Config] = {}  # of trials that wait or are to go on
         self._going: dict[int, str] = {}  # trials to train on at once, and why
         self._in_hand = InHand()
         self._exhausted = False
-        self._podium = Podium(recipe.finish.top if recipe.finish else 3)
+        places = recipe.finish.top if recipe.finish else 3
+        self._podium = Podium(places) if objectives.is_plain else FrontPodium(places)
         self._finals = _finals(recipe, seed, baseline)
 
     # ---- asking
@@ -219,7 +219,6 @@ class CaviarSearch:
         done early is compared, with its last value, at the rung that it was bound for.
         """
         start, trial = outcome.segment.start, outcome.segment.trial
-        values = outcome.curve.get(self._metric, ())
         rank = -1
         for rung in self._ladder.of(trial):
             level = rung.level
@@ -228,7 +227,7 @@ class CaviarSearch:
             is_end = level > reached or (failed and level == reached)
             if is_end and not failed and not (outcome.done and rank < 0):
                 break
-            value = math.inf if is_end and failed else score(value_at(values, level - start), self._mode)
+            value = math.inf if is_end and failed else self._objectives.standing(outcome.curve, level - start)
             rank = rung.record(value, trial)
             if furthest:
                 self._ledger.set_score(trial, value)
@@ -253,6 +252,7 @@ class CaviarSearch:
             self._configs[trial] = segment.config
             self._going[trial] = reason
         elif value < math.inf:
+            value = self._ladder.standing(value, trial)
             is_complete = outcome.done or rung is rungs[-1]
             level = rungs[-1].level if is_complete or rung is None else rung.level
             self._podium.offer(level, value, trial, segment.id, segment.config)
@@ -262,7 +262,7 @@ class CaviarSearch:
     def _compare(self, rung: Rung, value: float, segment: Segment, rank: int) -> None:
         trial = segment.trial
         if rank < 0:
-            rank = rung.entries.rank(value, trial)
+            rank = rung.rank(value, trial)
         if reason := self._first_rung.sends_on(trial, rung.level):
             self._configs[trial] = segment.config
             self._going[trial] = reason
@@ -289,6 +289,13 @@ class CaviarSearch:
         trials = (*self._ladder.hopeful(flying, coming), *self._going)
         kept.update(s for s in map(self._ledger.last_segment, trials) if s is not None)
         return kept
+
+
+def _ladder(recipe: Caviar, objectives: Objectives) -> Ladder:
+    shape = recipe.levels, recipe.brackets, recipe.eta
+    if objectives.is_plain:
+        return Ladder(*shape)
+    return Ladder(*shape, partial(FrontRung, objectives=len(objectives.modes)))
 
 
 def _finals(recipe: Caviar, seed: int, baseline: Config | None) -> Finals | None:

@@ -9,6 +9,7 @@ from raysearch.core.checks import check_whole
 from raysearch.core.segment import Config, Mode
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import SpecError, unknown
+from raysearch.space.objectives import Objectives
 from raysearch.space.space import Space
 from raysearch.strategies.base import Abilities
 from raysearch.strategies.caviar.brackets import bracket_shares
@@ -104,6 +105,8 @@ class Caviar:
             sampler=self.sampler,
             transfers=True,
             eta=self.eta,
+            objectives=True,
+            limits=True,
         )
 
     def cost(self, has_baseline: bool) -> RungCost:
@@ -128,7 +131,22 @@ class Caviar:
         return replace(larger, min_iterations=self.levels[0])
 
     def start(
-        self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None
+        self,
+        space: Space,
+        *,
+        metric: str,
+        mode: Mode,
+        seed: int = 0,
+        baseline: Config | None = None,
+        objectives: Objectives | None = None,
     ) -> CaviarSearch:
-        """The search at its beginning; trial 0 is the baseline if there is one."""
-        return CaviarSearch(self, space, metric, mode, seed, baseline)
+        """The search at its beginning; trial 0 is the baseline if there is one.
+
+        Args:
+            objectives: what is compared, where that is more than the metric: rungs and podium then go by
+                limits, fronts and spread (`fronts`), and the sampler learns every objective.
+
+        Raises:
+            SpecError: the sampler takes one score, and there are several objectives or limits.
+        """
+        return CaviarSearch(self, space, objectives or Objectives({metric: mode}), seed, baseline)

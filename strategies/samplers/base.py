@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from raysearch.core.segment import Config
+    from raysearch.space.objectives import Objectives
     from raysearch.space.space import Space
 
 Floats = npt.NDArray[np.float64]
@@ -38,6 +39,15 @@ class Source(Protocol):
 
     def bind(self, space: Space, seed: int, iterations: int) -> Sampler:
         """A sampler of this space; `iterations` is the last rung."""
+        ...
+
+
+@runtime_checkable
+class ComparesSeveral(Protocol):
+    """A source whose samplers learn several objectives and limits; a score is a `Standing` to them."""
+
+    def bind_several(self, space: Space, seed: int, iterations: int, objectives: Objectives) -> Sampler:
+        """A sampler of this space that learns all of these."""
         ...
 
 

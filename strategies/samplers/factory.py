@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 from raysearch.core.segment import Config
 from raysearch.errors import LocatedError, RaysearchError, RunError, SpecError, unknown
+from raysearch.space.objectives import Objectives
 from raysearch.space.space import Space
-from raysearch.strategies.samplers.base import Sampler, Source, name_of
+from raysearch.strategies.samplers.base import ComparesSeveral, Sampler, Source, name_of
 from raysearch.strategies.samplers.fallbacks import fallbacks_of
 from raysearch.strategies.samplers.quasi_random import sobol, uniform
 
@@ -16,6 +17,12 @@ def _model(space: Space, seed: int, iterations: int) -> Sampler:
     from raysearch.strategies.samplers.gp_sampler import ModelSampler  # scipy takes 0.3 s to import
 
     return ModelSampler(space, seed, iterations)
+
+
+def _model_of_several(space: Space, seed: int, iterations: int, objectives: Objectives) -> Sampler:
+    from raysearch.strategies.samplers.front_sampler import FrontSampler
+
+    return FrontSampler(space, seed, iterations, objectives)
 
 
 # What makes the sampler of each name: (space, seed, iterations) -> Sampler.
@@ -66,16 +73,22 @@ def is_of_object(name: str) -> bool:
     return ":" in name
 
 
-def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> Sampler:
+def make_sampler(
+    sampler: object, space: Space, seed: int, iterations: int, objectives: Objectives | None = None
+) -> Sampler:
     """The sampler that a recipe names, or the object itself if it is one.
 
     An object with a method `bind(space, seed, iterations)` is a source of samplers: each search binds
     one of its own.
 
+    Args:
+        objectives: what it is to learn; None, or one objective without limits, is a score.
+
     Raises:
-        SpecError: for an unknown name, an object without `propose` and `observe`, and one that fails to be
-            bound to the space.
+        SpecError: for an unknown name, an object without `propose` and `observe`, one that fails to be
+            bound to the space, and one that learns a score only where there are several objectives or limits.
     """
+    several = None if objectives is None or objectives.is_plain else objectives
     if isinstance(sampler, type):
         raise SpecError(f"sampler = {sampler.__name__} is a class; give an object: {sampler.__name__}(...)")
     if isinstance(sampler, str):
@@ -86,8 +99,16 @@ def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> S
                 f"{sampler!r} was an object, and its name is all that spec.yaml holds of it; give it again: "
                 "raysearch.resume(run, strategy=Caviar(..., sampler=...))",
             )
+        if several is not None and sampler == "model":
+            return _model_of_several(space, seed, iterations, several)
         return SAMPLERS[sampler](space, seed, iterations)
-    bound = _bound(sampler, space, seed, iterations) if isinstance(sampler, Source) else sampler
+    if several is not None and not isinstance(sampler, ComparesSeveral):
+        raise LocatedError(
+            "sampler",
+            f"{name_of(sampler)} learns one score, and this search has {several.kind}: take "
+            f"{', '.join(SAMPLERS)}, or an Optuna sampler (raysearch.sources.from_optuna)",
+        )
+    bound = _bound(sampler, space, seed, iterations, several)
     if isinstance(bound, Sampler):
         return Guarded(bound, name_of(sampler))
     raise LocatedError(
@@ -97,13 +118,18 @@ def make_sampler(sampler: object, space: Space, seed: int, iterations: int) -> S
     )
 
 
-def _bound(source: Source, space: Space, seed: int, iterations: int) -> Sampler:
+def _bound(sampler: object, space: Space, seed: int, iterations: int, several: Objectives | None) -> object:
+    """The sampler of a source; what is none, as it is."""
     try:
-        return source.bind(space, seed, iterations)
+        if several is not None and isinstance(sampler, ComparesSeveral):
+            return sampler.bind_several(space, seed, iterations, several)
+        return sampler.bind(space, seed, iterations) if isinstance(sampler, Source) else sampler
     except RaysearchError:
         raise
     except Exception as error:
-        raise SpecError(f"sampler {name_of(source)} cannot be used for this space: {_said(error)}") from error
+        raise SpecError(
+            f"sampler {name_of(sampler)} cannot be used for this space: {_said(error)}"
+        ) from error
 
 
 def _said(error: Exception) -> str:

@@ -11,6 +11,7 @@ kernel's parameters to their maximum a posteriori.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,10 @@ class GaussianProcess:
         variance = float(np.exp(self._theta[:2]).sum()) - np.einsum("ij,ij->j", half, half)
         return Posterior(self, x, k @ self._weights, variance, half)
 
+    def trend(self, t: float) -> float:
+        """The trend that all trials share, at time t; `posterior` leaves it out."""
+        return float(LEVEL_VARIANCE * np.exp(-np.abs(t - self._t) / LEVEL_SCALE) @ self._weights)
+
     def covariance(self, x: Floats, others: Floats) -> Floats:
         """Between configurations at one time, before any data."""
         return float(np.exp(self._theta[0])) * self._matern(x, others)
@@ -144,6 +149,21 @@ class GaussianProcess:
         return loss, 0.5 * slope + z / self._sd
 
 
+class Believed(Protocol):
+    """What is believed of points, of one objective or of several; see `Posterior`."""
+
+    x: Floats
+    is_tried: Bools
+
+    def try_point(self, index: int) -> None:
+        """Takes a point as being tried."""
+        ...
+
+    def log_expected_improvement(self, best: float) -> Floats:
+        """Log of what each point is expected to improve."""
+        ...
+
+
 class Posterior:
     """What is believed of some points, and of what is left unknown once others are being tried."""
 
@@ -176,11 +196,15 @@ class Posterior:
 
     def log_expected_improvement(self, best: float) -> Floats:
         """Log of the expected improvement on `best`; lower values are better (Jones et al. 1998)."""
-        sd = self.sd
-        z = (best - self.mean) / sd
-        near = np.log(np.maximum(z * ndtr(z) + np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi), 1e-300))
-        far = -0.5 * z * z - 2.0 * np.log(np.abs(z) + 1e-9) - 0.92
-        return np.asarray(np.where(z > -5.0, near, far) + np.log(sd))
+        return log_improvement(best, self.mean, self.sd)
+
+
+def log_improvement(best: float, mean: Floats, sd: Floats) -> Floats:
+    """Log of E[max(0, best - Y)] for normal Y; the tail by its asymptote."""
+    z = (best - mean) / sd
+    near = np.log(np.maximum(z * ndtr(z) + np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi), 1e-300))
+    far = -0.5 * z * z - 2.0 * np.log(np.abs(z) + 1e-9) - 0.92
+    return np.asarray(np.where(z > -5.0, near, far) + np.log(sd))
 
 
 def _cholesky(k: Floats) -> Floats:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import cache, cached_property
 
@@ -30,7 +30,7 @@ from raysearch.core.segment import Config
 from raysearch.space.lattice import all_points, is_allowed, keys, size_of, snap
 from raysearch.space.space import Space
 from raysearch.strategies.samplers.fallbacks import Fallbacks
-from raysearch.strategies.samplers.gaussian_process import GaussianProcess, Posterior, normal_scores
+from raysearch.strategies.samplers.gaussian_process import Believed, GaussianProcess, normal_scores
 from raysearch.strategies.samplers.quasi_random import Sequence, sobol
 from raysearch.strategies.seeding import fresh_seed
 
@@ -61,7 +61,7 @@ class ModelSampler:
         self._process = GaussianProcess(space.is_categorical)
         self._scores = Scores(seed)
         self._flying: dict[int, Floats] = {}
-        self._posterior: Posterior | None = None
+        self._posterior: Believed | None = None
         self._used = 0
         self._conditioned_at = 0
         self._fitted_at = 0
@@ -90,7 +90,10 @@ class ModelSampler:
                 return self._proposed(trial, config, key)
         if self._scores.seen > MANY:
             return self._of_many(trial)
-        unit = self._random_one(trial) if len(self._scores) == 0 else self._most_promising(trial)
+        if len(self._scores) == 0:  # any candidate, for a model without scores
+            unit = next(iter(self._fresh_pool(np.random.default_rng((self._seed, trial)))), None)
+        else:
+            unit = self._most_promising(trial)
         if unit is None:
             return self._designed(trial)
         self._flying[trial] = unit
@@ -133,11 +136,6 @@ class ModelSampler:
     def _key(self, config: Config) -> bytes:
         return keys(self._space.encode(config)[None])[0]
 
-    def _random_one(self, trial: int) -> Floats | None:
-        """Any candidate, for a model without scores; None if there is none."""
-        pool = self._fresh_pool(np.random.default_rng((self._seed, trial)))
-        return pool[0] if len(pool) else None
-
     def _most_promising(self, trial: int) -> Floats | None:
         """The candidate with the greatest expected improvement; later proposals count it as in progress.
 
@@ -165,7 +163,7 @@ class ModelSampler:
             self._times.setdefault(keys(unit[None])[0], 1)
             self._scores.add(trial, unit, math.log(iteration) / self._scale, score)
 
-    def _current(self, trial: int, attempt: int) -> Posterior:
+    def _current(self, trial: int, attempt: int) -> Believed:
         """The posterior over a pool of candidates; over another pool than before where `attempt` > 0."""
         seen = self._scores.seen
         is_many = seen > MANY
@@ -188,12 +186,16 @@ class ModelSampler:
         self._leaders = self._points[np.argsort(self._values)[:8]]
         if self.expect is not None:
             self._values = self._values - self._expected(self._points, trial, t)
-        improve = seen >= self._fitted_at * (1.25 if seen <= CAP else 4.0 if seen > MANY else 2.0)
-        if improve:
-            self._fitted_at = seen
-        self._process.fit(self._points, t, trial, self._values, steps=10 if improve else 0)
+        self._process.fit(self._points, t, trial, self._values, self._steps(seen))
         self._best = float((self._values + self._trust_in(self._points)).min())
         self._conditioned_at = seen
+
+    def _steps(self, seen: int) -> int:
+        """How many steps the hyper-parameters of a model are improved by, where it is conditioned."""
+        if seen < self._fitted_at * (1.25 if seen <= CAP else 4.0 if seen > MANY else 2.0):
+            return 0
+        self._fitted_at = seen
+        return 10
 
     def _expected(self, points: Floats, trial: npt.NDArray[np.int64], t: Floats) -> Floats:
         """What other tasks would say of the scores, times how far they proved right so far, from 0 to 1."""
@@ -209,13 +211,18 @@ class ModelSampler:
     def _trust_in(self, x: Floats) -> Floats | float:
         return 0.0 if self.expect is None else self._trust * self.expect(x)
 
-    def _new_posterior(self, rng: np.random.Generator, flying: list[Floats]) -> Posterior:
+    def _new_posterior(self, rng: np.random.Generator, flying: list[Floats]) -> Believed:
         pool = self._fresh_pool(rng)
         x = np.concatenate([pool, np.array(flying).reshape(-1, self._space.dimension)])
-        posterior = self._process.posterior(x, 1.0)
-        posterior.mean += self._trust_in(x)
+        posterior = self._posterior_of(x, rng)
         for index in range(len(pool), len(x)):
             posterior.try_point(index)
+        return posterior
+
+    def _posterior_of(self, x: Floats, rng: np.random.Generator) -> Believed:
+        """What is believed of points."""
+        posterior = self._process.posterior(x, 1.0)
+        posterior.mean += self._trust_in(x)
         return posterior
 
     def _fresh_pool(self, rng: np.random.Generator) -> Floats:
@@ -228,7 +235,7 @@ class ModelSampler:
             pool = self.pool // 2 if CAP < self._scores.seen <= MANY else self.pool
             drawn = snap(self._space, candidates(self._space, rng, self._leaders, pool))
         is_continuum = self._size is None and not self._space.conditions  # repeats few, which are passed over
-        fresh = drawn if is_continuum else self._of_times(drawn, 0)
+        fresh = drawn if is_continuum else _of_times(drawn, self._times, 0)
         fresh = fresh[is_allowed(self._space, fresh)]
         if len(fresh) < self.pool // 4:
             fresh = self._topped_up(fresh, rng)
@@ -241,20 +248,12 @@ class ModelSampler:
         """The candidates and others: of a space that can be listed the seldom proposed, or random ones."""
         if self._every is not None:
             times = min((self._times.get(key, 0) for key in keys(self._every)), default=0)
-            seldom = self._of_times(self._every, times)
+            seldom = _of_times(self._every, self._times, times)
             return seldom[rng.permutation(len(seldom))[: self.pool]]
         if not self._space.constraints:
             return fresh
         more = self._space.sample_many(int(rng.integers(1 << 31)), 0, self.pool // 4)
-        return self._of_times(np.concatenate([fresh, self._space.encode_many(more)]), 0)
-
-    def _of_times(self, points: Floats, times: int) -> Floats:
-        """Those that were proposed so many times, each configuration once."""
-        first: dict[bytes, int] = {}
-        for row, key in enumerate(keys(points)):
-            if self._times.get(key, 0) == times:
-                first.setdefault(key, row)
-        return points[list(first.values())]
+        return _of_times(np.concatenate([fresh, self._space.encode_many(more)]), self._times, 0)
 
     @cached_property
     def _size(self) -> int | None:
@@ -264,6 +263,15 @@ class ModelSampler:
     def _every(self) -> Floats | None:
         """A point for each configuration of the space; None if there are too many to list."""
         return all_points(self._space, LISTED)
+
+
+def _of_times(points: Floats, proposed: Mapping[bytes, int], times: int) -> Floats:
+    """Those that were proposed so many times, each configuration once."""
+    first: dict[bytes, int] = {}
+    for row, key in enumerate(keys(points)):
+        if proposed.get(key, 0) == times:
+            first.setdefault(key, row)
+    return points[list(first.values())]
 
 
 def candidates(space: Space, rng: np.random.Generator, leaders: Floats | None, pool: int) -> Floats:
@@ -313,7 +321,7 @@ class Scores:
 
     def arrays(self) -> tuple[Floats, Floats, npt.NDArray[np.int64], Floats]:
         """Points, times, trials and scores of at most CAP."""
-        keep = self._chosen()
+        keep = self.chosen()
         rows = [self._rows[i] for i in keep]
         trial, t, y = zip(*rows, strict=True)
         return np.array([self._points[i] for i in keep]), np.array(t), np.array(trial), np.array(y)
@@ -322,12 +330,13 @@ class Scores:
         """The best score that was entered."""
         return min(y for _, _, y in self._rows)
 
-    def _chosen(self) -> list[int]:
+    def chosen(self) -> list[int]:
+        """The rows of at most CAP."""
         n = len(self._rows)
         if n <= CAP:
             return list(range(n))
         rng = np.random.default_rng((self._seed, self.seen))
-        _, t, y = (np.array(column) for column in zip(*self._rows, strict=True))
+        t, y = np.array([row[1] for row in self._rows]), self._worths()
         order = np.lexsort((rng.random(n), -t))
         high, rest = order[: CAP // 2], order[CAP // 2 :]
         rest = rest[np.argsort(y[rest], kind="stable")]
@@ -335,8 +344,12 @@ class Scores:
         others = rng.choice(rest, CAP - len(high) - len(best), replace=False)
         return sorted(np.concatenate([high, best, others]).tolist())
 
+    def _worths(self) -> Floats:
+        """What rows are kept by, lower is better."""
+        return np.array([y for _, _, y in self._rows])
+
     def _forget(self) -> None:
-        keep = self._chosen()
+        keep = self.chosen()
         self._rows = [self._rows[i] for i in keep]
         self._points = [self._points[i] for i in keep]
         self._score_limit = float(np.quantile([y for _, _, y in self._rows], 0.25, method="lower"))
