@@ -40,7 +40,7 @@ def connected(
     gets a line where the cluster is one that nobody named.
 
     Raises:
-        ClusterError: nothing answers at `address`.
+        ClusterError: nothing answers at `address`, or this process is connected to another cluster.
         SpecError: it holds a key.
     """
     check_cluster_address(address)
@@ -51,6 +51,7 @@ def connected(
             f"--address {address} -- resume RUN"
         )
     if ray.is_initialized():
+        _check_same(address)
         yield
         return
     found = found_cluster() if address is None and not local else ""
@@ -150,6 +151,27 @@ def _connect(address: str | None, local: bool, cpus: float | None) -> None:
             f"no Ray cluster answers at {where}: {error}. Start one (ray start --head), give another "
             "--address, or use --local"
         ) from error
+
+
+def _check_same(address: str | None) -> None:
+    """Raises ClusterError where `address` is of another cluster than this process is connected to."""
+    if address is None or ":" not in address or "://" in address:  # `auto` and `local` name none
+        return
+    here = ray.get_runtime_context().gcs_address
+    if _place(address) != _place(here):
+        check_cluster(address)
+        raise ClusterError(
+            f"this process is connected to the Ray cluster at {here} already, and the search was to run at "
+            f"{address}: end that connection before (ray.shutdown()), or leave the address out"
+        )
+
+
+def _place(address: str) -> tuple[str, str]:
+    """(IP address, port); all names of this machine are one."""
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(OSError):
+        host = socket.gethostbyname(host.strip("[]"))
+    return "127.0.0.1" if host == ray.util.get_node_ip_address() else host, port
 
 
 def _check_noted() -> None:

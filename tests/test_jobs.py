@@ -312,6 +312,30 @@ def test_an_address_where_nothing_answers_is_said_at_once() -> None:
         pytest.fail("connected through the client")
 
 
+@pytest.mark.usefixtures("ray_cluster")
+def test_an_address_of_another_cluster_than_the_one_connected_to_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import ray
+
+    here = ray.get_runtime_context().gcs_address
+    port = here.rpartition(":")[2]
+    for same in (None, "auto", here, f"127.0.0.1:{port}", f"localhost:{port}"):
+        with connected(same, False):
+            assert ray.is_initialized()
+    with (
+        pytest.raises(ClusterError, match="no Ray cluster answers at"),
+        connected(f"127.0.0.1:{free_port()}", False),
+    ):
+        pytest.fail("connected to nothing")
+    monkeypatch.setattr(connect, "check_cluster", lambda address: None)  # a cluster answers
+    with (
+        pytest.raises(ClusterError, match=f"is connected to the Ray cluster at {here} already"),
+        connected(f"127.0.0.1:{free_port()}", False),
+    ):
+        pytest.fail("connected to another cluster")
+
+
 def test_ray_is_started_again_where_a_busy_machine_kept_it_from_being_up_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_process: Children
 ) -> None:
