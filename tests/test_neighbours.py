@@ -85,37 +85,27 @@ def running(ray_cluster: None, start_process: Children, storage: Path) -> Callab
 
 
 @pytest.mark.slow
-def test_a_newcomer_gets_its_part_of_a_full_cluster_and_the_first_takes_it_back(
-    running: Callable[..., Running],
+def test_a_search_keeps_to_its_share_yields_to_a_newcomer_and_takes_back_what_left_it(
+    running: Callable[..., Running], tmp_path: Path
 ) -> None:
-    first = running("first")
-    first.waits(lambda: first.workers == 4)
+    marker = tmp_path / "go on"
+    first = running("first", max_share=0.75, marker=str(marker))
+    first.waits(lambda: first.workers == 3)
+    assert main(["pause", str(first.run)]) == 0
+    first.waits(lambda: first.workers == 1)  # which trains the trial that waits
+    assert main(["resume", str(first.run)]) == 0
+    first.waits(lambda: first.workers == 3)
+    marker.touch()
     second = running("second", priority=3)
     second.waits(lambda: (first.workers, second.workers) == (1, 3))
     assert main(["stop", str(second.run)]) == 0
     rows = second.ends()
-    first.waits(lambda: first.workers == 4)
+    first.waits(lambda: first.workers == 3)
     assert main(["pause", str(first.run)]) == 0
     for done in (rows, first.ends()):
         assert done
         assert {o.status for o in done} == {Status.COMPLETED}
         assert len({o.segment.id for o in done}) == len(done)
-
-
-@pytest.mark.slow
-def test_a_search_keeps_to_its_greatest_share_and_what_left_for_a_pause_comes_back(
-    running: Callable[..., Running], tmp_path: Path
-) -> None:
-    marker = tmp_path / "go on"
-    alone = running("alone", max_share=0.75, marker=str(marker))
-    alone.waits(lambda: alone.workers == 3)
-    assert main(["pause", str(alone.run)]) == 0
-    alone.waits(lambda: alone.workers == 1)  # which trains the trial that waits
-    assert main(["resume", str(alone.run)]) == 0
-    alone.waits(lambda: alone.workers == 3)
-    marker.touch()
-    assert main(["stop", str(alone.run), "--grace", "0"]) == 0
-    assert {o.status for o in alone.ends()} == {Status.COMPLETED}
 
 
 def test_workers_without_work_go_to_a_neighbour_while_the_last_trial_is_trained(

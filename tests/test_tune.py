@@ -6,6 +6,7 @@ import collections
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from raysearch.launch import more_samples
 from raysearch.storage.journal.reading import read_outcomes
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+Searched = tuple[raysearch.Results, list[Outcome]]
 
 
 def search(trainable: Any, storage: Path, name: str, samples: int = 12, **options: Any) -> raysearch.Results:
@@ -49,28 +52,45 @@ def check_whole(rows: list[Outcome], samples: int) -> None:
     assert all(o.segment.parent is None or o.segment.parent in counts for o in final)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("trainable", "workers"),
-    [
-        (trainables.Walk, 2),
-        (trainables.Fresh, 1),
-        (trainables.walk, 1),
-        (trainables.plain, 1),
-        (trainables.generator, 1),
-    ],
-)
-def test_every_kind_of_trainable_is_searched_unchanged(trainable: Any, workers: int, storage: Path) -> None:
-    results = search(trainable, storage, "run", workers=workers)
-    check_whole(outcomes(storage, "run"), 12)
+@pytest.fixture(scope="module")
+def walks(_session_cluster: Callable[[], None], tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    """A search of twelve walks by two workers of a cluster, which is complete; only to be read."""
+    _session_cluster()
+    storage = tmp_path_factory.mktemp("walks")
+    return search(trainables.Walk, storage, "run"), outcomes(storage, "run")
+
+
+def check_searched(results: raysearch.Results, rows: list[Outcome]) -> None:
+    """All twelve trials are there, the best of them at the end, and the least rate is the best."""
+    check_whole(rows, 12)
     trials = results.trials()
     assert len(trials) == 12
     assert results.best.config["rate"] == trials["config.rate"].min()
     assert trials["iterations"].max() == 9
 
 
+def test_a_class_is_searched_unchanged(walks: Searched) -> None:
+    check_searched(*walks)
+
+
+@pytest.mark.parametrize(
+    ("trainable", "executor"),
+    [
+        (trainables.walk, "tune"),
+        (trainables.Fresh, "inline"),  # a worker has the same host that trains inline
+        (trainables.plain, "inline"),
+        (trainables.generator, "inline"),
+    ],
+)
+def test_every_other_kind_of_trainable_is_searched_unchanged(
+    trainable: Any, executor: str, storage: Path
+) -> None:
+    results = search(trainable, storage, "run", workers=1, executor=executor)
+    check_searched(results, outcomes(storage, "run"))
+
+
 def test_failing_and_diverging_trials_harm_no_other(storage: Path) -> None:
-    search(trainables.Moody, storage, "run", 30)
+    search(trainables.Moody, storage, "run", 30, workers=1)
     rows = outcomes(storage, "run")
     check_whole(rows, 30)
     for outcome in rows:
@@ -132,7 +152,8 @@ def test_what_trials_print_is_in_a_file_of_their_worker_under_a_heading(
 def test_isolated_trials_have_a_process_each_and_die_alone(storage: Path) -> None:
     marker = storage / "died"
     search(
-        trainables.Suicidal, storage, "run", 4, isolate=True, retries=1, config={"marker": str(marker)},
+        trainables.Suicidal, storage, "run", 4, workers=1, isolate=True, retries=1,
+        config={"marker": str(marker)},
         strategy=raysearch.Caviar(samples=4, max_iterations=1, sampler="sobol", finish=None),
     )  # fmt: skip
     rows = outcomes(storage, "run")
@@ -144,7 +165,7 @@ def test_isolated_trials_have_a_process_each_and_die_alone(storage: Path) -> Non
 
 
 def test_more_workers_than_fit_are_no_hindrance(storage: Path) -> None:
-    search(trainables.Walk, storage, "run", workers={"count": 9, "cpu": 1})
+    search(trainables.Walk, storage, "run", workers={"count": 9, "cpu": 2})
     check_whole(outcomes(storage, "run"), 12)
 
 
@@ -157,11 +178,11 @@ def test_a_worker_that_fits_no_node_is_refused_at_once_with_what_there_is(storag
 
 def test_a_search_in_which_everything_fails_ends_with_the_users_own_error(storage: Path) -> None:
     with pytest.raises(RunError, match=r"the first 10 segments all failed.*nothing was reported"):
-        search(trainables.silent, storage, "run", 40)
+        search(trainables.silent, storage, "run", 40, workers=1)
 
 
 def test_a_finished_run_can_be_extended_and_keeps_every_old_outcome(storage: Path) -> None:
-    search(trainables.Walk, storage, "run", 9, workers=1)
+    search(trainables.Walk, storage, "run", 9, workers=1, executor="inline")
     before = {o.segment.id: o for o in outcomes(storage, "run")}
     results = raysearch.resume(storage / "run", edits=lambda spec: more_samples(spec, "+18", 27))
     rows = outcomes(storage, "run")
@@ -172,10 +193,11 @@ def test_a_finished_run_can_be_extended_and_keeps_every_old_outcome(storage: Pat
     assert json.loads(json.dumps(results.best.config)) == results.best.config
 
 
-def test_workers_seeds_and_configurations_do_not_depend_on_who_trains_what(storage: Path) -> None:
-    search(trainables.Walk, storage, "one", workers=1)
-    search(trainables.Walk, storage, "two", workers=2)
-    one, two = ({o.segment.id: o for o in outcomes(storage, n)} for n in ("one", "two"))
+def test_workers_seeds_and_configurations_do_not_depend_on_who_trains_what(
+    walks: Searched, storage: Path
+) -> None:
+    search(trainables.Walk, storage, "one", workers=1, executor="inline")
+    one, two = ({o.segment.id: o for o in rows} for rows in (outcomes(storage, "one"), walks[1]))
     common = one.keys() & two.keys()
     assert len(common) >= 12
     for segment in common:
