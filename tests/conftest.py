@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -26,6 +27,9 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")  # who gives way gets nothing on a busy one
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "300")
 os.environ.setdefault("WANDB_MODE", "offline")
+# Hundreds of processes import this package, and without bytecode each of them would compile it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 BENCH = Path(__file__).parents[2] / "shared" / "bench"
 IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
@@ -47,10 +51,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shuffle-files", metavar="SEED", help="files of tests in the random order of SEED")
 
 
+# Files of a minute and more, the longest first, and those of real clusters among them: begun late they would
+# keep one process busy while the others have ended. The rest follow by their number of slow tests.
+LONGEST = ("nodes", "jobs", "tune", "neighbours", "learner", "elastic", "cli")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The files with most slow tests first: what takes longest must not be the last that is begun."""
+    """What takes longest must not be the last that is begun."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    places = {path: -slow[path] for path in dict.fromkeys(item.path for item in items)}
+    first = {f"test_{name}.py": -1000 + place for place, name in enumerate(LONGEST)}
+    places = {item.path: first.get(item.path.name, -slow[item.path]) for item in items}
     if seed := config.getoption("--shuffle-files"):
         rng = random.Random(seed)
         places = {path: rng.random() for path in sorted(places)}

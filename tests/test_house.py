@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import LONGEST
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -140,3 +141,8 @@ def test_no_decision_reads_a_sentence_outside_of_the_one_file_for_libraries() ->
     assert sentences_read(ast.parse("if 'no luck' in str(error) or str(error).startswith('no'): pass"))
     found = {name: read for name, tree in trees.items() if (read := sentences_read(tree))}
     assert {name: read for name, read in found.items() if name not in EXCUSED} == {}
+
+
+def test_the_files_of_tests_that_are_begun_first_are_there() -> None:
+    there = {file.stem for file in Path(__file__).parent.glob("test_*.py")}
+    assert {f"test_{name}" for name in LONGEST} <= there
