@@ -74,7 +74,7 @@ class Learner(tune.Trainable):  # type: ignore[misc]
             as well, so that panda compares in pairs.
         precision: "float32", or "bfloat16" for autocast of loss and metrics.
         compile: True has steps of packs compiled to machine code, on a CPU with a C++ compiler; "auto" those
-            that have taken as long as compiling takes; False none. See README.md for when it pays.
+            that have taken as long as compiling takes; False none. When it pays: notebooks/guides/packs.md.
         device: "auto" is the GPU if this process has one.
 
     >>> class Line(raysearch.torch.Learner):

@@ -43,7 +43,7 @@ def apply(
     the learning rate go `initial_lr` and the rates that the scheduler holds; without `scheduler` it is looked
     for among the objects of this process. A learning rate that is a tensor stays one.
 
-    A search does this by itself at every step of the optimizer (see README.md); a value that is applied
+    A search does this by itself at every step of the optimizer; a value that is applied
     here is not applied there again.
 
     >>> optimizer = torch.optim.AdamW(torch.nn.Linear(1, 1).parameters(), lr=0.1)
