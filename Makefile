@@ -1,7 +1,8 @@
 # make demo    a real search on two cores, its winner and a report      make test    every test
-# make check   style, types, import floors, workflows          make bench   the figures in README.md
+# make check   style, types, import floors, workflows          make bench   figures of notebooks/benchmarks.md
 # make floors  a part of the tests with the lowest versions that pyproject.toml declares
 # make newest  the same part with the newest ones              make dist    what is published, tried from its wheel
+# make docs    the documentation, in build/site, with every warning an error    make pictures  those of the documentation
 # make constraints  writes constraints.txt and constraints-floors.txt anew
 # Each of them makes its environment when it is missing, and installs again when the dependencies have changed.
 
@@ -17,7 +18,7 @@ TABLES ?= ../shared/bench/lcbench_surrogate.parquet
 VERSIONED := tests/test_versions.py tests/test_host.py tests/test_executors.py tests/test_tune.py tests/test_cli.py \
   tests/test_report.py tests/test_wandb.py tests/test_fused_loop.py tests/test_panda_runs.py
 
-.PHONY: demo test check bench floors newest dist constraints
+.PHONY: demo test check bench floors newest dist docs pictures constraints
 
 demo: $(READY)
 	$(BIN)/raysearch launch digits --local --name $(RUN)
@@ -39,6 +40,13 @@ bench: $(READY)
 	$(BIN)/raysearch bench throughput
 	$(BIN)/raysearch bench tables $(TABLES)
 
+docs: $(READY)
+	$(BIN)/python .ci/site/notebook_pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet -f .ci/site/mkdocs.yml
+
+pictures: $(READY)
+	$(BIN)/python .ci/site/pictures.py build/pictures
+
 floors: .venv-floors/.ready
 	.venv-floors/bin/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(VERSIONED)
 
@@ -50,6 +58,7 @@ dist: $(READY)
 	test -z "$(TAG)" || test "$(TAG)" = "v$$($(BIN)/python -c 'import raysearch; print(raysearch.__version__)')"
 	rm -rf dist .venv-dist
 	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 	$(PYTHON) -m venv .venv-dist
 	.venv-dist/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt dist/*.whl
 	cd dist && ../.venv-dist/bin/raysearch --version && ../.venv-dist/bin/raysearch examples

@@ -6,15 +6,22 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 import raysearch
 from raysearch import examples
 from raysearch.core.version import DISTRIBUTION
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 STEM = DISTRIBUTION.replace("-", "_")  # in names of files
@@ -48,6 +55,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sys.executable,
         "-m",
         "build",
+        "--sdist",
         "--wheel",
         "--no-isolation",
         "--outdir",
@@ -101,6 +109,25 @@ def test_the_wheel_has_one_package_and_hydra_s_namespace_at_its_top_and_so_no_te
     tops = {name.split("/")[0] for name in names}
     assert tops == {"raysearch", "hydra_plugins", f"{STEM}-{raysearch.__version__}.dist-info"}
     assert "hydra_plugins/__init__.py" not in names, "Hydra's other plugins would not be found"
+
+
+def test_both_archives_hold_what_an_index_asks_for_and_its_page_can_be_drawn(wheel: Path) -> None:
+    pytest.importorskip("twine", reason="twine is not installed")
+    (sdist,) = wheel.parent.glob("*.tar.gz")
+    said = run(sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(sdist))
+    assert said.count("PASSED") == 2
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "LICENSE", "pyproject.toml", "raysearch/launch.py", "strategies/base.py"} <= names
+
+
+def test_the_citation_names_the_project_as_pyproject_does() -> None:
+    citation = yaml.safe_load((ROOT / ".github" / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert citation["license"] == project["license"]
+    assert [author["name"] for author in citation["authors"]] == [each["name"] for each in project["authors"]]
+    assert citation["title"] == "raysearch"
+    assert {"cff-version", "message", "type"} <= set(citation)
 
 
 def test_the_version_is_said_once_and_the_same_everywhere(wheel: Path, installed: Path) -> None:
