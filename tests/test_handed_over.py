@@ -268,6 +268,7 @@ def test_a_retest_hands_over_a_whole_training(storage: Path) -> None:
 
 @pytest.mark.slow
 def test_a_pack_keeps_the_models_of_the_finish(ray_cluster: None, storage: Path) -> None:
+    last: dict[str, Any] = {}
     results = search(
         storage,
         learners.Perceptron,
@@ -279,7 +280,9 @@ def test_a_pack_keeps_the_models_of_the_finish(ray_cluster: None, storage: Path)
         ),
         executor="tune",
         workers=1,
+        on_status=last.update,
     )
+    assert last["warnings"] == {}  # of models that are trained one at a time, say
     best = results.best
     assert best.model is not None
     assert (best.model.iteration, best.model.of_seeds) == (4, 2)
