@@ -14,7 +14,7 @@ from typing import Any
 PATIENCE_S = 300.0  # for what takes some seconds on a machine that has nothing else to do
 SHOWN = 4000  # characters of what a process printed, in a failure
 PAUSE_S = 0.05  # between two looks
-PAUSE_LOOKS = 4  # the same as a multiple of what a look takes: who is waited for needs the processor too
+PAUSE_LOOKS = 9  # the same as a multiple of what a look takes: who is waited for needs the processor too
 
 
 def wait_for(
