@@ -1,4 +1,7 @@
-"""A search at a store, on a local Ray cluster, in a process of its own: python store_driver.py ADDRESS."""
+"""A search at a store, in a process of its own: python store_driver.py ADDRESS EXECUTOR.
+
+With Ray it is on a cluster of its own, whose workers have the caches of this process.
+"""
 
 from __future__ import annotations
 
@@ -7,4 +10,4 @@ import sys
 import driver
 
 if __name__ == "__main__":
-    driver.main(sys.argv[1], "tune", None, local=True)
+    driver.main(sys.argv[1], sys.argv[2], None, local=sys.argv[2] == "tune")

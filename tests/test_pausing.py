@@ -431,7 +431,7 @@ def test_an_order_given_while_a_launch_starts_up_ends_it(
         return begin(*given)
 
     monkeypatch.setattr(driver, "start_coordinator", begin_after_the_order)
-    thread = start("tune", config={"seconds": 0.5})
+    thread = start("tune", workers=1, config={"seconds": 0.5})
     wait_for((run_dir / "driver").is_file, alive=thread.is_alive)
     assert held_by(run_dir / "journal") is None
     assert main([words[0], str(run_dir), *words[1:], "--wait"]) == 0

@@ -466,11 +466,11 @@ def test_a_file_that_is_deleted_while_it_is_fetched_counts_as_none(
 def test_a_killed_driver_s_search_goes_on_from_another_machine(
     store: ObjectStore, machine: Callable[[str], None], tmp_path: Path, start_process: Children
 ) -> None:
-    def drive(machine: str) -> Child:
+    def drive(machine: str, executor: str) -> Child:
         environment = {**os.environ, CACHE_VARIABLE: str(tmp_path / machine)}
-        return start_process(sys.executable, DRIVER, store.address("runs"), env=environment)
+        return start_process(sys.executable, DRIVER, store.address("runs"), executor, env=environment)
 
-    first = drive("one")
+    first = drive("one", "inline")
     machine("watching")
     run = store.address("runs/run")
     place = open_store(run)
@@ -482,7 +482,7 @@ def test_a_killed_driver_s_search_goes_on_from_another_machine(
     first.wait_for(is_amid)
     before = told(existing_run(run))
     first.kill()
-    drive("two").end()
+    drive("two", "tune").end()
     after = told(existing_run(run))
     assert after[: len(before)] == before
     ids = [segment.id for segment, status, _ in after if status is not Status.LOST]
