@@ -52,7 +52,9 @@ def tools() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def executed(tools: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all notebooks, run from top to bottom."""
+    """A folder with all notebooks, run from top to bottom, or those that the environment names."""
+    if given := os.environ.get("RAYSEARCH_EXECUTED_NOTEBOOKS"):
+        return ROOT / given
     folder = tmp_path_factory.mktemp("executed")
     for notebook in NOTEBOOKS:
         tools.execute(notebook, folder)

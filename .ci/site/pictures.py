@@ -1,16 +1,19 @@
-"""The pictures in notebooks/pictures, made of a real search: `make pictures`.
+"""The pictures in notebooks/pictures, made of real searches: `make pictures`.
 
-    python .ci/site/pictures.py FOLDER    # in FOLDER the run `digits`, searched if it is not there
+    python .ci/site/pictures.py FOLDER    # searches in FOLDER, if it is not there yet, what README searches
 
 Needs Chromium, and for the diagrams npm, from which Mermaid comes. The panel is what a terminal shows in the
-midst of the search; the report is the top of the page that `raysearch report` writes.
+midst of `raysearch launch digits`; the report is the top of the page that `raysearch report` writes
+of README's search.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +29,8 @@ TALL = 800  # pixels of the report that are shown
 MERMAID = "mermaid@11"
 
 
-def search(folder: Path) -> None:
-    """Searches the example `digits`, and writes the picture of its panel."""
+def draw_panel(folder: Path) -> None:
+    """Searches the example `digits` until most trials have begun, and writes the picture of its panel."""
     from raysearch import How, launch, load_spec
     from raysearch.examples import path
     from raysearch.run.display.panel import Screen
@@ -43,8 +46,23 @@ def search(folder: Path) -> None:
         if not taken and status.trials >= SHOWN_AT * spec.strategy.samples:
             taken.append(status)
             write_panel(screen)
+            os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C: the search is not needed any more
 
-    launch.launch(spec, How(local=True, on_status=note))
+    launch.launch(spec, How(local=True, on_status=note, returns_when_stopped=True))
+
+
+def search(folder: Path) -> Path:
+    """The run of README's first search, in YAML."""
+    from raysearch import How, launch, load_spec
+
+    folder.mkdir(parents=True)
+    text = (pages.ROOT / "README.md").read_text()
+    for language, file in (("python", "first.py"), ("yaml", "search.yaml")):
+        code = re.search(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+        assert code is not None
+        (folder / file).write_text(code[1])
+    spec = load_spec(folder / "search.yaml", {"storage": str(folder)})
+    return Path(launch.launch(spec, How(local=True)).path)
 
 
 def write_panel(screen: Any) -> None:
@@ -91,17 +109,19 @@ def draw_diagrams(browser: Any, folder: Path) -> None:
 
 
 def main() -> None:
-    """Makes those pictures that are not there, and the report's anew."""
+    """Searches what was not searched yet, and makes the pictures."""
     from playwright.sync_api import sync_playwright
 
     folder = Path(sys.argv[1])
     PICTURES.mkdir(exist_ok=True)
     if not (folder / "digits").is_dir():
-        search(folder)
+        draw_panel(folder)
+    first = folder / "first"
+    run = first / "first-yaml" if first.is_dir() else search(first)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        photograph(folder / "digits", browser)
+        photograph(run, browser)
         draw_diagrams(browser, folder)
 
 
