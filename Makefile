@@ -42,7 +42,7 @@ bench: $(READY)
 
 docs: $(READY)
 	$(BIN)/python .ci/site/notebook_pages.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet -f .ci/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -f .ci/site/mkdocs.yml
 
 pictures: $(READY)
 	$(BIN)/python .ci/site/pictures.py build/pictures

@@ -62,7 +62,7 @@ def executed(tools: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(site: Path, executed: Path, config: Path = CONFIG) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "-f", str(config), "-d", str(site)]
+    command = [sys.executable, "-m", "mkdocs", "build", "-f", str(config), "-d", str(site)]
     environment = {**os.environ, "RAYSEARCH_EXECUTED_NOTEBOOKS": str(executed), "NO_MKDOCS_2_WARNING": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
