@@ -367,24 +367,24 @@ def _run_inline(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
 
 
 def _run_tune(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
-    from raysearch.cluster.connect import connected, gpu_kinds
+    from raysearch.cluster.connect import gpu_kinds
     from raysearch.cluster.doctor.doctor import check_before_launch
-    from raysearch.executors.tune.driver import run_tune
-    from raysearch.executors.tune.head import last_words
-    from raysearch.executors.tune.tune_plugins import muster
+    from raysearch.executors.tune.warm_up import begun
 
     where = job.address or setup.run
-    with connected(how.address, how.local, say=how.say), last_words(where, how.say) as head:
+    with begun(how.address, how.local, spec.workers, where, how.say) as head:
         if how.checks:
             check_before_launch(where, how.say)
+        from raysearch.executors.tune.driver import run_tune  # by now imported, see `begun`
+        from raysearch.executors.tune.tune_plugins import muster
+
         fleet, growth, count = muster(spec.workers)
-        kinds = gpu_kinds() if spec.workers.gpu else None
-        rests_on = {**setup.fingerprint, "gpu": kinds or setup.fingerprint.get("gpu")}
+        gpu = (spec.workers.gpu and gpu_kinds()) or setup.fingerprint.get("gpu")
         setup = dataclasses.replace(
             setup,
             notes=(*_sharing(spec, count), *setup.notes),
             prefers_home=job.is_fused,
-            fingerprint=rests_on,
+            fingerprint={**setup.fingerprint, "gpu": gpu},
             least_workers=spec.workers.least,
             growth=growth,
             held=tuple(share.held() for share in fleet.shares),

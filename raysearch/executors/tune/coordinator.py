@@ -31,6 +31,7 @@ from raysearch.executors.tune.commit import GroupCommit
 from raysearch.executors.tune.node_watch import NodeWatch
 from raysearch.executors.tune.socket_link import Address, is_allowed, open_door
 from raysearch.run.session import Session, Setup
+from raysearch.storage.marks import mark
 from raysearch.storage.retry import patiently
 from raysearch.worker.job import Job
 
@@ -52,6 +53,7 @@ class Coordinator:
     """The actor; all methods but the journal's flush run on its event loop."""
 
     def __init__(self, setup: Setup, job: Job) -> None:
+        mark("coordinator: process is up")
         self._job = job
         self._claim = setup.claim
         self._session = _opened(setup)
@@ -75,6 +77,7 @@ class Coordinator:
         gc.collect()
         gc.freeze()  # what is there stays; looking through it again and again made pauses of 0.1 s
         self._cpu_before = time.process_time()
+        mark("coordinator: run is open")
 
     # ---- workers
 
@@ -339,6 +342,7 @@ def _is_of_storage(error: Exception) -> bool:
 
 def start_coordinator(name: str, setup: Setup, job: Job) -> Any:
     """A handle of the coordinator actor, on this node, restarted by Ray whenever it dies."""
+    mark("driver: the cluster was checked, Tune is imported")
     node = ray.get_runtime_context().get_node_id()
     actor = ray.remote(Coordinator).options(
         name=name,

@@ -35,6 +35,7 @@ from raysearch.executors.tune.tune_log import logged_to
 from raysearch.executors.tune.tune_plugins import Asking, Cancelling, Deaths, Roster, Silent
 from raysearch.run.options import OnStatus
 from raysearch.run.session import Setup
+from raysearch.storage.marks import mark
 from raysearch.storage.paths import RunPaths
 from raysearch.storage.retry import waits
 from raysearch.worker.env_vars import environment
@@ -212,6 +213,7 @@ def _follow(
     coordinator: Any, fit: _Fit, head: Head, run: str, on_status: OnStatus, keep_up: OnStatus
 ) -> None:
     """Shows snapshots, and keeps up the number of workers, until the search is over."""
+    mark("driver: Tune was started")
     while True:
         has_ended = not fit.is_alive()  # asked before the snapshot: after it both may end
         status: Snapshot = answer_of(coordinator.status.remote(), run)

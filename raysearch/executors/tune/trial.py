@@ -20,6 +20,7 @@ from raysearch.errors import TrainableError
 from raysearch.executors.tune.links import RayLink, Signing
 from raysearch.executors.tune.socket_link import DoorLink
 from raysearch.storage.checkpoints.remote import checkpoints_of
+from raysearch.storage.marks import mark
 from raysearch.storage.paths import RunPaths
 from raysearch.worker.child_steps import environment_for
 from raysearch.worker.host_factory import make_host
@@ -40,6 +41,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         """Connects to the coordinator and makes the host."""
+        mark("worker: process is up")
         self._name: str = config["worker"]
         self._level: int = config["level"]
         self._node = ray.get_runtime_context().get_node_id()
@@ -63,6 +65,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             self._complain(error)
             raise
         self._loop = loop
+        mark("worker: trainable is loaded")
         self._log = LogCopy(log)
         self._stopped = threading.Event()
         self._resting = threading.Event()
