@@ -22,6 +22,8 @@ def misfit(
     for name, value in values.items():
         if (why := domains[name].why_not(value)) is not None:
             return f"{dotted(name)} = {show(value)} {why}"
+    if not conditions and len(values) == len(domains):
+        return None
     inactive = [n for n, c in conditions.items() if not c.holds(values, domains)]
     if len(values) + len(inactive) == len(domains) and not any(name in values for name in inactive):
         return None

@@ -47,12 +47,13 @@ class SortedScores:
     +inf, never NaN.
     """
 
-    __slots__ = ("_last", "_len", "_scores", "_trials")
+    __slots__ = ("_last", "_len", "_scores", "_sizes", "_trials")
 
     def __init__(self) -> None:
         self._scores: list[array[float]] = []
         self._trials: list[array[int]] = []
         self._last: list[tuple[float, int]] = []  # of each block
+        self._sizes: list[int] = []  # the same: adding these up is what a rank among a million costs
         self._len = 0
 
     @classmethod
@@ -81,12 +82,14 @@ class SortedScores:
         block = min(bisect_left(self._last, (score, trial)), len(self._last) - 1)
         scores, trials = self._scores[block], self._trials[block]
         place = _place(scores, trials, score, trial)
-        rank = sum(map(len, self._scores[:block])) + place
+        size = self._sizes[block]
         scores.insert(place, score)
         trials.insert(place, trial)
-        if place == len(scores) - 1:
+        self._sizes[block] = size + 1
+        rank = sum(self._sizes[:block]) + place
+        if place == size:
             self._last[block] = (score, trial)
-        if len(scores) > 2 * BLOCK:
+        if size >= 2 * BLOCK:
             self._split(block)
         return rank
 
@@ -95,16 +98,14 @@ class SortedScores:
         block = bisect_left(self._last, (score, trial))
         if block == len(self._last):
             return self._len
-        return sum(map(len, self._scores[:block])) + _place(
-            self._scores[block], self._trials[block], score, trial
-        )
+        return sum(self._sizes[:block]) + _place(self._scores[block], self._trials[block], score, trial)
 
     def nth(self, rank: int) -> tuple[float, int]:
         """The pair with `rank` pairs before it; after the last, (inf, a number above every trial)."""
-        for scores, trials in zip(self._scores, self._trials, strict=True):
-            if rank < len(scores):
-                return scores[rank], trials[rank]
-            rank -= len(scores)
+        for block, size in enumerate(self._sizes):
+            if rank < size:
+                return self._scores[block][rank], self._trials[block][rank]
+            rank -= size
         return math.inf, 1 << 62
 
     def first(self) -> tuple[float, int] | None:
@@ -126,8 +127,9 @@ class SortedScores:
             return
         del scores[place], trials[place]
         self._len -= 1
+        self._sizes[block] -= 1
         if not scores:
-            del self._scores[block], self._trials[block], self._last[block]
+            del self._scores[block], self._trials[block], self._last[block], self._sizes[block]
         elif place == len(scores):
             self._last[block] = (scores[-1], trials[-1])
 
@@ -135,12 +137,13 @@ class SortedScores:
         scores, trials = self._scores[block], self._trials[block]
         self._open_block(block + 1, scores[BLOCK:], trials[BLOCK:])
         del scores[BLOCK:], trials[BLOCK:]
-        self._last[block] = (scores[-1], trials[-1])
+        self._last[block], self._sizes[block] = (scores[-1], trials[-1]), BLOCK
 
     def _open_block(self, at: int, scores: array[float], trials: array[int]) -> None:
         self._scores.insert(at, scores)
         self._trials.insert(at, trials)
         self._last.insert(at, (scores[-1], trials[-1]))
+        self._sizes.insert(at, len(scores))
 
 
 def _place(scores: array[float], trials: array[int], score: float, trial: int) -> int:

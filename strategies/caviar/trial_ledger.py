@@ -36,16 +36,17 @@ class Ledger:
     def begin(self, trial: int) -> None:
         """Takes the trial's number."""
         missing = trial + 1 - len(self._began)
+        if missing <= 0 and self._began[trial]:
+            return
         if missing > 0:
             self._began.extend([0] * missing)
             self._ordinal.extend([-1] * missing)
             self._reached.extend([0] * missing)
             self._score.extend([math.inf] * missing)
-        if not self._began[trial]:
-            self._began[trial] = 1
-            self.began += 1
-            while self.has_begun(self.next_new):
-                self.next_new += 1
+        self._began[trial] = 1
+        self.began += 1
+        while self.has_begun(self.next_new):
+            self.next_new += 1
 
     def was_told(self, trial: int, ordinal: int) -> bool:
         """Whether the outcome of this segment was told."""
