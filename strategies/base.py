@@ -101,6 +101,7 @@ class Abilities:
         needs_checkpoints: whether models are trained on from their checkpoints.
         adopts: whether a model that was trained before may be gone on with.
         takes_orders: whether people may nudge and roll back while it runs.
+        enqueues: whether people may have a configuration of theirs tried next while it runs.
         transfers: whether it begins from what is known; its recipe has a field `transfer`.
         eta: of the trials at a rung the best 1/eta go on.
         hours, gpu_hours: that the recipe itself sets for the search.
@@ -117,6 +118,7 @@ class Abilities:
     needs_checkpoints: bool = False
     adopts: bool = False
     takes_orders: bool = False
+    enqueues: bool = False
     transfers: bool = False
     eta: int = 3
     hours: float | None = None
@@ -166,6 +168,15 @@ class Steerable(Protocol):
 
     def intervene(self, stamped: Mapping[str, Any]) -> None:
         """Takes in a stamped order, in this life of the search or an earlier one."""
+        ...
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """A running strategy that can be made to try more configurations."""
+
+    def grow(self, samples: int) -> None:
+        """Tries so many in all, from now on."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""`raysearch nudge` and `raysearch rollback`: a person changes a search that is running."""
+"""`raysearch nudge`, `rollback` and `enqueue`: a person changes a search that is running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.cli import options
 from raysearch.cli.output import command, print_json, tell
 from raysearch.core.segment import segment_id, trial_number
-from raysearch.core.yaml_io import read_yaml
+from raysearch.core.yaml_io import read_mapping, read_yaml
 from raysearch.errors import RunError, SpecError, unknown
 from raysearch.storage.mirror import shown
 
@@ -40,6 +40,32 @@ def rollback(run: options.Run, segment: options.SegmentName, as_json: options.As
         )
     number = segment_id(trial_number(found[1]), int(found[2]))
     _give(root, {"kind": "rollback", "segment": number}, as_json)
+
+
+def enqueue(run: options.Run, config: options.ConfigFile, as_json: options.AsJson = False) -> None:
+    """Have a configuration of yours tried as the next trial: raysearch enqueue runs/x config.yaml."""
+    from raysearch.run.location import existing_run
+    from raysearch.spec.search_spec import load_spec
+    from raysearch.strategies.base import abilities_of
+    from raysearch.strategies.caviar.enqueued import ENQUEUE, enqueued_config
+
+    root = existing_run(run)
+    spec = load_spec(root / "spec.yaml")
+    if not abilities_of(spec.strategy).enqueues:
+        raise SpecError(f"{run}: strategy {spec.strategy.name} takes no configurations; caviar does")
+    given = read_mapping(config, "CONFIG", "a mapping of hyper-parameters to values")
+    try:
+        asked = enqueued_config(spec.space, given)
+    except SpecError as error:
+        raise SpecError(f"{config}: {error}") from None
+    _give(root, {"kind": ENQUEUE, "config": asked}, as_json, more=("--samples", "+1"))
+
+
+def add_samples(root: Path, samples: str, as_json: bool) -> None:
+    """Has a search that a process runs try more configurations."""
+    from raysearch.run.edits import SAMPLES
+
+    _give(root, {"kind": SAMPLES, "samples": samples}, as_json)
 
 
 # ---- inside
@@ -75,15 +101,19 @@ def _values(spec: SearchSpec, texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:
-    """Gives the order to the run, and prints its answer if a process runs it."""
+def _give(root: Path, order: Mapping[str, Any], as_json: bool, more: Sequence[str] = ()) -> None:
+    """Gives the order to the run, and prints its answer if a process runs it.
+
+    Args:
+        more: options of `resume` under which a complete run can take the order in; none if nothing can.
+    """
     from raysearch.run.liveness import is_complete, run_by
     from raysearch.run.orders import Orders
     from raysearch.storage.paths import RunPaths
 
     paths, run = RunPaths(root), shown(root)
     orders = Orders(paths.orders)
-    if is_complete(root):
+    if is_complete(root) and not more:
         raise SpecError(
             f"{run}: the training is complete, so there is nothing left to change; to train it for longer: "
             f"{command('resume', run, '--max-iterations', 'N')}"
@@ -92,7 +122,8 @@ def _give(root: Path, order: Mapping[str, Any], as_json: bool) -> None:
     until = time.monotonic() + PATIENCE_S
     while (answer := orders.answered(name)) is None:
         if run_by(root) is None:
-            text = f"no process is running {run}: the order is taken in by {command('resume', run)}"
+            go_on = command("resume", run, *(more if is_complete(root) else ()))
+            text = f"no process is running {run}: the order is taken in by {go_on}"
             _say({"order": name, "taken": None, "words": text}, as_json)
             return
         if time.monotonic() > until:

@@ -12,6 +12,7 @@ import typer
 
 from raysearch.cli import options
 from raysearch.cli.follow import INTERRUPTED, flags_of, follow
+from raysearch.cli.intervene import add_samples
 from raysearch.cli.job_options import Travel
 from raysearch.cli.option_groups import MoreBudget, SpecChanges, Where, grouped, spec_file, with_workers
 from raysearch.cli.output import command, console, print_json, say, tell
@@ -123,12 +124,16 @@ def resume(
     from raysearch.cli.ending_order import taken_back
     from raysearch.launch import resume as go_on
     from raysearch.launch import unfit
-    from raysearch.run.liveness import is_complete
+    from raysearch.run.liveness import held_by, is_complete
     from raysearch.run.location import existing_run
     from raysearch.run.session import spent_on
     from raysearch.spec.search_spec import load_spec
+    from raysearch.storage.paths import RunPaths
 
     root = existing_run(run)
+    if edits.samples is not None and edits == Edits(edits.samples) and held_by(RunPaths(root).journal):
+        add_samples(root, edits.samples, as_json)
+        return
     old = load_spec(root / "spec.yaml")
     spent = spent_on(root)
     new = more.given_to(edits.made_in(root, old), spent)

@@ -100,6 +100,9 @@ Memory = Annotated[
 # stepping in, replaying
 Values = Annotated[list[str], Argument(metavar="NAME=VALUE...", help="New values, such as lr=3e-4.")]
 SegmentName = Annotated[str, Argument(metavar="SEGMENT", help="Name of the segment, such as 12.3.")]
+ConfigFile = Annotated[
+    Path, Argument(metavar="CONFIG", help="YAML file with a configuration, such as {lr: 0.01, act: relu}.")
+]
 ReplaySeeds = Annotated[int, Option("--seeds", metavar="N", help="Fresh seeds to train each with.")]
 Constants = Annotated[int, Option(metavar="N", help="Constant configurations to compare with.")]
 ScheduleFile = Annotated[Path | None, Option(metavar="FILE", help="Replay the schedule in this file.")]

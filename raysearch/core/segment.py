@@ -70,6 +70,7 @@ class Role(str, enum.Enum):
         return cls.SEARCH
 
 
+FROM_PERSON = "enqueued"  # origin of a trial whose configuration a person gave while the search ran
 FROM_BASELINE = "baseline"  # origin of the trial that has the user's own configuration
 FINALS = frozenset({Role.FINALIST, Role.BASELINE})  # not part of the search's own standings
 

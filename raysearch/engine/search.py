@@ -256,7 +256,9 @@ class Search:
             SpecError: the strategy takes no orders, or not this one.
         """
         if not isinstance(self.strategy, Steerable):
-            raise SpecError(f"{type(self.strategy).__name__} takes no nudges and no rollbacks; panda does")
+            raise SpecError(
+                f"{type(self.strategy).__name__} takes no orders while it runs; panda and caviar do"
+            )
         return dict(self.strategy.plan_intervention(order))
 
     def intervene(self, stamped: Mapping[str, Any]) -> None:

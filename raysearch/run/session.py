@@ -20,7 +20,9 @@ from raysearch.engine.memory_retry import Growth
 from raysearch.engine.search import Search
 from raysearch.engine.wind_down import INTERRUPTED
 from raysearch.errors import JournalBusyError, JournalError, SpecError
+from raysearch.run import edits
 from raysearch.run.liveness import stopped
+from raysearch.run.location import write_spec
 from raysearch.run.orders import Orders, given_at
 from raysearch.run.pause import RUN_ORDERS, begin
 from raysearch.storage.checkpoints.remote import checkpoints_of
@@ -80,7 +82,7 @@ class Session:
         journal: Journal,
         checkpoints: Checkpoints,
         deleter: Deleter,
-        orders: Orders,
+        paths: RunPaths,
         taken: set[str],
         began: float = 0.0,
     ) -> None:
@@ -89,7 +91,8 @@ class Session:
         self.checkpoints = checkpoints
         self._lifetime = search.lifetime
         self._deleter = deleter
-        self._orders = orders
+        self._paths = paths
+        self._orders = Orders(paths.orders)
         self._taken = taken
         self._began = began
         self._noted_s = 0.0
@@ -116,8 +119,7 @@ class Session:
         except BaseException:
             journal.close()
             raise
-        orders = Orders(paths.orders)
-        session = cls(search, journal, checkpoints, deleter, orders, taken, setup.began)
+        session = cls(search, journal, checkpoints, deleter, paths, taken, setup.began)
         session.take_orders(now)
         return session
 
@@ -145,6 +147,8 @@ class Session:
             order = self._orders.read(name)
             if order.get("kind") in RUN_ORDERS:
                 return self._take_run_order(name, order, now)
+            if order.get("kind") in edits.EDITS:
+                return self._take_edit(name, order, now)
             stamped = {**self.search.plan_intervention(order), "order": name}
             self.journal.append_event("intervention", stamped, now)
         except (SpecError, JournalError) as error:
@@ -159,6 +163,16 @@ class Session:
         self.journal.append_event(str(order["kind"]), {**order, "order": name}, now)
         self._taken.add(name)
         return begin(self.search, str(order["kind"]), order, now)
+
+    def _take_edit(self, name: str, order: dict[str, Any], now: float) -> tuple[bool, str]:
+        """Changes the run's spec; the journal first, from which a resume takes it if the file is old."""
+        edits.check_running(self.search, order)
+        before, spec = edits.edited(self._paths, order)
+        after = spec.to_yaml()
+        self.journal.append_event("edit", {"before": before, "after": after, "order": name}, now)
+        self._taken.add(name)
+        write_spec(self._paths, after)
+        return True, edits.apply(self.search, order, spec, now)
 
     def note_spent(self, now: float) -> None:
         """Journals now and then what was spent, so that a life that is killed counts too.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from raysearch.core.segment import FROM_BASELINE, Config
+from raysearch.core.segment import FROM_BASELINE, FROM_PERSON, Config
 from raysearch.strategies.samplers.base import name_of
 from raysearch.strategies.samplers.factory import make_sampler
 from raysearch.strategies.samplers.fallbacks import fallbacks_of
@@ -38,6 +38,8 @@ class Proposals:
         self._baseline = baseline
         self._sampler = make_sampler(name, space, seed, recipe.max_iterations, objectives)
         self._fallbacks = fallbacks_of(self._sampler, name_of(name))
+        self._enqueued: dict[int, Config] = {}
+        self._own = self._sampler
         self._past: TransferSampler | None = None
         if recipe.transfer is not None and not recipe.transfer.is_empty:
             first = int(baseline is not None)
@@ -48,6 +50,8 @@ class Proposals:
         """What a new trial is trained with; None where the sampler has nothing before it is told more."""
         if trial == 0 and self._baseline is not None:
             return Proposal(self._baseline, "the baseline", FROM_BASELINE)
+        if trial in self._enqueued:
+            return Proposal(self._enqueued[trial], "enqueued by a person", FROM_PERSON)
         config = self._sampler.propose(trial)
         if config is None:
             return None
@@ -69,9 +73,19 @@ class Proposals:
         """Sentences for the user: which trials are not what the sampler would have proposed, and remarks."""
         return self._fallbacks.notes
 
+    @property
+    def next_free(self) -> int:
+        """The number after the last trial that is enqueued, or that the baseline takes."""
+        return max([int(self._baseline is not None), *(trial + 1 for trial in self._enqueued)])
+
+    def enqueue(self, trial: int, config: Config) -> None:
+        """Makes a person's configuration that of a trial that has not begun."""
+        self._enqueued[trial] = config
+
     def observe(self, trial: int, config: Config, iteration: int, score: float) -> None:
         """Passes a score on to the sampler."""
-        self._sampler.observe(trial, config, iteration, score)
+        sampler = self._own if trial in self._enqueued else self._sampler  # it says nothing of the past
+        sampler.observe(trial, config, iteration, score)
 
     def clears_hurdle(self, level: int, score: float) -> bool:
         """Whether a score at a rung is no worse than what is known of good configurations there."""

@@ -31,6 +31,7 @@ from raysearch.core.segment import (
 from raysearch.space.objectives import Objectives
 from raysearch.space.space import Space
 from raysearch.strategies.caviar.brackets import Ladder
+from raysearch.strategies.caviar.enqueued import TakesConfigs
 from raysearch.strategies.caviar.first_rung import FirstRung
 from raysearch.strategies.caviar.fronts import FrontPodium, FrontRung
 from raysearch.strategies.caviar.in_hand import InHand
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from raysearch.strategies.caviar.settings import Caviar
 
 
-class CaviarSearch:
+class CaviarSearch(TakesConfigs):
     """A running caviar search: a fold over outcomes; see `raysearch.strategies.base` for its contract."""
 
     def __init__(

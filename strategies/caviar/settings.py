@@ -104,6 +104,7 @@ class Caviar:
             variant=self.variant,
             sampler=self.sampler,
             transfers=True,
+            enqueues=True,
             eta=self.eta,
             objectives=True,
             limits=True,

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raysearch.core.segment import FINALS, FROM_BASELINE, score
+from raysearch.core.segment import FINALS, FROM_BASELINE, FROM_PERSON, score
 from raysearch.strategies.samplers.rank_test import worse_probability
 
 if TYPE_CHECKING:
     from raysearch.results.results import Results
 
 FREE = "free"  # of a trial that the sampler proposed without the past
+NOT_PAST = (FREE, FROM_BASELINE, FROM_PERSON)
 LEAST = 3
 
 
@@ -44,9 +45,9 @@ def helped(results: Results) -> Helped | None:
     decided = results.digest.segments.decisions(range(len(trials)))
     trials = trials.assign(origin=[one.origin or FREE for one in decided])
     trials = trials[(trials["start"] == 0) & ~trials["role"].isin([str(role) for role in FINALS])]
-    if set(trials["origin"]) <= {FREE, FROM_BASELINE}:
+    if set(trials["origin"]) <= {*NOT_PAST}:
         return None
-    past = trials[~trials["origin"].isin((FREE, FROM_BASELINE))]
+    past = trials[~trials["origin"].isin(NOT_PAST)]
     first = trials[(trials["stop"] == trials["stop"].min()) & (trials["trial"] <= past["trial"].max())]
     is_ok = first["status"] == "completed"
     scores = np.array(
@@ -56,7 +57,7 @@ def helped(results: Results) -> Helped | None:
         ]
     )
     is_free = (first["origin"] == FREE).to_numpy()
-    is_past = ~is_free & (first["origin"] != FROM_BASELINE).to_numpy()
+    is_past = ~is_free & ~first["origin"].isin(NOT_PAST).to_numpy()
     theirs, ours = scores[is_past], scores[is_free]
     p = probability = float("nan")
     if min(len(theirs), len(ours)) >= LEAST:
@@ -87,11 +88,11 @@ def _rows(results: Results, firsts: Any) -> list[dict[str, Any]]:
                 f"best {results.metric}": float(best),
             }
         )
-    return sorted(rows, key=lambda r: (r["from"] in (FREE, FROM_BASELINE), r["from"]))
+    return sorted(rows, key=lambda r: (r["from"] in NOT_PAST, r["from"]))
 
 
 def _words(results: Results, probability: float, p: float, winner: str, theirs: int, ours: int) -> str:
-    source = "was proposed free of it" if winner in (FREE, FROM_BASELINE) else f"came from it ({winner})"
+    source = "was proposed free of it" if winner in NOT_PAST else f"came from it ({winner})"
     said = f"The best trial {source}."
     if probability != probability:
         return f"Too few trials say whether the past helped ({theirs} from it, {ours} free of it). {said}"
