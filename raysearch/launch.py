@@ -78,6 +78,7 @@ def search(
     isolate: bool = False, fuse: bool = True, stall_timeout: float | str | None = None, retries: int = 1,
     config: Config | None = None, seed_as: str | None = None, fingerprint: Mapping[str, Any] | None = None,
     wandb: Mapping[str, Any] | str | bool | None = None, sinks: Sequence[str] | str = (),
+    notify: Mapping[str, Any] | None = None,
     executor: Executor = "tune", address: str | None = None, local: bool = False, checks: bool = True,
     callbacks: Sequence[Any] = (), on_status: OnStatus | None = None, progress: bool = True,
     say: Callable[[str], None] | None = None, returns_when_stopped: bool = False,
@@ -272,7 +273,7 @@ def _go_on(
     root: Path, ready: Ready, shipped: Shipped, how: How, rests_on: Mapping[str, Any], began: float
 ) -> Results:
     """Runs the search until it ends; returns the results of the whole run."""
-    from raysearch.tracking.supervisor import sinking, tracked
+    from raysearch.tracking.telling import reported
 
     spec = ready.spec
     bare = dataclasses.replace(spec, trainable="raysearch:shipped")
@@ -281,8 +282,7 @@ def _go_on(
     run = _run_inline if how.executor == "inline" else _run_tune
     with (
         _interruptible(job.address or setup.run, how),
-        sinking(root.absolute(), spec.sinks, how.say),
-        tracked(root.absolute(), spec.wandb, how.say),
+        reported(root.absolute(), spec, how.say),
     ):
         last = run(setup, job, spec, how)
         ended = last.live.end

@@ -244,6 +244,8 @@ def _check_sinks(spec: SearchSpec) -> None:
 
         with located("wandb"):
             check_wandb(spec.wandb)
+    if spec.notify.get("wandb") and spec.wandb.get("mode", "auto" if spec.wandb else "off") == "off":
+        raise LocatedError("notify.wandb", "needs the search at W&B; give wandb: {project: mine}")
     if spec.sinks:
         from raysearch.tracking.sinks import find
 

@@ -28,6 +28,7 @@ class StandIn:
         self.artifacts: dict[str, dict[str, Any]] = {}
         self.views: dict[str, dict[str, Any]] = {}
         self.projects: set[str] = set()
+        self.alerts: list[tuple[str, str]] = []
         self.unknown: list[str] = []
         self.keys: set[str] = set()
         self.calls: list[str] = []
@@ -298,6 +299,10 @@ class StandIn:
             "summaryMetrics": run.get("summary") or "{}",
             "wandbConfig": json.dumps({"t": {"value": 1}}),
         }
+
+    def op_NotifyScriptableRunAlert(self, v: dict[str, Any]) -> Any:
+        self.alerts.append((v["title"], v["text"]))
+        return {"notifyScriptableRunAlert": {"success": True}}
 
     def op_CreateRunFiles(self, v: dict[str, Any]) -> Any:
         files = [{"name": n, "uploadUrl": f"{self.url}/upload/{v['run']}/{n}"} for n in v["files"]]

@@ -43,6 +43,7 @@ def launch(
     from_checkpoint: options.FromCheckpoint = None,
     at_iteration: options.AtIteration = None,
     dry_run: options.DryRun = False,
+    notify_test: options.NotifyTest = False,
     seconds_per_iteration: options.Seconds = None,
     skip_checks: options.SkipChecks = False,
     as_json: options.AsJson = False,
@@ -56,6 +57,8 @@ def launch(
     search = changes.load(spec)
     for note in search.notes:
         say(f"note: {note}")
+    if notify_test:
+        _try_notify(search, dry_run)
     if dry_run:
         _estimate(spec, search, where, seconds_per_iteration, as_json)
         return
@@ -168,6 +171,21 @@ def _estimate(
 
         check_room(search.workers, where.address, where.local)
     show_estimate(search, seconds_per_iteration, as_json)
+
+
+def _try_notify(search: SearchSpec, dry_run: bool) -> None:
+    """Sends one message in every way that the spec names. Raises SpecError if one does not arrive."""
+    from raysearch.tracking.telling import try_one
+
+    if not dry_run:
+        raise SpecError("--notify-test goes with --dry-run")
+    if not search.notify:
+        raise SpecError("--notify-test: the spec has no notify:, such as notify: {webhook: SLACK_URL}")
+    lines = try_one(search.notify, search.name)
+    if failed := [line for line, arrived in lines if not arrived]:
+        raise SpecError("; ".join(failed))
+    for line, _ in lines:
+        say(line)
 
 
 def _checked(spec: str, search: SearchSpec) -> Ready:

@@ -82,6 +82,9 @@ AtIteration = Annotated[
     int | None, Option(metavar="K", min=1, help="The iteration of that checkpoint, if it does not hold it.")
 ]
 DryRun = Annotated[bool, Option("--dry-run", help="Show rungs, trials and cost; start nothing.")]
+NotifyTest = Annotated[
+    bool, Option("--notify-test", help="With --dry-run: send one message as notify: says.")
+]
 Seconds = Annotated[
     float | None, Option(min=0, metavar="S", help="With --dry-run: show the cost in hours too.")
 ]

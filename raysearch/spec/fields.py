@@ -19,6 +19,7 @@ from raysearch.core.segment import Mode
 from raysearch.core.user_paths import user_path
 from raysearch.core.values import as_number, plain, show
 from raysearch.errors import SpecError, prefixed, unknown
+from raysearch.spec.notify import read_notify
 from raysearch.spec.program import read_program
 from raysearch.spec.readers import members, not_negative, positive, whole
 from raysearch.spec.workers import read_workers
@@ -207,6 +208,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "baseline": _mapping,
     "wandb": _wandb,
     "sinks": _sinks,
+    "notify": read_notify,
     "isolate": _flag,
     "fuse": _flag,
     "stall_timeout": quantities.seconds,

@@ -66,6 +66,7 @@ class SearchSpec:
         baseline: the configuration used today; trained too, and compared with.
         wandb: mode (auto, online, offline, off), project, entity, group, tags; empty sends nothing.
         sinks: further places that get the run while it goes on: tensorboard, mlflow, module:attribute.
+        notify: whom to tell what of the search: see `raysearch.spec.notify`; empty tells nobody.
         isolate: a fresh process for each trial.
         fuse: a worker trains many models of a Learner at once where they allow it.
         stall_timeout_s: a trial that has not reported for so long has failed.
@@ -104,6 +105,7 @@ class SearchSpec:
     baseline: Mapping[str, Any] | None = None
     wandb: Mapping[str, Any] = field(default_factory=dict)
     sinks: Sequence[str] = ()
+    notify: Mapping[str, Any] = field(default_factory=dict)
     isolate: bool = False
     fuse: bool = True
     stall_timeout_s: float | None = None
@@ -155,6 +157,7 @@ class SearchSpec:
             "baseline": None if self.baseline is None else plain(self.baseline),
             "wandb": plain(self.wandb),
             "sinks": [*self.sinks],
+            "notify": plain(self.notify),
             "isolate": self.isolate,
             "fuse": self.fuse,
             "stall_timeout": self.stall_timeout_s,

@@ -18,6 +18,7 @@ from pathlib import Path
 from raysearch.tracking.supervisor import AGAIN, INCOMPLETE, OK
 from raysearch.tracking.wandb.api_key import INHERITED, VARIABLE
 
+BEGAN = time.time()  # before the client is imported, which may take longer than a small search
 POLL_S = 2.0
 PAUSE_S = 20.0  # after an outage, before another process tries
 
@@ -30,6 +31,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--patience", type=float, default=30.0, help="seconds with the server, for each run")
     options = parser.parse_args(argv)
     _take_key()
+    from raysearch.tracking.wandb.alerts import Alerts
     from raysearch.tracking.wandb.final_upload import send_finals
     from raysearch.tracking.wandb.sender import Sender
     from raysearch.tracking.wandb.sync_state import ended
@@ -37,9 +39,12 @@ def main(argv: list[str]) -> int:
     logging.getLogger("wandb").setLevel(logging.ERROR)
     driver_left = _watch_stdin(abandon=options.push)
     sender = Sender(options.run, options.patience)
+    alerts = Alerts(sender, BEGAN)
     while True:
         over = options.push or driver_left.is_set() or ended(sender.paths) is not None
         sender.read()
+        if not options.push:
+            alerts.look()
         if over:
             break
         sender.send()

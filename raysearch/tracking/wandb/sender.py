@@ -77,6 +77,12 @@ class Sender:
         except Unreachable as error:
             self.trouble, self.is_stuck = str(error), True
 
+    def alert(self, title: str, text: str) -> None:
+        """Has W&B alert people, from the search's own run. Raises Unreachable."""
+        self._open(self.search.feed)
+        alert = self.runs.handle(self.id_of(self.search.feed)).alert
+        self.runs.within(partial(alert, title, text), "an alert")
+
     def close(self, finals: Callable[[Sender], None]) -> bool:
         """Sends everything, tables too, and checks it; True if the server has every row.
 
