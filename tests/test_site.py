@@ -189,7 +189,8 @@ def watched(browser: Any, width: int = 1280, scheme: str = "light") -> tuple[Any
     page, wrong = context.new_page(), []
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+    left = "net::ERR_ABORTED"  # the page was left while it loaded
+    page.on("requestfailed", lambda asked: None if asked.failure == left else wrong.append(asked.url))
     local = ("file:", "data:", "blob:", "about:", "http://127.0.0.1:")
     page.on("request", lambda asked: None if asked.url.startswith(local) else wrong.append(asked.url))
     return page, wrong

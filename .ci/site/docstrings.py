@@ -28,7 +28,7 @@ _SHOWN = re.compile(r"^::: (\S+)$", re.MULTILINE)
 def missing(folder: Path) -> list[str]:
     """A line for each public name that no page of `folder` shows, and for each one without a docstring."""
     loader = griffe.GriffeLoader(search_paths=[str(ROOT)])
-    package = loader.load("raysearch")
+    package = loader.load("raysearch", try_relative_path=False)
     loader.resolve_aliases(implicit=False, external=False)
     text = "\n".join(page.read_text("utf-8") for page in sorted(folder.glob("*.md")))
     shown = {path: package[path.removeprefix("raysearch.")] for path in _SHOWN.findall(text)}

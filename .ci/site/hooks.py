@@ -56,6 +56,8 @@ def on_files(files: Files, config: Any) -> Files:
     for asset in sorted(ASSETS.iterdir()):
         files.append(File.generated(config, f"assets/{asset.name}", abs_src_path=str(asset)))
     files.append(File.generated(config, "assets/plotly.min.js", content=_plotly()))
+    for wrong in docstrings.missing(Path(config.docs_dir, "reference")):
+        LOG.warning(wrong)
     return files
 
 
@@ -112,9 +114,3 @@ def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
         up = posixpath.relpath("assets", posixpath.dirname(page.file.src_uri))
         html += "".join(f'<script src="{up}/{name}"></script>' for name in ("plotly.min.js", "figures.js"))
     return html
-
-
-def on_post_build(config: Any) -> None:
-    """Names what is public and has no docstring, or no place on the page of the Python interface."""
-    for wrong in docstrings.missing(Path(config.docs_dir, "reference")):
-        LOG.warning(wrong)
