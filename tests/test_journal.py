@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -25,8 +26,8 @@ from hypothesis import strategies as st
 
 from raysearch.core.segment import Outcome, Segment, Status, segment_id
 from raysearch.errors import JournalBusyError, JournalError, SpecError
+from raysearch.storage.journal import compaction, parts
 from raysearch.storage.journal import journal as journal_module
-from raysearch.storage.journal import parts
 from raysearch.storage.journal.append_log import HEADER_BYTES, LogReader
 from raysearch.storage.journal.config_columns import encode_config
 from raysearch.storage.journal.decode import Decoder
@@ -66,7 +67,7 @@ def parquet_parts(root: Path) -> list[str]:
 def small_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logs are compacted every few appends, and parts are full at 64 rows."""
     monkeypatch.setattr(journal_module, "LOG_BYTES", 20_000)
-    monkeypatch.setattr(parts, "FULL_PART_ROWS", 64)
+    monkeypatch.setattr(compaction, "FULL_PART_ROWS", 64)
 
 
 # ---------------------------------------------------------------------------- round trip
@@ -454,7 +455,12 @@ class Mortal:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, dies_at: int) -> None:
         self.calls = 0
         self.dies_at = dies_at
-        for owner, name in ((os, "replace"), (Path, "unlink"), (parts, "sync_path"), (pq, "write_table")):
+        for owner, name in (
+            (os, "replace"),
+            (Path, "unlink"),
+            (compaction, "sync_path"),
+            (pq.ParquetWriter, "write_table"),
+        ):
             monkeypatch.setattr(owner, name, self._mortal(getattr(owner, name)))
 
     def _mortal(self, call: Any) -> Any:
@@ -480,7 +486,7 @@ def test_a_crash_at_any_step_of_a_compaction_loses_and_doubles_nothing(tmp_path:
         with pytest.MonkeyPatch.context() as patch:
             mortal = Mortal(patch, step)
             try:
-                parts.compact(root, 9)
+                compaction.compact(root, 9)
             except Crash:
                 died = True
             else:
@@ -497,6 +503,25 @@ def test_a_crash_at_any_step_of_a_compaction_loses_and_doubles_nothing(tmp_path:
     assert step > 5
 
 
+def test_wide_rows_are_compacted_some_megabytes_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_BATCH_BYTES", 1 << 14)
+    monkeypatch.setattr(compaction, "_GROUP_BYTES", 1 << 15)
+    wide = [dataclasses.replace(outcome(i), curve={"loss": [float(i), *[0.5] * 99]}) for i in range(400)]
+    with Journal.create(tmp_path) as journal:
+        for at in range(0, 400, 8):
+            journal.append(wide[at : at + 8])
+        journal.compact()
+        (name,) = parquet_parts(tmp_path)
+        groups = pq.ParquetFile(tmp_path / name).metadata
+        assert groups.num_row_groups > 8
+        assert max(groups.row_group(i).num_rows for i in range(groups.num_row_groups)) < 60
+        assert [(o.segment.id, o.curve) for o in read_outcomes(tmp_path)] == [
+            (o.segment.id, o.curve) for o in wide
+        ]
+
+
 def test_a_compaction_that_fails_is_noted_and_made_up_for(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path)
     journal.append([outcome(0)])
@@ -505,7 +530,7 @@ def test_a_compaction_that_fails_is_noted_and_made_up_for(tmp_path: Path) -> Non
         def full(*args: Any, **kwargs: Any) -> None:
             raise OSError(28, "No space left on device")
 
-        patch.setattr(pq, "write_table", full)
+        patch.setattr(pq.ParquetWriter, "write_table", full)
         with pytest.raises(JournalError, match=r"not compacted: .*No space left"):
             journal.compact()
         journal.append([outcome(1)])
@@ -526,7 +551,7 @@ def test_appending_goes_on_while_compaction_in_the_background_fails(
 
     with Journal.create(tmp_path) as journal:
         with monkeypatch.context() as patch:
-            patch.setattr(pq, "write_table", full)
+            patch.setattr(pq.ParquetWriter, "write_table", full)
             for i in range(60):
                 journal.append([outcome(i)])
             assert len([*tmp_path.glob("log-*")]) > 2
@@ -727,11 +752,11 @@ def test_a_disk_that_fails_to_sync_acknowledges_nothing(
 
 WRITER = """
 import sys
-from raysearch.storage.journal import journal as module, parts
+from raysearch.storage.journal import compaction, journal as module
 from raysearch.storage.journal.journal import Journal
 from raysearch.core.segment import Outcome, Segment, Status, segment_id
 module.LOG_BYTES = 6_000
-parts.FULL_PART_ROWS = 60
+compaction.FULL_PART_ROWS = 60
 journal = Journal.open(sys.argv[1])
 trial = journal.rows
 while True:

@@ -5,7 +5,7 @@
     for outcome in read_outcomes(folder): ...     # any process, at any time, without the lock
 
 One process appends, to a log of checksummed frames (append_log.py); a thread turns full logs into Parquet
-(parts.py). schema.py describes the rows, and reading.py reads them.
+(compaction.py). schema.py describes the rows, and reading.py reads them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from raysearch.storage import file_lock
 from raysearch.storage.atomic import sync_path
 from raysearch.storage.journal import parts
 from raysearch.storage.journal.append_log import LogReader, LogWriter
+from raysearch.storage.journal.compaction import compact
 from raysearch.storage.journal.encode import encode_event, encode_outcomes
 from raysearch.storage.journal.object_log import StoreLog
 from raysearch.storage.journal.reading import (
@@ -225,7 +226,7 @@ class Journal:
 
     def _compact(self, below: int) -> str:
         try:
-            parts.compact(self.root, below)
+            compact(self.root, below)
             if self._mirror is not None and self._fence is not None:
                 self._fence.check()
                 self._mirror.push_parts(parts.list_parts(self.root)[0])

@@ -1,9 +1,7 @@
-"""The files of a journal as one sequence of rows, and their compaction.
+"""The files of a journal as one sequence of rows.
 
 A journal is parts: Parquet files, then logs, the last of which grows. Their names carry the row
-numbers. Compaction writes a Parquet part under a temporary name, syncs and renames it, and only then
-removes what it covers; a crash in between leaves parts that are covered twice, and of those the longest
-counts. So no row is lost or doubled at any moment.
+numbers. Where two parts hold the same rows, as a crash of `compaction` leaves them, the longest counts.
 """
 
 from __future__ import annotations
@@ -19,25 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysearch.errors import JournalError
-from raysearch.storage.atomic import sync_path
 from raysearch.storage.journal.append_log import VERSION, LogReader, check_version
-from raysearch.storage.journal.schema import SCHEMA
 from raysearch.storage.mirror import mirror_at
-from raysearch.storage.paths import TMP_SUFFIX, JournalPaths, Part
-from raysearch.storage.sealed_parquet import BrokenSealError, sealed, verify
-
-# A part with fewer rows, and bytes, is written again, together with the next one.
-FULL_PART_ROWS = 100_000
-FULL_PART_BYTES = 16 << 20
+from raysearch.storage.paths import JournalPaths, Part
+from raysearch.storage.sealed_parquet import BrokenSealError, verify
 
 _BATCH_ROWS = 8_192
+_BATCH_BYTES = 4 << 20  # of a log, at most about so many
 _LISTINGS = 20
-_VERSION_KEY = b"raysearch.journal"
-_TEXTS_THAT_REPEAT = ("role", "status", "shape", "metrics", "worker", "error", "detail")
-_INTEGERS = ("trial", "ordinal", "back", "source", "start", "stop", "seed")
-_FLOATS = ("numbers.list.element", "values.list.element", "seconds", "finished_at")
+VERSION_KEY = b"raysearch.journal"
+TEXTS_THAT_REPEAT = ("role", "status", "shape", "metrics", "worker", "error", "detail")
 _KNOWN = 4096  # verified parts that a process remembers
-_MISREAD = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError, AttributeError)
+MISREAD = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError, AttributeError)
 
 
 class Position(NamedTuple):
@@ -64,7 +55,7 @@ class Batch(NamedTuple):
         """Turns what the block raises because the rows hold what no version wrote into a JournalError."""
         try:
             yield
-        except _MISREAD as error:
+        except MISREAD as error:
             last = self.first + self.rows.num_rows - 1
             raise JournalError(
                 f"{self.path}: one of the rows {self.first} to {last} is no outcome or event: "
@@ -163,16 +154,16 @@ def read_log(
     """A log's rows from number `row` on; JournalError if it ends before `stop`."""
     path = reader.part.path
     small: list[pa.RecordBatch] = []  # an append may be of one row; together they decode faster
-    first = rows = 0
+    first = rows = size = 0
     for frame in reader.frames(row):
         behind = max(0, row - frame.first)
         first = first if small else frame.first + behind
         batch = frame.batch()
         small.append((batch if columns is None else batch.select(list(columns))).slice(behind))
-        rows += small[-1].num_rows
-        if rows >= _BATCH_ROWS:
+        rows, size = rows + small[-1].num_rows, size + len(frame.payload)
+        if rows >= _BATCH_ROWS or size >= _BATCH_BYTES:
             yield Batch(first, _joined(small), Position(first + rows, reader.part.first, frame.end), path)
-            small, rows = [], 0
+            small, rows, size = [], 0, 0
     if small:
         yield Batch(first, _joined(small), Position(first + rows, reader.part.first, reader.end), path)
     if stop is not None and reader.next_row != stop:
@@ -190,7 +181,7 @@ def _read_parquet(part: Part, columns: Sequence[str] | None, row: int) -> Iterat
     at = part.first
     with open_parquet(part) as file:
         names = None if columns is None else list(columns)
-        for batch in _batches(part, file, names):
+        for batch in batches_of(part, file, names):
             behind = max(0, row - at)
             at += batch.num_rows
             if at > row:
@@ -199,11 +190,11 @@ def _read_parquet(part: Part, columns: Sequence[str] | None, row: int) -> Iterat
         raise JournalError(f"{part.path}: holds {at - part.first} rows, not those that its name says")
 
 
-def _batches(part: Part, file: pq.ParquetFile, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+def batches_of(part: Part, file: pq.ParquetFile, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
     try:
         yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
-    except _MISREAD as error:
-        raise _broken(part, error) from error
+    except MISREAD as error:
+        raise broken(part, error) from error
 
 
 def open_parquet(part: Part) -> pq.ParquetFile:
@@ -215,13 +206,13 @@ def open_parquet(part: Part) -> pq.ParquetFile:
     """
     is_sealed(part)
     try:
-        file = pq.ParquetFile(part.path, read_dictionary=list(_TEXTS_THAT_REPEAT))
-        version = (file.metadata.metadata or {}).get(_VERSION_KEY)
+        file = pq.ParquetFile(part.path, read_dictionary=list(TEXTS_THAT_REPEAT))
+        version = (file.metadata.metadata or {}).get(VERSION_KEY)
         number = VERSION if version is None else int(version)
     except FileNotFoundError:
         raise
-    except _MISREAD as error:
-        raise _broken(part, error) from error
+    except MISREAD as error:
+        raise broken(part, error) from error
     if version is None:
         raise JournalError(f"{part.path}: a Parquet file, but not of a journal of raysearch")
     check_version(part.path, number)
@@ -243,7 +234,7 @@ def is_sealed(part: Part) -> bool:
         mirror.fetch_anew(part.path)
         found = _is_verified(part.path)
     if found is None:
-        raise _broken(part, "its bytes are not those that were written")
+        raise broken(part, "its bytes are not those that were written")
     if not found and _verified[part.path] not in _decodable:
         _check_rows(part)
         _decodable.add(_verified[part.path])
@@ -256,11 +247,11 @@ def _check_rows(part: Part) -> None:
 
     decoder, at = Decoder(), part.first
     try:
-        file = pq.ParquetFile(part.path, read_dictionary=list(_TEXTS_THAT_REPEAT))
-    except _MISREAD as error:
-        raise _broken(part, error) from error
+        file = pq.ParquetFile(part.path, read_dictionary=list(TEXTS_THAT_REPEAT))
+    except MISREAD as error:
+        raise broken(part, error) from error
     with file:
-        for rows in _batches(part, file, None):
+        for rows in batches_of(part, file, None):
             batch = Batch(at, rows, START, part.path)
             with batch.decoded():
                 deque(decoder.outcomes(rows), 0)
@@ -302,7 +293,7 @@ def _is_verified(path: Path) -> bool | None:
     return found
 
 
-def _broken(part: Part, why: object) -> JournalError:
+def broken(part: Part, why: object) -> JournalError:
     last = (part.stop or 0) - 1
     return JournalError(
         f"{part.path}: broken, or not a Parquet file: {why}. The rows {part.first} to {last} are in it; "
@@ -313,87 +304,8 @@ def _broken(part: Part, why: object) -> JournalError:
 def dictionaries(rows: pa.RecordBatch) -> pa.Table:
     """The rows as a table, with the texts that repeat as dictionaries, in parts of any kind."""
     table = pa.Table.from_batches([rows])
-    for name in _TEXTS_THAT_REPEAT:
+    for name in TEXTS_THAT_REPEAT:
         at = table.schema.get_field_index(name)
         if at >= 0 and not pa.types.is_dictionary(table.schema.field(at).type):
             table = table.set_column(at, name, table.column(at).dictionary_encode())
     return table
-
-
-# ---------------------------------------------------------------------------- compaction
-
-
-def compact(root: Path, below: int) -> None:
-    """Turns the logs of rows below number `below`, which no process appends to, into Parquet parts.
-
-    Raises:
-        JournalError: a log is broken.
-        OSError: the disk is full; the logs stay as they are.
-    """
-    while True:
-        used, covered = list_parts(root)
-        _remove(root, covered)
-        nexts = [*used[1:], None]
-        logs = [i for i, part in enumerate(used) if part.stop is None and part.first < below]
-        if not logs:
-            return
-        i = logs[0]
-        after = nexts[i]
-        _compact_one(root, used[:i], used[i], after.first if after else below)
-
-
-def _compact_one(root: Path, before: Sequence[Part], log: Part, stop: int) -> None:
-    sources = [log]
-    while before and not _is_full(before[-1]):
-        sources.insert(0, before[-1])
-        before = before[:-1]
-    tables = [_plain_table(part, stop) for part in sources]  # each verified: what is written is sealed anew
-    write_parquet(JournalPaths(root).rows(sources[0].first, stop), pa.concat_tables(tables))
-    _remove(root, sources)
-
-
-def _is_full(part: Part) -> bool:
-    """Whether the part is a Parquet part that stays as it is; a log is left alone too."""
-    if part.stop is None:
-        return True
-    return part.stop - part.first >= FULL_PART_ROWS or part.path.stat().st_size >= FULL_PART_BYTES
-
-
-def _plain_table(part: Part, stop: int) -> pa.Table:
-    if part.stop is None:
-        batches = [batch.rows for batch in read_log(LogReader(part), None, part.first, stop)]
-        return pa.Table.from_batches(batches, SCHEMA)
-    with open_parquet(part) as file:
-        table = pa.Table.from_batches(_batches(part, file, None), file.schema_arrow)
-    try:
-        return table.cast(SCHEMA)
-    except _MISREAD as error:
-        raise _broken(part, error) from error
-
-
-def write_parquet(part: Part, rows: pa.Table) -> None:
-    """Makes `rows` the part, sealed, at once and durably."""
-    tmp = part.path.with_name(part.path.name + TMP_SUFFIX)
-    content = sealed(
-        rows.replace_schema_metadata({_VERSION_KEY: str(VERSION).encode()}),
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=[*_TEXTS_THAT_REPEAT, "event"],
-        column_encoding=dict.fromkeys(_INTEGERS, "DELTA_BINARY_PACKED")
-        | dict.fromkeys(_FLOATS, "BYTE_STREAM_SPLIT"),
-        write_statistics=["event", "finished_at"],
-    )
-    try:
-        tmp.write_bytes(content)
-        sync_path(tmp)
-        os.replace(tmp, part.path)
-    finally:
-        tmp.unlink(missing_ok=True)
-    sync_path(part.path.parent)
-
-
-def _remove(root: Path, parts: Sequence[Part]) -> None:
-    for part in parts:
-        part.path.unlink(missing_ok=True)
-    if parts:
-        sync_path(root)
