@@ -24,7 +24,7 @@ from raysearch.results.remarks import KEPT
 from raysearch.results.results import Results
 from raysearch.run.display import following
 from raysearch.run.driver_lock import driving
-from raysearch.run.extension import more_samples, unfit
+from raysearch.run.extension import edited, more_samples, unfit
 from raysearch.run.fingerprint import fingerprint
 from raysearch.run.going_on import changed_since, last_start, started_otherwise
 from raysearch.run.location import (
@@ -278,12 +278,10 @@ def _go_on(
     spec = ready.spec
     bare = dataclasses.replace(spec, trainable="raysearch:shipped")
     setup = Setup(str(root.absolute()), bare, ready.remarks, False, rests_on, began, restores=ready.restores)
+    setup = dataclasses.replace(setup, edit=edited, write=write_spec)
     job = _job(root.absolute(), ready, shipped)
     run = _run_inline if how.executor == "inline" else _run_tune
-    with (
-        _interruptible(job.address or setup.run, how),
-        reported(root.absolute(), spec, how.say),
-    ):
+    with _interruptible(job.address or setup.run, how), reported(root.absolute(), spec, how.say):
         last = run(setup, job, spec, how)
         ended = last.live.end
         if ended is not None and ended.kind is Ending.SIGNAL and not how.returns_when_stopped:

@@ -23,8 +23,9 @@ from raysearch.spec.notify import read_notify
 from raysearch.storage.journal.journal import Journal
 from raysearch.tracking.notify import deliver
 from raysearch.tracking.notify.deliver import Undelivered, missing, post, run
+from raysearch.tracking.notify.message import Message
 from raysearch.tracking.notify.process import Teller
-from raysearch.tracking.notify.watch import Message, Watch
+from raysearch.tracking.notify.watch import Watch
 
 TINY = """
 def train(config):

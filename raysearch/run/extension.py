@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
+from typing import Any
 
-from raysearch.errors import SpecError
+from raysearch.core.yaml_io import read_yaml
+from raysearch.errors import LocatedError, SpecError
+from raysearch.run.edits import SAMPLES
 from raysearch.run.location import existing_run
 from raysearch.space.space import Space
-from raysearch.spec.search_spec import SearchSpec
+from raysearch.spec.search_spec import SearchSpec, make_spec
 from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.paths import RunPaths
 from raysearch.strategies.base import Extensible, abilities_of
@@ -55,6 +59,44 @@ def unfit(run: str | os.PathLike[str], space: Space) -> list[tuple[int, str]]:
         if why := space.why_not(segment.config):
             found[segment.trial] = why
     return sorted(found.items())
+
+
+def edited(paths: RunPaths, change: Mapping[str, Any]) -> tuple[str, SearchSpec]:
+    """(the text of spec.yaml, the spec with the change).
+
+    Args:
+        change: {"kind": "samples", "samples": "+6"} or {"kind": "space", "space": {...}}.
+
+    Raises:
+        SpecError: spec.yaml cannot be read, or the change is wrong.
+    """
+    try:
+        text = paths.spec.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{paths.spec}: cannot be read: {error}") from None
+    fields = read_yaml(text, "spec.yaml")
+    if not isinstance(fields, Mapping):
+        raise SpecError(f"{paths.spec}: holds no spec")
+    return text, changed(make_spec(**fields), fields, change)
+
+
+def changed(spec: SearchSpec, fields: Mapping[str, Any], change: Mapping[str, Any]) -> SearchSpec:
+    """The spec with the change. Raises SpecError."""
+    if change.get("kind") == SAMPLES:
+        samples = change.get("samples")
+        if not isinstance(samples, (str, int)) or isinstance(samples, bool):
+            raise SpecError(f"samples: {samples!r:.200} is neither a whole number nor +N")
+        new = more_samples(spec, samples)
+        if abilities_of(new.strategy).samples == abilities_of(spec.strategy).samples:
+            raise SpecError(f"samples: the run has {abilities_of(spec.strategy).samples} already")
+        return new
+    try:
+        new = make_spec(**{**fields, "space": change.get("space"), "constraints": None})
+    except LocatedError as error:
+        raise SpecError(f"[{error.place}]: {error.text}") from None
+    if new.space == spec.space:
+        raise SpecError("space: it is the space that the run has already")
+    return new
 
 
 def _count(samples: str | int, now: int) -> int:

@@ -8,7 +8,7 @@ import gc
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,6 @@ from raysearch.engine.wind_down import INTERRUPTED
 from raysearch.errors import JournalBusyError, JournalError, SpecError
 from raysearch.run import edits
 from raysearch.run.liveness import stopped
-from raysearch.run.location import write_spec
 from raysearch.run.orders import Orders, given_at
 from raysearch.run.pause import RUN_ORDERS, begin
 from raysearch.storage.checkpoints.remote import checkpoints_of
@@ -57,6 +56,7 @@ class Setup:
         held: CPUs and GPUs of a worker of each level, if they grow.
         claim: on the cluster's workers, beside those of other searches.
         restores: see `Search`.
+        edit, write: make and write the spec that an order changes; without them such orders are refused.
         began: when this life was asked for; earlier orders to pause or stop were meant for an earlier life.
     """
 
@@ -71,6 +71,8 @@ class Setup:
     held: tuple[tuple[float, float], ...] = ()
     least_workers: int = 1
     growth: Growth = field(default_factory=Growth)
+    edit: Callable[[RunPaths, Mapping[str, Any]], tuple[str, SearchSpec]] | None = None
+    write: Callable[[RunPaths, str], None] | None = None
 
 
 class Session:
@@ -84,7 +86,7 @@ class Session:
         deleter: Deleter,
         paths: RunPaths,
         taken: set[str],
-        began: float = 0.0,
+        setup: Setup,
     ) -> None:
         self.search = search
         self.journal = journal
@@ -94,7 +96,8 @@ class Session:
         self._paths = paths
         self._orders = Orders(paths.orders)
         self._taken = taken
-        self._began = began
+        self._began = setup.began
+        self._edit, self._write = setup.edit, setup.write
         self._noted_s = 0.0
 
     @classmethod
@@ -119,7 +122,7 @@ class Session:
         except BaseException:
             journal.close()
             raise
-        session = cls(search, journal, checkpoints, deleter, paths, taken, setup.began)
+        session = cls(search, journal, checkpoints, deleter, paths, taken, setup)
         session.take_orders(now)
         return session
 
@@ -167,11 +170,13 @@ class Session:
     def _take_edit(self, name: str, order: dict[str, Any], now: float) -> tuple[bool, str]:
         """Changes the run's spec; the journal first, from which a resume takes it if the file is old."""
         edits.check_running(self.search, order)
-        before, spec = edits.edited(self._paths, order)
+        if self._edit is None or self._write is None:
+            raise SpecError("the process that runs it changes no spec: pause it, and resume with the change")
+        before, spec = self._edit(self._paths, order)
         after = spec.to_yaml()
         self.journal.append_event("edit", {"before": before, "after": after, "order": name}, now)
         self._taken.add(name)
-        write_spec(self._paths, after)
+        self._write(self._paths, after)
         return True, edits.apply(self.search, order, spec, now)
 
     def note_spent(self, now: float) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking.notify.deliver import Undelivered, missing, ways
-from raysearch.tracking.notify.watch import Message
+from raysearch.tracking.notify.message import Message
 from raysearch.tracking.supervisor import sinking, tracked
 from raysearch.tracking.wandb.api_key import taken_out
 

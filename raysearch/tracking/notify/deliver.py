@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from raysearch.tracking.notify.watch import Message
+from raysearch.tracking.notify.message import Message
 
 TIMEOUT_S = 10.0
 COMMAND_S = 30.0

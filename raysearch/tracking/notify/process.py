@@ -22,7 +22,8 @@ from raysearch.storage.atomic import read_text, replace_text
 from raysearch.storage.checked_json import from_text, to_text
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking.notify.deliver import Undelivered, ways
-from raysearch.tracking.notify.watch import Message, Watch
+from raysearch.tracking.notify.message import Message
+from raysearch.tracking.notify.watch import Watch
 
 POLL_S = 2.0
 HOUR_S = 3600.0

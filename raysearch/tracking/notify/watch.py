@@ -5,20 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raysearch.core.budget import Budget
+from raysearch.core.budget import Account, Budget
 from raysearch.core.formatting import duration
 from raysearch.core.segment import Event, Outcome, Status, trial_name
 from raysearch.engine.wind_down import Ending, ended_of
 from raysearch.errors import RaysearchError, first_line, without_keys
 from raysearch.run.orders import Orders
-from raysearch.run.session import spent_on
 from raysearch.storage.journal.parts import START
 from raysearch.storage.journal.reading import batches_since, read_events
 from raysearch.storage.paths import RunPaths
+from raysearch.tracking.notify.message import Message
 
 ALIKE = 5  # failures with one error among the last RECENT trials
 RECENT = 20
@@ -27,14 +26,6 @@ STALLED_S = 600.0  # without an outcome, at the least; and SLOW times the longes
 SLOW = 5.0
 TEXT_MAX = 2000  # characters of a message
 _NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """Something to tell: its kind (`raysearch.spec.notify.KINDS`), and words."""
-
-    kind: str
-    text: str
 
 
 class Watch:
@@ -131,7 +122,7 @@ class Watch:
 
     def _nearly(self) -> str:
         """Which part of the budget is nearly used, by all lives of the run; empty if none is."""
-        spent = spent_on(self._paths.root)
+        spent = Account(read_events(self._paths.journal)).total
         for amount, used in self._budget.amounts(spent).items():
             limit = getattr(self._budget, amount.value, None)
             if limit and used >= NEARLY * limit:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from raysearch.errors import RaysearchError, first_line
 from raysearch.tracking.notify.deliver import Undelivered
+from raysearch.tracking.notify.message import Message
 from raysearch.tracking.notify.process import Teller
-from raysearch.tracking.notify.watch import Message, Watch
+from raysearch.tracking.notify.watch import Watch
 from raysearch.tracking.wandb.client import Unreachable
 
 if TYPE_CHECKING:
