@@ -1,7 +1,8 @@
-"""`raysearch board`: a local page that follows runs."""
+"""`raysearch board`: a local page that follows runs, and steers them where it is asked to."""
 
 from __future__ import annotations
 
+import secrets
 import socket
 
 from raysearch.cli import options
@@ -11,7 +12,7 @@ from raysearch.errors import RunError
 ADDRESS = "127.0.0.1"
 
 
-def board(runs: options.Runs, port: options.Port = 8337) -> None:
+def board(runs: options.Runs, port: options.Port = 8337, steer: options.Steer = False) -> None:
     """Serve a page that follows runs, with the figures of the report, to this machine alone."""
     import uvicorn
 
@@ -21,8 +22,12 @@ def board(runs: options.Runs, port: options.Port = 8337) -> None:
 
     roots = [existing_run(run) for run in runs]
     listener = _listen(port)
-    tell(f"http://{ADDRESS}:{listener.getsockname()[1]}/   Ctrl-C ends it", flush=True)
-    settings = uvicorn.Config(app(roots), http=Timed, log_level="warning", server_header=False)
+    token = secrets.token_urlsafe(24) if steer else ""
+    key = f"#token={token}" if steer else ""
+    tell(f"http://{ADDRESS}:{listener.getsockname()[1]}/{key}   Ctrl-C ends it", flush=True)
+    if steer:
+        tell("whoever has this address, on this machine, may steer", flush=True)
+    settings = uvicorn.Config(app(roots, token), http=Timed, log_level="warning", server_header=False)
     uvicorn.Server(settings).run(sockets=[listener])
 
 

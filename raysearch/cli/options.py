@@ -156,6 +156,9 @@ Schedule = Annotated[
 Output = Annotated[
     Path | None, Option("-o", "--output", metavar="FILE", help="YAML file; JSON if its name ends in .json.")
 ]
+Steer = Annotated[
+    bool, Option("--steer", help="Take orders too, from whoever opens the address that is printed.")
+]
 Port = Annotated[int, Option(metavar="N", min=0, max=65535, help="Port of the page; 0 takes a free one.")]
 ToWandb = Annotated[bool, Option("--wandb", help="Save or update the report at W&B too.")]
 Sinks = Annotated[list[str], Argument(metavar="NAME...", help="tensorboard, mlflow, or module:attribute.")]

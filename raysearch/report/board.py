@@ -1,10 +1,13 @@
-"""The board: a small local page that follows one or more runs, with the report's figures, read-only.
+"""The board: a small local page that follows one or more runs, with the report's figures.
 
-    uvicorn.run(app([Path("runs/digits")]), host="127.0.0.1", port=8337)
+    uvicorn.run(app([Path("runs/digits")], token="..."), host="127.0.0.1", port=8337)
+
+What is new is pushed, as server-sent events. Who has the token may steer: orders go where the command line's
+go. Without a token it is read-only.
 
 It answers this machine alone: it listens on the loopback address, and refuses a request whose Host is
 another name, which a page elsewhere could point at the loopback address (DNS rebinding). It sends no
-permission for pages of other origins to read it, and takes GET only.
+permission for pages of other origins to read it, and takes orders with the token in a header alone.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.terminal_text import escaped
 from raysearch.errors import RaysearchError
-from raysearch.report.html import figure_json, shell, shown, tile
+from raysearch.report.board_orders import orders_door
+from raysearch.report.html import asset, figure_json, shell, shown, tile
 from raysearch.report.sections.content import content_of
 from raysearch.storage.journal.parts import START, Position
 from raysearch.storage.journal.reading import batches_since
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+PUSH_S = 1.0  # between two looks for what is new to push
+ALIVE_S = 15.0  # between two signs of life on a quiet stream
 LEAST_S = 2.0  # between two builds of a run's figures; longer where building takes long
 FIGURES = ("progress", "rungs", "curves", "parallel", "importance", "timeline", "schedules", "lineage")
 
@@ -90,24 +96,19 @@ def snapshot(run: Path) -> dict[str, Any]:
     }
 
 
-def app(runs: Sequence[Path]) -> Starlette:
-    """The server's application."""
+def app(runs: Sequence[Path], token: str = "") -> Starlette:
+    """The server's application; takes orders from whoever has the token, from nobody if it is empty."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import HTMLResponse, JSONResponse
+    from starlette.responses import JSONResponse, StreamingResponse
     from starlette.routing import Route
 
     watched = [WatchedRun(run) for run in runs]
+    order = orders_door(runs, token)
 
     async def page(request: Request) -> Response:
-        nonce = secrets.token_urlsafe(16)
-        policy = (
-            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data: blob:; "  # noqa: E501
-            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
-        text = shell("Board", _body(runs), policy.replace("; frame-ancestors 'none'", ""), _follow_script())
-        return HTMLResponse(text.replace("<script>", f'<script nonce="{nonce}">'), headers=_headers(policy))
+        return _page(runs, bool(token))
 
     async def state(request: Request) -> Response:
         number = _number(request.path_params["number"])
@@ -121,12 +122,66 @@ def app(runs: Sequence[Path]) -> Starlette:
             return JSONResponse({"error": escaped(str(error))}, 503, headers=_headers())
         return JSONResponse(found, headers=_headers())
 
+    async def events(request: Request) -> Response:
+        number = _number(request.path_params["number"])
+        if number is None or number >= len(watched):
+            return JSONResponse({"error": "no such run"}, 404, headers=_headers())
+        stream = pushed(watched[number])
+        return StreamingResponse(stream, media_type="text/event-stream", headers=_headers())
+
+    async def orders(request: Request) -> Response:
+        status, said = await order(request)
+        return JSONResponse(said, status, headers=_headers())
+
     return Starlette(
-        routes=[Route("/", page), Route("/runs/{number}", state)],
+        routes=[
+            Route("/", page),
+            Route("/runs/{number}", state),
+            Route("/runs/{number}/events", events),
+            Route("/runs/{number}/orders", orders, methods=["POST"]),
+        ],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
         ],
     )
+
+
+def _page(runs: Sequence[Path], steers: bool) -> Response:
+    """The page itself, of which no script but ours runs."""
+    from starlette.responses import HTMLResponse
+
+    nonce = secrets.token_urlsafe(16)
+    policy = (
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data: blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    text = shell(
+        "Board",
+        _body(runs, steers),
+        policy.replace("; frame-ancestors 'none'", ""),
+        _follow_script(),
+    )
+    return HTMLResponse(text.replace("<script>", f'<script nonce="{nonce}">'), headers=_headers(policy))
+
+
+async def pushed(watched: WatchedRun) -> AsyncIterator[str]:
+    """Server-sent events of a run: `state` when its figures are new, `trouble` where it cannot be read."""
+    version, quiet_s, trouble = 0, 0.0, ""
+    while True:
+        said = ""
+        try:
+            found = await asyncio.to_thread(watched.state, version)
+            if found["version"] != version:
+                version, said = found["version"], f"event: state\ndata: {json.dumps(found)}\n\n"
+            trouble = ""
+        except (RaysearchError, OSError) as error:
+            if (words := escaped(str(error))) != trouble:
+                trouble, said = words, f"event: trouble\ndata: {json.dumps(words)}\n\n"
+        quiet_s = 0.0 if said else quiet_s + PUSH_S
+        if said or quiet_s >= ALIVE_S:
+            quiet_s = 0.0
+            yield said or ": alive\n\n"
+        await asyncio.sleep(PUSH_S)
 
 
 def _number(text: str) -> int | None:
@@ -144,20 +199,19 @@ def _headers(policy: str = "default-src 'none'") -> dict[str, str]:
     }
 
 
-def _body(runs: Sequence[Path]) -> str:
+def _body(runs: Sequence[Path], steers: bool) -> str:
     tabs = "".join(
         f'<button type="button" class="tab" data-run="{i}">{shown(run.name)}</button>'
         for i, run in enumerate(runs)
     )
+    steer = asset("steer.html") if steers else ""
     return (
         '<header><div class="top"><p class="kind">Board <span id="live" role="status"></span></p>'
         '<button id="theme" type="button" aria-label="light or dark">◐</button></div>'
         f'<div class="tabs">{tabs}</div><h1 id="name"></h1><p class="headline" id="headline">reading the journal</p>'  # noqa: E501
-        '<div class="tiles" id="tiles"></div></header><section id="figures"></section>'
+        f'<div class="tiles" id="tiles"></div></header>{steer}<section id="figures"></section>'
     )
 
 
 def _follow_script() -> str:
-    from raysearch.report.html import asset
-
     return f"<script>{asset('board.js')}</script>"
