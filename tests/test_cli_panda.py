@@ -16,6 +16,7 @@ import raysearch
 from raysearch.cli import main
 from raysearch.errors import RunError
 from raysearch.report.sections.headline import headline_of
+from raysearch.report.standing import Phase, Standing
 
 TRAINABLE = """
 import json, os, random, time
@@ -127,7 +128,7 @@ def test_best_names_the_commands_for_a_raised_model(shell: Shell, raised: Path) 
     assert f"raysearch export {raised} --schedule -o schedule.yaml" in said
     assert f"raysearch replay {raised}" in said
     assert "(schedule and baseline on fresh seeds)" in said
-    headline, _ = headline_of(raysearch.load(raised), raysearch.load(raised).best)
+    headline, _ = headline_of(raysearch.load(raised), raysearch.load(raised).best, Standing(Phase.COMPLETE))
     assert headline.endswith(
         f"its gain over the baseline is not known yet: raysearch replay {raised} finds it."
     )

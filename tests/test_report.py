@@ -22,6 +22,9 @@ from raysearch.report import html as html_of
 from raysearch.report.report import write_report
 from raysearch.report.sections import content_of
 from raysearch.report.sections.failures import without_numbers
+from raysearch.report.sections.outcome import once_each
+from raysearch.results.plots.style import escape
+from raysearch.results.verdict import Contender
 from raysearch.strategies.finish import Finish
 
 
@@ -51,6 +54,7 @@ def test_every_section_is_there_and_its_figures_are_those_of_the_run(
     assert len(text.encode()) < 10_000_000
     titles = [html.unescape(t) for t in re.findall(r"<h2>(.*?)</h2>", text)]
     assert titles == [
+        "What next",
         "Outcome",
         "Progress",
         "What matters",
@@ -155,3 +159,21 @@ def _texts(value: Any) -> Iterator[str]:
 def test_numbers_in_a_cause_do_not_make_it_another() -> None:
     assert without_numbers("no luck with rate 0.123 at 1e-5") == without_numbers("no luck with rate 0.9 at 3")
     assert without_numbers("out of memory") != without_numbers("no luck")
+
+
+def test_the_trial_that_was_the_baseline_has_no_row_of_its_own_beside_it() -> None:
+    seeds = {1: 0.5, 2: 0.6}
+    other = Contender("finalist", 7, {"rate": 0.2}, {1: 0.3, 2: 0.4})
+    twin, baseline = (Contender(role, 0, {"rate": 0.9}, seeds) for role in ("finalist", "baseline"))
+    assert once_each([other, twin, baseline]) == [("trial 7", other), ("the baseline, trial 0", baseline)]
+    assert once_each([other, twin]) == [("trial 7", other), ("trial 0", twin)]
+    assert once_each([other, baseline]) == [("trial 7", other), ("the baseline", baseline)]
+
+
+def test_a_text_of_a_megabyte_is_cut_where_it_is_shown() -> None:
+    shown = html_of.shown("a" * 1_000_000)
+    assert len(shown) < html_of.TEXT_SHOWN + 100
+    assert shown.endswith("… (1,000,000 characters)")
+    assert html_of.shown("a" * html_of.TEXT_SHOWN) == "a" * html_of.TEXT_SHOWN
+    assert len(html_of.shown("<" * 1_000_000)) < 5 * html_of.TEXT_SHOWN, "cut before it is escaped"
+    assert len(escape("b" * 1_000_000)) < 1000

@@ -54,6 +54,11 @@ def settings(config: Mapping[str, Any], digits: int = 4) -> dict[str, str]:
     return flat
 
 
+def cut(text: str, most: int) -> str:
+    """`text`, or its first `most` characters and how many it has: `aaa… (1,000,000 characters)`."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
+
 def duration(seconds: float) -> str:
     """9s, 1m 23s, 2h 05m, 3d 04h."""
     whole = max(0, round(seconds))

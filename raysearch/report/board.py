@@ -64,10 +64,10 @@ class WatchedRun:
 
     def _refresh(self) -> None:
         began = time.monotonic()
-        new = 0
-        for outcomes, behind in batches_since(RunPaths(self.run).journal, self._position):
-            new, self._position = new + len(outcomes), behind
-        if new or not self._version:
+        known = self._position  # events count too: after its end a run is another one to read about
+        for _, behind in batches_since(RunPaths(self.run).journal, known):
+            self._position = behind
+        if self._position != known or not self._version:
             self._state, self._version = snapshot(self.run), self._version + 1
         self._next = time.monotonic() + max(LEAST_S, 4 * (time.monotonic() - began))
 

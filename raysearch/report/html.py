@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from raysearch.core.formatting import cut
 from raysearch.core.terminal_text import UNSAFE, escaped
 from raysearch.report.sections.values import Content, Picture, Section, TextTable, Tile
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _CHARACTER = re.compile(rf"{_PAIR}|\\(?:u[0-9a-fA-F]{{4}}|.)|{UNSAFE.pattern}")
 # The page loads nothing: scripts and styles are in it, pictures are data or drawn by plotly.
+TEXT_SHOWN = 2_000  # characters of one text; a spec may be longer, see CODE_SHOWN
+CODE_SHOWN = 200_000
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
@@ -114,13 +117,18 @@ def _section(section: Section) -> str:
     parts = [f'<section id="{section.key}">', f"<h2>{shown(section.title)}</h2>"]
     if section.words:
         parts.append(f'<div class="words">{"".join(f"<p>{shown(line)}</p>" for line in section.words)}</div>')
+    if section.steps:
+        parts.append(f'<ol class="steps">{"".join(_step(*one) for one in section.steps)}</ol>')
     parts += [picture(one) for one in section.pictures]
     parts += [_table(table) for table in section.tables]
     if section.code:
-        parts.append(
-            f"<details open><summary>search.yaml</summary><pre>{shown(section.code)}</pre></details>"
-        )
+        code = html.escape(escaped(cut(section.code, CODE_SHOWN)))
+        parts.append(f"<details open><summary>search.yaml</summary><pre>{code}</pre></details>")
     return "\n".join([*parts, "</section>"])
+
+
+def _step(words: str, command: str) -> str:
+    return f"<li>{shown(words)}<pre>{shown(command)}</pre></li>"
 
 
 def picture(one: Picture) -> str:
@@ -165,8 +173,8 @@ def _decision(checks: Iterable[str]) -> str:
 
 
 def shown(text: object) -> str:
-    """Text of users as HTML that shows all of it: tags, control characters and bidirectional marks too."""
-    return html.escape(escaped(str(text)))
+    """Text of users as HTML that shows tags, control characters and bidirectional marks too; cut if long."""
+    return html.escape(escaped(cut(str(text), TEXT_SHOWN)))
 
 
 def _written_out(found: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from raysearch.errors import RunError
 from raysearch.report.sections.failures import failures
 from raysearch.report.sections.headline import checks_of, headline_of, tiles_of
+from raysearch.report.sections.next_steps import next_steps, standing
 from raysearch.report.sections.outcome import outcome
 from raysearch.report.sections.past import past
 from raysearch.report.sections.progress import curves, progress
@@ -42,8 +43,9 @@ def content_of(results: Results) -> Content:
         failures,
         reproduce,
     )
-    made = [maker(results, winner) for maker in makers]
-    headline, tone = headline_of(results, winner)
+    now = standing(results)
+    made = [next_steps(results, winner, now), *(maker(results, winner) for maker in makers)]
+    headline, tone = headline_of(results, winner, now)
     return Content(
         name=results.digest.name,
         metric=results.metric,

@@ -10,11 +10,25 @@ from raysearch.results.plots import cluster
 from raysearch.schedule import way_to_gain
 
 if TYPE_CHECKING:
+    from raysearch.report.standing import Standing
     from raysearch.results import Best, Results
 
 
-def headline_of(results: Results, winner: Best | None) -> tuple[str, str]:
-    """(the outcome in one sentence, its tone as in `Tile`)."""
+def headline_of(results: Results, winner: Best | None, now: Standing) -> tuple[str, str]:
+    """(the outcome in one sentence, its tone as in `Tile`); of a run that is not finished, that first."""
+    if not (now.is_open or now.is_unfinished) or (now.has_failed and winner is None):
+        return _found(results, winner)
+    why = "the search failed" if now.has_failed else now.words
+    state = "Still being run" if now.is_open else f"Not finished, {why}"
+    if winner is None:
+        so_far = "no trial has ended well yet" if len(results.digest.trials) else "no trial has ended yet"
+    else:
+        so_far = f"best {results.metric} so far {number(winner.value, DIGITS)}"
+    return f"{state}: {so_far}.", "" if now.is_open else "warn"
+
+
+def _found(results: Results, winner: Best | None) -> tuple[str, str]:
+    """What a run that ended found, and its tone."""
     if winner is None:
         return "No trial ended well.", "bad"
     verdict = results.verdict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from raysearch.core.formatting import number, settings
@@ -28,12 +29,28 @@ def outcome(results: Results, winner: Best | None) -> Section:
     )
     words = (*str(results.verdict()).splitlines(), searched, _model(results, winner))
     tables = [TextTable(("hyper-parameter", "best", *_baseline_head(results)), _config_rows(results, winner))]
-    contenders = results.verdict().contenders
+    contenders = once_each(results.verdict().contenders)
     if contenders:
         header = ("on fresh seeds", f"mean {results.metric}", "95% interval", "seeds", "failed")
-        rows = [(c.name, *_estimate(c), str(c.failed)) for c in contenders]
+        rows = [(name, *_estimate(c), str(c.failed)) for name, c in contenders]
         tables.insert(0, TextTable(header, rows, frozenset({1, 2, 3, 4})))
     return Section("outcome", "Outcome", words, (), tables)
+
+
+def once_each(contenders: Sequence[Contender]) -> list[tuple[str, Contender]]:
+    """(name, contender), each configuration once.
+
+    The trial that was the baseline can be a finalist too; both were trained on the same seeds, so that its
+    row would say what the baseline's says.
+    """
+    baseline = next((c for c in contenders if c.role == "baseline"), None)
+    if baseline is None:
+        return [(c.name, c) for c in contenders]
+    twin = next(
+        (c for c in contenders if c is not baseline and dict(c.config) == dict(baseline.config)), None
+    )
+    name = baseline.name if twin is None else f"{baseline.name}, {twin.name}"
+    return [(name if c is baseline else c.name, c) for c in contenders if c is not twin]
 
 
 def _model(results: Results, winner: Best) -> str:

@@ -41,7 +41,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading, and below it words, pictures, tables and code, in this order."""
+    """A heading, and below it words, pictures, tables and code, in this order.
+
+    Attributes:
+        steps: (why, the command to type) of what to do next.
+    """
 
     key: str
     title: str
@@ -49,6 +53,7 @@ class Section:
     pictures: Sequence[Picture] = ()
     tables: Sequence[TextTable] = ()
     code: str = ""
+    steps: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

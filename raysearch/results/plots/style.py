@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from raysearch.core.formatting import cut
 from raysearch.core.terminal_text import escaped
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+TEXT_SHOWN = 300  # characters of one text in a figure
 ACCENT, BEST, BAD, WARN, QUIET = "#4f7fe8", "#12a37a", "#e0524d", "#e09a2b", "#8b93a3"
 INK, GRID = "#7a8394", "rgba(128,138,155,0.22)"
 PALETTE = (ACCENT, WARN, BEST, "#b05fd0", "#d9568c", "#2ba3b8", "#8c7b5a", QUIET)
@@ -73,14 +75,14 @@ def note_of(figure: go.Figure) -> str:
 
 def escape(text: Any) -> str:
     """Text of users as plotly shows it as it is; plotly reads tags in any text."""
-    return html.escape(escaped(str(text)), quote=False).replace("\n", "<br>")
+    return html.escape(escaped(cut(str(text), TEXT_SHOWN)), quote=False).replace("\n", "<br>")
 
 
 def wrapped(text: str, width: int = 60, lines: int = 8) -> str:
     """Escaped text, broken into lines for a hover label."""
     import textwrap
 
-    broken = textwrap.wrap(text, width)
+    broken = textwrap.wrap(text[: 2 * width * lines], width)
     cut = broken[:lines] + (["…"] if len(broken) > lines else [])
     return "<br>".join(html.escape(line, quote=False) for line in cut)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
 
+from raysearch.core.formatting import cut
 from raysearch.errors import RunError
 from raysearch.report.sections import Content, Section, content_of
 from raysearch.results.results import Results
@@ -25,6 +26,7 @@ from raysearch.tracking.wandb.api_key import VARIABLE
 
 UNKNOWN = "entity"  # stands in a report that was not saved yet
 TITLE = 128  # characters that W&B takes
+CELL = 300  # characters of a cell of a table
 FIGURES = {
     "progress": ("progress", "rungs"),
     "space": ("parallel", "importance", "slices"),
@@ -59,6 +61,8 @@ def build(results: Results, entity: str) -> Any:
 
 def _blocks(section: Section, results: Results, content: Content) -> list[Any]:
     blocks: list[Any] = [wr.H2(section.title), *(wr.P(words) for words in section.words)]
+    for words, command in section.steps:
+        blocks += [wr.P(words), wr.CodeBlock(code=command, language=None)]
     for table in section.tables:
         blocks.append(wr.MarkdownBlock(text=_markdown(table.header, table.rows)))
     panels = [
@@ -114,7 +118,7 @@ def _group(results: Results) -> str:
 
 def _markdown(header: Any, rows: Any) -> str:
     def line(cells: Any) -> str:
-        return "| " + " | ".join(_escaped(str(cell)) for cell in cells) + " |"
+        return "| " + " | ".join(_escaped(cut(str(cell), CELL)) for cell in cells) + " |"
 
     return "\n".join([line(header), "|" + "---|" * len(header), *(line(row) for row in rows)])
 
