@@ -155,6 +155,8 @@ def _informed(spec: SearchSpec) -> SearchSpec:
     """The spec, whose strategy starts from the spec's memory, known_good and priors."""
     if not (spec.memory or spec.known_good or spec.priors):
         return spec
+    if spec.memory and not spec.goals.is_plain:
+        raise LocatedError("memory", f"remembers searches of one metric, and there are {spec.goals.kind}")
     from raysearch.workflows.memory.store import begin_from
 
     strategy, remarks = begin_from(spec)
@@ -208,9 +210,7 @@ def _check_strategy(spec: SearchSpec, trainable: Any) -> None:
                 f"{trainable.__name__} {lacks}: implement save_checkpoint and load_checkpoint"
             )
     with located("strategy"), prefixed("strategy"):
-        strategy = spec.strategy.start(
-            spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
-        )
+        strategy = spec.started()
         if isinstance(abilities.sampler, Source):  # each search binds one of its own
             strategy.ask(1)
 
@@ -280,7 +280,7 @@ def _check_storage(spec: SearchSpec) -> None:
 
 def _check_edit(old: SearchSpec, new: SearchSpec, written: Mapping[str, Any]) -> None:
     """Raises SpecError for an edit that changes the meaning of the run's outcomes, or makes it smaller."""
-    for field in ("metric", "mode", "seed"):
+    for field in ("metric", "mode", "objectives", "seed"):
         before, after = getattr(old, field), getattr(new, field)
         if before != after:
             raise SpecError(

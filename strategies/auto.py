@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from raysearch.core.segment import Config, Mode
 from raysearch.errors import SpecError
+from raysearch.space.objectives import Objectives
 from raysearch.space.space import Space
 from raysearch.strategies.advice import advise
-from raysearch.strategies.base import Abilities, Strategy
+from raysearch.strategies.base import Abilities, Strategy, started
 from raysearch.strategies.caviar.settings import Caviar
 from raysearch.strategies.situation import Situation
 
@@ -43,11 +44,23 @@ class Auto:
     def abilities(self) -> Abilities:
         """What is known before the strategy is chosen."""
         return Abilities(
-            max_iterations=self.max_iterations, eta=self.eta, hours=self.hours, gpu_hours=self.gpu_hours
+            max_iterations=self.max_iterations,
+            eta=self.eta,
+            hours=self.hours,
+            gpu_hours=self.gpu_hours,
+            objectives=True,
+            limits=True,
         )
 
     def start(
-        self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None
+        self,
+        space: Space,
+        *,
+        metric: str,
+        mode: Mode,
+        seed: int = 0,
+        baseline: Config | None = None,
+        objectives: Objectives | None = None,
     ) -> Strategy:
         """A search as for a training of which nothing was measured: four workers, time for 40 trainings.
 
@@ -55,8 +68,7 @@ class Auto:
         """
         situation = Situation(self.max_iterations, 1.0, 4, hours=10 * self.max_iterations / 3600)
         recipe: Any = advise(situation, self.eta).recipe(self.max_iterations)
-        strategy: Strategy = recipe.start(space, metric=metric, mode=mode, seed=seed, baseline=baseline)
-        return strategy
+        return started(recipe, space, objectives or Objectives({metric: mode}), seed, baseline)
 
     @classmethod
     def examples(cls) -> dict[str, Auto]:

@@ -34,11 +34,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, runtime_checkable
 
 from raysearch.core.segment import Config, Mode, Outcome, Segment
+from raysearch.errors import SpecError
 
 if TYPE_CHECKING:
+    from raysearch.space.objectives import Objectives
     from raysearch.space.space import Space
     from raysearch.strategies.cost import PopulationCost, RungCost
 
@@ -188,6 +190,44 @@ class Noting(Protocol):
     def notes(self) -> Sequence[str]:
         """The sentences so far, each shown once as a warning; grows."""
         ...
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """A recipe that compares by several objectives, or by limits, as its abilities say."""
+
+    def start(
+        self,
+        space: Space,
+        *,
+        metric: str,
+        mode: Mode,
+        seed: int = 0,
+        baseline: Config | None = None,
+        objectives: Objectives | None = None,
+    ) -> Strategy:
+        """As `Recipe.start`; `objectives` where there are several or limits, `metric` being the first."""
+        ...
+
+
+def started(recipe: Recipe, space: Space, goals: Objectives, seed: int, baseline: Config | None) -> Strategy:
+    """The strategy of a recipe at its beginning.
+
+    Raises:
+        SpecError: it does not compare by several objectives or by limits, and there are such.
+    """
+    metric, mode = goals.leading, goals.modes[goals.leading]
+    if goals.is_plain:
+        return recipe.start(space, metric=metric, mode=mode, seed=seed, baseline=baseline)
+    able = abilities_of(recipe)
+    if goals.several and not able.objectives:
+        raise SpecError(
+            f"strategy {recipe.name} compares by one metric, and there are {goals.kind}; caviar can"
+        )
+    if goals.limits and not able.limits:
+        raise SpecError(f"strategy {recipe.name} knows no limits on reported values; caviar and panda do")
+    judge = cast(Judges, recipe)
+    return judge.start(space, metric=metric, mode=mode, seed=seed, baseline=baseline, objectives=goals)
 
 
 def abilities_of(recipe: object) -> Abilities:

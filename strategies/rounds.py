@@ -15,6 +15,7 @@ import math
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from raysearch.core.segment import (
     REUSED,
@@ -29,6 +30,10 @@ from raysearch.core.segment import (
     segment_id,
     value_at,
 )
+from raysearch.space.limits import violation_of
+
+if TYPE_CHECKING:
+    from raysearch.space.objectives import Objectives
 
 PARTS = "_parts/"  # `val_loss_parts/3`: the metric's mean over one fixed part of the validation examples
 
@@ -45,6 +50,8 @@ class End:
         parts: the same over fixed parts of the validation examples, if the trainable reports them.
         losses: the metric after each iteration of the segment, turned likewise; NaN where not reported.
         done: there is nothing to train on.
+        violation: how far it is beyond the limits of the search (`space.limits`); 0 within, or without any.
+        beyond: the limits that it exceeds and its values, in words.
         used: what optimizers held, as `Outcome.used`.
     """
 
@@ -56,6 +63,8 @@ class End:
     done: bool = False
     why: str = ""
     used: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    violation: float = 0.0
+    beyond: str = ""
 
     @property
     def is_sound(self) -> bool:
@@ -82,6 +91,7 @@ class StorySearch:
         self.offset, self._step = numbers
         self.metric = metric
         self.mode = mode
+        self.goals: Objectives | None = None  # where there are limits
         self.notes: list[str] = []
         self.ends: dict[int, End] = {}  # of segments that ended well, without their losses
         self._told: dict[int, Outcome] = {}
@@ -101,6 +111,10 @@ class StorySearch:
     def needed(self) -> Iterator[int]:
         """Segments that the story may still grow on, those of the round in hand apart."""
         raise NotImplementedError
+
+    def guard(self, goals: Objectives) -> None:
+        """Has the story know how far ends are beyond the limits of these; before it begins."""
+        self.goals = goals
 
     # ---- the contract
 
@@ -230,6 +244,11 @@ class StorySearch:
         outcome = self._told[planned.id]
         self._told[planned.id] = Outcome(outcome.segment, outcome.status, done=outcome.done)  # without curves
         end = end_of(outcome, self.metric, self.mode)
+        if self.goals is not None and end.is_sound:
+            values = self.goals.values_at(outcome.curve)
+            end = replace(
+                end, violation=violation_of(self.goals.excesses(values)), beyond=self.goals.beyond(values)
+            )
         if end.is_sound and not end.done:
             self.ends[planned.id] = replace(end, losses=(), parts=(), used={})
         return end

@@ -12,12 +12,13 @@ from typing import ClassVar, Literal
 
 from raysearch.core.segment import Config, Mode, Outcome, Segment
 from raysearch.core.values import with_plain_numbers
+from raysearch.space.objectives import Objectives
 from raysearch.space.space import Space
 from raysearch.strategies.base import Abilities
 from raysearch.strategies.caviar.search import CaviarSearch
 from raysearch.strategies.caviar.settings import Caviar
 from raysearch.strategies.panda.perturb import nudged_names
-from raysearch.strategies.panda.settings import Panda
+from raysearch.strategies.panda.settings import Panda, check_led
 from raysearch.strategies.panda.single import LineSearch
 from raysearch.strategies.samplers.transfer_settings import Transfer
 from raysearch.strategies.seeding import fresh_seed
@@ -85,6 +86,8 @@ class TwoStage:
             needs_checkpoints=True,
             transfers=True,
             eta=self.eta,
+            objectives=True,
+            limits=True,
         )
 
     def extended(self, samples: int | None = None, max_iterations: int | None = None) -> TwoStage:
@@ -98,15 +101,28 @@ class TwoStage:
         )
 
     def start(
-        self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None
+        self,
+        space: Space,
+        *,
+        metric: str,
+        mode: Mode,
+        seed: int = 0,
+        baseline: Config | None = None,
+        objectives: Objectives | None = None,
     ) -> TwoStageSearch:
         """The search at its beginning; trial 0 is the baseline if there is one.
 
+        Args:
+            objectives: the metric leads both stages, within the limits, which must bound the others.
+
         Raises:
-            SpecError: a nudged name is not in the space, or there is nothing to nudge.
+            SpecError: a nudged name is not in the space, there is nothing to nudge, or an objective after
+                the first has no limit.
         """
         nudged_names(space, self.nudge)
-        return TwoStageSearch(self, space, metric, mode, seed, baseline)
+        check_led("two_stage", objectives)
+        goals = Objectives({metric: mode}) if objectives is None else objectives.led()
+        return TwoStageSearch(self, space, goals, seed, baseline)
 
     @classmethod
     def examples(cls) -> dict[str, TwoStage]:
@@ -118,12 +134,11 @@ class TwoStageSearch:
     """A running two-stage search; see `raysearch.strategies.base` for its contract."""
 
     def __init__(
-        self, recipe: TwoStage, space: Space, metric: str, mode: Mode, seed: int, baseline: Config | None
+        self, recipe: TwoStage, space: Space, goals: Objectives, seed: int, baseline: Config | None
     ) -> None:
-        self._recipe, self._space, self._metric, self._mode, self._seed = recipe, space, metric, mode, seed
-        self._caviar: CaviarSearch = recipe.first.start(
-            space, metric=metric, mode=mode, seed=seed, baseline=baseline
-        )
+        self._recipe, self._space, self._goals, self._seed = recipe, space, goals, seed
+        self._metric, self._mode = goals.leading, goals.modes[goals.leading]
+        self._caviar = CaviarSearch(recipe.first, space, goals, seed, baseline)
         self._line: LineSearch | None = None
         self._leader: Config | None = None  # whom the line was begun from
         self._is_asked = False  # for the second stage; from then on it stands
@@ -181,6 +196,8 @@ class TwoStageSearch:
             numbers=(PANDA, 1),
             why="the leader of the first stage",
         )
+        if self._goals.limits:
+            self._line.guard(self._goals)
         for outcome in self._early:
             self._line.tell(outcome)
         self._line.ask(0)  # which begins its story

@@ -217,7 +217,7 @@ def _trials_of(root: Path, spec: SearchSpec) -> int:
     from raysearch.run.journal_status import JournalStatus
     from raysearch.storage.paths import RunPaths
 
-    standing = JournalStatus(RunPaths(root).journal, spec.metric, spec.mode)
+    standing = JournalStatus(RunPaths(root).journal, spec.metric, spec.mode, spec.goals)
     standing.read()
     return standing.snapshot().trials
 

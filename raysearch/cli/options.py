@@ -133,6 +133,14 @@ Money = Annotated[
 
 # looking at a run
 Watch = Annotated[bool, Option("--watch", "-w", help="Keep showing progress until the run ends.")]
+OfFront = Annotated[
+    str | None,
+    Option("--where", metavar="CONDITION", help="Only members of the front such as 'latency_ms < 15'."),
+]
+Weights = Annotated[
+    str | None,
+    Option(metavar="NAME=W,...", help="How much objectives count, such as val_loss=2,latency_ms=1."),
+]
 Where = Annotated[
     str | None, Option(metavar="CONDITION", help="Only trials such as 'value < 0.1 and config.lr > 0.01'.")
 ]

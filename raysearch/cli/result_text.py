@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from raysearch.cli.output import command
+from raysearch.cli.output import command, console, print_json
 from raysearch.core.formatting import column, number, settings
 from raysearch.core.segment import trial_name
 from raysearch.core.terminal_text import escaped
 from raysearch.engine.wind_down import Ended, Ending, more_of
-from raysearch.errors import RunError
+from raysearch.errors import RunError, SpecError
+from raysearch.space.names import dotted
 from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ DIGITS = 6  # of the winner's configuration; the exact values come from export
 def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
     """The result of a run as plain values; `best` is None, with `why`, if no trial ended well."""
     said: dict[str, Any] = {"run": shown(results.path), "metric": results.metric, "mode": results.mode}
+    said |= goals_said(results)
     if ending is not None:
         said["ending"] = ending
     try:
@@ -33,6 +35,56 @@ def summary(results: Results, ending: str | None = None) -> dict[str, Any]:
     except RunError as error:
         return {**said, "best": None, "why": str(error)}
     return {**said, "verdict": _verdict_values(results.verdict())}
+
+
+def goals_said(results: Results) -> dict[str, Any]:
+    """The objectives, limits and front of a run as plain values; nothing for one metric alone."""
+    goals = results.goals
+    if goals.is_plain:
+        return {}
+    limits = [limit.text for limit in goals.limits]
+    front = [dataclasses.asdict(member) for member in results.front]
+    return {"objectives": dict(goals.modes), "limits": limits, "front": front}
+
+
+def show_picked(results: Results, where: str | None, weights: str | None, as_json: bool) -> None:
+    """Prints the member of the front that a condition and weights pick."""
+    member = results.front.pick(where, weights_of(weights))
+    if as_json:
+        print_json(dataclasses.asdict(member))
+        return
+    out, goals = console(), results.goals
+    said = ", ".join(
+        f"{dotted(name)} {member.estimates.get(name, number(v, 5))}" for name, v in member.values.items()
+    )
+    seeds = f", on {member.seeds} fresh seeds" if member.estimates else ", in the search"
+    rows = {"taken": f"{member.name}: {said}{seeds}"}
+    rows |= settings(member.config, DIGITS)
+    run = shown(results.path)
+    take = ("--baseline",) if member.is_baseline else ("--trial", trial_name(member.trial))
+    rows["take it"] = command("export", run, *take, "--config", "-o", "taken.yaml")
+    if not goals.several:
+        rows["note"] = "one objective: the front is the best within the limits"
+    out.print(facts(rows), soft_wrap=True)
+
+
+def weights_of(text: str | None) -> dict[str, float] | None:
+    """Objective -> weight, of `loss=2,latency=1`. Raises SpecError for anything else."""
+    if text is None:
+        return None
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        try:
+            weight = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise SpecError(f"--weights {text!r} is not of the form NAME=WEIGHT,..., such as val_loss=2")
+        if name.strip() in found:
+            raise SpecError(f"--weights: {name.strip()} is given twice")
+        found[name.strip()] = weight
+    return found
 
 
 def show_end(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.cli import options
 from raysearch.cli.opened_run import opened
 from raysearch.cli.output import command, console, print_json, print_raw, tell, writing
-from raysearch.cli.result_text import contender_table, facts, show_best, summary
+from raysearch.cli.result_text import contender_table, facts, show_best, show_picked, summary
 from raysearch.core.segment import trial_name
 from raysearch.errors import CheckpointError, RunError, SpecError
 from raysearch.storage.checkpoints import digest
@@ -28,9 +28,17 @@ ONLY_SOME = "only those that a trial may go on from and the best's are"
 LEFT = "lines of raised models; probes that lost and what was taken back: --all, or {}"
 
 
-def best(run: options.Run, as_json: options.AsJson = False) -> None:
-    """Show the best configuration, and the verdict with its evidence."""
+def best(
+    run: options.Run,
+    where: options.OfFront = None,
+    weights: options.Weights = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show the best configuration, and the verdict with its evidence; of several objectives, the front."""
     results = opened(run)
+    if where is not None or weights is not None:
+        show_picked(results, where, weights, as_json)
+        return
     if as_json:
         print_json(summary(results))
         return

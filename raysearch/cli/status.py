@@ -90,7 +90,7 @@ def about_run(root: Path) -> About:
     except RaysearchError:
         results = Results(root)
         name = results.spec.get("strategy", {}).get("name", "?")
-        return About(shown(root), str(name), results.metric, results.mode)
+        return About(shown(root), str(name), results.metric, results.mode, note=results.goals.note)
 
 
 def _watch(root: Path, follower: Follower) -> None:

@@ -15,6 +15,7 @@ from raysearch.core.segment import trial_name
 from raysearch.core.terminal_text import cell, escaped
 from raysearch.core.values import show as show_value
 from raysearch.errors import SpecError, unknown
+from raysearch.results.front import VIOLATION
 from raysearch.space.expressions import Expression, compiled, shortened
 from raysearch.space.names import dotted, flat_name
 
@@ -44,6 +45,8 @@ def select(results: Results, where: str | None, sort: str | None, every: bool = 
         ordered = frame.sort_values(
             "value", ascending=results.mode == "min", kind="stable", na_position="last"
         )
+        if VIOLATION in frame.columns:
+            ordered = ordered.sort_values(VIOLATION, kind="stable", na_position="last")
         return ordered.sort_values("status", key=lambda status: status != "completed", kind="stable")
     name = sort.removeprefix("-")
     if name not in frame.columns:
@@ -120,7 +123,15 @@ def show(out: SafeConsole, frame: pd.DataFrame, total: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    names = [*SHOWN, *(name for name in frame.columns if name.startswith("config."))]
+    columns = [*frame.columns]
+    at = columns.index("best_value") + 1
+    further = columns[at : columns.index("iterations")]  # other objectives, what limits speak of
+    names = [
+        *SHOWN[:3],
+        *further,
+        *SHOWN[3:],
+        *(name for name in frame.columns if name.startswith("config.")),
+    ]
     cells = {name: [*map(escaped, _cells(frame, name))] for name in names}
     shown, hidden = _fitting(cells, out.width)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
@@ -160,8 +171,8 @@ def _cells(frame: pd.DataFrame, name: str) -> list[str]:
     if name == "trial":
         return [trial_name(int(value)) for value in frame[name].tolist()]
     values = [None if _is_missing(value) else value for value in frame[name].tolist()]
-    if name in ("value", "seconds"):
-        return column(values, 5 if name == "value" else 3)
+    if name in ("value", "seconds") or (name not in SHOWN and not name.startswith("config.")):
+        return column(values, 3 if name == "seconds" else 5)
     return ["" if value is None else setting(value) for value in values]
 
 

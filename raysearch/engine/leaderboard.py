@@ -5,9 +5,13 @@ from __future__ import annotations
 import bisect
 import math
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from raysearch.core.segment import Event, Mode, Outcome, Role, Segment, Status, score
 from raysearch.engine.snapshot import BestSoFar, Latest, OutcomeTally, highest
+
+if TYPE_CHECKING:
+    from raysearch.space.objectives import Objectives
 
 TOP = 16  # how many of the best of each rung are written even where growing them again is cheaper
 STOPS_KEPT = 256  # of more, the lowest lose their best
@@ -21,11 +25,13 @@ class Standings(OutcomeTally):
         first_error: of the first outcome that failed.
     """
 
-    def __init__(self, metric: str, mode: Mode) -> None:
+    def __init__(self, metric: str, mode: Mode, goals: Objectives | None = None) -> None:
+        """The best is by the metric; of those within the limits, where `goals` has some."""
         super().__init__()
         self.bars: dict[int, float] = {}
         self.first_error = ""
         self._latest: Outcome | None = None
+        self._goals = goals if goals is not None and goals.limits else None
         self._metric = metric
         self._mode = mode
         self._top: dict[int, list[float]] = {}
@@ -62,6 +68,8 @@ class Standings(OutcomeTally):
             ended_there = self.reached[segment.stop] = Counter()
         ended_there[outcome.status] += 1
         self.ended[outcome.status] += 1
+        if is_sound and self._goals is not None:
+            is_sound = self._goals.meets(self._goals.values_at(outcome.curve))
         if is_sound and segment.event is not Event.NUDGE:  # a probe, until the line goes on from it
             self._compare(segment, values[-1], reached)
 

@@ -28,6 +28,7 @@ from raysearch.engine.checkpoint_index import Register
 from raysearch.engine.ending import Lifetime
 from raysearch.engine.faults import FaultRules, Loss
 from raysearch.engine.handout import Handout
+from raysearch.engine.lacks import Lacks
 from raysearch.engine.leaderboard import Standings
 from raysearch.engine.limits import Limits
 from raysearch.engine.memory_retry import Growth
@@ -37,6 +38,7 @@ from raysearch.engine.segment_states import Instruction
 from raysearch.engine.snapshot import BestSoFar, Live, Snapshot
 from raysearch.engine.upkeep import CheckpointStore, Upkeep, wanted_segments
 from raysearch.errors import SpecError
+from raysearch.space.objectives import Objectives
 from raysearch.strategies.base import Steerable, Strategy
 
 
@@ -67,6 +69,7 @@ class Search:
         *,
         metric: str,
         mode: Mode,
+        objectives: Objectives | None = None,
         journal: OutcomeLog | None = None,
         checkpoints: CheckpointStore | None = None,
         limits: Limits | None = None,
@@ -78,6 +81,8 @@ class Search:
         """A search at its beginning.
 
         Args:
+            objectives: what is compared, where that is more than the metric: an outcome that lacks one of
+                them, or what a limit speaks of, has failed.
             prefers_home: workers train many models at once and keep them in memory: the worker that trained
                 a parent gets its children first, and where there is little work, every worker gets a part.
             growth: of shares, where memory runs out.
@@ -89,7 +94,9 @@ class Search:
         self.limits = limits or Limits()
         self.growth = growth or Growth()
         self.warnings = Warnings()
-        self.standings = Standings(metric, mode)
+        goals = objectives or Objectives({metric: mode})
+        self.standings = Standings(metric, mode, goals)
+        self._lacks = Lacks(goals)
         books = Books.empty(self.growth.level_of)
         self.leases, self.states = books.leases, books.states
         self.queue, self.workers = books.queue, books.workers
@@ -147,7 +154,8 @@ class Search:
         for outcome in outcomes:
             is_of_use = not is_over or outcome.status is not Status.LOST
             if is_of_use and self._counts(worker, outcome):
-                counting.append(self._faults.judged(outcome).stamped(worker, now))
+                whole = self._lacks.judged(outcome)
+                counting.append(self._faults.judged(whole).stamped(worker, now))
             elif outcome.checkpoint is not None:
                 refused.append(outcome)
         if refused:

@@ -63,17 +63,24 @@ def compare(runs: Sequence[Results]) -> list[Compared]:
     """
     if len(runs) < 2:
         raise RunError("compare needs two runs or more")
-    goals = {(run.metric, run.mode) for run in runs}
+    goals = {(*run.goals.modes.items(), *(limit.text for limit in run.goals.limits)) for run in runs}
     if len(goals) > 1:
-        runs_text = ", ".join(f"{run.path} {run.mode} {run.metric}" for run in runs)
+        runs_text = ", ".join(f"{run.path} {_goal(run)}" for run in runs)
         raise RunError(f"these runs search for different things and cannot be compared: {runs_text}")
     target = _target(runs)
     return [_compared(run, target) for run in runs]
 
 
+def _goal(run: Results) -> str:
+    """What a run searches for: `min loss, max accuracy, latency_ms <= 20`."""
+    modes = [f"{mode} {name}" for name, mode in run.goals.modes.items()]
+    return ", ".join([*modes, *(limit.text for limit in run.goals.limits)])
+
+
 def rows_of(results: Sequence[Results], found: Sequence[Compared]) -> list[tuple[str, ...]]:
     """One row a measure: its name, then a cell for each run."""
-    metric = results[0].metric
+    goals = results[0].goals
+    metric = f"{goals.leading} ({goals.note})" if goals.note else goals.leading
     rows = [
         ("strategy", *(one.strategy for one in found)),
         (f"best {metric}", *(number(one.best, 5) for one in found)),

@@ -6,14 +6,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from raysearch.core.formatting import setting
 from raysearch.core.used_values import HELD, KNOWN, slot_of
-from raysearch.results.columns import Integers, Segments
-from raysearch.results.run_rows import RunRows
+
+if TYPE_CHECKING:
+    from raysearch.results.columns import Integers, Segments
+    from raysearch.results.run_rows import RunRows
 
 ROUNDING = 1e-6  # relative difference up to which two values are the same
 

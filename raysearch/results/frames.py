@@ -59,8 +59,8 @@ def lineage_frame(segments: Segments, path: set[int], rows: Integers) -> pd.Data
     )
 
 
-def trial_frame(trials: Trials) -> pd.DataFrame:
-    """One row a trial; see `Results.trials`."""
+def trial_frame(trials: Trials, further: Mapping[str, Floats] | None = None) -> pd.DataFrame:
+    """One row a trial; see `Results.trials`. `further` columns come after its values."""
     import pandas as pd
 
     leaves = trials.of.table.take(pa.array(trials.leaves))
@@ -69,6 +69,7 @@ def trial_frame(trials: Trials) -> pd.DataFrame:
         "status": _texts(leaves["status"]),
         "value": trials.values,
         "best_value": trials.best_values,
+        **(further or {}),
         "iterations": trials.iterations,
         "segments": trials.segments,
         "seconds": trials.seconds,

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from raysearch.core.reserved_names import column_of
 from raysearch.core.segment import Config, Mode
 from raysearch.errors import JournalError, RaysearchWarning, RunError
 from raysearch.results.columns import Segments, Trials
-from raysearch.results.effects import effects
 from raysearch.results.frames import (
     curve_frame,
     line_frame,
@@ -34,6 +34,8 @@ from raysearch.results.frames import (
     segment_frame,
     trial_frame,
 )
+from raysearch.results.front import goal_columns
+from raysearch.results.judged import Judged
 from raysearch.results.model import Model, model_of
 from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.gallery import Gallery
@@ -41,21 +43,16 @@ from raysearch.results.remarks import remarks
 from raysearch.results.run_clock import Lives
 from raysearch.results.run_folder import check_run, read_spec
 from raysearch.results.run_rows import RunRows
-from raysearch.results.verdict import Verdict, judge
-from raysearch.results.winner import Best, best_of, contenders, failures
-from raysearch.space.space import Space
 from raysearch.storage.journal.reading import read_events
 from raysearch.storage.journal.schema import JournalEvent
 from raysearch.storage.paths import RunPaths
-from raysearch.strategies.base import Abilities
-from raysearch.strategies.registry import abilities_in
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @dataclass(frozen=True)
-class Results:
+class Results(Judged):
     """The results of the run in a folder, as they are at the first look; `load` again for newer ones.
 
     >>> results = raysearch.load("runs/digits")
@@ -78,76 +75,14 @@ class Results:
         paths = RunPaths(path)
         check_run(paths)
         spec = read_spec(paths)
-        metric, mode = metric or spec.get("metric"), mode or spec.get("mode")
+        leading = next(iter((spec.get("objectives") or {}).items()), (None, None))
+        metric, mode = metric or spec.get("metric") or leading[0], mode or spec.get("mode") or leading[1]
         if metric is None or mode not in ("min", "max"):
             raise RunError(f"{paths.spec}: says metric = {metric!r}, mode = {mode!r}; mode is min or max")
         root = Path(path).absolute()
         fields = {"path": Path(path), "metric": metric, "mode": mode, "spec": spec, "_root": root}
         for name, value in fields.items():
             object.__setattr__(self, name, value)
-
-    # ------------------------------------------------------------------ the winner
-
-    @property
-    def best(self) -> Best:
-        """The winner.
-
-        >>> results.best.config
-        {'lr': 0.2...}
-
-        Raises:
-            RunError: no trial ended well with a finite value; says how many failed, and of what first.
-        """
-        return best_of(self._rows, self._root, self.verdict(), self.unfit)
-
-    @cached_property
-    def unfit(self) -> frozenset[int]:
-        """Trials whose configuration does not lie in the space, which has been edited since; none is best.
-
-        >>> results.unfit
-        frozenset()
-        """
-        if not any(event.kind == "edit" for event in self.events()):
-            return frozenset()
-        space, baseline = Space.from_dict(self.spec["space"]), self.spec.get("baseline")
-        return frozenset(
-            number
-            for number, config in self.configs_by_trial().items()
-            if config != baseline and not space.allows(config)
-        )
-
-    def verdict(self) -> Verdict:
-        """What the finish says of the winner and its gain over the baseline.
-
-        >>> print(results.verdict())
-        Trial 5: loss 0.39567 on 3 fresh seeds.
-        It is better than the baseline by 0.19175 on every seed alike.
-        ...
-        >>> results.verdict().gain.mean  # positive is better, whatever the mode
-        0.1917...
-        """
-        verdict = judge(contenders(self._rows, self.unfit), self.metric, self.mode, self.raised)
-        if self.raised is None:
-            return verdict
-        return verdict.with_effects(effects(self._rows, verdict.winner.source if verdict.winner else None))
-
-    @property
-    def raised(self) -> int | None:
-        """How many models the strategy raised side by side; None for one that picks from many trials.
-
-        >>> results.raised is None  # caviar picks the best of many
-        True
-        """
-        return self.abilities.raises
-
-    @cached_property
-    def abilities(self) -> Abilities:
-        """What the strategy of the search can do; the defaults where its recipe cannot be made here.
-
-        >>> results.abilities.samples, results.abilities.needs_checkpoints
-        (8, False)
-        """
-        return abilities_in(self.spec.get("strategy", {}))
 
     def end_of(self, trial: int) -> tuple[Config, Model | None]:
         """(configuration, model) of a trial, or of a training of the finish, at its last iteration.
@@ -165,14 +100,6 @@ class Results:
         (config,) = self._rows.segments.configs([row])
         return config, model_of(self._rows, self._root, row)
 
-    def failures(self) -> tuple[int, str]:
-        """(how many of the search's trials failed, the error of the first of them or nothing).
-
-        >>> results.failures()
-        (0, '')
-        """
-        return failures(self._rows)
-
     # ------------------------------------------------------------------ tables
 
     def trials(self, finals: bool = False, lines: bool = False) -> pd.DataFrame:
@@ -183,7 +110,8 @@ class Results:
 
         Columns: trial, status, value, best_value, iterations, segments, seconds, role, source, config.*
         (of its last segment), reason, checkpoint and error (of its last segment). Where the space was
-        edited, also `fits`: whether the configuration lies in it now.
+        edited, also `fits`: whether the configuration lies in it now. With several objectives or limits
+        `value` is of the leading objective, and the others, and `violation`, are columns of their own.
 
         >>> results.trials()[["trial", "iterations", "value", "config.lr"]].head(3).round(3)
            trial  iterations  value  config.lr
@@ -195,7 +123,8 @@ class Results:
         if lines and self.raised is not None:
             return line_frame(rows.segments, [rows.way_to(int(row)) for row in rows.lines])
         trials = Trials.group(rows.segments, rows.every) if finals else rows.trials
-        frame = trial_frame(trials)
+        further = {} if self.goals.is_plain else goal_columns(trials, self.goals)
+        frame = trial_frame(trials, {column_of(name): values for name, values in further.items()})
         return frame.assign(fits=~frame["trial"].isin(self.unfit)) if self.unfit else frame
 
     def segments(self) -> pd.DataFrame:

@@ -91,26 +91,6 @@ def best_of(run: RunRows, root: Path, verdict: Verdict, unfit: Collection[int] =
     return _with_model(best, model_of(run, root, row), NONE_KEPT)
 
 
-def contenders(run: RunRows, unfit: Collection[int] = frozenset()) -> list[Contender]:
-    """The configurations of the longest finish: earlier, shorter ones do not compare."""
-    rows, segments = run.finals, run.segments
-    if not len(rows):
-        return []
-    picked = segments.table.take(rows)
-    longest = max(picked["stop"].to_pylist())
-    names = ("role", "source", "seed", "status", "stop", "error")
-    values, configs = segments.last[rows].tolist(), segments.configs(rows)
-    found: dict[tuple[str, int | None], Contender] = {}
-    for row, value, config in zip(picked.select(names).to_pylist(), values, configs, strict=True):
-        if row["stop"] < longest or row["status"] == "lost" or row["source"] in unfit:
-            continue
-        key = (row["role"], row["source"])
-        old = found.get(key) or Contender(*key, config, {})
-        value = value if row["status"] == "completed" else math.nan
-        found[key] = Contender(*key, config, {**old.values, row["seed"]: value}, [*old.errors, row["error"]])
-    return [*found.values()]
-
-
 def failures(run: RunRows) -> tuple[int, str]:
     """(how many of the search's trials failed, the error of the first of them or nothing)."""
     leaves = run.trials.leaves

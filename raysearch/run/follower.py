@@ -29,7 +29,7 @@ class Follower:
         results = Results(root)
         self._root = root
         self._journal = RunPaths(root).journal
-        self._standing = JournalStatus(self._journal, results.metric, results.mode)
+        self._standing = JournalStatus(self._journal, results.metric, results.mode, results.goals)
         self._holder: str | None = None
         self._began, self._ended_at, self._before_s = 0.0, 0.0, 0.0
         self._ended: Ended | None = None

@@ -6,6 +6,7 @@ Works on columns, a batch of the journal at a time, so that a million trials tak
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from raysearch.core.segment import FINALS, Event, Mode, Role, score, segment_id
 from raysearch.engine.notices import WARNINGS_KEPT
 from raysearch.engine.snapshot import DECISIONS_KEPT, BestSoFar, Latest, Live, OutcomeTally, Snapshot
 from raysearch.errors import JournalError
-from raysearch.results.columns import Integers, Segments
+from raysearch.results.columns import Booleans, Integers, Segments
 from raysearch.run.pause import PAUSE, RESUME, STOP
+from raysearch.space.objectives import Objectives
 from raysearch.storage.journal import parts
 from raysearch.storage.journal.decisions import deciding
 from raysearch.storage.journal.decode import Decoder
@@ -34,11 +36,13 @@ PHASES = {PAUSE: "pausing", STOP: "stopping", RESUME: "", "start": "", "end": ""
 class JournalStatus:
     """Counts, rungs, the best and the last decisions of a run; `read` takes in what is new."""
 
-    def __init__(self, journal: Path, metric: str, mode: Mode) -> None:
+    def __init__(self, journal: Path, metric: str, mode: Mode, goals: Objectives | None = None) -> None:
+        """The best is by the metric; of those within the limits, where `goals` has some."""
         self.last_at = 0.0
         self._journal = journal
         self._metric = metric
         self._mode = mode
+        self._goals = goals or Objectives({metric: mode})
         self._position = parts.START
         self._tally = OutcomeTally()
         self._latest: Latest | None = None
@@ -84,7 +88,11 @@ class JournalStatus:
         for text, count in zip(texts, np.bincount(codes, minlength=len(texts)), strict=True):
             tally.counts[text] += int(count)
         searched = np.flatnonzero(~is_final & ~is_lost)
-        can_lead = segments.having("status", "completed") & ~deciding(rows["detail"], Event.NUDGE)
+        can_lead = (
+            self._within(segments)
+            & segments.having("status", "completed")
+            & ~deciding(rows["detail"], Event.NUDGE)
+        )
         for stop in np.unique(stops[searched]):
             here = searched[stops[searched] == stop]
             found = np.bincount(codes[here], minlength=len(texts))
@@ -101,6 +109,15 @@ class JournalStatus:
         self.last_at = max(self.last_at, float(segments.floats("finished_at").max()))
         self._note_decisions(rows, is_lost, is_final)
         self._note_warnings(segments)
+
+    def _within(self, segments: Segments) -> Booleans:
+        """Which rows are within the limits at their ends."""
+        if not self._goals.limits:
+            return np.ones(len(segments), np.bool_)
+        names = self._goals.metrics
+        columns = [replace(segments, metric=name).last.tolist() for name in names]
+        rows = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+        return np.array([self._goals.meets(row) for row in rows], np.bool_)
 
     def _note_events(self, rows: pa.RecordBatch) -> None:
         for kind in rows["event"].drop_null().to_pylist():

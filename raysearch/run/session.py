@@ -207,13 +207,11 @@ class Session:
 
 def _new_search(setup: Setup, journal: Journal, deleter: Deleter, now: float) -> Search:
     spec = setup.spec
-    strategy = spec.strategy.start(
-        spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
-    )
     return Search(
-        strategy,
+        spec.started(),
         metric=spec.metric,
         mode=spec.mode,
+        objectives=spec.goals,
         journal=journal,
         checkpoints=deleter,
         limits=limits_of(spec, setup.least_workers, setup.held),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from raysearch.core.formatting import number
 from raysearch.core.segment import Mode, score, value_at
@@ -88,6 +89,12 @@ class Objectives:
         return f"{count} and limits" if self.limits else count
 
     @property
+    def note(self) -> str:
+        """What one shown value of the leading objective leaves out; empty for one metric alone."""
+        lead = f"leads {len(self.modes)} objectives" if self.several else ""
+        return " and ".join(filter(None, (lead, "bests are within the limits" if self.limits else "")))
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """Every metric that counts: the objectives, then what limits speak of besides."""
         more = sorted({name for limit in self.limits for name in limit.names} - set(self.modes))
@@ -145,6 +152,13 @@ class Objectives:
     def in_words(self, values: Mapping[str, float], digits: int = 4) -> str:
         """The values of the objectives: `val_loss 0.31, latency_ms 18.2`."""
         return ", ".join(f"{dotted(n)} {number(values.get(n, math.nan), digits)}" for n in self.modes)
+
+
+def objectives_in(spec: Mapping[str, Any], metric: str, mode: Mode) -> Objectives:
+    """The objectives and limits in the fields of a run's spec; the metric alone where it is none of them."""
+    modes = spec.get("objectives") or {metric: mode}
+    modes = modes if metric in modes else {metric: mode}
+    return Objectives(modes, tuple(map(Limit, spec.get("limits") or ())))
 
 
 def violation(standing: float) -> float:

@@ -14,11 +14,11 @@ from typing import Any, cast
 
 from raysearch.core import quantities
 from raysearch.core.budget import PRICES, Budget
-from raysearch.core.reserved_names import RAYS_OWN
 from raysearch.core.segment import Mode
 from raysearch.core.user_paths import user_path
 from raysearch.core.values import as_number, plain, show
 from raysearch.errors import SpecError, prefixed, unknown
+from raysearch.spec.goals import read_limits, read_metric, read_objectives
 from raysearch.spec.notify import read_notify
 from raysearch.spec.program import read_program
 from raysearch.spec.readers import members, not_negative, positive, whole
@@ -78,15 +78,6 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise SpecError(f"must be text, not {value!r}")
     return str(plain(value))
-
-
-def _metric(value: Any) -> str:
-    if (name := _text(value)) in RAYS_OWN:
-        raise SpecError(
-            f"{name!r} is Ray Tune's own entry of every report and is not kept as a metric; report your "
-            "value under another name, such as val_loss"
-        )
-    return name
 
 
 def _mode(value: Any) -> Mode:
@@ -193,8 +184,10 @@ def _fingerprint(value: Any) -> dict[str, Any]:
 READERS: dict[str, Callable[[Any], Any]] = {
     "name": _name,
     "trainable": _trainable,
-    "metric": _metric,
+    "metric": read_metric,
     "mode": _mode,
+    "objectives": read_objectives,
+    "limits": read_limits,
     "space": lambda value: value,
     "constraints": lambda value: value,
     "strategy": _strategy,

@@ -20,19 +20,23 @@ from typing import Any, cast
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Mode
 from raysearch.core.user_paths import user_path
-from raysearch.core.values import check_depth, plain, show
+from raysearch.core.values import check_depth, plain
 from raysearch.core.yaml_io import read_mapping, read_yaml, write_yaml
 from raysearch.errors import LocatedError, SpecError, located, unknown
 from raysearch.interop import read_space
 from raysearch.space.constraints import Constraint
+from raysearch.space.limits import Limit
+from raysearch.space.objectives import Objectives
 from raysearch.space.space import Space
 from raysearch.spec import program
 from raysearch.spec.fields import READERS
+from raysearch.spec.goals import check_goals, take_objectives
 from raysearch.spec.names import default_name, qualified, trainable_name
+from raysearch.spec.overrides import apply_overrides, pairs_of
 from raysearch.spec.resource_request import REQUESTS, says_share, with_request
 from raysearch.spec.workers import Workers
 from raysearch.storage import exports
-from raysearch.strategies.base import Recipe
+from raysearch.strategies.base import Recipe, Strategy, started
 from raysearch.strategies.samplers.base import Source, behind
 
 __all__ = ["Budget", "SearchSpec", "Workers", "apply_overrides", "load_spec", "make_spec", "trainable_name"]
@@ -41,7 +45,7 @@ _FIELDS = {name: f"{name}_s" for name in ("stall_timeout", "storage_timeout")}
 _KEYS = {field: key for key, field in _FIELDS.items()}
 _REQUIRED = {
     "trainable": "the class or function that trains, as module:attribute or path/to/file.py:attribute",
-    "metric": "the name under which the trainable reports what is to be improved",
+    "metric": "the name under which the trainable reports what is to be improved (several: objectives)",
     "mode": "min if lower is better, max if higher is",
     "space": "the hyper-parameters, such as lr: {loguniform: [1.0e-4, 1.0]}",
     "strategy": "how to search, such as {name: caviar, samples: 100, max_iterations: 81}",
@@ -57,6 +61,8 @@ class SearchSpec:
         trainable: "module:attribute", "file.py:attribute", or the class or function itself.
         metric: which of the reported metrics is compared.
         mode: "min" or "max": which direction of it is better.
+        objectives: metric -> "min" or "max", where there are several: the first is `metric`, which leads.
+        limits: on reported values, such as "latency_ms <= 20"; what is beyond them ranks behind all within.
         strategy: a recipe from `raysearch.strategies`.
         storage: folder or URL in which runs are kept.
         storage_timeout_s: storage that fails, or is full, is tried again for so long before the search ends.
@@ -117,6 +123,8 @@ class SearchSpec:
     memory: str | None = None
     known_good: tuple[Mapping[str, Any], ...] = ()
     priors: Mapping[str, Any] = field(default_factory=dict)
+    objectives: Mapping[str, Mode] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -133,18 +141,29 @@ class SearchSpec:
         for number, config in enumerate(self.known_good):
             if (why := self.space.why_not(config)) is not None:
                 raise LocatedError(f"known_good[{number}]", f"{why}; it must lie in the space")
+        check_goals(self.goals, self.metric, self.mode, self.space.names, self.config)
         self.budget.check(*self.workers.held())
         if self.space.constraints:
             with located("space.constraints"):
                 self.space.sample(self.seed, 0)
 
+    @property
+    def goals(self) -> Objectives:
+        """What is compared: the objectives, or the metric alone, and the limits."""
+        return Objectives(self.objectives or {self.metric: self.mode}, self.limits)
+
+    def started(self) -> Strategy:
+        """Its strategy at its beginning. Raises SpecError where that cannot begin so."""
+        return started(self.strategy, self.space, self.goals, self.seed, self.baseline)
+
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values; a trainable, strategy or sampler that is an object becomes its name."""
+        metric = {"metric": self.metric, "mode": self.mode}
         return {
             "name": self.name,
             "trainable": program.form_of(self.trainable) or trainable_name(self.trainable),
-            "metric": self.metric,
-            "mode": self.mode,
+            **({"objectives": dict(self.objectives)} if self.objectives else metric),
+            **({"limits": [limit.text for limit in self.limits]} if self.limits else {}),
             "space": self.space.to_dict(),
             "strategy": _strategy_form(self.strategy),
             "workers": self.workers.to_dict(),
@@ -188,6 +207,7 @@ def make_spec(**settings: Any) -> SearchSpec:
     """
     given = {_alias(key): value for key, value in settings.items()}
     notes = program.taken_from(given)
+    take_objectives(given)
     for key in given:
         if key not in READERS:
             raise LocatedError(key, unknown("field", key, READERS))
@@ -236,7 +256,7 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[s
     file = user_path(path)
     try:
         settings, notes = _read_file(file)
-        pairs = _pairs(overrides)
+        pairs = pairs_of(overrides)
         if read_space.is_sweep(settings):  # the space is there to be changed only after it is read
             apply_overrides(settings, {k: v for k, v in pairs.items() if not k.startswith("space.")})
             notes += read_space.sweep_to_spec(settings)
@@ -251,59 +271,6 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] | Mapping[s
     except LocatedError as error:
         raise SpecError(f"{file.name} [{error.place}]: {error.text}") from error
     return dataclasses.replace(spec, notes=(*notes, *spec.notes))
-
-
-def apply_overrides(settings: dict[str, Any], overrides: Sequence[str] | Mapping[str, Any]) -> None:
-    """Changes `settings` in place; groups on the way are made where they are missing.
-
-    Raises:
-        SpecError: for what is not `path=value`, and for a path through a value that has no members.
-    """
-    for path, value in _pairs(overrides).items():
-        *groups, last = _keys_of(path, settings)
-        into = settings
-        for depth, group in enumerate(groups, 1):
-            below = into.get(group)
-            if group == "strategy" and depth == 1 and isinstance(below, str):
-                below = {"name": below}
-            if below is not None and not isinstance(below, dict):
-                at = ".".join(groups[:depth])
-                raise LocatedError(path, f"cannot be set: {at} is {show(below)}, which has no members")
-            into[group] = into = below if below is not None else {}
-        into[last] = value
-
-
-def _keys_of(path: str, settings: Mapping[str, Any]) -> list[str]:
-    """The keys along a dotted path, of which some have dots of their own: `space.trainer.lr`.
-
-    What a configuration holds (baseline, priors) is named as in the space.
-    """
-    parts = path.split(".")
-    keys: list[str] = []
-    into: Any = settings
-    beside: Any = None
-    while parts:
-        known = [m for m in (into, beside) if isinstance(m, Mapping)]
-        lengths = (n for n in range(len(parts), 1, -1) if any(".".join(parts[:n]) in m for m in known))
-        length = next(lengths, 1)
-        key = ".".join(parts[:length])
-        if not keys and key in ("baseline", "priors"):
-            beside = {key: settings.get("space")}
-        into, beside = (m.get(key) if isinstance(m, Mapping) else None for m in (into, beside))
-        keys.append(key)
-        parts = parts[length:]
-    return keys
-
-
-def _pairs(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    return dict(overrides if isinstance(overrides, Mapping) else map(_split_override, overrides))
-
-
-def _split_override(text: str) -> tuple[str, Any]:
-    path, equals, value = text.partition("=")
-    if not equals or not all(path.strip().split(".")):
-        raise SpecError(f"--set {text!r} is not of the form path=value, such as strategy.samples=50")
-    return path.strip(), read_yaml(value, f"--set {path.strip()}")
 
 
 def _read_file(file: Path) -> tuple[dict[str, Any], list[str]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from raysearch.core.segment import Config, Event
 from raysearch.strategies.panda import perturb
 from raysearch.strategies.panda.axes import Axis
-from raysearch.strategies.panda.fork_test import gain, needed, noise_of, progress_of
+from raysearch.strategies.panda.fork_test import breaks, gain, needed, noise_of, progress_of, standing
 from raysearch.strategies.panda.rollback import Undo
 from raysearch.strategies.panda.single import Arm, LineSearch, Steps
 from raysearch.strategies.rounds import End, Why
@@ -119,9 +119,10 @@ class ChallengeSearch(LineSearch):
             axis, direction = challenge.axis, challenge.direction
             need = self.threshold.need(axis.name, direction, found, progress, self.moment)
             change = perturb.in_words(self.space, self.learned, challenge.learned)
-            words.append(f"{change}: gain {found}, needs {need:.2g}")
+            broken = breaks(hold, end)
+            words.append(f"{change}: {broken or f'gain {found}, needs {need:.2g}'}")
             self.check_effect(axis, hold, end)
-            if found.mean > need and (best is None or found.mean - need > best[0]):
+            if not broken and found.mean > need and (best is None or found.mean - need > best[0]):
                 best = (found.mean - need, challenge, end, words[-1])
         if best is None:
             self._all_rejected(challenges, hold, words)
@@ -152,7 +153,7 @@ class ChallengeSearch(LineSearch):
         assert self.tip is not None
         found = gain(self.tip, end, noise_of(self.reports))
         need = needed(found, 0.0, False, self.recipe.z, self.recipe.rho)
-        if found.mean > need:
+        if found.mean > need and not breaks(self.tip, end):
             words = perturb.in_words(self.space, self.learned, steady.learned)
             self.why = Why(
                 Event.STEADY,
@@ -193,7 +194,7 @@ class ChallengeSearch(LineSearch):
         if not done:
             self.go_back("every member failed in the decay", is_forced=True)
             return
-        best = min(done, key=lambda s: s.tip.loss if s.tip is not None else 0.0)
+        best = min(done, key=lambda s: standing(s.tip))
         assert best.tip is not None
         self.learned = best.learned
         self.come(best.tip)

@@ -53,6 +53,18 @@ def gain(hold: End, nudge: End, noise: float) -> Gain:
     return Gain(hold.loss - nudge.loss, math.sqrt(variance / len(differences)))
 
 
+def breaks(hold: End, nudge: End) -> str:
+    """Why a nudge is rejected whatever it gains: it is further beyond limits than the other arm."""
+    return f"breaks {nudge.beyond}" if nudge.violation > hold.violation else ""
+
+
+def standing(end: End | None) -> tuple[float, float]:
+    """What members are compared by: how far they are beyond limits, then their loss; the lower the better."""
+    if end is None or not end.is_sound:
+        return math.inf, math.inf
+    return end.violation, end.loss
+
+
 def needed(found: Gain, progress: float, is_calming: bool, z: float, rho: float) -> float:
     """What a gain must exceed: z SE, and rho times the progress more if the nudge reduces gradient noise.
 

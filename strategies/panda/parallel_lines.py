@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.core.segment import Config, Mode, Outcome, Role, Segment, segment_name
 from raysearch.errors import SpecError
+from raysearch.space.objectives import Objectives
 from raysearch.space.space import Space
 from raysearch.strategies.panda.interventions import ordered_segment
 from raysearch.strategies.panda.single import LineSearch
@@ -60,6 +61,11 @@ class FamilySearch:
             )
             for i in range(count)
         ]
+
+    def guard(self, goals: Objectives) -> None:
+        """Has every line know the limits of these; before it begins."""
+        for line in self.lines:
+            line.guard(goals)
 
     def ask(self, free: int) -> list[Segment]:
         """At most `free` segments: lost ones, then of the line that is least far."""
@@ -136,5 +142,6 @@ class FamilySearch:
             return None
         if any(line.gate_loss is None and not line.finished for line in self.lines):
             return None
-        losses = [math.inf if line.gate_loss is None else line.gate_loss for line in self.lines]
-        return self.lines[max(range(len(losses)), key=lambda i: (losses[i], i))]
+        nowhere = math.inf, math.inf
+        found = [nowhere if n.gate_loss is None else (n.gate_violation, n.gate_loss) for n in self.lines]
+        return self.lines[max(range(len(found)), key=lambda i: (found[i], i))]

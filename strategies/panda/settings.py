@@ -25,6 +25,7 @@ from raysearch.core.checks import check_number, check_whole
 from raysearch.core.segment import Config, Mode
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import LocatedError, SpecError, unknown
+from raysearch.space.objectives import Objectives
 from raysearch.space.space import Space
 from raysearch.strategies.base import Abilities, Strategy
 from raysearch.strategies.cost import PopulationCost
@@ -138,6 +139,8 @@ class Panda:
             needs_checkpoints=True,
             adopts=True,
             takes_orders=self.exploit != "truncation",
+            objectives=True,
+            limits=True,
         )
 
     def cost(self, has_baseline: bool) -> PopulationCost:
@@ -176,15 +179,31 @@ class Panda:
         )
 
     def start(
-        self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None
+        self,
+        space: Space,
+        *,
+        metric: str,
+        mode: Mode,
+        seed: int = 0,
+        baseline: Config | None = None,
+        objectives: Objectives | None = None,
     ) -> Strategy:
         """The search at its beginning, from the baseline, or from the middle of the space if there is none.
 
+        Args:
+            objectives: the metric leads; limits must bound the others. A nudge that breaks a limit, or is
+                further beyond it than the arm that held its values, is rejected whatever it gains.
+
         Raises:
-            SpecError: a nudged name is not in the space, or there is nothing to nudge.
+            SpecError: a nudged name is not in the space, there is nothing to nudge, or an objective after
+                the first has no limit.
         """
         nudged_names(space, self.nudge)
-        return self._search_class()(self, space, metric, mode, seed, baseline)
+        check_led("panda", objectives)
+        search = self._search_class()(self, space, metric, mode, seed, baseline)
+        if objectives is not None and objectives.limits:
+            search.guard(objectives)
+        return search
 
     @classmethod
     def examples(cls) -> dict[str, Panda]:
@@ -209,6 +228,17 @@ class Panda:
             return LineSearch
         few = self.max_iterations < FEW_INTERVALS * self.interval_iterations
         return ChallengeSearch if few or self.exploit == "challenge" else FamilySearch
+
+
+def check_led(strategy: str, objectives: Objectives | None) -> None:
+    """Raises SpecError where an objective after the first would not count: no limit speaks of it."""
+    if objectives is None or not (loose := objectives.unlimited()):
+        return
+    raise SpecError(
+        f"strategy {strategy} improves the first objective, {objectives.leading}; the others count as far as "
+        f"limits bound them: give limits for {', '.join(loose)}, such as '{loose[0]} <= 20', or take caviar, "
+        "which finds the front of all"
+    )
 
 
 def _are_texts(value: object) -> bool:

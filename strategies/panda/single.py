@@ -18,7 +18,7 @@ from raysearch.core.segment import Config, Event, Mode, Segment
 from raysearch.space.space import Space
 from raysearch.strategies.panda import perturb
 from raysearch.strategies.panda.axes import Axis, ignored_note, ineffective_note
-from raysearch.strategies.panda.fork_test import Threshold, gain, noise_of, progress_of
+from raysearch.strategies.panda.fork_test import Threshold, breaks, gain, noise_of, progress_of
 from raysearch.strategies.panda.interventions import NUDGE, RaisingSearch, ordered
 from raysearch.strategies.panda.rollback import BACK_MOST, Rollback, Undo
 from raysearch.strategies.rounds import End, Story, Why
@@ -48,6 +48,7 @@ class LineSearch(RaisingSearch):
 
     Attributes:
         gate_loss: the loss where the line first came to its gate; None before, and without a gate.
+        gate_violation: how far it was beyond limits there.
         plain: whether the next stretch comes without a fork before it.
     """
 
@@ -68,6 +69,7 @@ class LineSearch(RaisingSearch):
         super().__init__(recipe, space, metric, mode, seed, baseline, numbers=numbers, why=why)
         self.trial = 0
         self.gate_loss: float | None = None
+        self.gate_violation = 0.0
         self.line_seed = fresh_seed(seed, 0)
         self.reports: list[float] = []
         self.plain = False
@@ -175,7 +177,8 @@ class LineSearch(RaisingSearch):
         found = gain(hold, nudge, noise_of(self.reports))
         progress = progress_of(self.tip, hold, self.rollback.previous())
         need = self.threshold.need(axis.name, axis.direction, found, progress, self.moment)
-        if found.mean > need:
+        broken = breaks(hold, nudge)
+        if found.mean > need and not broken:
             self.rollback.undo = Undo(self.moment, self.tip, self.learned, axis)
             self.threshold.accepted(axis.name, axis.direction, self.moment)
             self.learned = nudged
@@ -183,7 +186,8 @@ class LineSearch(RaisingSearch):
             axis.rejections = 0
             self.come(nudge)
         else:
-            self.why = Why(Event.REJECT, f"{words}: gain {found}, needed more than {need:.2g}")
+            why = broken or f"gain {found}, needed more than {need:.2g}"
+            self.why = Why(Event.REJECT, f"{words}: {why}")
             axis.rejections += 1
             axis.turn()
             self.come(hold)
@@ -228,7 +232,7 @@ class LineSearch(RaisingSearch):
         if self._furthest is None or end.at >= self._furthest.at:
             self._furthest = end
         if self._gate and end.at >= self._gate and self.gate_loss is None:
-            self.gate_loss = end.loss
+            self.gate_loss, self.gate_violation = end.loss, end.violation
         self.reports = [*self.reports, *end.losses][-REPORTS:]
         self.ended = self.ended or end.done
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.segment import Config, Event, Mode, Segment, segment_name
 from raysearch.space.space import Space
 from raysearch.strategies.panda import perturb
-from raysearch.strategies.panda.fork_test import gain, noise_of
+from raysearch.strategies.panda.fork_test import breaks, gain, noise_of, standing
 from raysearch.strategies.panda.gp_bandit import Suggestions
 from raysearch.strategies.panda.interventions import NUDGE, ROLLBACK, RaisingSearch, ordered
 from raysearch.strategies.panda.rollback import BACK_MOST
@@ -155,7 +155,7 @@ class PopulationSearch(RaisingSearch):
             previous = member.tip
             member.tip, member.trial = end, end.segment.trial
             member.reports = (*member.reports, *end.losses)[-REPORTS:]
-            rank = 1 + sum(e.loss < end.loss for e in ends)
+            rank = 1 + sum(standing(e) < standing(end) for e in ends)
             member.why = Why(Event.KEEP, f"goes on, rank {rank} of {len(ends)}")
             if previous is not None and previous.is_sound and end.is_sound:
                 gained = (previous.loss - end.loss) / max(1, end.at - previous.at)
@@ -207,6 +207,8 @@ class PopulationSearch(RaisingSearch):
     def _better(self, better: Member, worse: Member) -> str:
         if better is worse or better.tip is None or worse.tip is None or better.tip is worse.tip:
             return ""
+        if breaks(worse.tip, better.tip):
+            return ""
         found = gain(worse.tip, better.tip, max(noise_of(better.reports), noise_of(worse.reports)))
         return f"gain {found}" if found.mean > 2.0 * self.recipe.z * found.error else ""
 
@@ -249,5 +251,5 @@ class PopulationSearch(RaisingSearch):
                 member.tip, member.trial = self.ends[order["segment"]], self.new_trial()
 
 
-def _loss(member: Member) -> float:
-    return float("inf") if member.tip is None else member.tip.loss
+def _loss(member: Member) -> tuple[float, float]:
+    return standing(member.tip)

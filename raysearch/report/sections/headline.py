@@ -34,6 +34,8 @@ def _found(results: Results, winner: Best | None) -> tuple[str, str]:
     verdict = results.verdict()
     if verdict.baseline_won:
         return "The baseline won: nothing that was tried did better.", "warn"
+    if results.goals.several and results.raised is None:
+        return _of_front(results)
     if verdict.gain is None:
         way = way_to_gain(results)
         known = f"the baseline is not known yet: {way} finds it" if way else "a baseline is not known"
@@ -47,6 +49,16 @@ def _found(results: Results, winner: Best | None) -> tuple[str, str]:
         word = "better" if verdict.gain.mean > 0 else "no better"
         return f"{word.capitalize()} than the baseline by {gain}, on every seed alike.", "warn"
     return "No significant gain over the baseline.", "warn"
+
+
+def _of_front(results: Results) -> tuple[str, str]:
+    """The headline of a search of several objectives."""
+    count, goals = len(results.front), results.goals
+    names = f"{', '.join([*goals.modes][:-1])} and {[*goals.modes][-1]}"
+    members = "1 configuration" if count == 1 else f"{count} configurations"
+    if not results.front.certified:
+        return f"A front of {members} in {names}, as searched: no finish certified it.", "warn"
+    return f"A front of {members} in {names}, on fresh seeds.", "good"
 
 
 def tiles_of(results: Results, winner: Best | None) -> list[Tile]:

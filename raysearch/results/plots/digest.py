@@ -14,6 +14,7 @@ from raysearch.core.segment import FINALS, Mode
 from raysearch.errors import SpecError
 from raysearch.results.config_frame import config_columns
 from raysearch.results.run_clock import ONE, Lives
+from raysearch.space.objectives import objectives_in
 from raysearch.space.space import Space
 
 if TYPE_CHECKING:
@@ -53,8 +54,10 @@ class Digest:
 
     @property
     def better(self) -> str:
-        """Which way the metric is to go."""
-        return "lower is better" if self.mode == "min" else "higher is better"
+        """Which way the metric is to go; where it is one of several objectives, that it leads them."""
+        way = "lower is better" if self.mode == "min" else "higher is better"
+        note = objectives_in(self.spec, self.metric, self.mode).note
+        return f"{way}; {note}" if note else way
 
     @cached_property
     def space(self) -> Space | None:

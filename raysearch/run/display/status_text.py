@@ -34,11 +34,13 @@ class About:
     mode: str
     samples: int | None = None
     plan: RungCost | PopulationCost | None = None
+    note: str = ""
 
     @property
     def better(self) -> str:
-        """`lower is better` or `higher is better`."""
-        return "lower is better" if self.mode == "min" else "higher is better"
+        """`lower is better` or `higher is better`; and `note`, what the value of one metric leaves out."""
+        way = "lower is better" if self.mode == "min" else "higher is better"
+        return f"{way}; {self.note}" if self.note else way
 
 
 def about(root: Path, spec: SearchSpec) -> About:
@@ -52,6 +54,7 @@ def about(root: Path, spec: SearchSpec) -> About:
         mode=spec.mode,
         samples=abilities.samples,
         plan=cost_of(spec.strategy, spec.baseline is not None),
+        note=spec.goals.note,
     )
 
 

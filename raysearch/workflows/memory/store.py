@@ -226,6 +226,10 @@ def record_of(results: Results, *, task: str | None, now: float) -> Record:
         SpecError: the task cannot name a file.
         RunError: too few trials ended for it to say anything.
     """
+    if not results.goals.is_plain:
+        raise RunError(
+            f"{results.path}: a memory holds searches of one metric, this has {results.goals.kind}"
+        )
     named = task or str(results.spec.get("name") or results.path.name)
     check_task(named)
     space = Space.from_dict(results.spec["space"])

@@ -19,9 +19,7 @@ from raysearch.workflows.retest.records import VERDICT, RetestVerdict, history, 
 def judged(folder: Path) -> Judgement | None:
     """The judgement of a retest by its journal; None until it has ended."""
     spec = load_spec(RunPaths(folder).spec)
-    strategy: Any = spec.strategy.start(
-        spec.space, metric=spec.metric, mode=spec.mode, seed=spec.seed, baseline=spec.baseline
-    )
+    strategy: Any = spec.started()
     for outcome in read_outcomes(RunPaths(folder).journal):
         strategy.tell(outcome)
     judgement: Judgement | None = strategy.judgement
