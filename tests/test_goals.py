@@ -15,6 +15,7 @@ import yaml
 from ray import tune
 
 import raysearch
+from raysearch.cli.launch import _with_space
 from raysearch.cli.result_text import weights_of
 from raysearch.cli.status import about_run
 from raysearch.core.segment import Event, Outcome, Segment, Status
@@ -458,3 +459,15 @@ def test_a_memory_takes_no_search_of_several_objectives(two: raysearch.Results) 
         record_of(two, task=None, now=0.0)
     with pytest.raises(LocatedError, match="remembers searches of one metric, and there are 2 objectives"):
         check(dataclasses.replace(load_spec(two.path / "spec.yaml"), memory="memory", trainable=model))
+
+
+@pytest.mark.parametrize(
+    "goal", [{"objectives": {"loss": "min", "cost": "max"}}, {"metric": "loss", "mode": "max"}]
+)
+def test_a_resume_with_another_space_keeps_the_goals(tmp_path: Path, goal: dict[str, Any]) -> None:
+    spec = make_spec(**BASE, **goal)
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump({"width": {"uniform": [0.0, 0.5]}, "waste": 0.5}))
+    wider = _with_space(spec, file)
+    assert (wider.goals, wider.metric, wider.mode) == (spec.goals, spec.metric, spec.mode)
+    assert wider.space != spec.space

@@ -231,9 +231,8 @@ def _with_space(spec: SearchSpec, file: Path) -> SearchSpec:
     written = read_mapping(file, "--space", "a mapping of names to domains")
     is_spec = isinstance(written.get("space"), dict)
     space, constraints = (written["space"], written.get("constraints")) if is_spec else (written, None)
-    fields = {
-        f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.name not in ("space", "notes")
-    }
+    other = {"space", "notes", *(("metric", "mode") if spec.objectives else ("objectives",))}
+    fields = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.name not in other}
     try:
         return make_spec(**{**fields, "space": space, "constraints": constraints})
     except LocatedError as error:

@@ -11,7 +11,6 @@ from raysearch.core.segment import trial_name
 from raysearch.core.terminal_text import escaped
 from raysearch.engine.wind_down import Ended, Ending, more_of
 from raysearch.errors import RunError, SpecError
-from raysearch.space.names import dotted
 from raysearch.storage.mirror import shown
 
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ def goals_said(results: Results) -> dict[str, Any]:
 
 def show_picked(results: Results, where: str | None, weights: str | None, as_json: bool) -> None:
     """Prints the member of the front that a condition and weights pick."""
+    from raysearch.space.names import dotted
+
     member = results.front.pick(where, weights_of(weights))
     if as_json:
         print_json(dataclasses.asdict(member))
