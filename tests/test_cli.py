@@ -154,18 +154,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---- what costs nothing
 
 
-def test_help_needs_less_than_half_a_second_and_loads_nothing_heavy() -> None:
+def test_help_loads_few_modules_and_nothing_heavy() -> None:
     heavy = "{'numpy', 'pandas', 'pyarrow', 'ray', 'scipy', 'torch', 'wandb'}"
-    code = f"import sys; from raysearch.cli import main; main(['--help']); print({heavy} & {{*sys.modules}})"
-    used: list[float] = []
-    while len(used) < 20 and min(used, default=1.0) >= 0.5:  # of the processor: on a busy one, more at times
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert done.stdout.endswith("set()\n")
-        assert "Start a search from its spec" in done.stdout
-    assert min(used) < 0.5
+    code = "import sys; from raysearch.cli import main; main(['--help']); loaded = {*sys.modules}"
+    code += f"; print({heavy} & loaded, len(loaded))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Start a search from its spec" in done.stdout
+    found, count = done.stdout.splitlines()[-1].rsplit(" ", 1)
+    assert found == "set()"
+    assert int(count) < 600  # 487 in 0.3 s on a quiet machine
 
 
 def test_the_version_is_the_packages(shell: Shell) -> None:

@@ -24,6 +24,7 @@ from raysearch.launch_checks import check
 from raysearch.report.compare import compare, rows_of
 from raysearch.report.report import write_report
 from raysearch.report.sections.headline import headline_of
+from raysearch.report.standing import Phase, Standing
 from raysearch.results.front import Front, FrontMember
 from raysearch.space.limits import Limit
 from raysearch.space.objectives import Objectives
@@ -438,7 +439,7 @@ def test_the_best_of_a_status_is_within_the_limits(limited: raysearch.Results) -
 
 
 def test_the_report_of_several_objectives_is_headed_by_the_front(two: raysearch.Results) -> None:
-    assert headline_of(two, two.best) == (
+    assert headline_of(two, two.best, Standing(Phase.COMPLETE)) == (
         f"A front of {len(two.front)} configurations in loss and latency, on fresh seeds.",
         "good",
     )
