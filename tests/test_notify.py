@@ -327,6 +327,7 @@ def test_an_alert_comes_from_the_searchs_own_run_at_wandb(server: StandIn, here:
     spec = SPEC.replace("{webhook: HOOK_ADDRESS}", "{wandb: true}")
     Path("s.yaml").write_text(spec + "wandb: {mode: online, project: demo, entity: team}\n")
     assert main(["launch", "s.yaml", "--name", "s", *INLINE]) == 0
+    wait_for(lambda: server.alerts)  # a search waits 3 s at most for its last message
     ((title, text),) = server.alerts
     assert title == "raysearch: finished"
     assert text.startswith("s: complete. ")

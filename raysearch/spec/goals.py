@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from raysearch.core.reserved_names import RAYS_OWN
 from raysearch.core.segment import Mode
+from raysearch.core.values import plain
 from raysearch.errors import LocatedError, SpecError, located, unknown
 from raysearch.space.limits import Limit
 from raysearch.space.names import dotted
@@ -26,12 +27,12 @@ def read_metric(value: Any) -> str:
     """The name of a metric. Raises SpecError for what is none, or is Ray Tune's own."""
     if not isinstance(value, str) or not value:
         raise SpecError(f"must be text, not {value!r}")
-    if value in RAYS_OWN:
+    if (metric := str(plain(value))) in RAYS_OWN:
         raise SpecError(
-            f"{value!r} is Ray Tune's own entry of every report and is not kept as a metric; report your "
+            f"{metric!r} is Ray Tune's own entry of every report and is not kept as a metric; report your "
             "value under another name, such as val_loss"
         )
-    return str(value)
+    return metric
 
 
 def read_objectives(value: Any) -> dict[str, Mode]:
@@ -43,7 +44,7 @@ def read_objectives(value: Any) -> dict[str, Mode]:
         metric = read_metric(name)
         if mode not in MODES:
             raise SpecError(f"{metric}: {unknown('mode', mode, MODES)}")
-        found[metric] = cast(Mode, str(mode))
+        found[metric] = cast(Mode, plain(mode))
     return found
 
 
