@@ -18,7 +18,6 @@ from pathlib import Path
 from raysearch.tracking.supervisor import AGAIN, INCOMPLETE, OK
 from raysearch.tracking.wandb.api_key import INHERITED, VARIABLE
 
-BEGAN = time.time()  # before the client is imported, which may take longer than a small search
 POLL_S = 2.0
 PAUSE_S = 20.0  # after an outage, before another process tries
 
@@ -29,6 +28,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--push", action="store_true", help="send what there is, and end")
     parser.add_argument("--patience", type=float, default=30.0, help="seconds with the server, for each run")
+    parser.add_argument("--since", type=float, default=None, help="Unix time from which on people are told")
     options = parser.parse_args(argv)
     _take_key()
     from raysearch.tracking.wandb.alerts import Alerts
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     logging.getLogger("wandb").setLevel(logging.ERROR)
     driver_left = _watch_stdin(abandon=options.push)
     sender = Sender(options.run, options.patience)
-    alerts = Alerts(sender, BEGAN)
+    alerts = Alerts(sender, time.time() if options.since is None else options.since)
     while True:
         over = options.push or driver_left.is_set() or ended(sender.paths) is not None
         sender.read()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ class Companion:
     """A tracking process and the thread that keeps it alive."""
 
     def __init__(self, run: Path, key: str) -> None:
-        self._run, self._key = run, key
+        self._run, self._key, self._began = run, key, time.time()
         self._closing = threading.Event()
         self._process = self._start()
         self._complete = False
@@ -113,7 +114,7 @@ class Companion:
             self._process.stdin.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return start(self._run, self._key)
+        return start(self._run, self._key, "--since", repr(self._began))
 
     def _watch(self) -> None:
         deaths = 0
