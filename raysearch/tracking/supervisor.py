@@ -60,12 +60,7 @@ def sinking(run: Path, names: Sequence[str], say: Callable[[str], None]) -> Iter
         yield
         return
     paths = RunPaths(run)
-    paths.tracking.mkdir(parents=True, exist_ok=True)
-    with taken_out(), (paths.tracking / "sinks.log").open("ab") as log:
-        command = [sys.executable, "-m", "raysearch.tracking.sending", str(run), *names]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-        )
+    process = beside(run, "sinks.log", "raysearch.tracking.sending", *names)
     try:
         yield
     finally:
@@ -130,18 +125,23 @@ class Companion:
                 self._leave()
 
 
+def beside(run: Path, log: str, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Starts `module` with the run and arguments, without the W&B key; it writes to `log` in `tracking/`.
+
+    The end of its stdin tells it that the driver has left.
+    """
+    tracking = RunPaths(run).tracking
+    tracking.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", module, str(run), *arguments]
+    with taken_out(), (tracking / log).open("ab") as file:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=file, stderr=file, start_new_session=True
+        )
+
+
 def start(run: Path, key: str, *arguments: str) -> subprocess.Popen[bytes]:
     """Starts a tracking process; the key goes through its stdin, and is in no command line and no file."""
-    paths = RunPaths(run)
-    paths.tracking.mkdir(parents=True, exist_ok=True)
-    with taken_out(), (paths.tracking / "process.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "raysearch.tracking.process", str(run), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    process = beside(run, "process.log", "raysearch.tracking.process", *arguments)
     assert process.stdin is not None
     with contextlib.suppress(OSError):
         process.stdin.write(f"{key}\n".encode())

@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raysearch.storage.paths import RunPaths
 from raysearch.tracking.notify.deliver import Undelivered, missing, ways
 from raysearch.tracking.notify.message import Message
-from raysearch.tracking.supervisor import sinking, tracked
-from raysearch.tracking.wandb.api_key import taken_out
+from raysearch.tracking.supervisor import beside, sinking, tracked
 
 if TYPE_CHECKING:
     from raysearch.spec.search_spec import SearchSpec
@@ -38,13 +35,7 @@ def telling(run: Path, notify: Mapping[str, Any], say: Callable[[str], None]) ->
         return
     if why := missing(notify, os.environ):
         say(f"notify: {why}; nobody is told by webhook")
-    paths = RunPaths(run)
-    paths.tracking.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "raysearch.tracking.notify.process", str(run), repr(time.time())]
-    with taken_out(), (paths.tracking / "notify.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-        )
+    process = beside(run, "notify.log", "raysearch.tracking.notify.process", repr(time.time()))
     try:
         yield
     finally:
