@@ -199,13 +199,17 @@ class Account:
         self._busy: defaultdict[int, float] = defaultdict(float)
         self._share: list[tuple[float, float]] = []
         for event in events:
-            if event.kind == "start":
-                self.starts.append(event.at)
-                self._noted.append(Spent())
-                self._until.append(event.at)
-                self._share.append((event.detail.get("cpu", 0.0), event.detail.get("gpu", 0.0)))
-            elif self.starts and (noted := event.detail.get("spent")) is not None:
-                self._noted[-1] = Spent(**noted)
+            self.note(event)
+
+    def note(self, event: Any) -> None:
+        """Takes in the journal's next event."""
+        if event.kind == "start":
+            self.starts.append(event.at)
+            self._noted.append(Spent())
+            self._until.append(event.at)
+            self._share.append((event.detail.get("cpu", 0.0), event.detail.get("gpu", 0.0)))
+        elif self.starts and (noted := event.detail.get("spent")) is not None:
+            self._noted[-1] = Spent(**noted)
 
     def add(self, finished_at: float, seconds: float) -> None:
         """Takes in an outcome."""

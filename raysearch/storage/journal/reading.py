@@ -144,6 +144,17 @@ def batches_since(
         yield outcomes, batch.behind
 
 
+def rows_since(
+    root: str | os.PathLike[str], position: Position = START
+) -> Iterator[tuple[list[Outcome], list[JournalEvent], Position]]:
+    """As `batches_since`, with the events that stand among the outcomes."""
+    decoder = Decoder()
+    for batch in parts.read_batches(Path(root), position=position):
+        with batch.decoded():
+            outcomes, events = [*decoder.outcomes(batch.rows)], [*decode_events(batch.rows)]
+        yield outcomes, events, batch.behind
+
+
 def _tail(root: Path, at: Position) -> tuple[list[Outcome], Position]:
     decoder = Decoder()
     outcomes: list[Outcome] = []

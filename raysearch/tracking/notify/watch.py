@@ -15,7 +15,8 @@ from raysearch.engine.wind_down import Ending, ended_of
 from raysearch.errors import RaysearchError, first_line, without_keys
 from raysearch.run.orders import Orders
 from raysearch.storage.journal.parts import START
-from raysearch.storage.journal.reading import batches_since, read_events
+from raysearch.storage.journal.reading import rows_since
+from raysearch.storage.journal.schema import JournalEvent
 from raysearch.storage.paths import RunPaths
 from raysearch.tracking.notify.message import Message
 
@@ -43,7 +44,7 @@ class Watch:
         self._longest_s = 0.0
         self._last_at = now
         self._answers: set[str] = set()
-        self._spent_at = now
+        self._account = Account(())
         self._ended = False
 
     @property
@@ -57,17 +58,21 @@ class Watch:
         Raises:
             JournalError: the journal cannot be read.
         """
-        found = [*self._outcomes(), *self._refused(), *self._events()]
+        found = [*self._rows(), *self._refused()]
         if not self._ended and (words := self._stalled(now)):
             found.append(Message("stalled", words))
         by_kind = {message.kind: message for message in reversed(found)}
         return [Message(m.kind, without_keys(f"{self._name}: {m.text}")[:TEXT_MAX]) for m in by_kind.values()]
 
-    def _outcomes(self) -> Iterator[Message]:
-        for outcomes, behind in batches_since(self._paths.journal, self._position):
+    def _rows(self) -> Iterator[Message]:
+        for outcomes, events, behind in rows_since(self._paths.journal, self._position):
             self._position = behind
             for outcome in outcomes:
                 yield from self._of(outcome)
+            for event in events:
+                self._account.note(event)
+                if event.at >= self._since:
+                    yield from self._of_event(event)
 
     def _of(self, outcome: Outcome) -> Iterator[Message]:
         segment = outcome.segment
@@ -107,22 +112,16 @@ class Watch:
             if answer is not None and not answer[0]:
                 yield Message("refused", f"an order was refused: {answer[1]}")
 
-    def _events(self) -> Iterator[Message]:
-        for event in read_events(self._paths.journal):
-            if event.at < self._since:
-                continue
-            is_new = event.kind == "spent" and event.at > self._spent_at
-            if is_new and self._budget.has_limit:
-                self._spent_at = event.at
-                if words := self._nearly():
-                    yield Message("budget", words)
-            if event.kind == "end" and not self._ended:
-                self._ended = True
-                yield Message("finished", self._verdict(event.detail))
+    def _of_event(self, event: JournalEvent) -> Iterator[Message]:
+        if event.kind == "spent" and self._budget.has_limit and (words := self._nearly()):
+            yield Message("budget", words)
+        if event.kind == "end" and not self._ended:
+            self._ended = True
+            yield Message("finished", self._verdict(event.detail))
 
     def _nearly(self) -> str:
         """Which part of the budget is nearly used, by all lives of the run; empty if none is."""
-        spent = Account(read_events(self._paths.journal)).total
+        spent = self._account.total
         for amount, used in self._budget.amounts(spent).items():
             limit = getattr(self._budget, amount.value, None)
             if limit and used >= NEARLY * limit:
