@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import random
 import re
 import shutil
@@ -28,6 +29,7 @@ from typing import Any
 
 import yaml
 
+from raysearch.bench import support
 from raysearch.bench.support import audit
 from raysearch.bench.support.contest import BenchError, show
 from raysearch.bench.support.faults import FAULTS, Scene, Undo
@@ -38,6 +40,10 @@ CPUS = (1, 2, 2)  # logical ones of the head and of the other nodes
 PATIENCE_S = 600.0  # a search that does not end within so long after its last fault is stuck
 GONE_S = 90.0  # the command says that the cluster is gone within so long
 TICK_S = 0.05
+GROUP_CPUS = (2, 2, 2)  # where a worker has several processes
+OF_RANKS = ("kill rank", "freeze rank")
+NOTES = "notes"  # links to the folder of the search under way
+RANKS = "witnessed_ranks:WitnessedRanks"
 ON_DISK = ("full disk", "disk out of reach")
 BEGAN = re.compile(r"^\[[^]\n]+\] (iteration )?[\d,]+ of ", re.MULTILINE)  # how far a search is
 REFUSED = 2  # the command's exit code for an error that it can explain
@@ -64,6 +70,8 @@ class Chaos:
         """Runs the search with up to so many faults, and the audit."""
         witnessed = self._folder / f"witnessed-{self.tally.seed}"
         witnessed.mkdir()
+        (self._folder / NOTES).unlink(missing_ok=True)
+        (self._folder / NOTES).symlink_to(witnessed)
         self._spec.write_text(spec_of(self._run, self.tally.seed, witnessed, self._o))
         calm = in_peace(self._spec, self._folder)
         began = time.monotonic()
@@ -95,6 +103,8 @@ class Chaos:
 
     def _hit(self) -> None:
         names = [name for name in FAULTS if self._o.only is None or name in self._o.only]
+        if self._o.processes == 1:
+            names = [name for name in names if name not in OF_RANKS]
         name = self._rng.choices(names, [FAULTS[name][0] for name in names])[0]
         done = FAULTS[name][1](self._scene) if self._is_there() else None
         if done is None:
@@ -122,7 +132,7 @@ class Chaos:
         for node in self._machines.nodes[1:]:
             if not node.is_alive:
                 self._machines.remove(node)
-                self._machines.start(CPUS[1])
+                self._machines.start(cpus_of(self._o)[1])
         if scene.driver.poll() is None:
             return False
         if scene.driver.returncode == 0:
@@ -167,8 +177,9 @@ class Chaos:
             scene.driver.kill()
             scene.driver.wait()
         self._mend(float("inf"))
-        self._machines.replace_head(CPUS[0])
-        for cpus in CPUS[1:]:
+        head, *others = cpus_of(self._o)
+        self._machines.replace_head(head)
+        for cpus in others:
             self._machines.start(cpus)
         scene.head_is_dead, scene.driver_was_killed = False, True
 
@@ -236,13 +247,29 @@ def stage(o: Any) -> Iterator[tuple[Path, Machines, Path]]:
     """A cluster of three nodes, a folder for what is to be looked at afterwards, and a small disk."""
     folder = Path(tempfile.mkdtemp(prefix="rs4-", dir="/tmp"))  # short: Ray's sockets are in it
     try:
-        with mounted(folder / "disk", o.disk) as disk, Machines(folder) as machines:
-            for cpus in CPUS:
+        with mounted(folder / "disk", o.disk) as disk, Machines(folder, _environment(folder, o)) as machines:
+            for cpus in cpus_of(o):
                 machines.add(cpus)
             yield folder, machines, disk
     finally:
         if not o.verbose:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def cpus_of(o: Any) -> tuple[int, ...]:
+    """Logical CPUs of the head and of the other nodes."""
+    return CPUS if o.processes == 1 else GROUP_CPUS
+
+
+def _environment(folder: Path, o: Any) -> dict[str, str]:
+    """Has workers of several processes note what was acknowledged, in a folder that each search makes."""
+    if o.processes == 1:
+        return {}
+    paths = [str(Path(support.__file__).with_name("noting")), os.environ.get("PYTHONPATH", "")]
+    return {
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "RAYSEARCH_BENCH_WITNESS": str(folder / NOTES),
+    }
 
 
 def spec_of(run: Path, seed: int, witnessed: Path, o: Any) -> str:
@@ -251,17 +278,19 @@ def spec_of(run: Path, seed: int, witnessed: Path, o: Any) -> str:
     raising = {"name": "panda", "max_iterations": 27, "population": 2, "nudge": ["lr"]}
     is_halving = _is_halving(seed, o)
     strategy = {**halving, "sampler": "sobol", "finish": None} if is_halving else raising
+    alone = o.processes == 1
+    group = {"count": 2, "processes": o.processes, **({"nodes": 2} if seed // 2 % 2 else {})}
     fields = {
         "name": run.name,
         "storage": str(run.parent),
-        "trainable": "raysearch.bench.support.witnessed:Witnessed",
+        "trainable": f"raysearch.bench.support.{'witnessed:Witnessed' if alone else RANKS}",
         "space": {"lr": {"uniform": [0.01, 0.9]}},
-        "config": {"seconds": o.seconds, "kilobytes": 50, "witness": str(witnessed)},
+        "config": {"seconds": o.seconds, "kilobytes": 50, "witness": str(witnessed) if alone else None},
         "metric": "loss",
         "mode": "min",
         "strategy": strategy,
         **({} if is_halving else {"baseline": {"lr": 0.02}}),
-        "workers": sum(CPUS),
+        "workers": sum(CPUS) if alone else group,
         "seed": seed,
         "wandb": "off",
     }
@@ -297,6 +326,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--samples", type=int, default=60, help="trials of a search")
     made.add_argument(
         "--strategy", choices=("both", "caviar", "panda"), default="both", help="by turns, or one of them"
+    )
+    made.add_argument(
+        "--processes", type=int, default=1, help="of a worker; two or more: half of the searches on two nodes"
     )
     made.add_argument("--seconds", type=float, default=0.5, help="an iteration")
     made.add_argument("--gap", type=float, nargs=2, default=(2.0, 5.0), help="seconds between two faults")

@@ -20,6 +20,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "chaos": "what is lost when workers, nodes, the coordinator, the driver and the disk fail all the time",
     "digits": "a real model, beside Ray Tune",
     "fork": "what it takes to fork a checkpoint, beside copying its file",
+    "groups": "trials of two processes each, beside Ray Tune with a TorchTrainer a trial",
     "fused": "many models in one step, beside one process a trial",
     "fuzz": "what becomes of inputs that nobody would write: tracebacks, hangs, other answers, code",
     "hydra": "how busy workers are with jobs of unequal length, beside Hydra's Optuna sweeper",

@@ -14,7 +14,7 @@ from pathlib import Path
 from raysearch.bench.support.machines import PREFIX, Machine, Machines
 from raysearch.bench.support.processes import send, thaw
 
-WORKER, COORDINATOR = "ray::ResourceTrainable", "ray::Coordinator"  # as Ray names their processes
+WORKER, COORDINATOR, RANK = "ray::ResourceTrainable", "ray::Coordinator", "ray::Rank"  # as Ray names them
 BALLAST = "ballast"
 LONG_S = 75.0  # longer than a silent worker is waited for
 
@@ -47,6 +47,10 @@ class Scene:
         """The pids of the worker processes on all nodes."""
         return self.machines.find(WORKER)
 
+    def ranks(self) -> list[int]:
+        """The pids of the processes of workers that train with several."""
+        return self.machines.find(RANK)
+
     def coordinator(self) -> list[int]:
         """The pid of the coordinator, if it lives."""
         return self.machines.head.find(COORDINATOR)
@@ -67,6 +71,11 @@ Fault = Callable[[Scene], Done | None]  # None: no process could be hit
 def kill_worker(scene: Scene) -> Done | None:
     """kill -9 of a worker."""
     return _kill(scene, scene.workers())
+
+
+def kill_rank(scene: Scene) -> Done | None:
+    """kill -9 of one of the processes that train a trial together."""
+    return _kill(scene, scene.ranks())
 
 
 def kill_coordinator(scene: Scene) -> Done | None:
@@ -112,6 +121,12 @@ def freeze_worker(scene: Scene) -> Done | None:
     pids = scene.workers()
     seconds = LONG_S if scene.rng.random() < 0.1 else scene.rng.uniform(1.0, 10.0)
     return _freeze(scene, pids, seconds)
+
+
+def freeze_rank(scene: Scene) -> Done | None:
+    """One of the processes that train a trial together stops; often for so long that it is given up."""
+    seconds = LONG_S if scene.rng.random() < 0.3 else scene.rng.uniform(1.0, 15.0)
+    return _freeze(scene, scene.ranks(), seconds)
 
 
 def freeze_coordinator(scene: Scene) -> Done | None:
@@ -181,8 +196,9 @@ def _daemon(node: Machine, name: str) -> list[int]:
     return [process.pid for process in node.processes() if process.title.split(" ")[0].endswith(f"/{name}")]
 
 
-FAULTS: dict[str, tuple[float, Fault]] = {  # how often each comes, beside the others
+FAULTS: dict[str, tuple[float, Fault]] = {  # how often each comes, beside the others that can
     "kill worker": (5.0, kill_worker),
+    "kill rank": (5.0, kill_rank),
     "kill coordinator": (3.0, kill_coordinator),
     "kill raylet of a node": (1.0, kill_raylet),
     "kill node": (0.5, kill_node),
@@ -190,6 +206,7 @@ FAULTS: dict[str, tuple[float, Fault]] = {  # how often each comes, beside the o
     "kill head": (0.2, kill_head),
     "freeze head": (0.5, freeze_head),
     "freeze worker": (2.0, freeze_worker),
+    "freeze rank": (3.0, freeze_rank),
     "freeze coordinator": (1.0, freeze_coordinator),
     "freeze node": (1.0, freeze_node),
     "cut node": (1.5, cut_node),
