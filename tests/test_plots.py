@@ -14,6 +14,7 @@ from raysearch.errors import RunError
 from raysearch.report.compare import compare
 from raysearch.results.plots import cluster
 from raysearch.results.plots.lineage import changes
+from raysearch.results.plots.progress import Settling, settling
 from raysearch.results.plots.style import escape, metric_axis, note_of
 from raysearch.storage.journal.journal import Journal
 from raysearch.tracking.artifacts import FIGURES
@@ -68,6 +69,29 @@ def test_rungs_count_every_trial_at_each_rung_it_was_trained_to(results: raysear
     assert at_one == segments.query("stop == 1")["trial"].nunique() == 3000
     failed = next(t for t in figure.data if t.name == "failed")
     assert sum(failed.x) == len(segments.query("status == 'failed'"))
+
+
+def settled_run(folder: Path, losses: dict[int, float]) -> Settling:
+    """Trials of one segment of an hour each that end one after the other, with these losses."""
+    folder.mkdir()
+    (folder / "spec.yaml").write_text("metric: loss\nmode: min\nspace: {lr: {uniform: [0.0, 1.0]}}\n")
+    with Journal.create(folder / "journal") as journal:
+        for k, (trial, loss) in enumerate(losses.items()):
+            segment = Segment(segment_id(trial, 0), trial, None, {"lr": 0.5}, 0, 1, 0, "sample")
+            at = 1e6 + 3600.0 * (k + 1)
+            curve = {"loss": [loss]}
+            journal.append([Outcome(segment, Status.COMPLETED, curve, None, 3600.0, "w", "", False, at)])
+    return settling(raysearch.load(folder).digest)
+
+
+def test_what_settling_for_the_second_best_saves_is_the_training_after_it(tmp_path: Path) -> None:
+    found = settled_run(tmp_path / "sooner", {0: 0.9, 1: 0.5, 2: 0.7, 3: 0.3, 4: 0.8})
+    assert (found.trials[:2].tolist(), found.spent[:2].tolist(), found.total) == ([3, 1], [4.0, 2.0], 5.0)
+    assert "trial 1 with 0.5000, was there after 40% of the training" in found.words
+    assert "saved 3h 00m of training and been worse by 0.200" in found.words
+    later = settled_run(tmp_path / "later", {0: 0.9, 1: 0.3, 2: 0.5})
+    assert "no sooner than the best, trial 1 with 0.3000" in later.words
+    assert settled_run(tmp_path / "alone", {0: 0.9}).words == ""
 
 
 def test_what_matters_is_found_and_what_does_not_is_not(results: raysearch.Results) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raysearch.report.sections.values import Picture, Section
+from raysearch.results.plots.progress import settling
 
 if TYPE_CHECKING:
     from raysearch.results import Best, Results
 
 
 def progress(results: Results, winner: Best | None) -> Section:
-    """The best value so far, and the rungs unless one model was raised."""
+    """The best value so far, what the best trials had cost, and the rungs unless one model was raised."""
     plot = results.plot
     pictures = [
         Picture("progress", "Best so far", plot.progress()),
@@ -24,6 +25,8 @@ def progress(results: Results, winner: Best | None) -> Section:
     ]
     if results.raised is not None:
         pictures.pop()
+    elif words := settling(results.digest).words:
+        pictures.append(Picture("settled", "What the second best would have cost", plot.settled(), words))
     return Section("progress", "Progress", (), pictures)
 
 

@@ -167,7 +167,11 @@ def finite(values: Floats) -> Booleans:
 
 def time_scale(digest: Digest) -> tuple[float, str]:
     """(factor from hours, unit) in which the run's length reads well."""
-    hours = digest.took_s / 3600
+    return unit_of(digest.took_s / 3600)
+
+
+def unit_of(hours: float) -> tuple[float, str]:
+    """(factor from hours, unit) in which so many hours read well."""
     if hours < 0.05:
         return 3600.0, "seconds"
     return (60.0, "minutes") if hours < 3 else (1.0, "hours")

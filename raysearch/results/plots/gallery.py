@@ -26,6 +26,10 @@ class Gallery:
         """The best value so far, and each trial's where it ended, over the wall clock."""
         return progress.progress(self.digest)
 
+    def settled(self) -> go.Figure:
+        """The best trials by what all training had cost when each was there."""
+        return progress.settled(self.digest)
+
     def rungs(self) -> go.Figure:
         """How many trials were trained to each rung, and how they ended there."""
         return progress.rungs(self.digest)

@@ -12,7 +12,19 @@ from raysearch.core.segment import Event, trial_name
 from raysearch.core.used_values import slot_of
 from raysearch.results.columns import Floats, Integers
 from raysearch.results.plots.digest import Digest, as_floats, as_labels, curve_of
-from raysearch.results.plots.style import ACCENT, BAD, BEST, GRID, QUIET, WARN, blank, empty, escape, wrapped
+from raysearch.results.plots.style import (
+    ACCENT,
+    BAD,
+    BEST,
+    GRID,
+    LOG_TICKS,
+    QUIET,
+    WARN,
+    blank,
+    empty,
+    escape,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -70,7 +82,10 @@ def schedules(digest: Digest) -> go.Figure:
         _schedule(figure, digest, rows, names, at == 0 and bool(len(digest.path)))
     for k, name in enumerate(names):
         figure.update_yaxes(
-            title_text=escape(name), type="log" if digest.is_log(name) else None, row=k + 1, col=1
+            title_text=escape(name),
+            **({"type": "log", **LOG_TICKS} if digest.is_log(name) else {"nticks": 6}),
+            row=k + 1,
+            col=1,
         )
     figure.update_yaxes(title_text=escape(digest.metric), row=len(names) + 1, col=1)
     figure.update_xaxes(title_text="iteration", row=len(names) + 1, col=1)
@@ -79,8 +94,6 @@ def schedules(digest: Digest) -> go.Figure:
             gridcolor=GRID,
             zeroline=False,
             automargin=True,
-            exponentformat="power",
-            nticks=6,
             row=k + 1,
             col=1,
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raysearch.core.formatting import number
+from raysearch.core.formatting import duration, number
 from raysearch.core.segment import trial_name
 from raysearch.results.columns import Floats, Integers
-from raysearch.results.plots.digest import Digest, time_scale
+from raysearch.results.plots.digest import Digest, time_scale, unit_of
 from raysearch.results.plots.style import (
     ACCENT,
     BEST,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 POINTS = 1500
+RIVALS = 8  # of the best trials, whose cost is compared
 
 
 def best_steps(digest: Digest) -> tuple[Floats, Floats, Integers]:
@@ -90,6 +92,78 @@ def progress(digest: Digest) -> go.Figure:
         title_text=f"{escape(digest.metric)} ({digest.better})",
         **metric_axis([*trials.values[positions], *steps], digest.mode),
     )
+    return figure
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """What the best trials had cost by the time that each was there.
+
+    Attributes:
+        trials: their numbers, the best first.
+        values: of the metric at their ends.
+        spent: hours of training in all trials by the time that each of these had ended.
+        total: hours of training in the whole search, without the finish.
+    """
+
+    trials: Integers
+    values: Floats
+    spent: Floats
+    total: float
+
+    @property
+    def words(self) -> str:
+        """What it would have cost to settle for the second best; empty with fewer than two trials."""
+        if len(self.trials) < 2 or not self.total > 0:
+            return ""
+        (best, second), (value, other) = self.trials[:2].tolist(), self.values[:2].tolist()
+        named = f"The second best, trial {trial_name(second, ',')} with {number(other)},"
+        if self.spent[1] >= self.spent[0]:
+            first = f"trial {trial_name(best, ',')} with {number(value)}"
+            return f"{named} was there no sooner than the best, {first}."
+        saved = float(self.total - self.spent[1])
+        return (
+            f"{named} was there after {self.spent[1] / self.total:.0%} of the training. A search that had "
+            f"settled for it would have saved {duration(3600 * saved)} of training and been worse by "
+            f"{number(abs(other - value), 3)}."
+        )
+
+
+def settling(digest: Digest) -> Settling:
+    """The best few trials, as `digest.ranking` has them, and what had been spent when each was there."""
+    positions, rows = digest.ranking[:RIVALS], digest.search_rows
+    order = np.argsort(digest.ended[rows], kind="stable")
+    spent = np.cumsum(np.nan_to_num(digest.segments.floats("seconds"))[rows][order]) / 3600
+    ends = digest.ended[digest.trials.leaves[positions]]
+    upto = np.searchsorted(digest.ended[rows][order], ends, side="right") - 1
+    total = float(spent[-1]) if len(spent) else 0.0
+    return Settling(digest.trials.numbers[positions], digest.trials.values[positions], spent[upto], total)
+
+
+def settled(digest: Digest) -> go.Figure:
+    """The best trials by what all training had cost when each was there."""
+    found = settling(digest)
+    if len(found.trials) < 2:
+        return empty("Fewer than two trials have a value yet.")
+    figure = blank(280)
+    scale, unit = unit_of(found.total)
+    figure.add_scatter(
+        x=found.spent * scale,
+        y=found.values,
+        mode="markers+text",
+        text=[f"{rank}." for rank in range(1, len(found.trials) + 1)],
+        textposition="top center",
+        marker={"color": [BEST, *([ACCENT] * (len(found.trials) - 1))], "size": 10},
+        customdata=[trial_name(n, ",") for n in found.trials.tolist()],
+        hovertemplate="trial %{customdata}<br>%{y:.5g} after %{x:.3g} "
+        + f"{unit} of training<extra></extra>",
+        showlegend=False,
+        cliponaxis=False,
+    )
+    figure.update_xaxes(
+        title_text=f"{unit} of training, all trials together", range=[0, found.total * scale * 1.03]
+    )
+    figure.update_yaxes(title_text=f"{escape(digest.metric)} ({digest.better})", nticks=6)
     return figure
 
 

@@ -18,6 +18,7 @@ from raysearch.results.plots.style import (
     GOOD_TO_POOR,
     GRID,
     INK,
+    LOG_TICKS,
     QUIET,
     blank,
     empty,
@@ -243,9 +244,4 @@ def _slice(
         gridcolor=GRID, zeroline=False, nticks=5, tickfont={"color": QUIET}, automargin=True, row=row, col=col,  # noqa: E501
     )  # fmt: skip
     if numbers is not None and digest.is_log(name):
-        figure.update_xaxes(
-            exponentformat="power",
-            dtick=1 if np.nanmax(numbers) / np.nanmin(numbers) < 1e5 else 2,
-            row=row,
-            col=col,
-        )
+        figure.update_xaxes(**LOG_TICKS, row=row, col=col)

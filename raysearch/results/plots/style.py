@@ -23,6 +23,8 @@ TEXT_SHOWN = 300  # characters of one text in a figure
 ACCENT, BEST, BAD, WARN, QUIET = "#4f7fe8", "#12a37a", "#e0524d", "#e09a2b", "#8b93a3"
 INK, GRID = "#7a8394", "rgba(128,138,155,0.22)"
 PALETTE = (ACCENT, WARN, BEST, "#b05fd0", "#d9568c", "#2ba3b8", "#8c7b5a", QUIET)
+# On a log axis: whole numbers (0.002, not a small 2 beside 10^-3), few enough to stand side by side.
+LOG_TICKS = {"tickformat": "~g", "nticks": 6}
 STATUS_COLOURS = {"completed": ACCENT, "diverged": WARN, "failed": BAD, "lost": QUIET}
 # From good to poor; both ends keep their distance from white and from black.
 GOOD_TO_POOR: list[tuple[float, str]] = [(0.0, "#12a37a"), (0.35, "#4f7fe8"), (1.0, "#a9b2c4")]
@@ -97,9 +99,7 @@ def metric_axis(values: Sequence[float], mode: str) -> dict[str, Any]:
         return {
             "type": "log",
             "range": [low - pad, high + pad],
-            "exponentformat": "power",
-            "minor": {"ticks": ""},
-            "dtick": "D2" if high - low < 2.2 else 1,
+            **LOG_TICKS,
         }
     if mode == "min":
         return {"range": metric_range(known.tolist())}
