@@ -9,29 +9,45 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from raysearch.storage.journal.config_columns import parse_shape
+from raysearch.storage.journal.config_columns import ConfigShape, parse_shape
+from raysearch.storage.journal.plain import memo
 
 if TYPE_CHECKING:
     from raysearch.results.columns import Floats, Integers
 
+_Number = tuple[tuple[str, ...], bool]  # a path, and whether what stands there is a whole number
 
-def config_columns(table: pa.Table) -> dict[str, Any]:
+
+def config_columns(table: pa.Table, known: dict[str, ConfigShape] | None = None) -> dict[str, Any]:
     """`config.NAME` columns of rows with `shape` and `numbers`; a nested entry is `config.OUTER/INNER`.
 
     Numbers are float64, or int64 where all are whole numbers and none is missing (Int64 where some are);
     anything else is a column of Python objects, None where an entry does not occur.
+
+    Args:
+        known: parsed shapes by their text; those that are missing there are put there.
     """
+    known = {} if known is None else known
     shapes = table["shape"].combine_chunks()
     codes = np.asarray(shapes.indices.to_numpy(), np.int64)
     numbers = table["numbers"].combine_chunks()
     offsets, flat = numbers.offsets.to_numpy(), numbers.values.to_numpy()
     columns: dict[str, _Column] = {}
+    alike: dict[tuple[_Number, ...], list[Integers]] = {}  # rows by what their numbers are
     for rows, code in _groups(codes):
-        shape = parse_shape(shapes.dictionary[int(code)].as_py())
-        for k, (path, whole) in enumerate(shape.numbers):
-            _column(columns, path, len(codes)).put_numbers(rows, flat[offsets[rows] + k], whole)
+        shape = memo(known, shapes.dictionary[code].as_py(), parse_shape)
+        if shape.numbers not in alike:
+            alike[shape.numbers] = []
+            for path, _ in shape.numbers:
+                _column(columns, path, len(codes))
+        alike[shape.numbers].append(rows)
         for path, value in shape.constants():
             _column(columns, path, len(codes)).put(rows, value)
+    for paths, parts in alike.items():
+        rows = np.concatenate(parts)
+        firsts = offsets[rows]
+        for k, (path, whole) in enumerate(paths):
+            _column(columns, path, len(codes)).put_numbers(rows, flat[firsts + k], whole)
     return {name: column.finish() for name, column in columns.items()}
 
 

@@ -20,6 +20,7 @@ from raysearch.space.space import Space
 if TYPE_CHECKING:
     from raysearch.results.columns import Booleans, Floats, Integers, Segments, Trials
     from raysearch.results.verdict import Verdict
+    from raysearch.storage.journal.config_columns import ConfigShape
 
 SEED = 0  # of the samples that are drawn where a figure shows a part: the same run gives the same figure
 
@@ -51,6 +52,7 @@ class Digest:
     verdict: Verdict
     spec: Mapping[str, Any] = field(default_factory=dict)
     lives: Lives = ONE
+    _shapes: dict[str, ConfigShape] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def better(self) -> str:
@@ -110,7 +112,8 @@ class Digest:
 
     def columns(self, rows: Integers) -> dict[str, Any]:
         """Hyper-parameter -> its values in these segments; None or NaN where it does not occur."""
-        found = config_columns(self.segments.table.select(["shape", "numbers"]).take(pa.array(rows)))
+        table = self.segments.table.select(["shape", "numbers"]).take(pa.array(rows))
+        found = config_columns(table, self._shapes)
         return {name.removeprefix("config."): values for name, values in found.items()}
 
     def texts(self, name: str, rows: Integers) -> list[str]:

@@ -132,8 +132,12 @@ def _parsed(column: pa.Array | pa.ChunkedArray, parse: Callable[[str], Any]) -> 
     encoded = _one(column)
     if not isinstance(encoded, pa.DictionaryArray):
         encoded = encoded.dictionary_encode()
+    codes = encoded.indices.to_numpy().tolist()
+    if len(encoded.dictionary) > len(codes):  # a few rows of many: most of its texts do not occur here
+        used = {code: parse(encoded.dictionary[code].as_py()) for code in set(codes)}
+        return map(used.__getitem__, codes)
     known = [parse(text) for text in encoded.dictionary.to_pylist()]
-    return map(known.__getitem__, encoded.indices.to_numpy().tolist())
+    return map(known.__getitem__, codes)
 
 
 def _values(column: pa.Array | pa.ChunkedArray) -> Iterable[Any]:
