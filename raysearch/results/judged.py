@@ -43,7 +43,7 @@ class Judged:
         def configs_by_trial(self) -> dict[int, Config]:
             """As `Results.configs_by_trial`."""
 
-    @property
+    @cached_property
     def best(self) -> Best:
         """The winner; of several objectives the knee of the front, within limits where there are some.
 
@@ -105,6 +105,10 @@ class Judged:
         >>> results.verdict().gain.mean  # positive is better, whatever the mode
         0.1917...
         """
+        return self._verdict
+
+    @cached_property
+    def _verdict(self) -> Verdict:
         if self.goals.is_plain:
             verdict = judge(contenders(self._rows, self.unfit), self.metric, self.mode, self.raised)
         else:
