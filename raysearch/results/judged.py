@@ -43,7 +43,7 @@ class Judged:
         def configs_by_trial(self) -> dict[int, Config]:
             """As `Results.configs_by_trial`."""
 
-    @cached_property
+    @property
     def best(self) -> Best:
         """The winner; of several objectives the knee of the front, within limits where there are some.
 
