@@ -15,6 +15,7 @@ from waiting import Child, Children
 import raysearch
 from raysearch.cli import main
 from raysearch.errors import RunError
+from raysearch.report.lineage_rows import rows_of
 from raysearch.report.sections.headline import headline_of
 from raysearch.report.standing import Phase, Standing
 
@@ -89,17 +90,51 @@ def test_the_dry_run_says_what_it_may_cost(shell: Shell) -> None:
 
 
 def test_the_lineage_is_drawn_with_every_decision_and_its_numbers(shell: Shell, raised: Path) -> None:
-    lines = shell("lineage", str(raised)).out.splitlines()
-    assert lines[0].split() == ["segment", "iterations", "with", "loss", "why"]
+    lines = shell("lineage", str(raised), "--all").out.splitlines()
+    assert lines[0].split() == ["segment", "iterations", "changed", "loss", "why"]
     first = next(line for line in lines[1:] if line.startswith(("● ", "├╴")))
     assert "0-1" in first.split()
     text = " ".join(lines)
     for event in ("accept", "reject", "hold", "nudge", "decay"):
         assert event in text
     assert "● what led to the model" in text
-    last = shell("lineage", str(raised), "--limit", "3").out.splitlines()
+    last = shell("lineage", str(raised), "--all", "--limit", "3").out.splitlines()
     assert last[0].startswith("the last 3 of ")
-    assert len([line for line in last if "-1" in line and line.startswith(("● ", "├╴"))]) == 3
+    drawn = [line for line in last if line.startswith(("● ", "├╴")) and "● what led" not in line]
+    assert len(drawn) == 3
+
+
+def test_a_fork_is_one_line_of_the_lineage_and_a_value_stands_where_it_changed(
+    shell: Shell, raised: Path
+) -> None:
+    frame = raysearch.load(raised).lineage()
+    rows = list(rows_of(frame))
+    trunk = [row for row in rows if row.is_trunk]
+    forks = frame["event"].isin(["accept", "reject"]) & frame["on_path"]
+    assert sum(row.event in ("accept", "reject") for row in trunk) == forks.sum()
+    assert not {row.event for row in trunk} & {"hold", "nudge"}
+    assert [row.start for row in trunk] == [0, *(row.stop for row in trunk[:-1])]
+    assert all(row.values for row in trunk if row.event == "accept")
+    assert not any(row.values for row in trunk if row.event == "reject")
+    assert len([row for row in trunk if row.event == "decay"]) == 1
+    assert len(rows) < len(list(rows_of(frame, every=True))) <= len(frame)
+    assert "--all: both arms of each fork" in shell("lineage", str(raised)).out
+
+
+def test_the_summary_of_a_lineage_counts_what_was_trained_and_decided(shell: Shell, raised: Path) -> None:
+    frame = raysearch.load(raised).lineage()
+    said = shell("lineage", str(raised), "--summary", "--json").json
+    assert said["line"] == 120
+    assert said["trained"] == (frame["reached"] - frame["start"]).sum()
+    assert said["others"] == 0
+    assert said["line"] + said["probes"] + said["taken_back"] == said["trained"]
+    counted = frame["event"].value_counts()
+    for event, name in (("accept", "accepted"), ("reject", "rejected"), ("rollback", "put_back")):
+        assert sum(span[name] for span in said["spans"]) == counted.get(event, 0)
+    assert [span["start"] for span in said["spans"]] == [0, *(span["stop"] for span in said["spans"][:-1])]
+    lines = shell("lineage", str(raised), "--summary").out.splitlines()
+    assert len(lines) <= 30
+    assert lines[1].startswith(f"trained {said['trained']:,} iterations, {said['cost']:.2f} times that")
 
 
 def test_the_lineage_as_json_holds_every_segment(shell: Shell, raised: Path) -> None:

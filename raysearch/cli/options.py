@@ -156,6 +156,11 @@ EveryTrial = Annotated[
 Csv = Annotated[Path | None, Option("--csv", metavar="FILE", help="Write a CSV file; - is stdout.")]
 Parquet = Annotated[Path | None, Option("--parquet", metavar="FILE", help="Write a Parquet file.")]
 LineageLimit = Annotated[int | None, Option("--limit", metavar="N", min=1, help="Show the last N rows only.")]
+LineageSummary = Annotated[
+    bool,
+    Option("--summary", help="Show what it came to: cost, how values moved, where the model was put back."),
+]
+EverySegment = Annotated[bool, Option("--all", help="Show both arms of each fork, not its decision alone.")]
 Trial = Annotated[int | None, Option(metavar="N", parser=_trial, help="Take this trial instead of the best.")]
 Config = Annotated[bool, Option("--config", help="Write the configuration (the default).")]
 Schedule = Annotated[
