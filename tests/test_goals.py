@@ -414,7 +414,7 @@ def test_tables_of_trials_have_a_column_for_each_objective(
     two: raysearch.Results, limited: raysearch.Results
 ) -> None:
     frame = two.trials()
-    assert frame.columns[2:6].tolist() == ["value", "best_value", "latency", "iterations"]
+    assert frame.columns[2:7].tolist() == ["value", "best_value", "latency", "front", "iterations"]
     assert "violation" not in frame.columns
     within = limited.trials()
     assert ((within["latency"] <= 20) == (within["violation"] == 0)).all()
@@ -439,10 +439,10 @@ def test_the_best_of_a_status_is_within_the_limits(limited: raysearch.Results) -
 
 
 def test_the_report_of_several_objectives_is_headed_by_the_front(two: raysearch.Results) -> None:
-    assert headline_of(two, two.best, Standing(Phase.COMPLETE)) == (
-        f"A front of {len(two.front)} configurations in loss and latency, on fresh seeds.",
-        "good",
-    )
+    headline, tone = headline_of(two, two.best, Standing(Phase.COMPLETE))
+    front = f"A front of {len(two.front)} configurations in loss and latency, on fresh seeds"
+    assert headline.startswith(f"{front}; the knee, {two.front.pick().name}, has loss ")
+    assert tone == "good"
     assert "The front has" in write_report(two)
 
 

@@ -28,7 +28,7 @@ def show_estimate(spec: SearchSpec, seconds_per_iteration: float | None, as_json
     from rich.table import Table
 
     out = console()
-    out.print(f"{found['name']}: {found['strategy']}, {found['metric']} ({found['mode']})\n")
+    out.print(f"{found['name']}: {found['strategy']}, {_goals(found)}\n")
     if found["rungs"]:
         out.print(_rung_table(found))
         out.print()
@@ -57,6 +57,8 @@ def estimate(spec: SearchSpec, seconds_per_iteration: float | None) -> dict[str,
         "strategy": spec.strategy.name,
         "metric": spec.metric,
         "mode": spec.mode,
+        **({"objectives": dict(spec.objectives)} if spec.objectives else {}),
+        **({"limits": [limit.text for limit in spec.limits]} if spec.limits else {}),
         "variant": variant,
         "variant_why": why,
         "workers": count,
@@ -67,6 +69,15 @@ def estimate(spec: SearchSpec, seconds_per_iteration: float | None) -> dict[str,
         else [],
         **(_cost(plan, seconds_per_iteration, count) if plan else {}),
     }
+
+
+def _goals(found: dict[str, Any]) -> str:
+    """`loss (min)`; of several `loss (min), latency (min), loss leads; within latency <= 20`."""
+    modes = found.get("objectives") or {found["metric"]: found["mode"]}
+    words = ", ".join(f"{name} ({mode})" for name, mode in modes.items())
+    leads = f", {found['metric']} leads" if len(modes) > 1 else ""
+    limits = "; ".join(found.get("limits", ()))
+    return f"{words}{leads}{f'; within {limits}' if limits else ''}"
 
 
 def variant_of(spec: SearchSpec, trainable: Any) -> tuple[str | None, str]:

@@ -145,12 +145,50 @@ def show_best(out: SafeConsole, results: Results, winner: Best) -> None:
             f" at iteration {winner.reach}, trial {trial_name(winner.trial, ',')}",
         )
     )
+    if line := goal_line(results, winner):
+        out.print(Text(escaped(line)), soft_wrap=True)
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     for name, value in settings(winner.config, DIGITS).items():
         grid.add_row(safe_text(f"     {name}"), safe_text(value))
     out.print_table(grid)
+
+
+def goal_line(results: Results, winner: Best) -> str:
+    """What counts besides the leading objective, of the winner; empty for one metric alone."""
+    from raysearch.space.names import dotted
+
+    goals = results.goals
+    if goals.is_plain:
+        return ""
+    if results.raised is not None:
+        return f"     {goals.leading} {goals.note}"
+    member = next((m for m in results.front if m.trial == winner.trial), None)
+    values = {} if member is None else member.values
+    others = [f"{dotted(n)} {number(v, 5)}" for n, v in values.items() if n != goals.leading]
+    how = [f"{dotted(goals.leading)} leads {len(goals.modes)} objectives"] if goals.several else []
+    if member is not None and goals.several:
+        how.append(f"one of {len(results.front)} on the front")
+    how += ["within the limits"] if goals.limits and member is not None else []
+    seeds = f" on {member.seeds} fresh seeds" if member is not None and member.estimates else ""
+    return f"     {', '.join(others)}{seeds if others else ''}{'; ' if others else ''}{', '.join(how)}"
+
+
+def finish_table(results: Results, verdict: Verdict) -> Any:
+    """A rich table of the configurations that the finish trained again, with every objective."""
+    from rich.table import Table
+
+    if results.goals.is_plain or results.raised is not None:
+        return contender_table(verdict.contenders, results.metric)
+    from raysearch.results.goal_table import goal_header, goal_rows
+
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
+    for at, name in enumerate(goal_header(results.goals)):
+        table.add_column(escaped(name), justify="right" if at else "left")
+    for row in goal_rows(results):
+        table.add_row(*map(escaped, row))
+    return table
 
 
 def contender_table(contenders: Sequence[Contender], metric: str) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raysearch.cli import options
 from raysearch.cli.opened_run import opened
 from raysearch.cli.output import command, console, print_json, print_raw, tell, writing
-from raysearch.cli.result_text import contender_table, facts, show_best, show_picked, summary
+from raysearch.cli.result_text import facts, finish_table, show_best, show_picked, summary
 from raysearch.core.segment import trial_name
 from raysearch.errors import CheckpointError, RunError, SpecError
 from raysearch.storage.checkpoints import digest
@@ -48,7 +48,7 @@ def best(
     verdict = results.verdict()
     if verdict.contenders:
         out.print()
-        out.print_table(contender_table(verdict.contenders, results.metric))
+        out.print_table(finish_table(results, verdict))
     out.print()
     out.print(str(verdict))
     out.print()

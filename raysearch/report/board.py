@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 PUSH_S = 1.0  # between two looks for what is new to push
 ALIVE_S = 15.0  # between two signs of life on a quiet stream
 LEAST_S = 2.0  # between two builds of a run's figures; longer where building takes long
-FIGURES = ("progress", "rungs", "curves", "parallel", "importance", "timeline", "schedules", "lineage")
+FIGURES = (
+    *("progress", "front", "hypervolume", "rungs", "curves", "parallel", "importance", "timeline"),
+    *("schedules", "lineage"),
+)
 
 
 class WatchedRun:

@@ -17,6 +17,7 @@ from raysearch.errors import RunError
 from raysearch.results.plots import cluster
 from raysearch.results.plots.progress import best_steps
 from raysearch.results.plots.style import PALETTE, blank, empty, escape, metric_axis
+from raysearch.space.names import dotted
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -84,6 +85,7 @@ def rows_of(results: Sequence[Results], found: Sequence[Compared]) -> list[tuple
     rows = [
         ("strategy", *(one.strategy for one in found)),
         (f"best {metric}", *(number(one.best, 5) for one in found)),
+        *_goal_rows(results),
         ("on fresh seeds", *(number(one.mean, 5) for one in found)),
         ("95% interval", *(_interval(one) for one in found)),
         ("better than its baseline", *(one.better for one in found)),
@@ -100,6 +102,24 @@ def rows_of(results: Sequence[Results], found: Sequence[Compared]) -> list[tuple
     configs = [settings(one.config, 5) for one in found]
     for name in dict.fromkeys(name for config in configs for name in config):
         rows.append((name, *(config.get(name, "-") for config in configs)))
+    return rows
+
+
+def _goal_rows(results: Sequence[Results]) -> list[tuple[str, ...]]:
+    """What counts besides the leading objective, of the trial that each run takes, and its front."""
+    goals = results[0].goals
+    if goals.is_plain or any(run.raised is not None for run in results):
+        return []
+    picks = [run.front.pick() if run.front.members else None for run in results]
+    rows = [
+        (dotted(name), *("-" if pick is None else number(pick.values[name], 5) for pick in picks))
+        for name in goals.metrics
+        if name != goals.leading
+    ]
+    if goals.several:
+        rows.append(("configurations on the front", *(str(len(run.front)) for run in results)))
+    if goals.limits:
+        rows.append(("trials beyond the limits", *(f"{int(run.digest.beyond.sum()):,}" for run in results)))
     return rows
 
 

@@ -59,7 +59,7 @@ def lineage_frame(segments: Segments, path: set[int], rows: Integers) -> pd.Data
     )
 
 
-def trial_frame(trials: Trials, further: Mapping[str, Floats] | None = None) -> pd.DataFrame:
+def trial_frame(trials: Trials, further: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """One row a trial; see `Results.trials`. `further` columns come after its values."""
     import pandas as pd
 

@@ -47,7 +47,7 @@ class FrontMember:
         trial: of the search; for a baseline that no trial of the search has, -1.
         values: of every objective, and what limits speak of: the means over fresh seeds where there are some.
         estimates: of the same, with 95% intervals; empty without a finish.
-        seeds: how many trainings on fresh seeds ended well.
+        seeds: how many trainings on fresh seeds ended well; failed: how many did not.
         is_baseline: it is the configuration that the user trains with today.
     """
 
@@ -57,6 +57,7 @@ class FrontMember:
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     seeds: int = 0
     is_baseline: bool = False
+    failed: int = 0
 
     @property
     def name(self) -> str:
@@ -166,6 +167,14 @@ def front_of(run: RunRows, goals: Objectives, unfit: Collection[int] = frozenset
     return dataclasses.replace(front, certified=True, alike=_alike(run, goals, front), left=left)
 
 
+def finalists(
+    run: RunRows, goals: Objectives, unfit: Collection[int] = frozenset()
+) -> tuple[list[FrontMember], list[FrontMember]]:
+    """(the configurations of the finish that ended well in every metric, those of them on the front)."""
+    trained = _trained(run, goals, unfit)
+    return trained, [*_front([one for one in trained if not one.failed], goals).members]
+
+
 def values_of(run: RunRows, goals: Objectives) -> dict[str, Floats]:
     """Of each metric that counts the last value of every trial of the search, as `run.trials` has them."""
     return {name: metric_rows(run, goals, name).trials.values for name in goals.metrics}
@@ -219,18 +228,23 @@ def _searched(run: RunRows, goals: Objectives, unfit: Collection[int]) -> list[F
 
 
 def _certified(run: RunRows, goals: Objectives, unfit: Collection[int]) -> list[FrontMember]:
+    """The configurations of the finish of which no training failed."""
+    return [one for one in _trained(run, goals, unfit) if not one.failed]
+
+
+def _trained(run: RunRows, goals: Objectives, unfit: Collection[int]) -> list[FrontMember]:
     """The configurations of the finish with their means; none that ended well is none at all."""
     found = _contenders(run, goals, unfit)
     leading = found[goals.leading]
     members = []
     for key, one in leading.items():
         estimates = {name: found[name][key].estimate for name in goals.metrics}
-        if one.failed or not all(math.isfinite(e.mean) for e in estimates.values()):
+        if not all(math.isfinite(e.mean) for e in estimates.values()):
             continue
         values = {name: e.mean for name, e in estimates.items()}
         trial = -1 if one.source is None else one.source
-        member = FrontMember(trial, one.config, values, estimates, one.estimate.n, one.role == "baseline")
-        members.append(member)
+        of = one.estimate.n, one.role == "baseline", one.failed
+        members.append(FrontMember(trial, one.config, values, estimates, *of))
     configs = [dict(m.config) for m in members if not m.is_baseline]
     return [m for m in members if not (m.is_baseline and dict(m.config) in configs)]
 

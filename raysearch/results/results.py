@@ -111,7 +111,8 @@ class Results(Judged):
         Columns: trial, status, value, best_value, iterations, segments, seconds, role, source, config.*
         (of its last segment), reason, checkpoint and error (of its last segment). Where the space was
         edited, also `fits`: whether the configuration lies in it now. With several objectives or limits
-        `value` is of the leading objective, and the others, and `violation`, are columns of their own.
+        `value` is of the leading objective, and the others, and `violation`, are columns of their own; with
+        several also `front`: whether the trial is on the front, that of the finish where there was one.
 
         >>> results.trials()[["trial", "iterations", "value", "config.lr"]].head(3).round(3)
            trial  iterations  value  config.lr
@@ -124,7 +125,10 @@ class Results(Judged):
             return line_frame(rows.segments, [rows.way_to(int(row)) for row in rows.lines])
         trials = Trials.group(rows.segments, rows.every) if finals else rows.trials
         further = {} if self.goals.is_plain else goal_columns(trials, self.goals)
-        frame = trial_frame(trials, {column_of(name): values for name, values in further.items()})
+        columns: dict[str, Any] = {column_of(name): values for name, values in further.items()}
+        if self.goals.several and self.raised is None:
+            columns["front"] = np.isin(trials.numbers, [member.trial for member in self.front])
+        frame = trial_frame(trials, columns)
         return frame.assign(fits=~frame["trial"].isin(self.unfit)) if self.unfit else frame
 
     def segments(self) -> pd.DataFrame:
@@ -275,6 +279,7 @@ class Results(Judged):
             verdict=self.verdict(),
             spec=self.spec,
             lives=lives,
+            front=None if self.goals.is_plain or self.raised is not None else self.front,
         )
 
     @cached_property

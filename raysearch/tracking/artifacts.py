@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FIGURES = (
     "progress",
     "rungs",
+    "front",
+    "hypervolume",
     "parallel",
     "importance",
     "slices",
@@ -87,12 +89,14 @@ def _figures(results: Results, folder: Path) -> bool:
     for name in FIGURES:
         if name in ("schedules", "lineage") and not raised:
             continue
+        if name in ("front", "hypervolume") and (results.goals.is_plain or results.raised is not None):
+            continue
         (folder / f"{name}.plotly.json").write_text(getattr(results.plot, name)().to_json())
     return raised
 
 
 def _facts(results: Results) -> dict[str, Any]:
-    facts: dict[str, Any] = {"verdict": str(results.verdict())}
+    facts: dict[str, Any] = {"verdict": str(results.verdict()), **_goal_facts(results)}
     try:
         best = results.best
     except RunError:
@@ -111,6 +115,26 @@ def _facts(results: Results) -> dict[str, Any]:
             "gain/high": verdict.gain.high,
         }
         facts["gain/significant"] = verdict.significant
+    return facts
+
+
+def _goal_facts(results: Results) -> dict[str, Any]:
+    """What counts, the front, and every value of the trial that is taken; nothing for one metric alone."""
+    goals = results.goals
+    if goals.is_plain or results.raised is not None:
+        return {}
+    front = results.front
+    facts: dict[str, Any] = {
+        "objectives": ", ".join(f"{mode} {name}" for name, mode in goals.modes.items()),
+        "objectives/leading": goals.leading,
+        "limits": "; ".join(limit.text for limit in goals.limits),
+        "limits/trials_beyond": int(results.digest.beyond.sum()),
+        "front/members": len(front),
+        "front/certified": front.certified,
+        "front/trials": ", ".join("baseline" if m.is_baseline else str(m.trial) for m in front),
+    }
+    if front.members:
+        facts |= {f"best/{name}": value for name, value in front.pick().values.items()}
     return facts
 
 

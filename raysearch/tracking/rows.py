@@ -15,6 +15,7 @@ from typing import Any
 
 from raysearch.core.nested import flat_names
 from raysearch.core.segment import Mode, Outcome, Status, score, segment_label, trial_name
+from raysearch.space.objectives import Objectives
 
 TICK_S = 10.0  # seconds of the journal's clock between two rows of the search's own run
 Row = dict[str, Any]
@@ -52,12 +53,14 @@ def run_id(name: str, began: float, key: str) -> str:
 class SearchFeed:
     """The search's own run: a row for each tick of the journal's clock, and one for what came after the last."""  # noqa: E501
 
-    def __init__(self, metric: str, mode: Mode) -> None:
+    def __init__(self, metric: str, mode: Mode, goals: Objectives | None = None) -> None:
+        """Its rows hold the best of every objective, of segments within the limits where `goals` has some."""
         self.feed = Feed("search", "search")
-        self._metric, self._mode = metric, mode
+        self._goals = goals or Objectives({metric: mode})
         self._began = math.nan
         self._next = math.nan
-        self._best = math.nan
+        self._bests = dict.fromkeys(self._goals.modes, math.nan)
+        self._beyond = 0
         self._trials: set[int] = set()
         self._counts = {status.value: 0 for status in Status}
         self._iterations, self._seconds = 0, 0.0
@@ -76,10 +79,19 @@ class SearchFeed:
         if outcome.segment.is_final:
             return
         self._trials.add(outcome.segment.trial)
-        curve = outcome.curve.get(self._metric)
-        value = curve[-1] if curve else math.nan
-        if outcome.status is Status.COMPLETED and score(value, self._mode) < score(self._best, self._mode):
-            self._best = value
+        if outcome.status is Status.COMPLETED:
+            self._compare(outcome)
+
+    def _compare(self, outcome: Outcome) -> None:
+        """Takes the last value of each objective, unless the limits are exceeded there."""
+        if self._goals.limits and not self._goals.meets(self._goals.values_at(outcome.curve)):
+            self._beyond += 1
+            return
+        for name, mode in self._goals.modes.items():
+            curve = outcome.curve.get(name)
+            value = curve[-1] if curve else math.nan
+            if score(value, mode) < score(self._bests[name], mode):
+                self._bests[name] = value
 
     def summary(self) -> Row:
         """The present state of the search."""
@@ -95,9 +107,10 @@ class SearchFeed:
             "search/worker_hours": self._seconds / 3600,
             **{f"search/segments_{name}": n for name, n in self._counts.items()},
         }
-        if not math.isnan(self._best):
-            row[f"search/best_{self._metric}"] = self._best
-        return row
+        if self._goals.limits:
+            row["search/segments_beyond_limits"] = self._beyond
+        known = {name: best for name, best in self._bests.items() if not math.isnan(best)}
+        return {**row, **{f"search/best_{name}": best for name, best in known.items()}}
 
 
 class TrialFeeds:

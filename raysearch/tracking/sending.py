@@ -40,7 +40,8 @@ def _send(run: Path, names: Sequence[str], follow: bool, left: Callable[[], bool
     results = Results(run)
     members = results.raised is not None
     level = level_of(results.abilities.samples or 0)
-    search, trials = SearchFeed(results.metric, results.mode), TrialFeeds(results.metric, members)
+    search = SearchFeed(results.metric, results.mode, results.goals)
+    trials = TrialFeeds(results.metric, members)
     sent: dict[str, int] = {}
     position = START
     while True:

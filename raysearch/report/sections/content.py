@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from raysearch.errors import RunError
 from raysearch.report.sections.failures import failures
+from raysearch.report.sections.front import front
 from raysearch.report.sections.headline import checks_of, headline_of, tiles_of
 from raysearch.report.sections.next_steps import next_steps, standing
 from raysearch.report.sections.outcome import outcome
@@ -34,6 +35,7 @@ def content_of(results: Results) -> Content:
         outcome,
         past,
         retest_history,
+        front,
         progress,
         space,
         trials,

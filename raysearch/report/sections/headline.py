@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from raysearch.core.formatting import duration, number
 from raysearch.report.sections.values import DIGITS, Tile
+from raysearch.results.goal_table import others_of
 from raysearch.results.plots import cluster
 from raysearch.schedule import way_to_gain
+from raysearch.space.names import dotted
 
 if TYPE_CHECKING:
     from raysearch.report.standing import Standing
@@ -23,7 +25,7 @@ def headline_of(results: Results, winner: Best | None, now: Standing) -> tuple[s
     if winner is None:
         so_far = "no trial has ended well yet" if len(results.digest.trials) else "no trial has ended yet"
     else:
-        so_far = f"best {results.metric} so far {number(winner.value, DIGITS)}"
+        so_far = f"best {_shown(results, winner)[0]} so far {_shown(results, winner)[1]}"
     return f"{state}: {so_far}.", "" if now.is_open else "warn"
 
 
@@ -39,7 +41,8 @@ def _found(results: Results, winner: Best | None) -> tuple[str, str]:
     if verdict.gain is None:
         way = way_to_gain(results)
         known = f"the baseline is not known yet: {way} finds it" if way else "a baseline is not known"
-        return f"Best {results.metric} {number(winner.value, DIGITS)}; its gain over {known}.", ""
+        metric, value = _shown(results, winner)
+        return f"Best {metric} {value}; its gain over {known}.", ""
     gain = number(abs(verdict.gain.mean), 4)
     if verdict.significant:
         return f"Better than the baseline by {gain}, and seeds do not explain it.", "good"
@@ -56,9 +59,23 @@ def _of_front(results: Results) -> tuple[str, str]:
     count, goals = len(results.front), results.goals
     names = f"{', '.join([*goals.modes][:-1])} and {[*goals.modes][-1]}"
     members = "1 configuration" if count == 1 else f"{count} configurations"
+    if not count:
+        return f"No front in {names}. {results.front.nearest}", "bad"
+    knee = results.front.pick()
+    taken = f"the knee, {knee.name}, has {goals.in_words(knee.values)}"
     if not results.front.certified:
-        return f"A front of {members} in {names}, as searched: no finish certified it.", "warn"
-    return f"A front of {members} in {names}, on fresh seeds.", "good"
+        return f"A front of {members} in {names}, as searched: no finish certified it; {taken}.", "warn"
+    return f"A front of {members} in {names}, on fresh seeds; {taken}.", "good"
+
+
+def _shown(results: Results, winner: Best) -> tuple[str, str]:
+    """(the leading metric, its value, and what else counts): `loss`, `0.31 (with latency 18.2)`."""
+    value, others = number(winner.value, DIGITS), others_of(results, winner)
+    if not others:
+        limits = " within the limits" if results.goals.limits else ""
+        return results.metric, f"{value}{limits}"
+    said = ", ".join(f"{dotted(name)} {number(other, DIGITS)}" for name, other in others.items())
+    return results.metric, f"{value} (with {said})"
 
 
 def tiles_of(results: Results, winner: Best | None) -> list[Tile]:
@@ -69,7 +86,9 @@ def tiles_of(results: Results, winner: Best | None) -> list[Tile]:
         mean = winner.mean if winner.mean is not None else winner.value
         searched = "of one training" if results.raised == 1 else "as searched, so optimistic"
         below = f"mean of {winner.seeds} fresh seeds" if winner.mean is not None else searched
-        tiles.append(Tile(f"best {results.metric}", number(mean, DIGITS), below, "good"))
+        leads = "; it leads" if results.goals.several else ""
+        tiles.append(Tile(f"best {results.metric}", number(mean, DIGITS), f"{below}{leads}", "good"))
+        tiles += _goal_tiles(results, winner)
     if verdict.baseline is not None:
         e = verdict.baseline.estimate
         tiles.append(Tile("baseline", number(e.mean, DIGITS), f"mean of {e.n} seeds"))
@@ -89,6 +108,24 @@ def tiles_of(results: Results, winner: Best | None) -> list[Tile]:
     tone = "bad" if failed else "warn" if diverged else ""
     tiles.append(Tile("failed", f"{failed:,}", f"and {diverged:,} diverged", tone))
     return tiles
+
+
+def _goal_tiles(results: Results, winner: Best) -> list[Tile]:
+    """What counts besides the leading objective, and the front; none for one metric alone."""
+    goals = results.goals
+    found = []
+    for name, value in others_of(results, winner).items():
+        limits = "; ".join(limit.text for limit in goals.limits if name in limit.names)
+        found.append(Tile(dotted(name), number(value, DIGITS), limits or "of the same trial"))
+    if goals.several and results.raised is None:
+        how = "on fresh seeds" if results.front.certified else "as searched"
+        found.append(Tile("front", f"{len(results.front)}", f"configurations, {how}"))
+    if goals.limits and results.raised is None:
+        beyond = int(results.digest.beyond[results.digest.ranking].sum())
+        found.append(
+            Tile("beyond limits", f"{beyond:,}", f"of {len(results.digest.ranking):,} trials that ended well")
+        )
+    return found
 
 
 def checks_of(results: Results, winner: Best | None) -> list[str]:

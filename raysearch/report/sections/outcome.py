@@ -9,7 +9,9 @@ from raysearch.core.formatting import number, settings
 from raysearch.core.segment import trial_name
 from raysearch.errors import RunError
 from raysearch.report.sections.values import DIGITS, Section, TextTable
+from raysearch.results.goal_table import goal_header, goal_rows, others_of
 from raysearch.results.verdict import Contender
+from raysearch.space.names import dotted
 
 if TYPE_CHECKING:
     from raysearch.results import Best, Results
@@ -27,10 +29,16 @@ def outcome(results: Results, winner: Best | None) -> Section:
         f"Trial {trial_name(winner.trial, ',')} had {results.metric} {number(winner.value, DIGITS)} at "
         f"iteration {winner.reach} of its search ({results.digest.better})."
     )
+    if others := others_of(results, winner):
+        kind = "on fresh seeds" if winner.mean is not None else "there"
+        said = ", ".join(f"{dotted(name)} {number(value, DIGITS)}" for name, value in others.items())
+        searched += f" Besides, {kind}: {said}."
     words = (*str(results.verdict()).splitlines(), searched, _model(results, winner))
     tables = [TextTable(("hyper-parameter", "best", *_baseline_head(results)), _config_rows(results, winner))]
     contenders = once_each(results.verdict().contenders)
-    if contenders:
+    if contenders and not results.goals.is_plain and results.raised is None:
+        tables.insert(0, TextTable(goal_header(results.goals), goal_rows(results)))
+    elif contenders:
         header = ("on fresh seeds", f"mean {results.metric}", "95% interval", "seeds", "failed")
         rows = [(name, *_estimate(c), str(c.failed)) for name, c in contenders]
         tables.insert(0, TextTable(header, rows, frozenset({1, 2, 3, 4})))

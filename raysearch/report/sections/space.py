@@ -15,13 +15,15 @@ def space(results: Results, winner: Best | None) -> Section | None:
     plot = results.plot
     if len(results.digest.ranking) < 3 or results.raised is not None:  # how a raised model ends says little
         return None
+    leads = f" by {results.metric}, which leads" if results.goals.several else ""
     pictures = [
         Picture(
             "parallel",
             "Parallel coordinates",
             plot.parallel(),
-            "A line a trial, green the best and grey the poorest; the hyper-parameters that matter most stand "  # noqa: E501
-            "nearest to the metric, and its better end is up.",
+            "A line a trial, green the best and grey the poorest"
+            f"{leads}; the hyper-parameters that matter most stand nearest to the metric, and its better end "
+            "is up.",
         ),
         Picture("importance", "Importance", plot.importance()),
         Picture(

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.formatting import number, setting
 from raysearch.core.segment import trial_name
 from raysearch.report.sections.values import DIGITS, Section, TextTable
+from raysearch.space.names import dotted
 
 if TYPE_CHECKING:
     from raysearch.results import Best, Results
+    from raysearch.results.columns import Integers
 
 
 TRIALS_SHOWN = 15
@@ -26,7 +28,9 @@ def trials(results: Results, winner: Best | None) -> Section | None:
     trials = digest.trials
     columns = digest.columns(trials.leaves[at])
     names = [n for n in (digest.free or tuple(columns)) if n in columns]
-    header = ("trial", "iterations", results.metric, *names)
+    further = {name: values[at] for name, values in digest.further.items()}
+    marks = _marks(results, at)
+    header = ("trial", "iterations", results.metric, *map(dotted, further), *marks, *names)
     rows = []
     for i, position in enumerate(at.tolist()):
         cells = [_cell(columns[n][i]) for n in names]
@@ -36,6 +40,8 @@ def trials(results: Results, winner: Best | None) -> Section | None:
                 trial_name(int(trials.numbers[position]), ","),
                 f"{int(trials.iterations[position]):,}",
                 value,
+                *(number(float(values[i]), DIGITS) for values in further.values()),
+                *(texts[i] for texts in marks.values()),
                 *cells,
             )
         )
@@ -47,7 +53,21 @@ def trials(results: Results, winner: Best | None) -> Section | None:
     more = f"All of them: raysearch trials {results.path} --csv trials.csv" if len(rows) < len(trials) else ""
     numeric = frozenset(range(len(header)))
     words = ["Those trained the longest come first."] + ([more] if more else [])
+    if not results.goals.is_plain:
+        within = ", of them those within the limits" if results.goals.limits else ""
+        words[0] = f"Those trained the longest come first{within}, then by {results.metric}."
     return Section("trials", title, words, (), [TextTable(header, rows, numeric)])
+
+
+def _marks(results: Results, at: Integers) -> dict[str, list[str]]:
+    """Columns that say which trials are beyond the limits, and which are on the front."""
+    found, digest = {}, results.digest
+    if results.goals.limits:
+        found["limits"] = ["beyond" if beyond else "within" for beyond in digest.beyond[at].tolist()]
+    if results.goals.several:
+        on = {member.trial for member in results.front}
+        found["front"] = ["yes" if number in on else "-" for number in digest.trials.numbers[at].tolist()]
+    return found
 
 
 def _lines(results: Results) -> Section | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,14 @@ import pyarrow as pa
 from raysearch.core.segment import FINALS, Mode
 from raysearch.errors import SpecError
 from raysearch.results.config_frame import config_columns
+from raysearch.results.front import VIOLATION, goal_columns
 from raysearch.results.run_clock import ONE, Lives
-from raysearch.space.objectives import objectives_in
+from raysearch.space.objectives import Objectives, objectives_in
 from raysearch.space.space import Space
 
 if TYPE_CHECKING:
     from raysearch.results.columns import Booleans, Floats, Integers, Segments, Trials
+    from raysearch.results.front import Front
     from raysearch.results.verdict import Verdict
     from raysearch.storage.journal.config_columns import ConfigShape
 
@@ -40,6 +42,7 @@ class Digest:
         verdict: what the finish says.
         spec: as the run's folder has it; may be empty.
         lives: of the run; durations are measured by their clock, which stands still between them.
+        front: of several objectives, or of limits; None for one metric alone, and for raised models.
     """
 
     name: str
@@ -52,14 +55,39 @@ class Digest:
     verdict: Verdict
     spec: Mapping[str, Any] = field(default_factory=dict)
     lives: Lives = ONE
+    front: Front | None = None
     _shapes: dict[str, ConfigShape] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def better(self) -> str:
         """Which way the metric is to go; where it is one of several objectives, that it leads them."""
-        way = "lower is better" if self.mode == "min" else "higher is better"
-        note = objectives_in(self.spec, self.metric, self.mode).note
-        return f"{way}; {note}" if note else way
+        return f"{self.way}; {self.goals.note}" if self.goals.note else self.way
+
+    @property
+    def way(self) -> str:
+        """`lower is better` or `higher is better`, of the metric alone: what an axis has room for."""
+        return "lower is better" if self.mode == "min" else "higher is better"
+
+    @cached_property
+    def goals(self) -> Objectives:
+        """The objectives and limits of the search; the metric alone where it has no more."""
+        return objectives_in(self.spec, self.metric, self.mode)
+
+    @cached_property
+    def further(self) -> Mapping[str, Floats]:
+        """Of each trial the last value of every metric that counts besides the leading one; empty if none."""
+        return {name: values for name, values in self._goal_columns.items() if name != VIOLATION}
+
+    @cached_property
+    def beyond(self) -> Booleans:
+        """Which trials are beyond the limits, or are not known to be within; none without limits."""
+        if not self.goals.limits:
+            return np.zeros(len(self.trials), np.bool_)
+        return np.asarray(self._goal_columns[VIOLATION] > 0, np.bool_)
+
+    @cached_property
+    def _goal_columns(self) -> Mapping[str, Floats]:
+        return {} if self.goals.is_plain else goal_columns(self.trials, self.goals)
 
     @cached_property
     def space(self) -> Space | None:
@@ -129,8 +157,11 @@ class Digest:
 
     @cached_property
     def ranking(self) -> Integers:
-        """Positions of trials with a finite value: those trained the longest first, then by value."""
-        order = np.lexsort((self.trials.numbers, self.worse, -self.trials.iterations))
+        """Positions of trials with a finite value: those trained the longest first, then by value.
+
+        With limits, of those trained as long the ones within them come first.
+        """
+        order = np.lexsort((self.trials.numbers, self.worse, self.beyond, -self.trials.iterations))
         return np.asarray(order[np.isfinite(self.worse[order])], np.int64)
 
     def sample(self, best: int, others: int) -> tuple[Integers, bool]:
@@ -140,6 +171,16 @@ class Digest:
             return ranking, False
         rest = np.random.default_rng(SEED).choice(len(ranking) - best, others, replace=False) + best
         return np.concatenate((ranking[:best], ranking[np.sort(rest)])), True
+
+
+def goal_ends(digest: Digest, rows: Integers) -> tuple[dict[str, Floats], Booleans]:
+    """(the last value of every metric that counts, which are within the limits) of these segments."""
+    goals = digest.goals
+    of = {name: replace(digest.segments, metric=name).last[rows] for name in goals.metrics}
+    if not goals.limits:
+        return of, np.ones(len(rows), np.bool_)
+    each = (dict(zip(of, row, strict=True)) for row in zip(*of.values(), strict=True))
+    return of, np.array([goals.meets(values) for values in each], np.bool_)
 
 
 def as_floats(values: Any) -> Floats | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from raysearch.results.plots import cluster, lineage, progress, space, training
+from raysearch.results.plots import cluster, front, lineage, progress, space, training
 from raysearch.results.plots import importance as ranking
 
 if TYPE_CHECKING:
@@ -33,6 +33,14 @@ class Gallery:
     def rungs(self) -> go.Figure:
         """How many trials were trained to each rung, and how they ended there."""
         return progress.rungs(self.digest)
+
+    def front(self) -> go.Figure:
+        """The leading objective against the other metrics that count: front, intervals, limits shaded."""
+        return front.front(self.digest)
+
+    def hypervolume(self) -> go.Figure:
+        """How much of the room before a reference point the front dominates, over time and iterations."""
+        return front.hypervolume(self.digest)
 
     def parallel(self) -> go.Figure:
         """Parallel coordinates: a line a trial through its hyper-parameters to its value."""

@@ -10,7 +10,7 @@ import numpy as np
 from raysearch.core.formatting import duration, number
 from raysearch.core.segment import trial_name
 from raysearch.results.columns import Floats, Integers
-from raysearch.results.plots.digest import Digest, time_scale, unit_of
+from raysearch.results.plots.digest import Digest, goal_ends, time_scale, unit_of
 from raysearch.results.plots.style import (
     ACCENT,
     BEST,
@@ -32,9 +32,12 @@ RIVALS = 8  # of the best trials, whose cost is compared
 def best_steps(digest: Digest) -> tuple[Floats, Floats, Integers]:
     """(hours since the start, value, trial) at which the best value so far changed.
 
-    Segments count by the metric's last value when they ended, whatever iteration that was.
+    Segments count by the metric's last value when they ended, whatever iteration that was; of limits those
+    within them.
     """
     rows = digest.search_rows
+    if digest.goals.limits:
+        rows = rows[goal_ends(digest, rows)[1]]
     at, values = digest.ended[rows], digest.segments.last[rows]
     order = np.argsort(at, kind="stable")
     order = order[np.isfinite(values[order])]
@@ -61,7 +64,8 @@ def progress(digest: Digest) -> go.Figure:
         if sampled
         else ""
     )
-    figure = blank(400, f"{note} {digest.lives_note}".strip())
+    about = f"{digest.metric} {digest.goals.note}." if digest.goals.note else ""
+    figure = blank(400, " ".join(filter(None, (about, note, digest.lives_note))))
     figure.add_scatter(
         x=ends,
         y=trials.values[positions],
@@ -77,8 +81,21 @@ def progress(digest: Digest) -> go.Figure:
         hovertemplate="%{text}<br>%{y:.5g}<extra></extra>",
     )
     last = float(np.nanmax(digest.ended[digest.search_rows]) - digest.zero) / 3600
+    if len(steps):
+        _best_line(figure, hours * scale, steps, numbers, last * scale)
+    _baseline(figure, digest, last * scale)
+    figure.update_xaxes(title_text=f"{unit} since the start")
+    figure.update_yaxes(
+        title_text=f"{escape(digest.metric)} ({digest.way}{', leads' if digest.goals.several else ''})",
+        **metric_axis([*trials.values[positions], *steps], digest.mode),
+    )
+    return figure
+
+
+def _best_line(figure: go.Figure, x: Floats, steps: Floats, numbers: Integers, last: float) -> None:
+    """The best value so far, to the end of the search."""
     figure.add_scatter(
-        x=[*(hours * scale), last * scale],
+        x=[*x, last],
         y=[*steps, steps[-1]],
         mode="lines",
         name="best so far",
@@ -86,13 +103,6 @@ def progress(digest: Digest) -> go.Figure:
         text=[f"trial {trial_name(n, ',')}" for n in [*numbers.tolist(), int(numbers[-1])]],
         hovertemplate="%{text}<br>best so far %{y:.5g}<extra></extra>",
     )
-    _baseline(figure, digest, last * scale)
-    figure.update_xaxes(title_text=f"{unit} since the start")
-    figure.update_yaxes(
-        title_text=f"{escape(digest.metric)} ({digest.better})",
-        **metric_axis([*trials.values[positions], *steps], digest.mode),
-    )
-    return figure
 
 
 @dataclass(frozen=True, slots=True)

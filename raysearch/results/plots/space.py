@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raysearch.core.formatting import number, setting
-from raysearch.core.segment import trial_name
+from raysearch.core.segment import Mode, trial_name
 from raysearch.results.columns import Floats, Integers
 from raysearch.results.plots.digest import Digest, as_floats, as_labels
 from raysearch.results.plots.style import (
+    BAD,
     BEST,
     GOOD_TO_POOR,
     GRID,
@@ -56,7 +57,7 @@ def parallel(digest: Digest, order: Sequence[str] = ()) -> go.Figure:
     axes = axes_of(digest, positions, order)
     if len(positions) < 2 or not axes:
         return empty("Parallel coordinates need two trials with values, and a hyper-parameter that varies.")
-    axes = [*axes, _metric_axis(digest, positions)]
+    axes = [*axes, *_metric_axes(digest, positions)]
     figure = blank(430, _lines_note(digest, positions, sampled), showlegend=False)
     ranks = np.argsort(np.argsort(digest.worse[positions], kind="stable"), kind="stable") / max(
         1, len(positions) - 1
@@ -103,20 +104,28 @@ def _axis(name: str, values: Any, log: bool) -> PlotAxis | None:
     return PlotAxis(name, (scaled - low) / (high - low), ticks, texts)
 
 
-def _metric_axis(digest: Digest, positions: Integers) -> PlotAxis:
-    """The metric, the better end up; what lies far off at the poor end is held at the bottom."""
-    values = digest.trials.values[positions]
-    settings = metric_axis(values.tolist(), digest.mode)
+def _metric_axes(digest: Digest, positions: Integers) -> list[PlotAxis]:
+    """What counts, the leading objective last; what only limits speak of stands with its low end up."""
+    modes = digest.goals.modes
+    further = [(n, v[positions], modes.get(n, "min")) for n, v in digest.further.items()]
+    leading = digest.metric, digest.trials.values[positions], digest.mode
+    return [_metric_axis(*one) for one in (*further, leading) if np.isfinite(one[1]).any()]
+
+
+def _metric_axis(name: str, values: Floats, mode: Mode) -> PlotAxis:
+    """A metric, the better end up; what lies far off at the poor end is held at the bottom."""
+    settings = metric_axis(values.tolist(), mode)
     log = settings.get("type") == "log"
     scaled = np.log10(values) if log else values
-    cut = settings.get("range") or [float(scaled.min()), float(scaled.max())]
-    low, high = max(cut[0], float(scaled.min())), min(cut[1], float(scaled.max()))
+    least, most = float(np.nanmin(scaled)), float(np.nanmax(scaled))
+    cut = settings.get("range") or [least, most]
+    low, high = max(cut[0], least), min(cut[1], most)
     span = high - low or 1.0
     share = np.clip((scaled - low) / span, 0.0, 1.0)
-    up = digest.mode == "max"
+    up = mode == "max"
     ends = [(t, low + (t if up else 1 - t) * span) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
     ticks = [(t, number(10**v if log else v, 3)) for t, v in ends]
-    return PlotAxis(digest.metric, share if up else 1 - share, ticks, [number(v, 5) for v in values.tolist()])
+    return PlotAxis(name, share if up else 1 - share, ticks, [number(v, 5) for v in values.tolist()])
 
 
 def _line(
@@ -138,8 +147,9 @@ def _line(
         y=[heights[k] for k in x],
         mode="lines",
         line={
-            "color": BEST if is_best else hex_mix(rank),
+            "color": BEST if is_best else BAD if digest.beyond[at[i]] else hex_mix(rank),
             "width": 3.5 if is_best else 1.2,
+            "dash": "dot" if digest.beyond[at[i]] else "solid",
             "shape": "linear",
         },
         opacity=1.0 if is_best else 0.75 - 0.5 * rank,
@@ -160,12 +170,13 @@ def _draw_axis(figure: go.Figure, x: int, axis: PlotAxis) -> None:
 
 
 def _lines_note(digest: Digest, positions: Integers, sampled: bool) -> str:
+    beyond = "Red, dotted lines are beyond the limits." if digest.beyond[positions].any() else ""
     if not sampled:
-        return ""
+        return beyond
     return (
         f"{len(positions):,} of {len(digest.ranking):,} trials are drawn: the best {BEST_LINES:,} of those "
-        "trained the longest, and others at random."
-    )
+        f"trained the longest, and others at random. {beyond}"
+    ).strip()
 
 
 def slices(digest: Digest, order: Sequence[str] = ()) -> go.Figure:

@@ -28,6 +28,7 @@ UNKNOWN = "entity"  # stands in a report that was not saved yet
 TITLE = 128  # characters that W&B takes
 CELL = 300  # characters of a cell of a table
 FIGURES = {
+    "front": ("front", "hypervolume"),
     "progress": ("progress", "rungs"),
     "space": ("parallel", "importance", "slices"),
     "raised": ("schedules", "lineage"),
@@ -82,15 +83,19 @@ def _blocks(section: Section, results: Results, content: Content) -> list[Any]:
 def _native(key: str, results: Results) -> list[Any]:
     """Panels that W&B draws itself from the runs."""
     free = [wr.Config(name) for name in results.digest.free]
-    metric = results.metric
+    metric, goals = results.metric, results.goals
     if key == "progress":
         x = "search/hours"
         return [
-            wr.LinePlot(title=f"best {metric}", x=x, y=[f"search/best_{metric}"]),
+            *(wr.LinePlot(title=f"best {name}", x=x, y=[f"search/best_{name}"]) for name in goals.modes),
             wr.LinePlot(title="trials", x=x, y=["search/trials"]),
         ]
+    if key == "front":
+        on = [name for name in goals.metrics if name != metric]
+        return [wr.ScatterPlot(x=wr.SummaryMetric(name), y=wr.SummaryMetric(metric)) for name in on]
     if key == "space":
-        columns = [wr.ParallelCoordinatesPlotColumn(metric=m) for m in (*free, wr.SummaryMetric(metric))]
+        ends = [wr.SummaryMetric(name) for name in (*goals.metrics[1:], metric)]
+        columns = [wr.ParallelCoordinatesPlotColumn(metric=m) for m in (*free, *ends)]
         return [
             wr.ParallelCoordinatesPlot(columns=columns),
             wr.ParameterImportancePlot(with_respect_to=metric),
@@ -99,7 +104,7 @@ def _native(key: str, results: Results) -> list[Any]:
     if key == "trials":
         return [wr.RunComparer(diff_only="split")]
     if key == "curves":
-        return [wr.LinePlot(title=metric, x="training_iteration", y=[metric])]
+        return [wr.LinePlot(title=name, x="training_iteration", y=[name]) for name in goals.metrics]
     if key == "raised":
         names = results.digest.free[:6]
         return [wr.LinePlot(title=name, x="training_iteration", y=[f"hp/{name}"]) for name in names]

@@ -44,7 +44,7 @@ class Sender:
         self.members = self.results.raised is not None
         self.level: Granularity = level_of(self.results.abilities.samples or 0)
         self.runs = Runs(self.where, self.paths.tracking, patience_s)
-        self.search = SearchFeed(self.results.metric, self.results.mode)
+        self.search = SearchFeed(self.results.metric, self.results.mode, self.results.goals)
         self.trials = TrialFeeds(self.results.metric, self.members)
         self._position: Position = START
         self._sent: dict[str, int] = {}
