@@ -155,7 +155,7 @@ class StepWatch:
 
     def _has_begun(self, met: Met, optimizer: torch.optim.Optimizer, groups: Groups) -> bool:
         """Applies the multipliers; False for a step within another one of the same optimizer."""
-        if met.depth and _is_within_step(optimizer):
+        if met.depth and is_within_step(optimizer):
             met.depth += 1
             return False
         if met.undo:
@@ -373,7 +373,7 @@ def _take_back(met: Met) -> None:
     met.undo.clear()
 
 
-def _is_within_step(optimizer: torch.optim.Optimizer) -> bool:
+def is_within_step(optimizer: torch.optim.Optimizer) -> bool:
     """Whether this call of `step` lies within another one of the same optimizer."""
     steps = 0
     frame: FrameType | None = sys._getframe(1)
