@@ -25,7 +25,7 @@ def progress(results: Results, winner: Best | None) -> Section:
     ]
     if results.raised is not None:
         pictures.pop()
-    elif words := settling(results.digest).words:
+    elif results.goals.is_plain and (words := settling(results.digest).words):
         pictures.append(Picture("settled", "What the second best would have cost", plot.settled(), words))
     return Section("progress", "Progress", (), pictures)
 
