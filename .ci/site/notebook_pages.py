@@ -14,7 +14,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,11 @@ def digest(notebook: Path) -> str:
     return hashlib.sha256("\0".join("".join(cell["source"]) for cell in cells).encode()).hexdigest()
 
 
-def execute(notebook: Path, out: Path) -> Path:
-    """Runs a notebook in a folder of its own and writes it with its outputs into `out`.
+def execute(notebooks: Iterable[Path], out: Path) -> None:
+    """Runs the notebooks and writes each with its outputs into `out`.
+
+    One kernel runs them all, since most of the time is that of its imports; each begins in a folder of its
+    own, and with no name of the one before.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed.
@@ -40,13 +43,21 @@ def execute(notebook: Path, out: Path) -> Path:
     import nbformat
     from nbclient import NotebookClient
 
-    read = nbformat.read(notebook, 4)
-    with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(read, timeout=600, resources={"metadata": {"path": folder}}).execute()
-    read.metadata["digest"] = digest(notebook)
     out.mkdir(parents=True, exist_ok=True)
-    nbformat.write(read, out / notebook.name)
-    return out / notebook.name
+    client = NotebookClient(nbformat.v4.new_notebook(), timeout=600)
+    with tempfile.TemporaryDirectory() as folder, client.setup_kernel(cwd=folder):
+        for notebook in notebooks:
+            read = nbformat.read(notebook, 4)
+            own = Path(folder, notebook.stem)
+            own.mkdir()
+            begin = nbformat.v4.new_code_cell(f"import os\nos.chdir({str(own)!r})\n%reset -f")
+            for cells in ([begin], read.cells):
+                client.nb = nbformat.v4.new_notebook(cells=cells, metadata=read.metadata)
+                client.reset_execution_trackers()
+                for place, cell in enumerate(cells):
+                    client.execute_cell(cell, place)
+            read.metadata["digest"] = digest(notebook)
+            nbformat.write(read, out / notebook.name)
 
 
 def outputs_missing(notebook: Path, executed: Path) -> str | None:
@@ -111,10 +122,11 @@ def _text(printed: str) -> str:
 
 def main() -> None:
     """Runs the notebooks whose executed copy is not there, or is one of other cells."""
-    for notebook in sorted(FOLDER.glob("*.ipynb")):
-        if (why := outputs_missing(notebook, EXECUTED)) is not None:
-            print(why, file=sys.stderr, flush=True)
-            execute(notebook, EXECUTED)
+    missing = {path: outputs_missing(path, EXECUTED) for path in sorted(FOLDER.glob("*.ipynb"))}
+    old = {path: why for path, why in missing.items() if why is not None}
+    if old:
+        print(*old.values(), sep="\n", file=sys.stderr, flush=True)
+        execute(old, EXECUTED)
 
 
 if __name__ == "__main__":
