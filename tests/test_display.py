@@ -453,20 +453,61 @@ from pathlib import Path
 import raysearch
 import trainables
 
-print(raysearch.search(
-    trainables.Walk, space={"rate": {"uniform": [0.0, 1.0]}}, metric="loss", mode="min", executor="inline",
-    strategy=raysearch.Caviar(samples=2, max_iterations=2, finish=None), storage=sys.argv[1],
-    name="seen", progress=sys.argv[2] == "yes"))
+for name in sys.argv[2:]:
+    print(raysearch.search(
+        trainables.Walk, space={"rate": {"uniform": [0.0, 1.0]}}, metric="loss", mode="min",
+        executor="inline", strategy=raysearch.Caviar(samples=2, max_iterations=2, finish=None),
+        storage=sys.argv[1], name=name, progress=name != "quiet"))
 """
+TESTS = str(Path(__file__).parent)
 
 
-def on_a_terminal(storage: Path, progress: str) -> str:
-    """What a search from Python shows in a terminal."""
+def from_python(storage: Path) -> tuple[list[str], dict[str, str]]:
+    """The command of two searches one after the other, the second without progress, and its environment."""
+    paths = os.pathsep.join([TESTS, str(Path(TESTS).parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", FROM_PYTHON, str(storage), "seen", "quiet"]
+    return command, {**os.environ, "PYTHONPATH": paths, "TERM": "xterm"}
+
+
+def test_a_search_from_python_says_lines_where_there_is_no_terminal(storage: Path) -> None:
+    command, env = from_python(storage)
+    said = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stderr
+    first, second, *_, last = said.splitlines()
+    assert first.endswith("seen: caviar · loss, lower is better")
+    assert second == "[0s] importing the trainable and starting the workers"
+    assert "2 of 2" in last
+    assert (storage / "quiet").is_dir()
+    assert "quiet" not in said
+    assert said.count("2 of 2") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the kernel and its client, which are not ours
+def test_a_search_in_a_notebook_is_shown_as_one_output_that_is_drawn_anew(tmp_path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    cells = [
+        nbformat.v4.new_code_cell(
+            f"import sys; sys.argv = ['', 'runs', {name!r}]; sys.path.append({TESTS!r})" + FROM_PYTHON
+        )
+        for name in ("seen", "quiet")
+    ]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown, quiet = (
+        [one.data["text/html"] for one in cell.outputs if one.output_type == "display_data"]
+        for cell in notebook.cells
+    )
+    assert len(shown) == 1
+    assert "caviar · loss, lower is better" in shown[0]
+    assert "2 of 2" in shown[0], "the last drawing is that of the end"
+    assert quiet == []
+    assert (tmp_path / "runs" / "quiet").is_dir()
+
+
+def test_a_search_from_python_is_shown_on_a_terminal_unless_told_otherwise(storage: Path) -> None:
     ours, theirs = pty.openpty()
-    tests = str(Path(__file__).parent)
-    paths = os.pathsep.join([tests, str(Path(tests).parent), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", FROM_PYTHON, str(storage), progress]
-    env = {**os.environ, "PYTHONPATH": paths, "TERM": "xterm"}
+    command, env = from_python(storage)
     process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, env=env)
     os.close(theirs)
     said = b""
@@ -474,50 +515,9 @@ def on_a_terminal(storage: Path, progress: str) -> str:
         while block := os.read(ours, 1 << 16):
             said += block
     os.close(ours)
-    assert process.wait() == 0, said.decode()
-    return said.decode()
-
-
-def without_terminal(storage: Path, progress: str) -> str:
-    """What a search from Python says where there is no terminal."""
-    tests = str(Path(__file__).parent)
-    paths = os.pathsep.join([tests, str(Path(tests).parent), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", FROM_PYTHON, str(storage), progress]
-    env = {**os.environ, "PYTHONPATH": paths}
-    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stderr
-
-
-def test_a_search_from_python_says_lines_where_there_is_no_terminal(storage: Path) -> None:
-    first, second, *others = without_terminal(storage, "yes").splitlines()
-    assert first.endswith("seen: caviar · loss, lower is better")
-    assert second == "[0s] importing the trainable and starting the workers"
-    assert "2 of 2" in others[-1]
-    assert without_terminal(storage / "quiet", "no") == ""
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of the kernel and its client, which are not ours
-@pytest.mark.parametrize("progress", ["yes", "no"])
-def test_a_search_in_a_notebook_is_shown_as_one_output_that_is_drawn_anew(
-    tmp_path: Path, progress: str
-) -> None:
-    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
-    argv = (
-        f"import sys; sys.argv = ['', 'runs', {progress!r}]; sys.path.append({str(Path(__file__).parent)!r})"
-    )
-    cell = nbformat.v4.new_code_cell(argv + FROM_PYTHON)
-    notebook = nbformat.v4.new_notebook(cells=[cell])
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    panels = [one.data["text/html"] for one in notebook.cells[0].outputs if one.output_type == "display_data"]
-    assert len(panels) == (progress == "yes")
-    if panels:
-        assert "caviar · loss, lower is better" in panels[0]
-        assert "2 of 2" in panels[0], "the last drawing is that of the end"
-
-
-def test_a_search_from_python_is_shown_on_a_terminal_unless_told_otherwise(storage: Path) -> None:
-    seen = on_a_terminal(storage, "yes")
+    text = said.decode()
+    assert process.wait() == 0, text
+    seen, quiet, _ = text.split("Results(")
     assert "seen: caviar · loss, lower is better" in seen
-    assert seen.index("caviar · loss") < seen.index("2 of 2") < seen.index("Results(")
-    assert "caviar" not in on_a_terminal(storage / "quiet", "no")
+    assert seen.index("caviar · loss") < seen.index("2 of 2")
+    assert "caviar" not in quiet
