@@ -22,6 +22,8 @@ from raysearch.bench.support.audit import Findings, audit, read
 from raysearch.bench.support.contest import BenchError
 from raysearch.bench.support.machines import Machines, why_not
 from raysearch.bench.support.processes import send, thaw
+from raysearch.core.segment import Status
+from raysearch.storage.journal.reading import read_outcomes
 
 pytestmark = [pytest.mark.own_cluster, pytest.mark.slow]
 NO_NAMESPACES = why_not()
@@ -66,8 +68,7 @@ class Story:
         wait_for(condition, alive=lambda: self.driver.poll() is None, saw=self.said)
 
     def outcomes(self) -> list[dict[str, Any]]:
-        if not (self.run / "spec.yaml").exists():
-            return []
+        """The rows of the journal of a search that has ended: of one that goes on, files may be compacted."""
         return [row for row in read(self.run / "journal") if row["event"] is None]
 
     def more_outcomes(self, count: int) -> None:
@@ -76,7 +77,9 @@ class Story:
         self.wait(lambda: self.finals() >= goal)
 
     def finals(self) -> int:
-        return sum(row["status"] != "lost" for row in self.outcomes())
+        if not (self.run / "spec.yaml").exists():
+            return 0
+        return sum(o.status is not Status.LOST for o in read_outcomes(self.run / "journal"))
 
     def end(self) -> Findings:
         wait_for(lambda: self.driver.poll() is not None, saw=self.said)
@@ -222,7 +225,9 @@ def test_without_namespaces_nodes_of_one_address_are_killed_and_added(
         driver = start_process(sys.executable, script, tmp_path, "tune", cluster.address)
         node = cluster.add_node(num_cpus=2)
         journal = tmp_path / "run" / "journal"
-        driver.wait_for(lambda: (tmp_path / "run" / "spec.yaml").exists() and len(read(journal)) > 10)
+        driver.wait_for(
+            lambda: (tmp_path / "run" / "spec.yaml").exists() and len([*read_outcomes(journal)]) > 10
+        )
         cluster.remove_node(node, allow_graceful=False)
         cluster.add_node(num_cpus=2)
         driver.end()
