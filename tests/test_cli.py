@@ -900,8 +900,10 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
 @pytest.mark.slow
 @pytest.mark.own_cluster
 def test_on_ray_the_panel_is_drawn_and_ctrl_c_ends_cleanly_at_first_and_at_once_at_last(
-    shell: Shell, terminal: Callable[..., Terminal], start_process: Children
+    shell: Shell, terminal: Callable[..., Terminal], ray_cluster: None
 ) -> None:
+    import ray
+
     first = terminal("launch", "tiny.yaml", "--local", "--workers", "2", "--set", "config.nap=1")
     first.until(r"│ trials   [1-9]\d* of 30 .*│")
     first.until(r"│ +1 +\d+ +0 +\d+ +[\d.]+ +│")
@@ -918,18 +920,19 @@ def test_on_ray_the_panel_is_drawn_and_ctrl_c_ends_cleanly_at_first_and_at_once_
     done = {o.segment.id for o in read_outcomes(RunPaths("runs/tiny").journal)}
     assert done
 
-    second = terminal("resume", "runs/tiny", "--local", "--set", "config.nap=90")
+    there = ("--address", ray.get_runtime_context().gcs_address)  # quicker than two more clusters
+    second = terminal("resume", "runs/tiny", *there, "--set", "config.nap=90")
     second.until(r"│ workers  2 of 2 training")
     second.press_ctrl_c()
     second.until("Ctrl-C again ends at once|Ctrl-C again ends")
     second.press_ctrl_c()
     assert second.end() == 130
     assert "Interrupted. Nothing acknowledged is lost: it is in runs/tiny" in second.text
-    assert second.text.endswith("go on  raysearch resume runs/tiny --local\n")
+    assert second.text.endswith(f"go on  raysearch resume runs/tiny {' '.join(there)}\n")
     assert {o.segment.id for o in read_outcomes(RunPaths("runs/tiny").journal)} >= done
 
     last = subprocess.run(
-        [sys.executable, "-m", "raysearch.cli", "resume", "runs/tiny", "--local", "--set", "config.nap=0"],
+        [sys.executable, "-m", "raysearch.cli", "resume", "runs/tiny", *there, "--set", "config.nap=0"],
         capture_output=True, text=True, check=False, timeout=PATIENCE_S,
     )  # fmt: skip
     assert (last.returncode, last.stderr) == (0, "")

@@ -61,10 +61,13 @@ def start(tmp_path: Path, code: str, *words: str) -> int:
     return ended.returncode
 
 
-@pytest.mark.parametrize("name", TRAINABLES)
+# One framework for each of the two: test_integrations.py has every one go on from a checkpoint.
+
+
 def test_a_driver_that_was_killed_amid_an_epoch_is_resumed_to_the_same_curves(
-    name: str, tmp_path: Path, storage: Path
+    tmp_path: Path, storage: Path
 ) -> None:
+    name = "lightning"
     file = tmp_path / "given.json"
     file.write_text(json.dumps({**settings(name, tmp_path, storage), "executor": "inline"}))
     assert start(tmp_path, FROM_FILE, name, str(file)) == -9
@@ -74,10 +77,10 @@ def test_a_driver_that_was_killed_amid_an_epoch_is_resumed_to_the_same_curves(
     check(name, raysearch.resume(storage / "run", how, trainable=TRAINABLES[name]), tmp_path)
 
 
-@pytest.mark.parametrize("name", TRAINABLES)
 def test_a_worker_that_was_killed_amid_an_epoch_is_started_again_to_the_same_curves(
-    name: str, tmp_path: Path, storage: Path, ray_cluster: None
+    tmp_path: Path, storage: Path, ray_cluster: None
 ) -> None:
+    name = "huggingface"
     given = settings(name, tmp_path, storage)
     results = raysearch.search(TRAINABLES[name], **given, workers=1, say=lambda line: None)
     check(name, results, tmp_path)

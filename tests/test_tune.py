@@ -104,7 +104,7 @@ def test_failing_and_diverging_trials_harm_no_other(storage: Path) -> None:
 
 def test_a_worker_that_dies_in_training_is_started_again_and_nothing_is_missing(storage: Path) -> None:
     marker = storage / "died"
-    search(trainables.Suicidal, storage, "run", config={"marker": str(marker)})
+    search(trainables.Suicidal, storage, "run", workers=1, config={"marker": str(marker)})
     assert marker.exists()
     rows = outcomes(storage, "run")
     check_whole(rows, 12)
@@ -133,7 +133,7 @@ def test_a_killed_coordinator_comes_back_and_the_search_goes_on(storage: Path) -
             killed.add(status["pid"])
             os.kill(status["pid"], signal.SIGKILL)
 
-    search(trainables.Slow, storage, "run", on_status=kill_once)
+    search(trainables.Slow, storage, "run", workers=1, on_status=kill_once)
     assert killed
     check_whole(outcomes(storage, "run"), 12)
 
@@ -184,7 +184,8 @@ def test_a_search_in_which_everything_fails_ends_with_the_users_own_error(storag
 def test_a_finished_run_can_be_extended_and_keeps_every_old_outcome(storage: Path) -> None:
     search(trainables.Walk, storage, "run", 9, workers=1, executor="inline")
     before = {o.segment.id: o for o in outcomes(storage, "run")}
-    results = raysearch.resume(storage / "run", edits=lambda spec: more_samples(spec, "+18", 27))
+    how = raysearch.How("inline")
+    results = raysearch.resume(storage / "run", how, edits=lambda spec: more_samples(spec, "+18", 27))
     rows = outcomes(storage, "run")
     check_whole(rows, 27)
     after = {o.segment.id: o for o in rows}
