@@ -36,6 +36,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "schedules": "FILE: how well strategies choose among recorded schedules",
     "join": "from the moment a node joins to its first segment",
     "startup": "from the command to the first outcome, beside Tuner.fit",
+    "objectives": "how well strategies search several objectives, and within limits",
     "tables": "FILE: how well strategies search recorded learning curves",
     "tail": "when a search gets workers that another one has no work for any more",
     "throughput": "trials a second, beside Ray Tune and Optuna",
