@@ -1,4 +1,4 @@
-"""`raysearch bench objectives`: all contenders search the same tasks, and what they found is measured alike."""
+"""`raysearch bench objectives`: all search the same tasks, and what they found is measured alike."""
 
 from __future__ import annotations
 

@@ -44,6 +44,9 @@ Margin = Annotated[
 ]
 Alpha = Annotated[float, Option(metavar="P", help="Probability of replacing settings that are the best.")]
 Pairs = Annotated[int, Option(metavar="N", help="Most pairs to train.")]
+Metric = Annotated[
+    str | None, Option(metavar="NAME", help="Objective to test, of several. Default: the leading one.")
+]
 IfDue = Annotated[bool, Option("--if-due", help="Start only if the settings are due.")]
 Storage = Annotated[str, Argument(metavar="[DIR]", show_default=True, help="Folder of the runs.")]
 
@@ -59,6 +62,7 @@ def retest(
     alpha: Alpha = 0.05,
     pairs: Pairs = 10,
     if_due: IfDue = False,
+    metric: Metric = None,
     memory: options.Memory = None,
     workers: options.Workers = None,
     *,
@@ -84,7 +88,7 @@ def retest(
         _say_not_due(run, standing, as_json)
         return
     rules = {"eps": eps, "margin": margin, "alpha": alpha, "pairs": pairs}
-    spec, folder = _spec(root, going, challengers, config, screen, memory, workers, rules)
+    spec, folder = _spec(root, going, challengers, config, screen, memory, workers, metric, rules)
     if dry_run:
         _show_plan(spec, as_json)
         return
@@ -126,6 +130,7 @@ def _spec(
     screen: int | None,
     memory: str | None,
     workers: int | None,
+    metric: str | None,
     rules: dict[str, Any],
 ) -> tuple[SearchSpec, Path]:
     from raysearch.results.results import Results
@@ -142,6 +147,7 @@ def _spec(
         incumbent=None if config is None else _incumbent(config),
         screen="auto" if screen is None else screen or None,
         weights=_elsewhere(memory),
+        metric=metric,
         **rules,
     )
     spec = with_workers(spec, workers)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Config
 from raysearch.errors import RunError, SpecError
+from raysearch.results.contenders import contenders
+from raysearch.results.front import metric_rows
 from raysearch.results.rung_scores import RungScores, scores_of
 from raysearch.spec.search_spec import SearchSpec, load_spec
 from raysearch.storage.mirror import storage_of
@@ -23,6 +25,7 @@ from raysearch.strategies.base import abilities_of
 from raysearch.strategies.panda.perturb import in_words, moved
 from raysearch.strategies.retest.search import Retest
 from raysearch.strategies.seeding import fresh_seed
+from raysearch.workflows.retest.objectives import by_one, objective_of
 from raysearch.workflows.retest.records import RetestVerdict, history
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ def retest_spec(
     screen: int | str | None = "auto",
     weights: Mapping[str, float] | None = None,
     trainable: Any = None,
+    metric: str | None = None,
     **rules: Any,
 ) -> SearchSpec:
     """The spec of the next retest of a run's settings.
@@ -54,17 +58,24 @@ def retest_spec(
             that rank as whole trainings did in the run.
         weights: importance of each hyper-parameter elsewhere; added to what it was in the run.
         trainable: needed where the run's spec cannot name it, as for `raysearch.resume`.
+        metric: of several objectives the one to be tested; the leading one if None. A challenger that is
+            worse in another, or beyond a limit, does not replace the settings.
         **rules: alpha, eps, margin, pairs, confirm of `Retest`.
 
     Raises:
         RunError: the run has no settings, or there is nothing to vary.
+        SpecError: `metric` is no objective of the run.
     """
-    spec = load_spec(RunPaths(results.path).spec)
+    tested_by, mode = objective_of(results.goals, metric)
+    spec = by_one(load_spec(RunPaths(results.path).spec), tested_by, mode)
     past = history(results.path)
     tested = incumbent or (past[-1].config if past else results.best.config)
     if why := spec.space.why_not(tested):
         raise SpecError(f"the settings to be tested do not lie in the run's space: {why}")
-    scores = scores_of(results, spec.space)
+    view = (
+        results if results.metric == tested_by else type(results)(results.path, metric=tested_by, mode=mode)
+    )
+    scores = scores_of(view, spec.space)
     others = challengers_for(scores, tested, challengers, len(past), spec.seed, weights or {})
     horizon = abilities_of(spec.strategy).max_iterations or max(scores.levels)
     level = scores.screening_level() if screen == "auto" else screen
@@ -72,7 +83,7 @@ def retest_spec(
         max_iterations=horizon,
         challengers=others,
         screen_iterations=None if level in (None, horizon) else int(level),
-        stored=_stored(results, past, tested, horizon),
+        stored=_stored(results, past, tested, tested_by),
         of=results.path.name,
         **rules,
     )
@@ -142,12 +153,16 @@ def _free_name(run: Path, day: dt.date) -> str:
     return next(n for n in numbered if n not in taken)
 
 
-def _stored(results: Results, past: Sequence[RetestVerdict], tested: Config, horizon: int) -> list[float]:
-    """Earlier metrics of the settings: of the last retest with two trainings, or of the finish."""
+def _stored(results: Results, past: Sequence[RetestVerdict], tested: Config, metric: str) -> list[float]:
+    """Earlier values of the settings: of the last such retest with two trainings, or of the finish."""
+    several = results.goals.several
     for verdict in reversed(past):
+        if several and load_spec(RunPaths(verdict.run).spec).metric != metric:
+            continue
         if len(verdict.values) > 1 and verdict.config == tested and not verdict.changed:
             return list(verdict.values)
-    for contender in results.verdict().contenders:
+    run = metric_rows(results._rows, results.goals, metric) if several else results._rows
+    for contender in contenders(run, results.unfit):
         if dict(contender.config) == dict(tested):
             return contender.finite
     return []

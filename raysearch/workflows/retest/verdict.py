@@ -13,6 +13,7 @@ from raysearch.storage.paths import RunPaths
 from raysearch.strategies.base import abilities_of
 from raysearch.strategies.retest.conclusion import Judgement
 from raysearch.workflows.retest.calendar import FIRST, day_of, next_interval, plus_months
+from raysearch.workflows.retest.objectives import weighed
 from raysearch.workflows.retest.records import VERDICT, RetestVerdict, history, last_fingerprint, verdict_in
 
 
@@ -23,7 +24,9 @@ def judged(folder: Path) -> Judgement | None:
     for outcome in read_outcomes(RunPaths(folder).journal):
         strategy.tell(outcome)
     judgement: Judgement | None = strategy.judgement
-    return judgement
+    if judgement is None:
+        return None
+    return weighed(judgement, folder, read_outcomes(RunPaths(folder).journal))
 
 
 def record(folder: Path, judgement: Judgement, now: float) -> RetestVerdict:
