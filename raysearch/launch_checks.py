@@ -155,8 +155,6 @@ def _informed(spec: SearchSpec) -> SearchSpec:
     """The spec, whose strategy starts from the spec's memory, known_good and priors."""
     if not (spec.memory or spec.known_good or spec.priors):
         return spec
-    if spec.memory and not spec.goals.is_plain:
-        raise LocatedError("memory", f"remembers searches of one metric, and there are {spec.goals.kind}")
     from raysearch.workflows.memory.store import begin_from
 
     strategy, remarks = begin_from(spec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import random
@@ -20,7 +19,6 @@ from raysearch.cli.result_text import weights_of
 from raysearch.cli.status import about_run
 from raysearch.core.segment import Event, Outcome, Segment, Status
 from raysearch.errors import LocatedError, RunError, SpecError
-from raysearch.launch_checks import check
 from raysearch.report.compare import compare, rows_of
 from raysearch.report.report import write_report
 from raysearch.report.sections.headline import headline_of
@@ -34,7 +32,6 @@ from raysearch.strategies.finish import Finish
 from raysearch.strategies.panda import Panda
 from raysearch.strategies.two_stage import TwoStage
 from raysearch.testing import worlds
-from raysearch.workflows.memory.store import record_of
 
 BASE: dict[str, Any] = {
     "trainable": "raysearch.examples.function:train",
@@ -453,13 +450,6 @@ def test_runs_that_search_for_different_objectives_are_not_compared(
         compare([two, limited])
     rows = {row[0] for row in rows_of([two, two], compare([two, two]))}
     assert "best loss (leads 2 objectives)" in rows
-
-
-def test_a_memory_takes_no_search_of_several_objectives(two: raysearch.Results) -> None:
-    with pytest.raises(RunError, match="a memory holds searches of one metric, this has 2 objectives"):
-        record_of(two, task=None, now=0.0)
-    with pytest.raises(LocatedError, match="remembers searches of one metric, and there are 2 objectives"):
-        check(dataclasses.replace(load_spec(two.path / "spec.yaml"), memory="memory", trainable=model))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ app.command(name="import")(import_)
 @app.command(name="list")
 def list_(memory: Where = "memory", as_json: options.AsJson = False) -> None:
     """List the remembered searches."""
+    from raysearch.workflows.memory.recall import sought
     from raysearch.workflows.memory.store import PLAIN
     from raysearch.workflows.retest.calendar import day_of
 
@@ -57,7 +58,7 @@ def list_(memory: Where = "memory", as_json: options.AsJson = False) -> None:
     rows = [
         {
             "task": r.task,
-            "metric": f"{r.metric} ({r.mode})",
+            "metric": sought(r.goals),
             "trials": len(r.configs),
             "added": str(day_of(r.at)),
             "settings": r.verdict or "not retested",
@@ -130,6 +131,7 @@ def _best(record: Any, rows: int = 5) -> list[dict[str, Any]]:
     return [
         {
             record.metric: number(record.values[i]),
+            **{name: number(values[i]) for name, values in record.further.items()},
             "iterations": record.iterations[i],
             **settings(record.configs[i]),
         }

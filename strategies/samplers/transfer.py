@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from raysearch.core.pareto import ranking
 from raysearch.core.segment import Config
+from raysearch.space.objectives import Standing, violation
 from raysearch.space.space import Space
 from raysearch.strategies.samplers.base import Expects, Sampler, behind
 from raysearch.strategies.samplers.portfolio import neighbours
@@ -147,13 +149,26 @@ class TransferSampler:
         if n < self._tested + TEST or self.is_dropped:
             return
         self._tested = n
-        p = worse_probability(self._scores[True], self._scores[False])
+        p = worse_probability(*_comparable(self._scores[True], self._scores[False]))
         if p > WORSE:
             self.share, self.is_dropped = 0.0, True
             if self._model is not None:
                 self._model.expect = None
         elif p > NOT_BETTER:
             self.share /= 2
+
+
+def _comparable(a: Sequence[float], b: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    """The scores as they are; of several objectives or limits their ranks by all of them, among each other."""
+    both = [*a, *b]
+    count = max((len(one.values) for one in both if isinstance(one, Standing)), default=0)
+    if not count:
+        return a, b
+    points = [one.values if isinstance(one, Standing) else (0.0,) * count for one in both]
+    order = ranking(np.array([violation(one) for one in both]), np.array(points))
+    ranks = np.empty(len(both))
+    ranks[order] = np.arange(len(both))
+    return ranks[: len(a)].tolist(), ranks[len(a) :].tolist()
 
 
 def _key(space: Space, config: Config) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,8 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raysearch.core.pareto import ranking
 from raysearch.core.segment import Config, Mode
 from raysearch.errors import SpecError
+from raysearch.space.limits import Limit
+from raysearch.space.names import dotted
+from raysearch.space.objectives import Objectives, Standing, violation
 from raysearch.space.space import Space
 from raysearch.strategies.samplers.importance import normal_ranks
 from raysearch.strategies.samplers.portfolio import box, neighbours, portfolio
@@ -37,6 +42,8 @@ class Record:
         importances: share of the variance that each hyper-parameter explained alone.
         verdict: of the last retest of its settings; empty before one.
         curves: of each trial (iteration, value) in rising order, as other tools noted them; may be empty.
+        objectives, limits: of a search of several objectives, or of limits; empty for one metric alone.
+        further: of every other metric that counted there, its value where `values` has the leading one's.
     """
 
     task: str
@@ -52,6 +59,14 @@ class Record:
     verdict: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     curves: Sequence[Sequence[tuple[int, float]]] = ()
+    objectives: Mapping[str, Mode] = field(default_factory=dict)
+    limits: Sequence[str] = ()
+    further: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def goals(self) -> Objectives:
+        """What its search compared by."""
+        return Objectives(self.objectives or {self.metric: self.mode}, tuple(map(Limit, self.limits)))
 
     @property
     def weight(self) -> float:
@@ -63,13 +78,32 @@ class Record:
         """Ranks, 0 the best. Shape (trials,).
 
         With curves any two trials are compared where the shorter one ended. Without, those that came further
-        are before others, as in a search that trains its best on; then by value.
+        are before others, as in a search that trains its best on; then by value. Of several objectives, or
+        with limits, those that came as far are ranked by limits, fronts and spread (`core.pareto`).
         """
+        if not self.goals.is_plain:
+            return self._ranks_by_goals()
         turned = turned_values(self.values, self.mode)
         lost = losses(self.curves, self.iterations, turned, self.mode) if self.curves else np.zeros(1)
         order = np.lexsort((turned, -np.asarray(self.iterations), np.broadcast_to(lost, turned.shape)))
         ranks = np.empty(len(order))
         ranks[order] = np.arange(len(order))
+        return ranks
+
+    def _ranks_by_goals(self) -> Floats:
+        columns = {self.metric: self.values, **self.further}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        standings = [self.goals.standing_of(row) for row in rows]
+        points = np.zeros((len(rows), len(self.goals.modes)))
+        for at, one in enumerate(standings):
+            if isinstance(one, Standing):
+                points[at] = one.values
+        iterations, ranks, before = np.asarray(self.iterations), np.empty(len(rows)), 0
+        beyond = np.array([violation(one) for one in standings])
+        for level in np.unique(iterations)[::-1]:
+            here = np.flatnonzero(iterations == level)
+            ranks[here[ranking(beyond[here], points[here])]] = before + np.arange(len(here))
+            before += len(here)
         return ranks
 
 
@@ -91,20 +125,29 @@ class Recalled:
 
 
 def recall(
-    records: Sequence[Record], space: Space, metric: str, mode: Mode, size: int = SIZE, but: str = ""
+    records: Sequence[Record],
+    space: Space,
+    metric: str,
+    mode: Mode,
+    size: int = SIZE,
+    but: str = "",
+    goals: Objectives | None = None,
 ) -> Recalled:
     """The transfer from remembered searches to a new one: a portfolio, and from three tasks on a box.
 
     Args:
         but: a task to leave out.
+        goals: what the new search compares by, where that is more than the metric. It learns from searches
+            of the same objectives and limits: their portfolio and box, not what they expect of a point.
     """
+    goals = goals or Objectives({metric: mode})
     kept: list[tuple[Record, Floats, Floats, list[Config]]] = []
     refused = []
     newest = {r.task: r for r in sorted(records, key=lambda r: r.at)}
     for record in newest.values():
         if record.task == but:
             continue
-        why = why_not(record, space, metric, mode)
+        why = why_not(record, space, goals)
         rows = [] if why else [i for i, c in enumerate(record.configs) if space.allows(c)]
         if not why and len(rows) < LEAST:
             why = f"only {len(rows)} of its {len(record.configs)} configurations lie in this space"
@@ -114,15 +157,16 @@ def recall(
         configs = [record.configs[i] for i in rows]
         kept.append((record, space.encode_many(configs), record.scores[rows], configs))
     notes = _remarks(len(records) - len(newest), len(kept))
-    return Recalled(
-        _transfer(kept, space, size), tuple(r.task for r, *_ in kept), tuple(refused), tuple(notes)
-    )
+    transfer = _transfer(kept, space, size)
+    if not goals.is_plain:  # both are of one score
+        transfer = dataclasses.replace(transfer, expected=(), tasks=0)
+    return Recalled(transfer, tuple(r.task for r, *_ in kept), tuple(refused), tuple(notes))
 
 
-def why_not(record: Record, space: Space, metric: str, mode: Mode) -> str:
+def why_not(record: Record, space: Space, goals: Objectives) -> str:
     """Why a record does not apply to this search; empty if it applies."""
-    if (record.metric, record.mode) != (metric, mode):
-        return f"it was searched for {record.metric} ({record.mode}), this is {metric} ({mode})"
+    if sought(record.goals) != sought(goals):
+        return f"it was searched for {sought(record.goals)}, this is {sought(goals)}"
     try:
         theirs = Space.from_dict(record.space)
     except SpecError as error:
@@ -136,6 +180,12 @@ def why_not(record: Record, space: Space, metric: str, mode: Mode) -> str:
             if names
         )
     return ""
+
+
+def sought(goals: Objectives) -> str:
+    """What a search compares by: `loss (min), latency (min) within latency <= 20`."""
+    modes = ", ".join(f"{dotted(name)} ({mode})" for name, mode in goals.modes.items())
+    return f"{modes} within {'; '.join(one.text for one in goals.limits)}" if goals.limits else modes
 
 
 def importance_everywhere(records: Sequence[Record]) -> dict[str, float]:

@@ -29,6 +29,7 @@ from raysearch.space.space import Space
 from raysearch.storage.object_store import keyless
 from raysearch.storage.sealed_parquet import BrokenSealError, sealed, verify
 from raysearch.strategies.base import abilities_of
+from raysearch.workflows.memory.goals import VERSION, goal_fields, goals_in, goals_of
 from raysearch.workflows.memory.recall import LEAST, Record
 from raysearch.workflows.retest.records import history, last_fingerprint
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from raysearch.results.results import Results
     from raysearch.strategies.samplers.transfer_settings import Transfer
 
-VERSION = 1
 PLAIN = "of a version without checksums; a byte that a disk changes in it is not noticed: add the run again"
 _MISREAD = (
     *(pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError),
@@ -96,7 +96,7 @@ class Memory:
             RunError: the store cannot be written.
         """
         name = f"{record.task}-{hashlib.blake2b(record.run.encode(), digest_size=5).hexdigest()}.parquet"
-        meta = {f: getattr(record, f) for f in _FIELDS} | {"version": VERSION}
+        meta = {f: getattr(record, f) for f in _FIELDS} | {"version": 1} | goal_fields(record)
         columns = {
             "config": [json.dumps(dict(c), sort_keys=True) for c in record.configs],
             "iterations": pa.array(record.iterations, pa.int64()),
@@ -189,7 +189,8 @@ class Memory:
         nan = [float("nan") if v is None else float(v) for v in values]
         _check_fields(fields)
         known = [json.loads(c) for c in configs]
-        found = Record(configs=known, iterations=iterations, values=nan, curves=_curves_in(table), **fields)
+        goals, curves = goals_in(meta, len(known)), _curves_in(table)
+        found = Record(configs=known, iterations=iterations, values=nan, curves=curves, **fields, **goals)
         return found, is_sealed
 
 
@@ -226,10 +227,6 @@ def record_of(results: Results, *, task: str | None, now: float) -> Record:
         SpecError: the task cannot name a file.
         RunError: too few trials ended for it to say anything.
     """
-    if not results.goals.is_plain:
-        raise RunError(
-            f"{results.path}: a memory holds searches of one metric, this has {results.goals.kind}"
-        )
     named = task or str(results.spec.get("name") or results.path.name)
     check_task(named)
     space = Space.from_dict(results.spec["space"])
@@ -255,6 +252,7 @@ def record_of(results: Results, *, task: str | None, now: float) -> Record:
         importances=scores.importances(),
         verdict=past[-1].word if past else "",
         fingerprint=last_fingerprint(results.path),
+        **goals_of(results, space, [*zip(rows, last, strict=True)]),
     )
 
 
@@ -294,7 +292,7 @@ def _remembered(spec: Any) -> tuple[Transfer, tuple[str, ...]]:
     if not memory.is_there:
         return Transfer(), (f"memory {spec.memory}: there is no such folder, so nothing is known from it",)
     held = memory.records()
-    recalled = recall(held.good, spec.space, spec.metric, spec.mode)
+    recalled = recall(held.good, spec.space, spec.metric, spec.mode, goals=spec.goals)
     used = ", ".join(recalled.used) or "none"
     return recalled.transfer, (
         f"memory {spec.memory}: {len(recalled.used)} tasks used: {used}",

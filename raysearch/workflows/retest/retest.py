@@ -72,10 +72,7 @@ def retest_spec(
     tested = incumbent or (past[-1].config if past else results.best.config)
     if why := spec.space.why_not(tested):
         raise SpecError(f"the settings to be tested do not lie in the run's space: {why}")
-    view = (
-        results if results.metric == tested_by else type(results)(results.path, metric=tested_by, mode=mode)
-    )
-    scores = scores_of(view, spec.space)
+    scores = scores_of(type(results)(results.path, metric=tested_by, mode=mode), spec.space)
     others = challengers_for(scores, tested, challengers, len(past), spec.seed, weights or {})
     horizon = abilities_of(spec.strategy).max_iterations or max(scores.levels)
     level = scores.screening_level() if screen == "auto" else screen
