@@ -9,9 +9,10 @@ import pytest
 
 import raysearch
 from raysearch.bench.report import write_run
-from raysearch.core.segment import Outcome, Segment, Status, segment_id
+from raysearch.core.segment import Event, Outcome, Segment, Status, segment_id
 from raysearch.errors import RunError
 from raysearch.report.compare import compare
+from raysearch.report.sections.raised import raised as raised_section
 from raysearch.results.plots import cluster
 from raysearch.results.plots.lineage import changes
 from raysearch.results.plots.progress import Settling, settling
@@ -140,6 +141,65 @@ def test_a_schedule_has_the_values_that_held_and_the_tree_its_reasons(tmp_path: 
     assert "nudge: lr x2 beside &lt;b&gt;trial 0&lt;/b&gt;" in nodes.hovertext[1], (
         "a reason is text, not markup"
     )
+
+
+def forked(folder: Path) -> raysearch.Results:
+    """A nudge was rejected; another was accepted, spiked, and was taken back from iteration 25 to 10."""
+    folder.mkdir()
+    (folder / "spec.yaml").write_text(
+        "metric: loss\nmode: min\nstrategy: {name: panda, max_iterations: 30}\n"
+        "space: {lr: {loguniform: [1.0e-4, 1.0]}}\n"
+    )
+    planned = [  # trial, ordinal, parent, lr, start, stop, loss, event
+        (0, 0, None, 0.1, 0, 5, 0.9, Event.START),
+        (0, 1, (0, 0), 0.1, 5, 6, 0.8, Event.HOLD),
+        (1, 0, (0, 0), 0.4, 5, 6, 2.0, Event.NUDGE),
+        (0, 2, (0, 1), 0.1, 6, 10, 0.7, Event.REJECT),
+        (0, 3, (0, 2), 0.1, 10, 12, 0.65, Event.HOLD),
+        (2, 0, (0, 2), 0.2, 10, 12, 0.6, Event.NUDGE),
+        (2, 1, (2, 0), 0.2, 12, 25, 50.0, Event.ACCEPT),
+        (3, 0, (0, 2), 0.1, 10, 25, 0.5, Event.ROLLBACK),
+        (3, 1, (3, 0), 0.05, 25, 30, 0.4, Event.DECAY),
+    ]
+    with Journal.create(folder / "journal") as journal:
+        for at, (trial, ordinal, parent, lr, start, stop, loss, event) in enumerate(planned):
+            mother = None if parent is None else segment_id(*parent)
+            number = segment_id(trial, ordinal)
+            words = f"{event}: {event} {at}"
+            one = Segment(number, trial, mother, {"lr": lr}, start, stop, 0, words, event=event)
+            curve = {"loss": [loss] * (stop - start)}
+            journal.append(
+                [Outcome(one, Status.COMPLETED, curve, None, 1.0, "worker-0", "", False, 1000.0 + at)]
+            )
+    return raysearch.load(folder)
+
+
+def test_decisions_are_marked_on_the_schedule_with_their_words(tmp_path: Path) -> None:
+    figure = forked(tmp_path / "run").plot.schedules()
+    rejected = next(t for t in figure.data if t.name == "rejected")
+    assert (list(rejected.x), list(rejected.y)) == ([6], [0.4]), "at the value that was tried"
+    assert rejected.hovertext[0] == "<b>rejected</b> at iteration 6: lr 0.4<br>reject 3"
+    back = [t for t in figure.data if t.name == "put back"]
+    assert [list(t.x) for t in back] == [[10], [10]], "in the panel of lr and in the metric's"
+    assert back[0].hovertext[0].endswith("rollback 7")
+    lost = next(t for t in figure.data if t.name == "taken back")
+    assert (min(lost.x), max(lost.x), max(lost.y)) == (11, 25, 50.0)
+    low, high = figure.layout.yaxis2.range
+    assert low < 0.4 < 0.9 < high < 2.0, "the spike does not flatten the winner's curve"
+
+
+def test_the_report_has_the_decisions_as_a_table_below_the_picture(tmp_path: Path) -> None:
+    results = forked(tmp_path / "run")
+    section = raised_section(results, None)
+    assert section is not None
+    assert [picture.name for picture in section.pictures] == ["schedules", "lineage"]
+    (table,) = section.tables
+    assert [(row[0], row[1], row[2]) for row in table.rows] == [
+        ("0-5", "start", "lr 0.1"),
+        ("5-10", "rejected", ""),
+        ("10-25", "put back", ""),
+        ("25-30", "decay", "lr 0.05"),
+    ]
 
 
 def test_a_run_by_halving_has_no_schedule(results: raysearch.Results) -> None:

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raysearch.report.sections.values import Picture, Section
+from raysearch.core.formatting import number
+from raysearch.core.segment import Event
+from raysearch.report.lineage_rows import Row, rows_of
+from raysearch.report.sections.values import DIGITS, Picture, Section, TextTable
 from raysearch.results.plots.lineage import has_changes
 
 if TYPE_CHECKING:
     from raysearch.results import Best, Results
+
+SCHEDULES = (
+    "Marks are decisions: a rejected nudge stands at the value that was tried. Point at a mark for its "
+    "words; the table has them too. Dotted red: stretches that were taken back. Dotted green: values that "
+    "the optimizer used, where they are not those asked for."
+)
+WORDS = {
+    Event.ACCEPT: "accepted",
+    Event.REJECT: "rejected",
+    Event.ROLLBACK: "put back",
+    Event.ORDER: "ordered",
+}
+ROWS_SHOWN = 60  # of the table
+TOLD_FIRST = (Event.ROLLBACK, Event.ORDER)  # where there are too many rows for all
 
 
 def raised(results: Results, winner: Best | None) -> Section | None:
@@ -24,7 +41,24 @@ def raised(results: Results, winner: Best | None) -> Section | None:
         "Schedules and lineage",
         ("Configurations changed while models were trained.",),
         [
-            Picture("schedules", "Schedules", results.plot.schedules()),
+            Picture("schedules", "Schedules", results.plot.schedules(), SCHEDULES),
             Picture("lineage", "Lineage", results.plot.lineage(), lineage),
         ],
+        [_decisions(results)],
     )
+
+
+def _decisions(results: Results) -> TextTable:
+    """The way to the winner, a row a decision; of many the orders, those that went back, and the latest."""
+    rows = [row for row in rows_of(results.lineage()) if row.is_trunk]
+    first = [i for i, row in enumerate(rows) if row.event in TOLD_FIRST][-ROWS_SHOWN:]
+    others = [i for i, row in enumerate(rows) if row.event == Event.ACCEPT]
+    others += [i for i in reversed(range(len(rows))) if i not in {*first, *others}]
+    shown = sorted([*first, *others[: ROWS_SHOWN - len(first)]])
+    header = ("iterations", "decided", "changed", results.metric, "why")
+    return TextTable(header, [_cells(rows[i]) for i in shown], frozenset({0, 3}))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    decided = WORDS.get(row.event, row.event)
+    return (f"{row.start:,}-{row.stop:,}", decided, row.values, number(row.metric, DIGITS), row.words)

@@ -11,6 +11,7 @@ from raysearch.core.formatting import number, setting
 from raysearch.core.segment import Event, trial_name
 from raysearch.core.used_values import slot_of
 from raysearch.results.columns import Floats, Integers
+from raysearch.results.plots import decisions
 from raysearch.results.plots.digest import Digest, as_floats, as_labels, curve_of
 from raysearch.results.plots.style import (
     ACCENT,
@@ -80,6 +81,13 @@ def schedules(digest: Digest) -> go.Figure:
     figure.update_layout(blank(150 + 170 * len(names), "").layout)
     for at, rows in reversed([*enumerate(lines)]):
         _schedule(figure, digest, rows, names, at == 0 and bool(len(digest.path)))
+    if len(digest.path):
+        parents = _parents(digest)
+        decisions.add_taken_back(figure, digest, lines[0], parents, len(names) + 1)
+        marks = decisions.marks_of(digest, lines[0], parents)
+        curve = curve_of(digest, lines[0])
+        decisions.add_marks(figure, digest, marks, names, curve)
+        figure.update_yaxes(range=decisions.range_of(curve[1]), row=len(names) + 1, col=1)
     for k, name in enumerate(names):
         figure.update_yaxes(
             title_text=escape(name),
