@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Config, Mode
+from raysearch.core.stop_when import StopWhen
 from raysearch.engine.snapshot import Snapshot
 from raysearch.engine.wind_down import Ending
 from raysearch.errors import RunError, SpecError
@@ -78,7 +79,7 @@ def search(
     isolate: bool = False, fuse: bool = True, stall_timeout: float | str | None = None, retries: int = 1,
     config: Config | None = None, seed_as: str | None = None, fingerprint: Mapping[str, Any] | None = None,
     wandb: Mapping[str, Any] | str | bool | None = None, sinks: Sequence[str] | str = (),
-    notify: Mapping[str, Any] | None = None,
+    notify: Mapping[str, Any] | None = None, stop_when: StopWhen | Mapping[str, Any] | None = None,
     executor: Executor = "tune", address: str | None = None, local: bool = False, checks: bool = True,
     callbacks: Sequence[Any] = (), on_status: OnStatus | None = None, progress: bool = True,
     say: Callable[[str], None] | None = None, returns_when_stopped: bool = False,

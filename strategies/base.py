@@ -107,6 +107,8 @@ class Abilities:
         transfers: whether it begins from what is known; its recipe has a field `transfer`.
         eta: of the trials at a rung the best 1/eta go on.
         hours, gpu_hours: that the recipe itself sets for the search.
+        closes: whether its search can be closed before all samples were tried, its finish still to come; the
+            running strategy is then a `Closing`.
         objectives: whether trials are compared by several objectives; limits: by limits on what they report.
             Either way `start` takes `objectives`, an `Objectives`, where there is more than the metric.
     """
@@ -125,6 +127,7 @@ class Abilities:
     eta: int = 3
     hours: float | None = None
     gpu_hours: float | None = None
+    closes: bool = False
     objectives: bool = False
     limits: bool = False
 
@@ -179,6 +182,25 @@ class Growing(Protocol):
 
     def grow(self, samples: int) -> None:
         """Tries so many in all, from now on."""
+        ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A running strategy whose search can be closed: what is in training ends, then comes the finish."""
+
+    @property
+    def horizon(self) -> int:
+        """Iterations of a full training."""
+        ...
+
+    @property
+    def eta(self) -> int:
+        """Of the trials at a rung the best 1/eta go on."""
+        ...
+
+    def close(self) -> None:
+        """From now on nothing new is tried or trained on; asked for are lost segments, and the finish."""
         ...
 
 

@@ -37,6 +37,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "join": "from the moment a node joins to its first segment",
     "startup": "from the command to the first outcome, beside Tuner.fit",
     "objectives": "how well strategies search several objectives, and within limits",
+    "stopping": "FILE: what stop_when saves and loses, and whether forecasts hold",
     "tables": "FILE: how well strategies search recorded learning curves",
     "tail": "when a search gets workers that another one has no work for any more",
     "throughput": "trials a second, beside Ray Tune and Optuna",

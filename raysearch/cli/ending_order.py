@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from raysearch.cli.output import command
-from raysearch.engine.wind_down import Ending, more_of
+from raysearch.engine.wind_down import more_of
 from raysearch.errors import RunError, SpecError
 from raysearch.storage.mirror import shown
 
@@ -82,5 +82,5 @@ def _check_run(root: Path) -> None:
         ended = last_ended(RunPaths(root).journal)
         why = ended.words if ended is not None else "its process was ended from outside"
         more = f"; go on with: {command('resume', shown(root), *more_of(ended))}"
-        hint = "" if ended is not None and ended.kind is Ending.COMPLETE else more
+        hint = "" if ended is not None and ended.is_done else more
         raise RunError(f"no process is running {shown(root)} ({why}), so there is nothing to end{hint}")

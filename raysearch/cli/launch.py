@@ -18,7 +18,7 @@ from raysearch.cli.option_groups import MoreBudget, SpecChanges, Where, grouped,
 from raysearch.cli.output import command, console, print_json, say, tell
 from raysearch.cli.submit import check_submit_options, goes_to_cluster, submit_launch
 from raysearch.cluster.versions import submitted_note
-from raysearch.engine.wind_down import COMPLETE, Ending
+from raysearch.engine.wind_down import COMPLETE, Ending, more_of
 from raysearch.errors import SpecError
 from raysearch.storage.mirror import shown
 
@@ -90,6 +90,7 @@ class Edits:
     space: options.SpaceFile = None
     workers: options.Workers = None
     sets: options.Sets = None
+    stop_when: options.StopWhen = None
 
     def made_in(self, root: Path, old: SearchSpec) -> SearchSpec:
         """The changed spec of the run in `root`, whose spec is `old`.
@@ -105,7 +106,9 @@ class Edits:
                 raise SpecError(
                     f"--set {key}: a run's name and storage are its folder; move the folder {shown(root)}"
                 )
-        new = load_spec(root / "spec.yaml", self.sets) if self.sets else old
+        rule = [] if self.stop_when is None else [f"stop_when={self.stop_when}"]
+        sets = [*(self.sets or []), *rule]
+        new = load_spec(root / "spec.yaml", sets) if sets else old
         if self.space is not None:
             new = _with_space(new, self.space)
         if self.samples is not None or self.max_iterations is not None:
@@ -150,6 +153,7 @@ def resume(
         _say_complete(root, how, as_json)
         return
     _check_budget(root, new, spent)
+    _check_rule(root, old, new)
     if new.space != old.space:
         _say_unfit(unfit(root, new.space))
     _follow(root, new, how, lambda how: go_on(root, how, edits=lambda _: new), as_json)
@@ -211,6 +215,17 @@ def _check_budget(root: Path, spec: SearchSpec, spent: Spent) -> None:
         return
     more = command("resume", shown(root), *used_up.more)
     raise SpecError(f"{shown(root)}: {budget.used_up(used_up)} ({words}); give it more with: {more}")
+
+
+def _check_rule(root: Path, old: SearchSpec, new: SearchSpec) -> None:
+    """Raises SpecError if `stop_when` ended the run, and would end what it is to go on with as well."""
+    from raysearch.run.liveness import last_ended
+    from raysearch.storage.paths import RunPaths
+
+    ended = last_ended(RunPaths(root).journal)
+    if ended is not None and ended.kind is Ending.GAIN and new.stop_when == old.stop_when:
+        more = command("resume", shown(root), *more_of(ended))
+        raise SpecError(f"{shown(root)}: its stop_when ended it, and would again; go on with: {more}")
 
 
 def _trials_of(root: Path, spec: SearchSpec) -> int:
@@ -291,5 +306,5 @@ def _follow(root: Path, spec: SearchSpec, how: How, start: Callable[[How], Resul
         raise typer.Exit(PAUSED)
     if kind in (Ending.STOPPED, Ending.SIGNAL):
         raise typer.Exit(INTERRUPTED)
-    if kind is Ending.COMPLETE and not has_winner(results):
+    if ended is not None and ended.is_done and not has_winner(results):
         raise typer.Exit(NOTHING_FOUND)

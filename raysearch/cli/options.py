@@ -130,6 +130,14 @@ CpuHours = Annotated[
 Money = Annotated[
     str | None, Option(metavar="N|+N", help="Limit of cost at budget.prices: N in all, or +N more.")
 ]
+StopWhen = Annotated[
+    str | None,
+    Option(
+        "--stop-when",
+        metavar="off|RULE",
+        help="Go on whatever it gains (off), or until {gain_below: 0.002, cost: {gpu_hours: 5}}.",
+    ),
+]
 
 # looking at a run
 Watch = Annotated[bool, Option("--watch", "-w", help="Keep showing progress until the run ends.")]

@@ -9,7 +9,7 @@ from raysearch.cli.output import command, console, print_json
 from raysearch.core.formatting import column, number, settings
 from raysearch.core.segment import trial_name
 from raysearch.core.terminal_text import escaped
-from raysearch.engine.wind_down import Ended, Ending, more_of
+from raysearch.engine.wind_down import Ended, more_of
 from raysearch.errors import RunError, SpecError
 from raysearch.storage.mirror import shown
 
@@ -92,7 +92,7 @@ def show_end(
     out: SafeConsole, results: Results, ended: Ended | None, flags: Sequence[str], spent: str = ""
 ) -> None:
     """Prints the result of a search, its folder, and the next commands."""
-    is_complete = ended is not None and ended.kind is Ending.COMPLETE
+    is_done = ended is not None and ended.is_done
     try:
         winner: Best | None = results.best
     except RunError as error:
@@ -100,7 +100,7 @@ def show_end(
         winner = None
     if winner is not None:
         show_best(out, results, winner)
-        if is_complete:
+        if is_done:
             out.print()
             out.print(str(results.verdict()))
         failed, first_error = results.failures()
@@ -111,11 +111,12 @@ def show_end(
     rows = {"run": f"{run} ({ended.words})" if ended is not None else run}
     if spent:
         rows["spent"] = spent
-    if is_complete and winner is None:
+    if is_done and winner is None:
         rows["next"] = _after_failure(results, run, flags)
-    elif is_complete:
+    elif is_done:
         rows["next"] = command("best", run)
-        rows[""] = _larger(results, run, flags)
+        more = more_of(ended)
+        rows[""] = command("resume", run, *more, *flags) if more else _larger(results, run, flags)
     else:
         rows["go on"] = command("resume", run, *more_of(ended), *flags)
     out.print()

@@ -70,8 +70,8 @@ def state(root: Path, look: Look) -> str:
     if look.starter is not None:
         return f"starting ({look.starter})"
     ended = live.end
-    if ended is not None and ended.kind is Ending.COMPLETE:
-        return f"complete; {command('best', shown(root))}"
+    if ended is not None and ended.is_done:
+        return f"{ended.words}; {command('best', shown(root))}"
     if ended is not None and ended.kind in (Ending.PAUSED, Ending.STOPPED, Ending.SIGNAL):
         return f"{ended.words}; go on with: {command('resume', shown(root))}"
     why = ended.words if ended is not None else "its process was ended from outside"

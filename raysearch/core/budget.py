@@ -22,6 +22,7 @@ from raysearch.errors import LocatedError, SpecError
 
 GRACE_S = 60.0  # what is in training when a budget is used up may end within so long
 PRICES = ("hour", "worker_hour", "cpu_hour", "gpu_hour")
+POWERS = ("worker", "cpu", "gpu")
 
 
 class Amount(enum.Enum):
@@ -78,6 +79,11 @@ class Spent:
         amounts = (self.seconds, self.worker_s, self.cpu_s, self.gpu_s)
         return sum(prices.get(name, 0.0) * s / 3600 for name, s in zip(PRICES, amounts, strict=True))
 
+    def kwh(self, power: Mapping[str, float]) -> float:
+        """Energy at this power in watts; what has none takes none."""
+        amounts = (self.worker_s, self.cpu_s, self.gpu_s)
+        return sum(power.get(name, 0.0) * s for name, s in zip(POWERS, amounts, strict=True)) / 3.6e6
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -89,6 +95,7 @@ class Budget:
         trials: begun.
         money: at `prices`, which are by `hour` of the search, `worker_hour`, `cpu_hour` and `gpu_hour`.
         grace: seconds in which what is in training then may still end; what has not is cut.
+        power: watts that a `worker`, a `cpu` and a `gpu` take while workers hold them, for kWh.
     """
 
     hours: float | None = None
@@ -98,11 +105,12 @@ class Budget:
     money: float | None = None
     prices: Mapping[str, float] = field(default_factory=dict)
     grace: float = GRACE_S
+    power: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_set(self) -> bool:
-        """Whether there is any limit or price, so that people want to know where they stand."""
-        return bool(self.prices) or self.has_limit
+        """Whether there is any limit, price or power, so that people want to know where they stand."""
+        return bool(self.prices or self.power) or self.has_limit
 
     @property
     def has_limit(self) -> bool:
@@ -139,6 +147,8 @@ class Budget:
                 parts.append(f"{shown} of {limit:g} {amount.unit}")
             elif so_far > 0:
                 parts.append(f"{shown} {amount.unit}")
+        if (kwh := spent.kwh(self.power)) > 0:
+            parts.append(f"{number(kwh, 3)} kWh")
         return " · ".join(parts)
 
     def check(self, cpu: float, gpu: float) -> None:

@@ -19,6 +19,8 @@ class Lifetime:
         settled_from: before this time workers may still claim what they hold, after a restart.
         spent_before: in earlier lives.
         failed: the error that ended the search, in words; empty while there is none.
+        closed: the end that the search comes to after its finish, where it was closed before every sample was
+            tried; None where it was not.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Lifetime:
         self.settled_from = now
         self.spent_before = Spent()
         self.failed = ""
+        self.closed: Ended | None = None
         self._limits = limits
         self._strategy = strategy
         self._standings = standings
@@ -53,7 +56,7 @@ class Lifetime:
             return Ended(Ending.FAILED, self.failed)
         if self._stopped is not None:
             return self._stopped
-        return COMPLETE if self._strategy.finished else None
+        return (self.closed or COMPLETE) if self._strategy.finished else None
 
     @property
     def ending(self) -> str:

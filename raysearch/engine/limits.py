@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from raysearch.core.budget import Budget
+from raysearch.core.stop_when import StopWhen
 
 SILENCE_S = 60.0  # a worker that the search has not heard from for so long is taken for dead
 
@@ -20,6 +21,7 @@ class Limits:
         retries: how often a segment that raised is tried again; one that stalled is not.
         stall_timeout_s: training without an iteration for so long is failed.
         silence_s: a worker that the search has not heard from for so long is replaced.
+        stop_when: the search is closed once going on is forecast to gain less.
         least_workers: nothing is trained before so many have come.
     """
 
@@ -30,3 +32,4 @@ class Limits:
     stall_timeout_s: float | None = None
     silence_s: float = SILENCE_S
     least_workers: int = 1
+    stop_when: StopWhen | None = None

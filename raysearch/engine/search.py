@@ -27,6 +27,7 @@ from raysearch.engine.books import Books
 from raysearch.engine.checkpoint_index import Register
 from raysearch.engine.ending import Lifetime
 from raysearch.engine.faults import FaultRules, Loss
+from raysearch.engine.forecasts import Forecasts
 from raysearch.engine.handout import Handout
 from raysearch.engine.lacks import Lacks
 from raysearch.engine.leaderboard import Standings
@@ -55,6 +56,7 @@ class Search:
 
     Attributes:
         attendance: what workers do besides their turns: come, go and hang.
+        forecasts: what going on would gain.
         lifetime: how long the search goes on: stop it, wind it down, ask whether it is over.
         handout: which segments a worker gets.
         leases: which worker holds what; states: where each segment stands; queue: what waits.
@@ -108,6 +110,7 @@ class Search:
             strategy, books, self.register, self.lifetime, self.growth, prefers_home, self.warnings.add
         )
         self._faults = FaultRules(self.limits.retries, self.growth, self.standings, self.lifetime.fail)
+        self.forecasts = Forecasts(strategy, goals, self.limits, self.lifetime)
         self.attendance = Attendance(self.limits, books, self._faults, self.lifetime, self.warnings)
         self._started_at = now
         self._has_begun = False  # as many workers came as there must be
@@ -174,6 +177,7 @@ class Search:
             self._fold(outcome)
             self._faults.fold(outcome)
             self.strategy.tell(outcome)
+            self.forecasts.tell(outcome)
         if self.register.is_due:
             self.collect()
         self.handout.pass_on_notes()
@@ -242,6 +246,7 @@ class Search:
             self._fold(outcome)
             self._faults.fold_replayed(outcome)
             self.strategy.tell(outcome)
+            self.forecasts.tell(outcome)
             if self.register.is_due:
                 self.register.collect(self._wanted())
         self._faults.begin_life()
@@ -293,6 +298,7 @@ class Search:
             failed=lifetime.failed,
             winding=lifetime.winding.why.words if lifetime.winding is not None else "",
             spent=lifetime.spent_in_words(now),
+            forecast=self.forecasts.words,
             seconds=lifetime.spent_before.seconds + life_s,
             life_s=life_s,
             running=self.leases.busy,

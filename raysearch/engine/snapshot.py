@@ -84,6 +84,7 @@ class Live:
         failed: the error that ended it, in words.
         winding: why it winds down, in words; empty while it does not.
         spent: of the budget, in words; empty where there is none.
+        forecast: what going on would gain and cost, in words; empty where that is not known.
         seconds, life_s: wall time in all lives, and in this one.
         running: workers that hold something; queued and leased are segments.
         warnings: each with how often it came.
@@ -93,6 +94,7 @@ class Live:
     failed: str = ""
     winding: str = ""
     spent: str = ""
+    forecast: str = ""
     seconds: float = 0.0
     life_s: float = 0.0
     running: int = 0
@@ -169,6 +171,7 @@ _KEYS: dict[str, Callable[[Snapshot], Any]] = {
     "failed": lambda s: s.live.failed,
     "winding": lambda s: s.live.winding,
     "spent": lambda s: s.live.spent,
+    "forecast": lambda s: s.live.forecast,
     "seconds": lambda s: s.live.seconds,
     "life_s": lambda s: s.live.life_s,
     "trials": lambda s: s.trials,

@@ -19,6 +19,7 @@ class Ending(enum.Enum):
     STOPPED = "stopped"  # by a person's order
     SIGNAL = "signal"  # Ctrl-C or SIGTERM
     BUDGET = "budget"
+    GAIN = "gain"  # going on was forecast to gain less than `stop_when` asks; the finish was done
     FAILED = "failed"  # the search itself, not a trial
     INTERRUPTED = "interrupted"  # its process ended without a reason from the search
 
@@ -34,6 +35,11 @@ class Ended:
     kind: Ending
     words: str
     used_up: Amount | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the search, its finish included, has nothing left to do unless a person asks for more."""
+        return self.kind in (Ending.COMPLETE, Ending.GAIN)
 
     def as_detail(self) -> dict[str, Any]:
         """For the journal; `ended_of` reads it."""
@@ -83,7 +89,9 @@ def ended_of(detail: Mapping[str, Any]) -> Ended | None:
 
 
 def more_of(ended: Ended | None) -> tuple[str, ...]:
-    """The options of `raysearch resume` that give more of what is used up; none for another ending."""
+    """The options of `raysearch resume` that go on past this ending; none where it takes none."""
+    if ended is not None and ended.kind is Ending.GAIN:
+        return ("--stop-when", "off")
     return ended.used_up.more if ended is not None and ended.used_up is not None else ()
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from raysearch.core.segment import Cause, Config, Mode, Outcome, Segment, Status
 from raysearch.engine.faults import Loss
+from raysearch.engine.limits import Limits
 from raysearch.engine.search import Search
 from raysearch.space.space import Space
 from raysearch.strategies.base import Strategy
@@ -190,9 +191,10 @@ class Simulator:
         workers: int,
         until_s: float,
         faults: SimulatedFaults | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._table = table
-        self.search = Search(strategy, metric=table.metric, mode=table.mode)
+        self.search = Search(strategy, metric=table.metric, mode=table.mode, limits=limits)
         self._attendance = self.search.attendance
         self._faults = faults or SimulatedFaults()
         self._until = until_s

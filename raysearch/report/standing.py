@@ -74,8 +74,8 @@ def last_standing(events: Iterable[JournalEvent]) -> Standing:
             phase, ended = Phase.KILLED, None
         elif event.kind == "end":
             ended = ended_of(event.detail)
-            is_complete = ended is not None and ended.kind is Ending.COMPLETE
-            phase = Phase.COMPLETE if is_complete else Phase.ENDED if ended is not None else Phase.KILLED
+            is_done = ended is not None and ended.is_done
+            phase = Phase.COMPLETE if is_done else Phase.ENDED if ended is not None else Phase.KILLED
         elif event.kind == "edit" and phase is Phase.COMPLETE:
             phase, ended = Phase.ENLARGED, None
     return Standing(phase, ended)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-OF_A_LIFE = ("spent", "end")  # events that are noted while it lasts; others may be written between two
+OF_A_LIFE = ("spent", "forecast", "end")  # events noted while it lasts; others may come between two
 
 
 @dataclass(frozen=True)

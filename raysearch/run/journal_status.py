@@ -23,7 +23,8 @@ from raysearch.run.pause import PAUSE, RESUME, STOP
 from raysearch.space.objectives import Objectives
 from raysearch.storage.journal import parts
 from raysearch.storage.journal.decisions import deciding
-from raysearch.storage.journal.decode import Decoder
+from raysearch.storage.journal.decode import Decoder, decode_events
+from raysearch.strategies.gain_forecast.stopping import FORECAST
 
 COLUMNS = (
     *("trial", "ordinal", "back", "role", "source", "start", "stop", "seed", "status", "reason", "shape"),
@@ -47,6 +48,7 @@ class JournalStatus:
         self._tally = OutcomeTally()
         self._latest: Latest | None = None
         self._phase = ""
+        self._forecast = ""
         self._warnings: Counter[str] = Counter()
 
     def read(self) -> None:
@@ -66,7 +68,7 @@ class JournalStatus:
 
     def snapshot(self) -> Snapshot:
         """How the run stands, without its workers, its times and its ending, which outcomes do not tell."""
-        live = Live(winding=self._phase, warnings=dict(self._warnings))
+        live = Live(winding=self._phase, forecast=self._forecast, warnings=dict(self._warnings))
         return self._tally.snapshot(live, self._latest)
 
     def _read(self) -> None:
@@ -120,8 +122,12 @@ class JournalStatus:
         return np.array([self._goals.meets(row) for row in rows], np.bool_)
 
     def _note_events(self, rows: pa.RecordBatch) -> None:
-        for kind in rows["event"].drop_null().to_pylist():
-            self._phase = PHASES.get(kind, self._phase)
+        for event in decode_events(rows):
+            self._phase = PHASES.get(event.kind, self._phase)
+            if event.kind == FORECAST:
+                self._forecast = str(event.detail.get("words", ""))
+            elif event.kind == "end":
+                self._forecast = ""
 
     def _take_best(self, rows: pa.RecordBatch, segments: Segments, here: Integers) -> None:
         """The best of some completed segments that end at the same iteration, if it is better."""

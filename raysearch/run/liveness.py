@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from raysearch.engine.wind_down import Ended, Ending, ended_of
+from raysearch.engine.wind_down import Ended, ended_of
 from raysearch.storage.journal.reading import read_events
 from raysearch.storage.liveness import Owner, holder_of, owner_in, owner_of
 from raysearch.storage.mirror import mirror_at
@@ -80,7 +80,7 @@ def is_complete(root: Path) -> bool:
     last = None
     for event in read_events(RunPaths(root).journal):
         last = ended_of(event.detail) if event.kind == "end" else None
-    return last is not None and last.kind is Ending.COMPLETE
+    return last is not None and last.is_done
 
 
 def _far_away(root: Path) -> Owner | None:

@@ -28,6 +28,7 @@ from raysearch.storage.checkpoints.remote import checkpoints_of
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_events, read_table
 from raysearch.storage.paths import RunPaths
+from raysearch.strategies.gain_forecast.stopping import FORECAST
 
 if TYPE_CHECKING:
     from raysearch.core.segment import Outcome
@@ -99,6 +100,8 @@ class Session:
         self._began = setup.began
         self._edit, self._write = setup.edit, setup.write
         self._noted_s = 0.0
+        self._forecast_at = 0.0
+        self._forecast_noted = 0  # outcomes before the forecast that was noted last
 
     @classmethod
     def open(cls, setup: Setup, now: float) -> Session:
@@ -113,7 +116,7 @@ class Session:
             checkpoints = checkpoints_of(paths.root)
             deleter = Deleter(checkpoints)
             search = _new_search(setup, journal, deleter, now)
-            taken = _replay(search, journal, setup.began, now)
+            taken, forecast = _replay(search, journal, setup.began, now)
             for note in (*journal.notes, *setup.notes):
                 search.warnings.add(note)
             checkpoints.sweep(search.register.checkpoints(), STALE_S)
@@ -123,6 +126,7 @@ class Session:
             journal.close()
             raise
         session = cls(search, journal, checkpoints, deleter, paths, taken, setup)
+        session._forecast_noted = forecast
         session.take_orders(now)
         return session
 
@@ -131,6 +135,7 @@ class Session:
         ordered = self.take_orders(now)
         self._lifetime.check(now)
         self.note_spent(now)
+        self.note_forecast(now)
         return ordered
 
     def take_orders(self, now: float) -> bool:
@@ -190,11 +195,25 @@ class Session:
             self._noted_s = spent.seconds
             self.journal.append_event("spent", {"spent": dataclasses.asdict(spent)}, now)
 
+    def note_forecast(self, now: float) -> None:
+        """Journals now and then what going on is forecast to gain, and at once what ended the search.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        latest = self.search.forecasts.latest
+        if latest is None or latest.outcomes == self._forecast_noted:
+            return
+        if latest.stops or now - self._forecast_at >= NOTE_S:
+            self._forecast_at, self._forecast_noted = now, latest.outcomes
+            self.journal.append_event(FORECAST, latest.as_detail(), now)
+
     def close(self, now: float) -> None:
         """Deletes what is not needed, notes why the life ended, and lets go of the journal."""
         try:
             self.search.collect()
             self._deleter.close()
+            self.note_forecast(now)
             spent = dataclasses.asdict(self._lifetime.spent_now(now))
             ended = self._lifetime.ended or INTERRUPTED
             self.journal.append_event("end", {**ended.as_detail(), "spent": spent}, now)
@@ -222,16 +241,18 @@ def _new_search(setup: Setup, journal: Journal, deleter: Deleter, now: float) ->
     )
 
 
-def _replay(search: Search, journal: Journal, began: float, now: float) -> set[str]:
-    """Folds the events and outcomes of a journal; returns the names of the orders that it holds.
+def _replay(search: Search, journal: Journal, began: float, now: float) -> tuple[set[str], int]:
+    """Folds a journal; returns the names of its orders, and the outcomes before its last forecast.
 
     Orders to pause or stop that came before this life was asked for, at `began`, were meant for another one.
     """
     events = [*journal.events()]
     account = Account(events)
-    taken, lifetime = set(), search.lifetime
+    taken, forecast, lifetime = set(), 0, search.lifetime
     for event in events:
         taken.add(str(event.detail.get("order", "")))
+        if event.kind == FORECAST:
+            forecast = int(event.detail.get("outcomes", 0))
         if event.kind == "intervention":
             search.intervene(event.detail)
         elif event.kind in RUN_ORDERS and event.at >= began:
@@ -240,7 +261,7 @@ def _replay(search: Search, journal: Journal, began: float, now: float) -> set[s
     with _without_collections():
         search.replay(_counted(account, journal.outcomes()))
     lifetime.spent_before = account.total
-    return taken
+    return taken, forecast
 
 
 def _start_of(setup: Setup) -> dict[str, Any]:
@@ -294,6 +315,7 @@ def limits_of(spec: SearchSpec, least_workers: int = 1, held: Sequence[tuple[flo
         least_workers=least_workers,
         quota_bytes=spec.quota,
         retries=spec.retries,
+        stop_when=spec.stop_when,
         stall_timeout_s=spec.stall_timeout_s,
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from raysearch.core import quantities
-from raysearch.core.budget import PRICES, Budget
+from raysearch.core.budget import POWERS, PRICES, Budget
 from raysearch.core.segment import Mode
 from raysearch.core.user_paths import user_path
 from raysearch.core.values import as_number, plain, show
@@ -22,6 +22,7 @@ from raysearch.spec.goals import read_limits, read_metric, read_objectives
 from raysearch.spec.notify import read_notify
 from raysearch.spec.program import read_program
 from raysearch.spec.readers import members, not_negative, positive, whole
+from raysearch.spec.stop_when import read_stop_when
 from raysearch.spec.workers import read_workers
 from raysearch.storage.object_store import is_address, keyless, parse_address
 from raysearch.strategies.base import Recipe
@@ -119,12 +120,16 @@ def _budget(value: Any) -> Budget:
     if isinstance(value, Budget):
         value = dataclasses.asdict(value)
     amounts = dict.fromkeys(("hours", "gpu_hours", "cpu_hours", "money"), positive)
-    readers = {**amounts, "trials": whole(1), "prices": _prices, "grace": _grace}
+    readers = {**amounts, "trials": whole(1), "prices": _prices, "grace": _grace, "power": _power}
     return Budget(**members(value, "budget", readers))
 
 
 def _prices(value: Any) -> dict[str, float]:
     return members(value, "budget.prices", dict.fromkeys(PRICES, not_negative))
+
+
+def _power(value: Any) -> dict[str, float]:
+    return members(value, "budget.power", dict.fromkeys(POWERS, not_negative))
 
 
 def _grace(value: Any) -> float:
@@ -195,6 +200,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "storage": _storage,
     "storage_timeout": quantities.seconds,
     "budget": _budget,
+    "stop_when": read_stop_when,
     "priority": positive,
     "max_share": _part,
     "seed": whole(0),

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Mode
+from raysearch.core.stop_when import StopWhen
 from raysearch.core.user_paths import user_path
 from raysearch.core.values import check_depth, plain
 from raysearch.core.yaml_io import read_mapping, read_yaml, write_yaml
@@ -36,7 +37,7 @@ from raysearch.spec.overrides import apply_overrides, pairs_of
 from raysearch.spec.resource_request import REQUESTS, says_share, with_request
 from raysearch.spec.workers import Workers
 from raysearch.storage import exports
-from raysearch.strategies.base import Recipe, Strategy, started
+from raysearch.strategies.base import Recipe, Strategy, abilities_of, started
 from raysearch.strategies.samplers.base import Source, behind
 
 __all__ = ["Budget", "SearchSpec", "Workers", "apply_overrides", "load_spec", "make_spec", "trainable_name"]
@@ -66,6 +67,8 @@ class SearchSpec:
         strategy: a recipe from `raysearch.strategies`.
         storage: folder or URL in which runs are kept.
         storage_timeout_s: storage that fails, or is full, is tried again for so long before the search ends.
+        stop_when: such as {gain_below: 0.002, cost: {gpu_hours: 5}}: once so much more is forecast to gain
+            less, nothing new is tried, and the search ends with its finish; see `StopWhen`.
         priority: against other searches on the cluster, which is divided in its proportion.
         max_share: the most of the cluster that this search takes, also when it is alone; 0.5 is half.
         seed: of every random choice.
@@ -125,6 +128,7 @@ class SearchSpec:
     priors: Mapping[str, Any] = field(default_factory=dict)
     objectives: Mapping[str, Mode] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+    stop_when: StopWhen | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -143,9 +147,21 @@ class SearchSpec:
                 raise LocatedError(f"known_good[{number}]", f"{why}; it must lie in the space")
         check_goals(self.goals, self.metric, self.mode, self.space.names, self.config)
         self.budget.check(*self.workers.held())
+        self._check_stop_when()
         if self.space.constraints:
             with located("space.constraints"):
                 self.space.sample(self.seed, 0)
+
+    def _check_stop_when(self) -> None:
+        rule = self.stop_when
+        if rule is None:
+            return
+        if not abilities_of(self.strategy).closes:
+            why = f"strategy {self.strategy.name} cannot be ended by a forecast; caviar can"
+            raise LocatedError("stop_when", f"{why}. Leave it out, or limit the budget")
+        if self.goals.several:
+            raise LocatedError("stop_when", "the gain of several objectives is no number; give one metric")
+        rule.check(self.budget, *self.workers.held())
 
     @property
     def goals(self) -> Objectives:
@@ -170,6 +186,7 @@ class SearchSpec:
             "storage": self.storage,
             "storage_timeout": self.storage_timeout_s,
             "budget": dataclasses.asdict(self.budget),
+            **({"stop_when": self.stop_when.to_dict()} if self.stop_when is not None else {}),
             "priority": self.priority,
             "max_share": self.max_share,
             "seed": self.seed,

@@ -29,6 +29,7 @@ class TakesConfigs:
     _space: Space
     _proposals: Proposals
     _ledger: Ledger
+    _closed: bool
 
     def plan_intervention(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """The order, checked and stamped with the trial that it becomes.
@@ -41,6 +42,8 @@ class TakesConfigs:
         """
         if order.get("kind") != ENQUEUE:
             raise SpecError(unknown("order to caviar", str(order.get("kind")), (ENQUEUE,)))
+        if self._closed:
+            raise SpecError("the search tries nothing more: going on was not worth its cost (stop_when)")
         config = enqueued_config(self._space, order.get("config"))
         trial = max(self._ledger.next_new, self._proposals.next_free)
         if trial >= self._recipe.samples:

@@ -31,6 +31,7 @@ from raysearch.core.segment import (
 from raysearch.space.objectives import Objectives
 from raysearch.space.space import Space
 from raysearch.strategies.caviar.brackets import Ladder
+from raysearch.strategies.caviar.closing import Closes
 from raysearch.strategies.caviar.enqueued import TakesConfigs
 from raysearch.strategies.caviar.first_rung import FirstRung
 from raysearch.strategies.caviar.fronts import FrontPodium, FrontRung
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from raysearch.strategies.caviar.settings import Caviar
 
 
-class CaviarSearch(TakesConfigs):
+class CaviarSearch(TakesConfigs, Closes):
     """A running caviar search: a fold over outcomes; see `raysearch.strategies.base` for its contract."""
 
     def __init__(
@@ -74,9 +75,10 @@ class CaviarSearch(TakesConfigs):
     def ask(self, free: int) -> list[Segment]:
         """At most `free` segments: lost ones, then promotions from the top down, then new trials."""
         segments = self._in_hand.take_lost(free)
-        self._ask_going(free, segments)
-        self._ask_promotions(free, segments)
-        self._ask_new(free, segments)
+        if not self._closed:
+            self._ask_going(free, segments)
+            self._ask_promotions(free, segments)
+            self._ask_new(free, segments)
         if len(segments) < free and not segments and self._search_is_over() and self._finals:
             segments = self._finals.ask(self._podium.best(), free)
         self._in_hand.ask(segments)
@@ -101,7 +103,11 @@ class CaviarSearch(TakesConfigs):
         return self._finals is None or not self._finals.missing(self._podium.best())
 
     def _search_is_over(self) -> bool:
-        if self._in_hand.is_searching or any(trial in self._configs for trial in self._going):
+        if self._in_hand.is_searching:
+            return False
+        if self._closed:
+            return True
+        if any(trial in self._configs for trial in self._going):
             return False
         return self._all_began() and all(self._promotable(rung) is None for rung in self._ladder.waiting)
 
@@ -285,6 +291,8 @@ class CaviarSearch(TakesConfigs):
         kept = {s.parent for s in self._in_hand if s.parent is not None}
         kept.update(self._podium.segments())
         kept.update(self._finals.kept() if self._finals else ())
+        if self._closed:
+            return kept
         flying = [s for s in self._in_hand if not Finals.owns(s.trial)]
         coming = max(0, self._recipe.samples - self._ledger.began) + len(self._going)
         trials = (*self._ladder.hopeful(flying, coming), *self._going)

@@ -105,6 +105,7 @@ class Caviar:
             sampler=self.sampler,
             transfers=True,
             enqueues=True,
+            closes=True,
             eta=self.eta,
             objectives=True,
             limits=True,

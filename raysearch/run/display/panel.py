@@ -100,6 +100,8 @@ class Screen:
         grid.add_row("time", self._time_line(status))
         if spent := status.live.spent:
             grid.add_row("spent", spent)
+        if forecast := status.live.forecast:
+            grid.add_row("going on", forecast)
         return grid
 
     def _time_line(self, status: Snapshot) -> Text:
