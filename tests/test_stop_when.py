@@ -22,6 +22,8 @@ from raysearch.engine.search import Search
 from raysearch.engine.wind_down import Ended, Ending, ended_of, more_of
 from raysearch.errors import SpecError
 from raysearch.executors.simulated import Table
+from raysearch.report.sections.content import content_of
+from raysearch.results.gain_forecast import last_forecast
 from raysearch.space import Space
 from raysearch.space.limits import Limit
 from raysearch.space.objectives import Objectives
@@ -378,6 +380,9 @@ def test_an_inline_search_ends_by_its_rule_and_goes_on_without_it(tmp_path: Path
     tried = {trial for trial in results.segments()["trial"] if trial < 1 << 40}
     assert len(tried) < 40
     assert results.verdict().contenders
+    going_on = last_forecast(results.events())
+    assert going_on is not None
+    assert going_on.sentence in [text for one in content_of(results).sections for text in one.words]
     how = raysearch.How("inline", progress=False)
     again = raysearch.resume(results.path, how, trainable=trainables.Walk)
     assert len(again.segments()) == len(results.segments())

@@ -177,8 +177,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=16)
     parser.add_argument("--full", type=float, default=8.0, help="mean full trainings of each worker, at most")
-    parser.add_argument("--gain-below", type=float, default=0.005, help="in units of regret")
-    parser.add_argument("--cost", type=float, default=1 / 32, help="share of the whole search's cost")
+    parser.add_argument("--gain-below", type=float, default=0.02, help="in units of regret")
+    parser.add_argument("--cost", type=float, default=0.05, help="share of the whole search's cost")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--json", action="store_true")
     return parser

@@ -17,6 +17,7 @@ import numpy as np
 
 from raysearch.errors import RunError
 from raysearch.results.frames import storable
+from raysearch.results.gain_forecast import last_forecast
 from raysearch.tracking.granularity import FINALISTS, finalists
 
 if TYPE_CHECKING:
@@ -97,6 +98,9 @@ def _figures(results: Results, folder: Path) -> bool:
 
 def _facts(results: Results) -> dict[str, Any]:
     facts: dict[str, Any] = {"verdict": str(results.verdict()), **_goal_facts(results)}
+    if (going_on := last_forecast(results.events())) is not None:
+        facts |= {"forecast/low": going_on.low, "forecast/high": going_on.high}
+        facts["forecast/words"] = going_on.stops or going_on.words
     try:
         best = results.best
     except RunError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raysearch.report.sections.values import Picture, Section
+from raysearch.results.gain_forecast import last_forecast
 from raysearch.results.plots.progress import settling
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def progress(results: Results, winner: Best | None) -> Section:
-    """The best value so far, what the best trials had cost, and the rungs unless one model was raised."""
+    """The best so far, what the best had cost, what going on would gain, and rungs unless one model was raised."""
     plot = results.plot
     pictures = [
         Picture("progress", "Best so far", plot.progress()),
@@ -25,9 +26,11 @@ def progress(results: Results, winner: Best | None) -> Section:
     ]
     if results.raised is not None:
         pictures.pop()
-    elif results.goals.is_plain and (words := settling(results.digest).words):
-        pictures.append(Picture("settled", "What the second best would have cost", plot.settled(), words))
-    return Section("progress", "Progress", (), pictures)
+    elif results.goals.is_plain and (settled := settling(results.digest).words):
+        pictures.append(Picture("settled", "What the second best would have cost", plot.settled(), settled))
+    going_on = last_forecast(results.events())
+    words = (going_on.sentence,) if going_on is not None else ()
+    return Section("progress", "Progress", words, pictures)
 
 
 def curves(results: Results, winner: Best | None) -> Section | None:
