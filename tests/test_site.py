@@ -22,13 +22,14 @@ ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / ".ci" / "site" / "mkdocs.yml"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIGURES = ("1_first_search", "2_panda_lineage", "3_reading_a_report")
-PRACTICE = ("memory", "plan", "retest")
+PRACTICE = ("memory", "plan", "retest", "stop_when")
 # What people look for -> the page of the site that has it.
 TASKS = {
     "search a Lightning model": "from_lightning.html",
     "resume": "guides/resume.html",
     "add samples": "guides/resume.html",
     "read the winner": "guides/results.html",
+    "stop when it is not worth its cost": "stop_when.html",
     "send to W&B": "guides/wandb.html",
     "run on Slurm": "guides/clusters.html",
     "raise one model": "guides/panda.html",

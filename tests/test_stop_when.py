@@ -249,8 +249,8 @@ def test_it_stops_once_and_the_same_again_with_the_same_outcomes() -> None:
     assert [k for k, one in enumerate(told) if again.tell(one)] == at
     assert first.stopped == again.stopped
     assert first.stopped is not None
-    assert first.stopped.stops.startswith("the next 1.0 device hours are forecast to gain ")
-    assert "below 0.01000 with at least 95%" in first.stopped.stops
+    assert first.stopped.stops.startswith("the next 1 device hours are forecast to gain ")
+    assert "below 0.01 with at least 95%" in first.stopped.stops
     detail = first.stopped.as_detail()
     assert detail["cost"] == {"device_hours": 1.0, "hours": 1.0, "cpu_hours": 1.0}
     assert 0 == detail["low"] <= detail["high"] < 0.01

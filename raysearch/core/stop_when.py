@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from raysearch.core.budget import Budget, Spent
-from raysearch.core.formatting import number
+from raysearch.core.formatting import number, setting
 from raysearch.errors import LocatedError
 
 
@@ -72,12 +72,12 @@ class StopWhen:
     @property
     def gain_words(self) -> str:
         """`0.002`, or `1%`."""
-        return f"{number(self.gain_below * 100)}%" if self.relative else number(self.gain_below)
+        return f"{setting(self.gain_below * 100, 3)}%" if self.relative else setting(self.gain_below, 3)
 
     @property
     def cost_words(self) -> str:
-        """`5.0 GPU-hours`."""
-        return f"{number(self.cost, 2)} {self.unit.words}"
+        """`5 GPU-hours`."""
+        return f"{setting(self.cost, 3)} {self.unit.words}"
 
     def to_dict(self) -> dict[str, object]:
         """As a spec holds it."""

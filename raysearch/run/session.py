@@ -126,7 +126,7 @@ class Session:
             journal.close()
             raise
         session = cls(search, journal, checkpoints, deleter, paths, taken, setup)
-        session._forecast_noted = forecast
+        session._forecast_at, session._forecast_noted = now, forecast
         session.take_orders(now)
         return session
 
@@ -195,7 +195,7 @@ class Session:
             self._noted_s = spent.seconds
             self.journal.append_event("spent", {"spent": dataclasses.asdict(spent)}, now)
 
-    def note_forecast(self, now: float) -> None:
+    def note_forecast(self, now: float, every_s: float = NOTE_S) -> None:
         """Journals now and then what going on is forecast to gain, and at once what ended the search.
 
         Raises:
@@ -204,7 +204,7 @@ class Session:
         latest = self.search.forecasts.latest
         if latest is None or latest.outcomes == self._forecast_noted:
             return
-        if latest.stops or now - self._forecast_at >= NOTE_S:
+        if latest.stops or now - self._forecast_at >= every_s:
             self._forecast_at, self._forecast_noted = now, latest.outcomes
             self.journal.append_event(FORECAST, latest.as_detail(), now)
 
@@ -213,7 +213,7 @@ class Session:
         try:
             self.search.collect()
             self._deleter.close()
-            self.note_forecast(now)
+            self.note_forecast(now, NOTE_S if self.search.limits.stop_when is None else 0.0)
             spent = dataclasses.asdict(self._lifetime.spent_now(now))
             ended = self._lifetime.ended or INTERRUPTED
             self.journal.append_event("end", {**ended.as_detail(), "spent": spent}, now)
