@@ -383,6 +383,8 @@ def test_an_inline_search_ends_by_its_rule_and_goes_on_without_it(tmp_path: Path
     going_on = last_forecast(results.events())
     assert going_on is not None
     assert going_on.sentence in [text for one in content_of(results).sections for text in one.words]
+    (tile,) = [one for one in content_of(results).tiles if one.label == "going on gains"]
+    assert tile.below.startswith("90%, in the next ")
     how = raysearch.How("inline", progress=False)
     again = raysearch.resume(results.path, how, trainable=trainables.Walk)
     assert len(again.segments()) == len(results.segments())

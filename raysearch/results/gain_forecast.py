@@ -19,6 +19,7 @@ class LastForecast:
     Attributes:
         outcomes: of the search before it.
         low, high: of its interval of 90%: improvement in the metric's units, from 0.
+        ahead: how far it looks: `the next 5 GPU-hours`.
         words: the same, and what it costs.
         stops: why the search ended with it; empty where it did not.
     """
@@ -26,6 +27,7 @@ class LastForecast:
     outcomes: int
     low: float
     high: float
+    ahead: str
     words: str
     stops: str
 
@@ -45,6 +47,5 @@ def last_forecast(events: Iterable[JournalEvent]) -> LastForecast | None:
     if last is None:
         return None
     low, high = float(last.get("low", 0.0)), float(last.get("high", 0.0))
-    return LastForecast(
-        int(last.get("outcomes", 0)), low, high, str(last.get("words", "")), str(last.get("stops", ""))
-    )
+    ahead, words, stops = (str(last.get(key, "")) for key in ("ahead", "words", "stops"))
+    return LastForecast(int(last.get("outcomes", 0)), low, high, ahead, words, stops)

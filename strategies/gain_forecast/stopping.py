@@ -25,6 +25,7 @@ class Outlook:
     Attributes:
         outcomes: of the search so far, whose order is that of the journal.
         gain: in the metric's units, improvement above 0.
+        ahead: how far is looked ahead, in words: `the next hour`, `the next 5 GPU-hours`.
         costs: what that takes, in every unit.
         words: the same, for people.
         stops: why the search ends with it, for people; empty where it does not.
@@ -32,6 +33,7 @@ class Outlook:
 
     outcomes: int
     gain: GainForecast
+    ahead: str
     costs: Mapping[CostUnit, float]
     words: str
     stops: str = ""
@@ -45,6 +47,7 @@ class Outlook:
             "high": high,
             "mean": self.gain.mean,
             "none": 1 - self.gain.chance(0.0),
+            "ahead": self.ahead,
             "cost": {unit.value: amount for unit, amount in self.costs.items() if amount > 0},
             "words": self.words,
             "stops": self.stops,
@@ -85,11 +88,12 @@ class GainWatch:
         gain = record.forecast(ahead_s) if math.isfinite(ahead_s) else None
         if gain is None:
             return None
+        ahead = "the next hour" if asked is None else f"the next {asked.cost_words}"
         words = forecast_words(gain, ahead_s, width, self._rate, asked)
         stops = ""
         if asked is not None and gain.chance(asked.threshold(record.best)) <= 1 - SURE:
             stops = f"{words}, below {asked.gain_words} with at least {SURE:.0%} (stop_when)"
-        return Outlook(record.outcomes, gain, self._rate.of(ahead_s, width), words, stops)
+        return Outlook(record.outcomes, gain, ahead, self._rate.of(ahead_s, width), words, stops)
 
     def _asked(self, rule: StopWhen, width: float) -> tuple[float, StopWhen]:
         """The seconds of workers that are looked ahead, and the rule for so much.

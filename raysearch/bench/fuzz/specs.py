@@ -41,7 +41,8 @@ strategy:
   {{name: caviar, samples: 50, max_iterations: 27, eta: 3, sampler: sobol, finish: {{top: 2, seeds: 3}}}}
 workers:
   {{count: 2, cpu: 1, gpu: 0.5, resources: {{a: 1}}, memory: 500 MB, grace: 30s, on_oom: {{gpu: x2}}}}
-budget: {{hours: 2, trials: 100, money: 10, prices: {{cpu_hour: 0.1}}, grace: 5m}}
+budget: {{hours: 2, trials: 100, money: 10, prices: {{cpu_hour: 0.1}}, grace: 5m, power: {{cpu: 8}}}}
+stop_when: {{gain_below: 1%, cost: {{kwh: 2.5}}}}
 stall_timeout: 10m
 storage_timeout: 90s
 retries: 2
