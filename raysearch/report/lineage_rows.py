@@ -59,8 +59,11 @@ def rows_of(frame: pd.DataFrame, every: bool = False) -> Iterator[Row]:
         frame: `Results.lineage()`, or with another `on_path`.
         every: whether both arms of each fork have rows of their own.
     """
+    import pandas as pd
+
     names = changing(frame)
-    records = frame.assign(values=[values_of(names, row) for row in frame.to_dict("records")])
+    values = pd.Series([values_of(names, row) for row in frame.to_dict("records")], frame.index, object)
+    records = frame.assign(values=values)
     trunk = list(records[records["on_path"]].sort_values("start", kind="stable").itertuples())
     children: dict[Any, list[Any]] = {}
     for segment in records[~records["on_path"] & records["parent"].notna()].itertuples():

@@ -89,11 +89,13 @@ class Summary:
 
 def summary_of(frame: pd.DataFrame) -> Summary:
     """Of `Results.lineage()`, or of one with another `on_path`; ValueError where nothing is on the path."""
+    import pandas as pd
+
     if not frame["on_path"].any():
         raise ValueError("no segment of this lineage led to a model")
     names = changing(frame)
     rows = frame.assign(
-        values=[values_of(names, row) for row in frame.to_dict("records")],
+        values=pd.Series([values_of(names, row) for row in frame.to_dict("records")], frame.index, object),
         root=_roots(frame),
         kind=_kinds(frame),
         trained=frame["reached"] - frame["start"],
@@ -157,8 +159,14 @@ def _spans(trunk: pd.DataFrame, own: pd.DataFrame) -> list[Span]:
         counted = inside["event"].value_counts()
         spans.append(
             Span(
-                *(start, stop, changes(before, before or first, last), float(part["value"].iloc[-1])),
-                *(int(counted.get(e, 0)) for e in (Event.ACCEPT, Event.REJECT, Event.ROLLBACK, Event.ORDER)),
+                start,
+                stop,
+                changes(before, before or first, last),
+                metric=float(part["value"].iloc[-1]),
+                accepted=int(counted.get(Event.ACCEPT, 0)),
+                rejected=int(counted.get(Event.REJECT, 0)),
+                put_back=int(counted.get(Event.ROLLBACK, 0)),
+                ordered=int(counted.get(Event.ORDER, 0)),
                 lost=int(inside.loc[inside["kind"] == "back", "trained"].sum()),
             )
         )
@@ -171,6 +179,7 @@ def _put_back(own: pd.DataFrame) -> list[PutBack]:
     parents, furthest = _parents(own), _furthest(own)
     reached: dict[Any, int] = {}  # by the children of each segment so far, and what grew from them
     found = []
+    one: Any
     for one, parent in zip(own.itertuples(), parents, strict=True):
         if one.event == Event.ROLLBACK:
             to = int(one.start)

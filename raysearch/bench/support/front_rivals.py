@@ -109,7 +109,7 @@ class OptunaFront:
 
     def ask(self, free: int) -> list[Segment]:
         """As many new trials as are wanted."""
-        segments = []
+        segments: list[Segment] = []
         while len(segments) < free and not (self._rows is not None and self._rows.is_empty):
             asked = self._study.ask(self._distributions)
             config: Config = optuna_to_config(self._task.space, asked.params)

@@ -39,12 +39,18 @@ class Task(Protocol):
         table: of its rows, where proposals are moved to rows; None for a live task.
     """
 
-    name: str
-    space: Space
-    goals: Objectives
-    epochs: int
-    full_cost: float
-    table: Table | None
+    @property
+    def name(self) -> str: ...
+    @property
+    def space(self) -> Space: ...
+    @property
+    def goals(self) -> Objectives: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def full_cost(self) -> float: ...
+    @property
+    def table(self) -> Table | None: ...
 
     def train(self, segment: Segment) -> Outcome:
         """What training a segment gives; `seconds` is its cost."""

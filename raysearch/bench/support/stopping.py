@@ -213,7 +213,7 @@ def power_law(whole: Whole, index: int, ahead: float) -> float:
     part = 1 + ahead / spent
     if power < 1e-6:
         return second * math.log2(part)
-    return second * 2**-power * (1 - part**-power) / (1 - 2**-power)
+    return float(second * 2**-power * (1 - part**-power) / (1 - 2**-power))
 
 
 def _gap(whole: Whole, start: float, stop: float) -> float:

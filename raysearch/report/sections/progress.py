@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def progress(results: Results, winner: Best | None) -> Section:
-    """The best so far, what it had cost, what going on would gain, and the rungs unless one model was raised."""
+    """The best so far, what it cost, what going on would gain, and the rungs unless one model was raised."""
     plot = results.plot
     pictures = [
         Picture("progress", "Best so far", plot.progress()),

@@ -60,5 +60,5 @@ def _decisions(results: Results) -> TextTable:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    decided = WORDS.get(row.event, row.event)
+    decided = WORDS[Event(row.event)] if row.event in WORDS else row.event
     return (f"{row.start:,}-{row.stop:,}", decided, row.values, number(row.metric, DIGITS), row.words)

@@ -14,12 +14,14 @@ import numpy as np
 
 from raysearch.core.formatting import setting
 from raysearch.core.segment import Event
-from raysearch.results.columns import Floats, Integers
-from raysearch.results.plots.digest import Digest, as_floats, curve_of
+from raysearch.results.plots.columns import as_floats, curve_of
 from raysearch.results.plots.style import BAD, BEST, QUIET, escape, wrapped
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from raysearch.results.columns import Floats, Integers
+    from raysearch.results.plots.digest import Digest
 
 ORDERED = "#b05fd0"
 LOOKS = {  # event -> (name in the legend, symbol, colour, size)
@@ -76,7 +78,7 @@ def add_marks(
     digest: Digest,
     marks: Sequence[Mark],
     names: Sequence[str],
-    metric: tuple[Floats, Floats],
+    metric: tuple[Integers, Floats],
 ) -> None:
     """Adds them to the panel of each hyper-parameter that they are about, and what went back to the metric's.
 

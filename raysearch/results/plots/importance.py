@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raysearch.results.columns import Floats, Integers
-from raysearch.results.plots.digest import SEED, Digest, as_floats, as_labels
+from raysearch.results.plots.columns import as_floats, as_labels
+from raysearch.results.plots.digest import SEED, Digest
 from raysearch.results.plots.style import ACCENT, blank, empty, escape
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from raysearch.core.segment import Event, trial_name
 from raysearch.core.used_values import slot_of
 from raysearch.results.columns import Floats, Integers
 from raysearch.results.plots import decisions
-from raysearch.results.plots.digest import Digest, as_floats, as_labels, curve_of
+from raysearch.results.plots.columns import as_floats, as_labels, curve_of
+from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.style import (
     ACCENT,
     BAD,

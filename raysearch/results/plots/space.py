@@ -12,7 +12,8 @@ import numpy as np
 from raysearch.core.formatting import number, setting
 from raysearch.core.segment import Mode, trial_name
 from raysearch.results.columns import Floats, Integers
-from raysearch.results.plots.digest import Digest, as_floats, as_labels
+from raysearch.results.plots.columns import as_floats, as_labels
+from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.style import (
     BAD,
     BEST,

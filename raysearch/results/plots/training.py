@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from raysearch.core.segment import FINALS, Role, trial_name
-from raysearch.results.plots.digest import Digest, curve_of
+from raysearch.results.plots.columns import curve_of
+from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.style import ACCENT, BEST, QUIET, WARN, blank, empty, escape, metric_axis
 
 if TYPE_CHECKING:

@@ -190,8 +190,8 @@ def coordinate_check(
     found = [one for w in sorted(set(widths)) for seed in seeds for one in _changes(make, w, seed, steps)]
     layers = dict.fromkeys(one.layer for one in found)
     late = range(steps // 2 + 1, steps + 1)
-    slopes = {layer: _slope(found, layer, late, sorted(set(widths))) for layer in layers}
-    slopes = {layer: slope for layer, slope in slopes.items() if slope is not None}
+    fitted = {layer: _slope(found, layer, late, sorted(set(widths))) for layer in layers}
+    slopes = {layer: slope for layer, slope in fitted.items() if slope is not None}
     if not slopes:
         raise SpecError(
             "no layer's outputs changed in any width: is the rate zero, or are all parameters frozen?"
