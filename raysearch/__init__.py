@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from raysearch.workflows import memory as memory
     from raysearch.workflows import plan as plan
     from raysearch.workflows import retest as retest
+    from raysearch.workflows import scaling as scaling
 
 _HOMES = {
     "Caviar": "raysearch.strategies.caviar",

@@ -80,6 +80,7 @@ def search(
     config: Config | None = None, seed_as: str | None = None, fingerprint: Mapping[str, Any] | None = None,
     wandb: Mapping[str, Any] | str | bool | None = None, sinks: Sequence[str] | str = (),
     notify: Mapping[str, Any] | None = None, stop_when: StopWhen | Mapping[str, Any] | None = None,
+    scale: Mapping[str, Any] | None = None,
     executor: Executor = "tune", address: str | None = None, local: bool = False, checks: bool = True,
     callbacks: Sequence[Any] = (), on_status: OnStatus | None = None, progress: bool = True,
     say: Callable[[str], None] | None = None, returns_when_stopped: bool = False,

@@ -17,6 +17,7 @@ import raysearch
 from raysearch.core.used_values import Wanted
 from raysearch.errors import SpecError
 from raysearch.examples.transformer import CharTransformer
+from raysearch.storage.paths import COORDINATE_CHECK
 from raysearch.torch import scaling, step_watch
 from raysearch.torch.group_values import Series
 from raysearch.torch.scaling.multipliers import KEY
@@ -342,7 +343,7 @@ def test_a_check_is_saved_shown_and_leaves_the_random_state_alone(tmp_path: Path
     figure = check.figure()
     assert len(figure.data) == 2 * 3
     assert list(figure.data[0].x) == [*WIDTHS]
-    (tmp_path / scaling.coordinates.FILE).write_text("{}")
+    (tmp_path / COORDINATE_CHECK).write_text("{}")
     with pytest.raises(SpecError, match="is not what CoordinateCheck"):
         scaling.coordinates.load_check(tmp_path)
 

@@ -17,8 +17,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "raysearch": (),
     "raysearch.schedule": ("Schedule", "Step", "from_dict", "load", "of"),
     "raysearch.sources": ("from_optuna", "from_ray_searcher"),
-    **dict.fromkeys((f"raysearch.{name}" for name in ("torch", "testing")), ()),
-    **dict.fromkeys((f"raysearch.workflows.{name}" for name in ("memory", "plan", "retest")), ()),
+    **dict.fromkeys((f"raysearch.{name}" for name in ("torch", "torch.scaling", "testing")), ()),
+    **dict.fromkeys((f"raysearch.workflows.{name}" for name in ("memory", "plan", "retest", "scaling")), ()),
 }
 NOT_OBJECTS = {"__version__"}
 PRIVATE = ("_", "test_")  # names of tests are sentences

@@ -32,6 +32,7 @@ from raysearch.cli import (
     results,
     retest,
     status,
+    transfer,
 )
 from raysearch.cli.output import say
 from raysearch.errors import RaysearchError
@@ -77,6 +78,7 @@ app.command(rich_help_panel=_SEARCH)(intervene.rollback)
 app.command(rich_help_panel=_SEARCH)(intervene.enqueue)
 app.command(rich_help_panel=_SEARCH)(replay.replay)
 app.command(rich_help_panel=_SEARCH)(retest.retest)
+app.command(rich_help_panel=_SEARCH)(transfer.transfer)
 app.command(rich_help_panel=_LOOK)(status.status)
 app.command(rich_help_panel=_LOOK)(logs.logs)
 app.command(rich_help_panel=_LOOK)(results.best)

@@ -33,6 +33,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "retest": "how often a retest of stored settings errs",
     "scale": "10,000 workers under a virtual clock: cost of the coordinator, spot losses, stragglers",
     "script": "what a trial takes as a script, beyond the start of the script itself",
+    "scaling": "settings of a small model at 64 times its compute, beside searches there",
     "schedules": "FILE: how well strategies choose among recorded schedules",
     "join": "from the moment a node joins to its first segment",
     "startup": "from the command to the first outcome, beside Tuner.fit",

@@ -20,6 +20,7 @@ FACADES = {
     "memory": "raysearch.workflows.memory",
     "plan": "raysearch.workflows.plan",
     "retest": "raysearch.workflows.retest",
+    "scaling": "raysearch.workflows.scaling",
 }
 OFFERED = {
     "memory": ("Helped", "Memory", "MemoryContent", "Record", "helped", "importance_table", "record_of"),
@@ -28,6 +29,7 @@ OFFERED = {
         *("Damaged", "Due", "RetestVerdict", "due_in", "due_of", "history_frame", "judged", "record"),
         *("retest_spec", "unfinished"),
     ),
+    "scaling": ("Transfer", "Transferred", "transfer"),
 }
 # What notebooks took from modules of version 0.1: module -> name -> the module that offers it now.
 OLD: dict[str, dict[str, str]] = {

@@ -22,6 +22,7 @@ from raysearch.spec.goals import read_limits, read_metric, read_objectives
 from raysearch.spec.notify import read_notify
 from raysearch.spec.program import read_program
 from raysearch.spec.readers import members, not_negative, positive, whole
+from raysearch.spec.scale import read_scale
 from raysearch.spec.stop_when import read_stop_when
 from raysearch.spec.workers import read_workers
 from raysearch.storage.object_store import is_address, keyless, parse_address
@@ -219,4 +220,5 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "memory": _memory,
     "known_good": _configs,
     "priors": _mapping,
+    "scale": read_scale,
 }

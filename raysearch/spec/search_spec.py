@@ -35,6 +35,7 @@ from raysearch.spec.goals import check_goals, take_objectives
 from raysearch.spec.names import default_name, qualified, trainable_name
 from raysearch.spec.overrides import apply_overrides, pairs_of
 from raysearch.spec.resource_request import REQUESTS, says_share, with_request
+from raysearch.spec.scale import check_scale, sizes_of, with_sizes
 from raysearch.spec.workers import Workers
 from raysearch.storage import exports
 from raysearch.strategies.base import Recipe, Strategy, abilities_of, started
@@ -88,6 +89,8 @@ class SearchSpec:
         memory: folder or URL of finished searches to begin from; None to begin afresh.
         known_good: configurations that are tried first.
         priors: where good values are believed to lie: a domain for each hyper-parameter, and `confidence`.
+        scale: sizes of the searched model by dimension, and `target`, that of the one it is for; they reach
+            the trainable like `config`. `raysearch transfer` makes the settings and the spec of the target.
         notes: notices about reinterpreted settings, shown once.
 
     >>> spec = raysearch.load_spec("runs/digits/spec.yaml")
@@ -129,6 +132,7 @@ class SearchSpec:
     objectives: Mapping[str, Mode] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
     stop_when: StopWhen | None = None
+    scale: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -145,6 +149,7 @@ class SearchSpec:
         for number, config in enumerate(self.known_good):
             if (why := self.space.why_not(config)) is not None:
                 raise LocatedError(f"known_good[{number}]", f"{why}; it must lie in the space")
+        check_scale(self.scale, self.space.names)
         check_goals(self.goals, self.metric, self.mode, self.space.names, self.config)
         self.budget.check(*self.workers.held())
         self._check_stop_when()
@@ -200,7 +205,8 @@ class SearchSpec:
             "retries": self.retries,
             "quota": self.quota,
             "seed_as": self.seed_as,
-            "config": plain(self.config),
+            "config": {k: v for k, v in plain(self.config).items() if k not in sizes_of(self.scale)},
+            **({"scale": plain(self.scale)} if self.scale else {}),
             "fingerprint": plain(self.fingerprint),
             "memory": self.memory,
             "known_good": [plain(config) for config in self.known_good],
@@ -242,6 +248,8 @@ def make_spec(**settings: Any) -> SearchSpec:
                 fields[key] = _space(value, constraints, notes)
             elif value is not None:
                 fields[_FIELDS.get(key, key)] = READERS[key](value)
+    if fields.get("scale"):
+        fields["config"] = with_sizes(fields.get("config", {}), fields["scale"])
     if isinstance(fields["trainable"], program.Program):
         own = [*fields.get("config", {}), *(name.split("/")[0] for name in fields["space"].names)]
         names = {*own, fields.get("seed_as") or ""} - {""}

@@ -4,6 +4,8 @@ RUN/
   spec.yaml               the resolved spec
   origin                  only where RUN mirrors a run at a store: its address (storage/mirror.py)
   report.html             what `raysearch report` writes
+  coordinate_check.json   what `CoordinateCheck.save` wrote, for `raysearch transfer`
+  target.yaml             the spec at the target of `scale`, and its settings in target-settings.yaml
   driver                  held by the process of launch or resume; names it (run/driver_lock.py)
   journal/                the one source of truth (storage/journal)
     lock                  held by the process that appends; names it
@@ -33,6 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TMP_SUFFIX = ".tmp"
+COORDINATE_CHECK = "coordinate_check.json"
 CHECKPOINT_META = ".raysearch.json"  # in a checkpoint: after which iteration, under which configuration
 CHECKPOINT_RANDOM = ".raysearch.random"  # in one written in the midst of a segment: the random generators
 CHECKPOINT_RANKS = (

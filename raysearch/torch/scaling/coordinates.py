@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from raysearch.errors import SpecError
+from raysearch.storage.paths import COORDINATE_CHECK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 Made = tuple[nn.Module, torch.optim.Optimizer, Callable[[nn.Module], Tensor]]
 FEWEST = 3  # widths
 COLOURS = ("#4f7fe8", "#e09a2b", "#12a37a", "#b05fd0", "#d9568c", "#2ba3b8", "#8c7b5a", "#8b93a3")
-FILE = "coordinate_check.json"  # in the folder of a run, where `raysearch transfer` looks for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class CoordinateCheck:
 
     def save(self, folder: str | Path) -> Path:
         """Writes it into a folder, such as a run's, for `raysearch transfer`; returns the file."""
-        file = Path(folder) / FILE
+        file = Path(folder) / COORDINATE_CHECK
         rows = [list(asdict(one).values()) for one in self.changes]
         text = json.dumps({"bound": self.bound, "slopes": dict(self.slopes), "changes": rows})
         file.write_text(text, encoding="utf-8")
@@ -190,8 +190,8 @@ def coordinate_check(
     found = [one for w in sorted(set(widths)) for seed in seeds for one in _changes(make, w, seed, steps)]
     layers = dict.fromkeys(one.layer for one in found)
     late = range(steps // 2 + 1, steps + 1)
-    fitted = {layer: _slope(found, layer, late, sorted(set(widths))) for layer in layers}
-    slopes = {layer: slope for layer, slope in fitted.items() if slope is not None}
+    each = {layer: _slope(found, layer, late, sorted(set(widths))) for layer in layers}
+    slopes = {layer: slope for layer, slope in each.items() if slope is not None}
     if not slopes:
         raise SpecError(
             "no layer's outputs changed in any width: is the rate zero, or are all parameters frozen?"
@@ -205,7 +205,7 @@ def load_check(folder: str | Path) -> CoordinateCheck | None:
     Raises:
         SpecError: the file is not one of `save`.
     """
-    file = Path(folder) / FILE
+    file = Path(folder) / COORDINATE_CHECK
     if not file.is_file():
         return None
     try:

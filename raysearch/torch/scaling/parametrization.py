@@ -165,31 +165,19 @@ def rules_for(
     kind = optimizer.lower()
     if kind not in KINDS:
         raise SpecError(unknown("optimizer", optimizer, KINDS))
-    known = {name: _role(name, role) for name, role in (roles or {}).items()}
     check_ties(model)
-    shapes = shapes_of(model, base, delta, known)
+    shapes = shapes_of(model, base, delta, {name: _role(name, role) for name, role in (roles or {}).items()})
     branches = _branches(model, base)
-    depths = {s.name: _depth(s.name, branches) for s in shapes}
-    if kind == "sgd" and any(depth != 1.0 for depth in depths.values()):
+    if kind == "sgd" and any(depth != 1.0 for depth in branches.values()):
         raise SpecError(
-            "a model deeper than its base: CompleteP's rules are for adam, adamw and their like, not sgd"
+            "the model has another depth than its base: CompleteP's rules are for adamw and its like, not sgd"
         )
-    params, base_params = owned(model), owned(base)
+    here, there = owned(model), owned(base)
     scaled = tuple(
-        _scaled(s, depths[s.name], kind, params[s.name].param, base_params[s.base].param) for s in shapes
+        _scaled(s, _depth(s.name, branches), kind, here[s.name].param, there[s.base].param) for s in shapes
     )
-    readouts = {
-        path: 1.0 / (module.in_features / _base_readout(base, path))
-        for path, module in model.named_modules()
-        if isinstance(module, Readout)
-    }
-    return ScalingRules(
-        kind,
-        scaled,
-        tuple(_remarks(shapes, branches, scaled)),
-        {p: 1.0 / d for p, d in branches.items()},
-        readouts,
-    )
+    multipliers, remarks = {path: 1.0 / n for path, n in branches.items()}, _remarks(shapes, branches, scaled)
+    return ScalingRules(kind, scaled, tuple(remarks), multipliers, _readouts(model, base))
 
 
 def _scaled(shape: Shape, depth: float, kind: str, param: Tensor, base: Tensor) -> ScaledParameter:
@@ -264,11 +252,16 @@ def _depth(name: str, branches: Mapping[str, float]) -> float:
     return next((depth for path, depth in branches.items() if name.startswith(f"{path}.")), 1.0)
 
 
-def _base_readout(base: nn.Module, path: str) -> int:
-    found = dict(base.named_modules()).get(path)
-    if not isinstance(found, Readout):
-        raise SpecError(f"{path} is a Readout of the model, and not of the base: make it one of both")
-    return found.in_features
+def _readouts(model: nn.Module, base: nn.Module) -> dict[str, float]:
+    """Path of each `Readout` -> its multiplier."""
+    there, found = dict(base.named_modules()), {}
+    for path, module in model.named_modules():
+        if isinstance(module, Readout):
+            old = there.get(path)
+            if not isinstance(old, Readout):
+                raise SpecError(f"{path} is a Readout of the model, and not of the base: make it one of both")
+            found[path] = old.in_features / module.in_features
+    return found
 
 
 def _role(name: str, role: str | Role) -> Role:
