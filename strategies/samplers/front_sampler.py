@@ -1,11 +1,13 @@
 """The sampler that learns several objectives and limits: a Gaussian process for each of them.
 
-A candidate is worth the improvement that is expected of it, times the probability that it meets the limits
-(Gardner et al. 2014, equation 5). Improvement is that on the best value for one objective; the hypervolume
-that it adds to the front for two, in closed form by strips (Emmerich et al. 2011, section 4); and that of an
-augmented Chebyshev norm with random weights, drawn anew for each proposal, for more (Knowles 2006, ParEGO;
-Daulton et al. 2020, arXiv:2006.05078, appendix A.2). While nothing is known to meet the limits the
-probability decides alone. The front is that of the models' means where trials were, not of noisy values.
+A candidate is worth the improvement that is expected of it, times the probability that it meets the
+limits (Gardner et al. 2014, equation 5); here times its square, as a training beyond them is lost.
+Improvement is that on the best value for one objective; the hypervolume that it adds to the front for
+two, in closed form by strips (Emmerich et al. 2011, section 4); and that of an augmented Chebyshev norm
+with random weights, drawn anew for each proposal, for more (Knowles 2006, ParEGO; Daulton et al. 2020,
+arXiv:2006.05078, appendix A.2). While nothing is known to meet the limits the probability decides alone.
+The front has what was seen at the last iteration, and of trials that did not come so far the models'
+means there.
 
 All else is as in `gp_sampler`: all rungs at once, normal scores of ranks, what is in progress.
 """
@@ -18,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import log_ndtr
 
-from raysearch.core.pareto import CHEBYSHEV_SUM, Ints, dominators, non_dominated, ranking
+from raysearch.core.pareto import CHEBYSHEV_SUM, Bools, Ints, dominators, non_dominated, ranking
 from raysearch.space.objectives import Objectives, Standing, violation
 from raysearch.space.space import Space
 from raysearch.strategies.samplers.gaussian_process import (
@@ -33,11 +35,15 @@ from raysearch.strategies.samplers.gp_sampler import CAP, ModelSampler, Scores, 
 
 DRAWS = 64  # of each candidate's objectives, for the Chebyshev norm
 MARGIN = 0.1  # of the range of all, by which the reference point is beyond the worst of the front
+CAUTION = 2.0  # power of the probability of meeting the limits, once something meets them
 LEADERS = 8  # around whose points half of the candidates are drawn
 
 
 class FrontSampler(ModelSampler):
     """Proposes as the module says; it is told standings, and +inf for failures."""
+
+    first = 10
+    per_axis = 2
 
     def __init__(self, space: Space, seed: int, iterations: int, objectives: Objectives) -> None:
         super().__init__(space, seed, iterations)
@@ -53,8 +59,9 @@ class FrontSampler(ModelSampler):
     def _condition(self, seen: int) -> None:
         scores, steps = self._front_scores, self._steps(seen)
         self._points, t, trial, values, excesses, beyond = scores.columns()
-        for model, column in zip(self._models, values.T, strict=True):
-            model.fit(self._points, t, trial, normal_scores(_finite(column)), steps)
+        seen_there = np.column_stack([normal_scores(_finite(column)) for column in values.T])
+        for model, column in zip(self._models, seen_there.T, strict=True):
+            model.fit(self._points, t, trial, column, steps)
         self._thresholds = []
         for model, column in zip(self._bounds, excesses.T, strict=True):
             known = normal_scores(np.append(_finite(column), 0.0))
@@ -62,15 +69,23 @@ class FrontSampler(ModelSampler):
             self._thresholds.append(float(known[-1]))
         order = ranking(beyond, np.where(np.isfinite(values), values, 0.0), [LEADERS])
         self._leaders = self._points[order[:LEADERS]]
-        self._note_front(np.flatnonzero(beyond == 0))
+        self._note_front(np.flatnonzero(beyond == 0), seen_there, t >= 1.0)
         self._conditioned_at = seen
 
-    def _note_front(self, within: Ints) -> None:
-        """The front of the models' means at the points of these rows, and the reference point behind it."""
+    def _note_front(self, within: Ints, seen_there: Floats, is_last: Bools) -> None:
+        """The front among these rows, and the reference point behind it.
+
+        Args:
+            within: rows within the limits.
+            seen_there: normal scores of the objectives, shape (rows, m).
+            is_last: which rows are of the last iteration; of others the models' means there are taken.
+        """
         means = np.column_stack([model.posterior(self._points, 1.0).mean for model in self._models])
-        self._front = means[within][non_dominated(means[within])]
+        trends = np.array([model.trend(1.0) for model in self._models])
+        points = np.where(is_last[:, None], seen_there - trends, means)
+        self._front = points[within][non_dominated(points[within])]
         if len(self._front):
-            margin = MARGIN * np.maximum(means.max(axis=0) - means.min(axis=0), 1e-6)
+            margin = MARGIN * np.maximum(points.max(axis=0) - points.min(axis=0), 1e-6)
             self._reference = self._front.max(axis=0) + margin
 
     def _posterior_of(self, x: Floats, rng: np.random.Generator) -> Believed:
@@ -113,6 +128,7 @@ class FrontPosterior:
         worth = np.zeros(len(self.x)) + sum(log_ndtr((bar - one.mean) / one.sd) for one, bar in pairs)
         if not len(self._front):
             return np.asarray(worth if self._bounds else worth + self._models[0].sd)
+        worth = CAUTION * worth
         if len(self._models) == 1:
             only = self._models[0]
             return np.asarray(worth + log_improvement(float(self._front.min()), only.mean, only.sd))

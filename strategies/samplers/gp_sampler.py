@@ -52,6 +52,8 @@ class ModelSampler:
     growth = 0.04  # growth of the number of scores after which the model is conditioned again
     pool = 600  # candidates of one pool; half as many from CAP to MANY scores
     batch = 64  # proposals from one pool; half of the pool from MANY scores on
+    first = FIRST  # scores before the model proposes, and at least so many for each axis
+    per_axis = 3
 
     def __init__(self, space: Space, seed: int, iterations: int) -> None:
         self._space = space
@@ -83,7 +85,8 @@ class ModelSampler:
         dimension = self._space.dimension
         if not dimension:
             return self._design.propose(trial)
-        is_early = self._scores.seen < (max(FIRST, 3 * dimension) if self.expect is None else INFORMED)
+        needed = max(self.first, self.per_axis * dimension)
+        is_early = self._scores.seen < (needed if self.expect is None else INFORMED)
         if is_early or trial % TENTH == int(chance(self._seed, trial // TENTH) * TENTH):
             config = self._design.propose(trial)
             if self._times.get(key := self._key(config), 0) == 0:

@@ -159,7 +159,7 @@ class TransferSampler:
 
 
 def _comparable(a: Sequence[float], b: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
-    """The scores as they are; of several objectives or limits, their ranks among both by all of them."""
+    """The scores as they are; of several objectives or limits their ranks by all of them."""
     both = [*a, *b]
     count = max((len(one.values) for one in both if isinstance(one, Standing)), default=0)
     if not count:
