@@ -4,6 +4,10 @@ The network of the example panda_mnist1d, 3,000 steps of AdamW, from each start 
 cross-entropy (lower is better) of the model that each would hand over; all choose by validation loss.
 `cost` is all that was trained, probes and losers included, in trainings of one model. The grid is
 13 cosine schedules; for each seed the best by validation loss, which costs 13 trainings.
+
+With `--tasks` (names with commas, or all) panda's newest rivals on small tasks, without Ray or files: single
+models may cost 1.25 trainings, populations as many as they have members; starts are multiples of a task's
+middle learning rate. `--tree FILE` adds a tree of schedules, as `raysearch bench schedules` reads it.
 """
 
 from __future__ import annotations
@@ -18,8 +22,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from raysearch.bench.support import raising
+from raysearch.bench import schedules
+from raysearch.bench.support import raised_tables, raising
 from raysearch.bench.support.contest import chosen, contend, show
+from raysearch.bench.support.raised_tasks import TASKS
+from raysearch.bench.support.schedule_tree import read_trees
 
 STARTS = (3e-5, 3e-4, 3e-3, 3e-2)
 GRID = tuple(10 ** (-4.5 + i / 4) for i in range(13))  # 3e-5 to 3e-2
@@ -67,8 +74,10 @@ class Cache:
 def main(args: Sequence[str]) -> int:
     """Runs the benchmark as the command line says."""
     options = _parser().parse_args(list(args))
+    if options.tasks or options.tree:
+        return _tasks(options)
     names = chosen(options.methods, NAMES)
-    starts = [float(s) for s in options.starts.split(",")]
+    starts = _numbers(options.starts, STARTS)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     cache = Cache(options.cache)
     wanted = {name: wanted_starts(name, starts, options.ray_starts) for name in names}
@@ -198,6 +207,30 @@ def members_said(runs: Sequence[Run], starts: Sequence[float]) -> list[str]:
 # ---- inside
 
 
+def _numbers(text: str | None, default: Sequence[float]) -> list[float]:
+    return [*default] if text is None else [float(one) for one in text.split(",")]
+
+
+def _tasks(options: argparse.Namespace) -> int:
+    """Rivals on small tasks, and panda in a tree of schedules."""
+    if options.tree:
+        trees = read_trees(options.tree, "val_acc")
+        rows = [
+            {"contender": f"panda-{n}", **schedules.measure(schedules.panda(n), trees)} for n in (1, 2, 4, 8)
+        ]
+        show(f"schedules in {Path(options.tree).name}", rows, ["higher is better"], options.json)
+    if options.tasks:
+        tasks, names = raised_tables.check(options.tasks, options.rivals)
+        starts = _numbers(options.starts, raised_tables.STARTS)
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        found = raised_tables.run_all(
+            tasks, names, starts, seeds, options.out, options.processes, options.quick
+        )
+        title = f"median of {len(seeds)} seeds by start, a multiple of the task's middle rate"
+        show(title, raised_tables.table(found), raised_tables.findings(found), options.json)
+    return 0
+
+
 def _raised(contender: str, seed: int, starts: Sequence[float | None], horizon: int) -> list[Run]:
     arguments = {"starts": list(starts), "seed": seed, "horizon": horizon}
     print(f"seed {seed}: ", end="", file=sys.stderr, flush=True)
@@ -210,7 +243,12 @@ def _raised(contender: str, seed: int, starts: Sequence[float | None], horizon: 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="raysearch bench panda", description=__doc__)
     parser.add_argument("--methods", help=f"with commas, of {', '.join(NAMES)}; all if not given")
-    parser.add_argument("--starts", default=",".join(f"{s:g}" for s in STARTS), help="learning rates")
+    parser.add_argument("--tasks", help=f"with commas, of {', '.join(TASKS)}; or all")
+    parser.add_argument("--rivals", help="of --tasks, with commas: names such as wsd, panda-1, pbt-4")
+    parser.add_argument("--tree", help="Parquet file of recorded schedules")
+    parser.add_argument("--out", type=Path, help="of --tasks: JSON lines, as they come; none is run again")
+    parser.add_argument("--quick", action="store_true", help="of --tasks: short trainings, for a test")
+    parser.add_argument("--starts", help="learning rates; with --tasks multiples of the middle one")
     parser.add_argument("--seeds", type=int, default=5, help="how many")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--horizon", type=int, default=600, help="iterations of five steps")

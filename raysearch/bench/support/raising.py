@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.bench.support.contest import cluster, serve
-from raysearch.core.version import install
-from raysearch.errors import SpecError
+from raysearch.bench.support.raised_models import free_adamw
 
 LOW, HIGH = 1e-5, 1e-1  # of the learning rate
 MEMBERS = 4
@@ -60,21 +59,10 @@ def scheduled(shape: Shape) -> Callable[..., Figures]:
 
 def schedule_free(lr: float, seed: int, horizon: int) -> Figures:
     """AdamWScheduleFree (Defazio et al. 2024), with its warm-up."""
-    try:
-        import schedulefree
-    except ImportError:
-        raise SpecError(
-            f"schedule-free needs schedulefree: {install('bench')}; or leave it out of --methods"
-        ) from None
     from raysearch.examples.mnist1d import STEPS
 
     training = _training(lr, seed)
-    optimizer = schedulefree.AdamWScheduleFree(
-        training.model.parameters(),
-        lr=lr,
-        weight_decay=training.optimizer.param_groups[0]["weight_decay"],
-        warmup_steps=round(WARMUP * horizon * STEPS),
-    )
+    optimizer = free_adamw(training, lr, round(WARMUP * horizon * STEPS))
     training.optimizer = optimizer
     for _ in range(horizon):
         optimizer.train()

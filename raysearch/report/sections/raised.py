@@ -55,7 +55,7 @@ def _decisions(results: Results) -> TextTable:
     others = [i for i, row in enumerate(rows) if row.event == Event.ACCEPT]
     others += [i for i in reversed(range(len(rows))) if i not in {*first, *others}]
     shown = sorted([*first, *others[: ROWS_SHOWN - len(first)]])
-    header = ("iterations", "decided", "changed", results.metric, "why")
+    header = ("iterations", "the decision", "changed", results.metric, "why")
     return TextTable(header, [_cells(rows[i]) for i in shown], frozenset({0, 3}))
 
 
