@@ -122,6 +122,7 @@ def test_a_snapshot_is_read_by_attribute_and_by_the_keys_that_json_has() -> None
         "failed": "",
         "winding": "",
         "spent": "",
+        "forecast": "",
         "seconds": 5.0,
         "life_s": 5.0,
         "trials": 1,
