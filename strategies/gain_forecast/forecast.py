@@ -22,6 +22,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean, median
 
 SCALE = 0.7  # of the mean gap: the tail of a metric ends, an exponential one does not
 LEVEL = 0.9  # of the interval
@@ -77,7 +78,8 @@ class GainForecast:
 def tail_scale(best: Sequence[float]) -> float:
     """The scale of the tail beyond the best of these scores, which are in order, the lowest first.
 
-    The mean of the gaps i (x_(i+1) - x_(i)), times SCALE. 0 where all are alike; at least two are needed.
+    Of the gaps i (x_(i+1) - x_(i)) the median over ln 2, which is the mean of exponential ones and heeds no
+    outlier; their mean where most scores are tied. Times SCALE. 0 where all are alike; two are needed.
     """
     gaps = [i * (high - low) for i, (low, high) in enumerate(pairwise(best), 1)]
-    return SCALE * sum(gaps) / len(gaps)
+    return SCALE * (median(gaps) / math.log(2) or fmean(gaps))
