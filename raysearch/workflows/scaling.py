@@ -23,6 +23,7 @@ from raysearch.core.yaml_io import write_yaml
 from raysearch.errors import RunError, SpecError
 from raysearch.space.domains import Domain
 from raysearch.space.names import dotted
+from raysearch.space.numeric import Interval
 from raysearch.space.space import Space
 from raysearch.spec.scale import SAME, SEARCH, Scale, scale_of, sizes_of
 from raysearch.spec.search_spec import SearchSpec, load_spec
@@ -320,13 +321,13 @@ def _target_spec(
 
 def _around(domain: Domain, value: Any) -> Domain:
     """The domain near a value: a factor of 4 to each side on a log scale; always with the value in it."""
-    if not domain.is_numeric or not is_number(value) or not hasattr(domain, "low"):
+    if not isinstance(domain, Interval) or not is_number(value):
         return domain
     low, high = domain.low, domain.high
     if getattr(domain, "log", False) and not getattr(domain, "step", None):
         low, high = value / AROUND, value * AROUND
     low, high = min(low, value), max(high, value)
-    return dataclasses.replace(domain, low=low, high=high)  # type: ignore[type-var]
+    return dataclasses.replace(domain, low=low, high=high)
 
 
 def _groups(space: Space) -> set[str]:
