@@ -22,9 +22,8 @@ from raysearch.report import html as html_of
 from raysearch.report.report import write_report
 from raysearch.report.sections import content_of
 from raysearch.report.sections.failures import without_numbers
-from raysearch.report.sections.outcome import once_each
 from raysearch.results.plots.style import escape
-from raysearch.results.verdict import Contender
+from raysearch.results.verdict import Contender, once_each
 from raysearch.strategies.finish import Finish
 
 

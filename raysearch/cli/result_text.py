@@ -193,19 +193,22 @@ def finish_table(results: Results, verdict: Verdict) -> Any:
 
 
 def contender_table(contenders: Sequence[Contender], metric: str) -> Any:
-    """A rich table of the configurations that the finish trained again."""
+    """A rich table of the configurations that the finish trained again, each once."""
     from rich.table import Table
+
+    from raysearch.results.verdict import once_each
 
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
     table.add_column("on fresh seeds")
     for name in (f"mean {metric}", "95% interval", "seeds", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
-    estimates = [c.estimate for c in contenders]
+    named = once_each(contenders)
+    estimates = [c.estimate for _, c in named]
     figures = column([x for e in estimates for x in (e.mean, e.low, e.high)], 5)
-    for i, contender in enumerate(contenders):
+    for i, (name, contender) in enumerate(named):
         mean, low, high = figures[3 * i : 3 * i + 3]
         interval = "-" if low == "-" else f"{low} to {high}"
-        table.add_row(contender.name, mean, interval, str(estimates[i].n), str(contender.failed))
+        table.add_row(name, mean, interval, str(estimates[i].n), str(contender.failed))
     return table
 
 

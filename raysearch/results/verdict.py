@@ -137,6 +137,22 @@ def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
     return Estimate(mean, mean - half, mean + half, n)
 
 
+def once_each(contenders: Sequence[Contender]) -> list[tuple[str, Contender]]:
+    """(name, contender), each configuration once.
+
+    The trial that was the baseline can be a finalist too; both were trained on the same seeds, so that its
+    row would say what the baseline's says.
+    """
+    baseline = next((c for c in contenders if c.role == "baseline"), None)
+    if baseline is None:
+        return [(c.name, c) for c in contenders]
+    twin = next(
+        (c for c in contenders if c is not baseline and dict(c.config) == dict(baseline.config)), None
+    )
+    name = baseline.name if twin is None else f"{baseline.name}, {twin.name}"
+    return [(name if c is baseline else c.name, c) for c in contenders if c is not twin]
+
+
 def judge(contenders: Sequence[Contender], metric: str, mode: Mode, raised: int | None = None) -> Verdict:
     """The verdict on what the finish trained again.
 

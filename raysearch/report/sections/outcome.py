@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from raysearch.core.formatting import number, settings
@@ -10,7 +9,7 @@ from raysearch.core.segment import trial_name
 from raysearch.errors import RunError
 from raysearch.report.sections.values import DIGITS, Section, TextTable
 from raysearch.results.goal_table import goal_header, goal_rows, others_of
-from raysearch.results.verdict import Contender
+from raysearch.results.verdict import Contender, once_each
 from raysearch.space.names import dotted
 
 if TYPE_CHECKING:
@@ -43,22 +42,6 @@ def outcome(results: Results, winner: Best | None) -> Section:
         rows = [(name, *_estimate(c), str(c.failed)) for name, c in contenders]
         tables.insert(0, TextTable(header, rows, frozenset({1, 2, 3, 4})))
     return Section("outcome", "Outcome", words, (), tables)
-
-
-def once_each(contenders: Sequence[Contender]) -> list[tuple[str, Contender]]:
-    """(name, contender), each configuration once.
-
-    The trial that was the baseline can be a finalist too; both were trained on the same seeds, so that its
-    row would say what the baseline's says.
-    """
-    baseline = next((c for c in contenders if c.role == "baseline"), None)
-    if baseline is None:
-        return [(c.name, c) for c in contenders]
-    twin = next(
-        (c for c in contenders if c is not baseline and dict(c.config) == dict(baseline.config)), None
-    )
-    name = baseline.name if twin is None else f"{baseline.name}, {twin.name}"
-    return [(name if c is baseline else c.name, c) for c in contenders if c is not twin]
 
 
 def _model(results: Results, winner: Best) -> str:
