@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 WITNESS = "RAYSEARCH_BENCH_WITNESS"  # a folder for the notes
+TRAINABLE = "raysearch.bench.support.witnessed"
 SPEAKS = "raysearch.executors.tune.socket_link"
 
 
@@ -38,6 +39,8 @@ class _Noting(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
+        if TRAINABLE in sys.modules:  # it is what imports it: no worker of several processes
+            return
         from raysearch.bench.support.witnessed import witness
 
         witness(Path(os.environ[WITNESS]).resolve())
