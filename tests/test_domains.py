@@ -102,8 +102,10 @@ def test_a_value_goes_to_the_unit_interval_and_back(domain: Domain, u: float) ->
     value = domain.from_unit(u)
     back = domain.from_unit(domain.to_unit(value))
     assert 0.0 <= domain.to_unit(value) <= 1.0
-    if domain.cardinality is None:
+    if domain.cardinality is None and 1e-9 < u < 1 - 1e-9:
         assert back == pytest.approx(value, rel=1e-6, abs=1e-6)
+    elif domain.cardinality is None:  # so far out that floats next to one u have values that differ more
+        assert domain.to_unit(back) == pytest.approx(domain.to_unit(value), abs=1e-12)
     else:
         assert same(back, value)
 
