@@ -44,7 +44,7 @@ def told(run: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["down", "401", "hang"])
+@pytest.mark.parametrize("fault", ["401", "hang"])
 def test_a_server_that_is_away_at_the_start_gets_everything_later(
     server: StandIn, tmp_path: Path, fault: str
 ) -> None:
@@ -58,9 +58,7 @@ def test_a_server_that_is_away_at_the_start_gets_everything_later(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("rows", "fault"), [(1, "500"), (100, "down"), (100, "401"), (100, "429"), (10**6, "hang")]
-)
+@pytest.mark.parametrize(("rows", "fault"), [(1, "500"), (100, "down"), (100, "429"), (10**6, "hang")])
 def test_a_server_that_goes_away_on_the_way_or_at_the_end_gets_the_rest_later(
     server: StandIn, tmp_path: Path, rows: int, fault: str
 ) -> None:
