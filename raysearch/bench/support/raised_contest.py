@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import raysearch
 from raysearch.bench.support.population_rivals import RULES
 from raysearch.bench.support.raised_models import Model
 from raysearch.bench.support.raised_tasks import TASKS, Task
@@ -20,7 +21,6 @@ from raysearch.bench.support.schedule_rivals import RIVALS
 from raysearch.core.segment import Outcome, Segment, Status
 from raysearch.errors import SpecError
 from raysearch.space.space import Space
-from raysearch.strategies.panda.settings import Panda
 from raysearch.strategies.seeding import fresh_seed
 
 ONE = 1.25  # trainings that a single model may cost
@@ -118,7 +118,7 @@ def _raised(task: Task, contender: str, lr: float, seed: int, horizon: int) -> t
     members = int(number)
     if rule == "panda":
         low, high = task.middle / WIDE, task.middle * WIDE
-        recipe = Panda(max_iterations=horizon, population=members)
+        recipe = raysearch.Panda(max_iterations=horizon, population=members)
         space = Space.from_dict({"lr": {"loguniform": [low, high]}})
         strategy = recipe.start(space, metric="value", mode=task.mode, seed=seed, baseline={"lr": lr})
         return drive(strategy, task.make, task.mode, horizon)
