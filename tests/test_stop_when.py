@@ -14,6 +14,7 @@ import trainables
 
 import raysearch
 from raysearch.bench.support.stopping import Whole, stop_of, stopped_at
+from raysearch.cli import main
 from raysearch.core.budget import Budget
 from raysearch.core.segment import Mode, Outcome, Role, Segment, Status, segment_id
 from raysearch.core.stop_when import CostRate, CostUnit, StopWhen
@@ -375,7 +376,9 @@ def test_a_closed_search_refuses_new_configurations() -> None:
         search.plan_intervention({"kind": "enqueue", "config": {"rate": 0.3}})
 
 
-def test_an_inline_search_ends_by_its_rule_and_goes_on_without_it(tmp_path: Path) -> None:
+def test_an_inline_search_ends_by_its_rule_and_goes_on_without_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     results = raysearch.search(
         trainables.Walk, space=SPACE, metric="loss", mode="min", executor="inline", storage=tmp_path,
         strategy=raysearch.Caviar(samples=40, max_iterations=3, sampler="sobol"), progress=False,
@@ -397,6 +400,10 @@ def test_an_inline_search_ends_by_its_rule_and_goes_on_without_it(tmp_path: Path
     again = raysearch.resume(results.path, how, trainable=trainables.Walk)
     assert len(again.segments()) == len(results.segments())
     assert len([event for event in again.events() if event.kind == "forecast"]) == 1
+    assert main(["resume", str(results.path), "--samples", "+5", "--executor", "inline"]) == 2
+    assert "its stop_when ended it, and would again; go on with: raysearch resume" in capsys.readouterr().err
+    assert main(["status", str(results.path)]) == 0
+    assert "with at least 95% (stop_when); raysearch best" in " ".join(capsys.readouterr().out.split())
     more = raysearch.resume(
         results.path,
         how,

@@ -218,12 +218,16 @@ def _check_budget(root: Path, spec: SearchSpec, spent: Spent) -> None:
 
 
 def _check_rule(root: Path, old: SearchSpec, new: SearchSpec) -> None:
-    """Raises SpecError if `stop_when` ended the run, and would end what it is to go on with as well."""
+    """Raises SpecError if `stop_when` ended the run, and would end what more there is to try as well."""
     from raysearch.run.liveness import last_ended
     from raysearch.storage.paths import RunPaths
+    from raysearch.strategies.base import abilities_of
 
     ended = last_ended(RunPaths(root).journal)
-    if ended is not None and ended.kind is Ending.GAIN and new.stop_when == old.stop_when:
+    abilities = [abilities_of(spec.strategy) for spec in (old, new)]
+    is_larger = new.space != old.space or len({(one.samples, one.max_iterations) for one in abilities}) > 1
+    is_ended = ended is not None and ended.kind is Ending.GAIN
+    if is_ended and is_larger and new.stop_when == old.stop_when:
         more = command("resume", shown(root), *more_of(ended))
         raise SpecError(f"{shown(root)}: its stop_when ended it, and would again; go on with: {more}")
 

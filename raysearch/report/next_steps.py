@@ -226,20 +226,23 @@ def _edges(facts: Facts) -> Step | None:
     if facts.samples is None:
         again = _command("launch", f"{facts.run}/spec.yaml", "--name", f"{_name(facts.run)}-wider", *sets)
         return Step(Kind.EDGE, words, again)
-    return Step(Kind.EDGE, words, _command("resume", facts.run, *sets, "--samples", f"+{facts.samples}"))
+    more = more_of(facts.standing.ended)
+    return Step(
+        Kind.EDGE, words, _command("resume", facts.run, *sets, "--samples", f"+{facts.samples}", *more)
+    )
 
 
 def _samples(facts: Facts) -> Step | None:
     if facts.samples is None or facts.searched is None:
         return None
-    enough = enough_samples(facts.searched)
+    enough, more = enough_samples(facts.searched), more_of(facts.standing.ended)
     if facts.samples >= enough:
         return None
     words = (
         f"{facts.samples:,} samples are few for {facts.searched.dimension:,} hyper-parameters: "
         f"at least {enough:,} are worth a try, {SAMPLES_EACH} for each (Loeppky, Sacks & Welch 2009)."
     )
-    return Step(Kind.SAMPLES, words, _command("resume", facts.run, "--samples", str(enough)))
+    return Step(Kind.SAMPLES, words, _command("resume", facts.run, "--samples", str(enough), *more))
 
 
 def _finish(facts: Facts) -> Step | None:
