@@ -17,12 +17,13 @@ from ray import tune
 import raysearch
 from raysearch.cli import main
 from raysearch.errors import LocatedError, SpecError
+from raysearch.space import Space
 from raysearch.spec import load_spec, make_spec
 from raysearch.spec.scale import read_scale, scale_of
 from raysearch.strategies.scale_laws import Along, BestValue, Kind, best_value, fit_law, kind_of, ruled
 from raysearch.torch.scaling import CoordinateCheck
 from raysearch.torch.scaling.coordinates import Change
-from raysearch.workflows.scaling import _transferred
+from raysearch.workflows.scaling import Transferred, _transferred, _with_edge
 
 SPACE = {
     "lr": {"loguniform": [1e-3, 1.0]},
@@ -214,6 +215,13 @@ def test_the_best_value_lies_where_good_trials_do_and_its_error_says_when_they_l
 
 
 # ---- transfer
+
+
+def test_a_best_value_at_an_edge_of_the_space_is_in_doubt() -> None:
+    domain = Space.from_dict(SPACE).domains["lr"]
+    at_edge, inside = (Transferred("lr", v, v, "as it is", None, True, ()) for v in (0.8, 0.1))
+    assert "at an edge of the space" in _with_edge(at_edge, domain).doubts[0]
+    assert _with_edge(inside, domain) == inside
 
 
 def test_the_rule_carries_what_it_knows_and_says_what_it_does_not(runs: Path) -> None:

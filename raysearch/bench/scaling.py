@@ -26,13 +26,6 @@ from raysearch.bench.support.scaled_models import MODELS, ScaledModel, fresh, lo
 from raysearch.space.space import Space
 from raysearch.torch.scaling import CoordinateCheck, coordinate_check
 
-SPACE = Space.from_dict(
-    {
-        "lr": {"loguniform": [1e-3, 1e-1]},
-        "weight_decay": {"loguniform": [1e-2, 1.0]},
-        "init": {"loguniform": [0.25, 2.0]},
-    }
-)
 SHARES = ("1/64", "1/16", "1/4", "1")  # of the target's compute, by width
 NEAR = 0.05  # of the loss of a search at the target
 CHECKED = {"lr": 0.01, "weight_decay": 0.0, "init": 1.0}  # settings of the coordinate check
@@ -58,9 +51,16 @@ class Training:
 Losses = Mapping[str, float]
 
 
-def points(count: int) -> list[dict[str, float]]:
-    """The settings, the same ones for every model, width and seed."""
-    return [SPACE.decode(unit) for unit in SPACE.sobol_units(0, 0, count)]
+def points(model: str, count: int) -> list[dict[str, float]]:
+    """The settings of a model, the same ones for every width and seed."""
+    space = Space.from_dict(
+        {
+            "lr": {"loguniform": [*MODELS[model].rates]},
+            "weight_decay": {"loguniform": [1e-2, 1.0]},
+            "init": {"loguniform": [0.25, 2.0]},
+        }
+    )
+    return [space.decode(unit) for unit in space.sobol_units(0, 0, count)]
 
 
 def trainings(models: Sequence[str], count: int, seeds: int) -> Iterator[Training]:
@@ -78,12 +78,14 @@ def run(todo: Sequence[Training], count: int, file: Path | None) -> dict[str, fl
     if file is not None and file.is_file():
         for line in file.read_text(encoding="utf-8").splitlines():
             losses.update(json.loads(line))
-    settings = points(count)
+    settings = {name: points(name, count) for name in MODELS}
     for one in todo:
         if one.key in losses:
             continue
         model = MODELS[one.model]
-        loss = trained(model, model.widths[one.width], one.is_scaled, settings[one.point], one.seed)
+        loss = trained(
+            model, model.widths[one.width], one.is_scaled, settings[one.model][one.point], one.seed
+        )
         losses[one.key] = loss
         if file is not None:
             with file.open("a", encoding="utf-8") as out:
@@ -133,9 +135,9 @@ def shifts(model: str, losses: Losses, count: int, seeds: int) -> dict[str, Any]
     """For each hyper-parameter, the power of the width with which its best value goes, by muP."""
     from raysearch.strategies.scale_laws import best_value, fit_law
 
-    settings = points(count)
+    settings = points(model, count)
     found: dict[str, Any] = {"contender": model}
-    for name in SPACE.names:
+    for name in settings[0]:
         seen = []
         for number, width in enumerate(MODELS[model].widths):
             means = [

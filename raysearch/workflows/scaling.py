@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Transfer", "Transferred", "transfer"]
 
+EDGE = 0.05  # of a domain: so near to an end, in its own scale, a best value lies at the edge
 AROUND = 4.0  # panda may move a hyper-parameter on a log scale this far from where it begins
 SPEC_FILE, SETTINGS_FILE = "target.yaml", "target-settings.yaml"
 NO_CHECK = (
@@ -171,7 +172,10 @@ def transfer(results: Results, others: Sequence[Results] = (), *, trainable: Any
     check = _check(results.path)
     believed = check is None or check.passed or not _has_shape(scale)
     values = tuple(
-        _transferred(name, value, scale, optimizer, laws.get(name), believed) for name, value in flat.items()
+        _with_edge(
+            _transferred(name, value, scale, optimizer, laws.get(name), believed), spec.space.domains[name]
+        )
+        for name, value in flat.items()
     )
     at_target = {name: one.value for name, one in zip(flat, values, strict=True)}
     return Transfer(
@@ -220,6 +224,19 @@ def _transferred(
     if rule.transfers and believed:
         doubts.append(f"the rule ({by}) gives {number(new)}, beyond what was found at the smaller scales")
     return Transferred(shown, value, _like(value, at), text, (low, high), True, tuple(doubts))
+
+
+def _with_edge(one: Transferred, domain: Domain) -> Transferred:
+    """The same, in doubt where the search found its best value at an edge of the space."""
+    if not isinstance(domain, Interval) or domain.step is not None or kind_of(one.name) is Kind.OTHER:
+        return one
+    if EDGE < domain.to_unit(one.proxy) < 1.0 - EDGE:
+        return one
+    doubt = (
+        f"the best value found, {number(one.proxy)}, lies at an edge of the space, {domain.describe()}: "
+        "better ones may lie beyond it; widen the space and search on before going to the target"
+    )
+    return dataclasses.replace(one, doubts=(*one.doubts, doubt))
 
 
 def _rule(name: str, scale: Scale, optimizer: str) -> tuple[Ruled, str]:
@@ -324,7 +341,7 @@ def _around(domain: Domain, value: Any) -> Domain:
     if not isinstance(domain, Interval) or not is_number(value):
         return domain
     low, high = domain.low, domain.high
-    if getattr(domain, "log", False) and not getattr(domain, "step", None):
+    if domain.log and domain.step is None:
         low, high = value / AROUND, value * AROUND
     low, high = min(low, value), max(high, value)
     return dataclasses.replace(domain, low=low, high=high)

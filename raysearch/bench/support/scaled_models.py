@@ -25,13 +25,19 @@ VALIDATION = 500
 
 @dataclass(frozen=True, slots=True)
 class ScaledModel:
-    """A model that is wider at the target than at its base, eight times in width: 64 times in compute."""
+    """A model that is wider at the target than at its base, eight times in width: 64 times in compute.
+
+    Attributes:
+        data: what trains, and what validates.
+        rates: the range in which the rate is searched.
+    """
 
     build: Callable[[int], nn.Module]
-    data: Callable[[], tuple[Examples, Examples]]  # what trains, what validates
+    data: Callable[[], tuple[Examples, Examples]]
     base: int
     steps: int
     batch: int
+    rates: tuple[float, float] = (1e-3, 1e-1)
 
     @property
     def widths(self) -> tuple[int, int, int, int]:
@@ -187,5 +193,5 @@ MODELS: Mapping[str, ScaledModel] = {
     "mlp": ScaledModel(perceptron(2), digits, base=64, steps=150, batch=64),
     "deep-mlp": ScaledModel(perceptron(5), digits, base=32, steps=150, batch=64),
     "transformer": ScaledModel(transformer, text, base=16, steps=150, batch=6),
-    "cnn": ScaledModel(convolutions, signals, base=8, steps=250, batch=50),
+    "cnn": ScaledModel(convolutions, signals, base=8, steps=250, batch=50, rates=(3e-3, 3e-1)),
 }
