@@ -3,11 +3,10 @@
 A rule is an exponent for each kind of dimension: the value is multiplied by growth ** exponent. Which rule a
 hyper-parameter follows is known from the kind of its name, or told by the user.
 
-Sources: [TP5] Yang et al. 2022, Tensor Programs V, tables 3 and 8. [CompleteP] Dey et al. 2025, table 1.
-[SDE] Malladi et al. 2022, "On the SDEs and scaling rules for adaptive gradient algorithms", definition 5.2.
-[Linear] Goyal et al. 2017, section 2.1. [Horizon] Bjorck et al. 2024, "Scaling optimal LR across token
-horizons". [Timescale] Wang and Aitchison 2024, "How to set AdamW's weight decay as you scale model and
-dataset size".
+Sources: Tensor Programs V is Yang et al. 2022, tables 3 and 8; CompleteP is Dey et al. 2025, table 1. Malladi
+et al. 2022, "On the SDEs and scaling rules for adaptive gradient algorithms", the square-root rule; Goyal et al.
+2017, section 2.1. Bjorck et al. 2024, "Scaling optimal LR across token horizons". Wang and Aitchison 2024, "How
+to set AdamW's weight decay as you scale model and dataset size".
 """
 
 from __future__ import annotations
@@ -58,6 +57,12 @@ _KINDS = {
     Kind.DURATION: (*_DIMENSIONS[Along.DURATION], "warmup"),
 }
 PARAMETRIZATIONS = ("standard", "mup")
+TP5 = "Tensor Programs V"
+COMPLETEP = "CompleteP"
+SDE = "Malladi et al. 2022"
+LINEAR = "Goyal et al. 2017"
+HORIZON = "Bjorck et al. 2024"
+TIMESCALE = "Wang and Aitchison 2024"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +96,24 @@ STANDARD_WIDTH = (
     "each layer its own"
 )
 _BATCH = {
-    Kind.RATE: {"adam": Power(0.5, "SDE"), "sgd": Power(1.0, "Linear")},
-    Kind.WEIGHT_DECAY: {"adam": Power(0.5, "Timescale"), "sgd": Power(0.0, "Linear")},
+    Kind.RATE: {"adam": Power(0.5, SDE), "sgd": Power(1.0, LINEAR)},
+    Kind.WEIGHT_DECAY: {"adam": Power(0.5, TIMESCALE), "sgd": Power(0.0, LINEAR)},
 }
 _DURATION = {
     Kind.RATE: Power(
-        -0.32, "Horizon", "measured on language models of 50 M to 7 B parameters; elsewhere a guess"
+        -0.32, HORIZON, "measured on language models of 50 M to 7 B parameters; elsewhere a guess"
     ),
     Kind.WEIGHT_DECAY: Power(
-        -0.68, "Timescale", "rests on the rate's law: their product goes with 1 / duration"
+        -0.68, TIMESCALE, "rests on the rate's law: their product goes with 1 / duration"
     ),
 }
 _SHAPES: Mapping[tuple[str, Along], Mapping[Kind, Power]] = {
-    ("mup", Along.WIDTH): {kind: Power(0.0, "TP5") for kind in (Kind.RATE, Kind.WEIGHT_DECAY, Kind.INIT)},
-    ("mup", Along.DEPTH): {
-        kind: Power(0.0, "CompleteP") for kind in (Kind.RATE, Kind.WEIGHT_DECAY, Kind.INIT)
-    },
+    ("mup", Along.WIDTH): {kind: Power(0.0, TP5) for kind in (Kind.RATE, Kind.WEIGHT_DECAY, Kind.INIT)},
+    ("mup", Along.DEPTH): {kind: Power(0.0, COMPLETEP) for kind in (Kind.RATE, Kind.WEIGHT_DECAY, Kind.INIT)},
     ("standard", Along.WIDTH): {
-        Kind.RATE: Power(-1.0, "TP5", STANDARD_WIDTH),
-        Kind.WEIGHT_DECAY: Power(1.0, "CompleteP", STANDARD_WIDTH),
-        Kind.INIT: Power(-0.5, "TP5", "right for hidden weights alone"),
+        Kind.RATE: Power(-1.0, TP5, STANDARD_WIDTH),
+        Kind.WEIGHT_DECAY: Power(1.0, COMPLETEP, STANDARD_WIDTH),
+        Kind.INIT: Power(-0.5, TP5, "right for hidden weights alone"),
     },
 }
 
@@ -173,9 +176,9 @@ def ruled(name: str, growth: Mapping[Along, float], parametrization: str, optimi
 
 def _power(kind: Kind, dimension: Along, parametrization: str, optimizer: str) -> Power | None:
     if dimension is Along.BATCH:
-        return _BATCH[kind][optimizer] if kind in _BATCH else Power(0.0, "SDE")
+        return _BATCH[kind][optimizer] if kind in _BATCH else Power(0.0, SDE)
     if dimension is Along.DURATION:
-        return _DURATION.get(kind, Power(0.0, "Horizon"))
+        return _DURATION.get(kind, Power(0.0, HORIZON))
     return _SHAPES.get((parametrization, dimension), {}).get(kind)
 
 

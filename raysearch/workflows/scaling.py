@@ -259,7 +259,8 @@ def _rule(name: str, scale: Scale, optimizer: str) -> tuple[Ruled, str]:
     rule = ruled(name, growth, scale.parametrization, optimizer)
     if not rule.sources:
         return rule, "as it is"
-    return rule, f"x {number(rule.factor)} ({', '.join(rule.sources)})"
+    change = "as it is" if rule.factor == 1.0 else f"x {number(rule.factor)}"
+    return rule, f"{change} ({', '.join(rule.sources)})"
 
 
 def _laws(spec: SearchSpec, results: Results, others: Sequence[Results]) -> dict[str, tuple[str, Law]]:
