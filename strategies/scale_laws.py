@@ -4,9 +4,9 @@ A rule is an exponent for each kind of dimension: the value is multiplied by gro
 hyper-parameter follows is known from the kind of its name, or told by the user.
 
 Sources: Tensor Programs V is Yang et al. 2022, tables 3 and 8; CompleteP is Dey et al. 2025, table 1. Malladi
-et al. 2022, "On the SDEs and scaling rules for adaptive gradient algorithms", the square-root rule; Goyal et al.
-2017, section 2.1. Bjorck et al. 2024, "Scaling optimal LR across token horizons". Wang and Aitchison 2024, "How
-to set AdamW's weight decay as you scale model and dataset size".
+et al. 2022, "On the SDEs and scaling rules for adaptive gradient algorithms", the square-root rule; Goyal et
+al. 2017, section 2.1. Bjorck et al. 2024, "Scaling optimal LR across token horizons". Wang and Aitchison
+2024, "How to set AdamW's weight decay as you scale model and dataset size".
 """
 
 from __future__ import annotations

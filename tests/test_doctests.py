@@ -14,6 +14,8 @@ from ray import tune
 import raysearch
 from raysearch import launch, schedule, sources
 from raysearch.results import Best
+from raysearch.strategies import scale_laws
+from raysearch.torch import scaling
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -47,6 +49,12 @@ CALLED = {
     "torch.TorchSchedule": raysearch.torch.TorchSchedule,
     "torch.apply": raysearch.torch.apply,
     "torch.parts": raysearch.torch.parts,
+    "torch.scaling.Branch": scaling.Branch,
+    "torch.scaling.Readout": scaling.Readout,
+    "torch.scaling.attention_scale": scaling.attention_scale,
+    "torch.scaling.rules_for": scaling.rules_for,
+    "scale_laws.along": scale_laws.along,
+    "scale_laws.kind_of": scale_laws.kind_of,
     **members(raysearch.Results),
     **members(schedule.Schedule),
 }
@@ -103,7 +111,8 @@ def test_what_people_call_has_an_example_that_does_what_it_shows(
 ) -> None:
     one = CALLED[name]
     monkeypatch.chdir(folder)
-    known = {"raysearch": raysearch, "train": Curve, "torch": torch, "tune": tune}
+    known = {"raysearch": raysearch, "train": Curve, "torch": torch, "tune": tune, "scaling": scaling}
+    known |= {name: getattr(scale_laws, name) for name in ("along", "kind_of")}
     known["results"] = raysearch.load("runs/digits")
     test = doctest.DocTestParser().get_doctest(inspect.getdoc(one) or "", known, name, None, 0)
     assert test.examples, f"{name} has no example in its docstring"

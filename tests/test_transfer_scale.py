@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -15,6 +16,7 @@ import pytest
 from ray import tune
 
 import raysearch
+from raysearch.bench import scaling as bench
 from raysearch.cli import main
 from raysearch.errors import LocatedError, SpecError
 from raysearch.space import Space
@@ -314,3 +316,26 @@ def test_a_run_without_scale_says_how_to_have_one(tmp_path: Path, capsys: pytest
     raysearch.search(given.pop("trainable"), executor="inline", **given)
     assert main(["transfer", os.fspath(tmp_path / "none")]) == 2
     assert "add one, such as scale: {width: 64, target: 1024}" in capsys.readouterr().err
+
+
+# ---- the benchmark
+
+
+def test_the_bench_judges_small_settings_on_seeds_that_no_search_saw(tmp_path: Path) -> None:
+    """Losses made up: muP's best rate stays at all widths, that of torch's own models does not."""
+    settings, file = bench.points("mlp", 4), tmp_path / "losses"
+    lines = {}
+    for width, is_scaled in ((0, True), (1, True), (2, True), (3, True), (3, False)):
+        for point, seed in itertools.product(range(4), (0, bench.FRESH)):
+            best = settings[0 if is_scaled else 1]["lr"]
+            loss = 1.0 + abs(math.log(settings[point]["lr"] / best)) + (seed == bench.FRESH)
+            lines[bench.Training("mlp", width, is_scaled, point, seed).key] = loss
+    file.write_text(json.dumps(lines))
+    losses = bench.Losses(4, file)
+    row = bench.row("mlp", losses, searches=1, fresh_seeds=1)
+    assert (row["gap_1/64"], row["search_mup"]) == (0.0, 2.0)
+    apart = abs(math.log(settings[0]["lr"] / settings[1]["lr"]))
+    assert row["gap_unchanged"] == pytest.approx(apart / 2, abs=1e-3)
+    assert bench.at_edge("mlp", losses, 1) == 0
+    assert bench.shifts("mlp", losses, 1)["lr"].startswith("+0.00")
+    assert json.loads(file.read_text()) == lines  # nothing was trained
