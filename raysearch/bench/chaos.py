@@ -47,6 +47,7 @@ RANKS = "witnessed_ranks:WitnessedRanks"
 ON_DISK = ("full disk", "disk out of reach")
 BEGAN = re.compile(r"^\[[^]\n]+\] (iteration )?[\d,]+ of ", re.MULTILINE)  # how far a search is
 REFUSED = 2  # the command's exit code for an error that it can explain
+HANDS = 10  # times that a person would have been needed, after which a search is given up
 AGAIN_S = 1.0  # until a command that was refused is started again
 
 
@@ -155,6 +156,8 @@ class Chaos:
         else:
             self.tally.hands.append(said)
             self._mend(float("inf"))
+        if len(self.tally.hands) > HANDS:
+            raise BenchError(f"the command ended {len(self.tally.hands)} times without a fault: {said}")
 
     def _said(self) -> str:
         """What the command that was started last has printed."""
