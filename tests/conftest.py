@@ -53,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 # Files of a minute and more, the longest first, and those of real clusters among them: begun late they would
 # keep one process busy while the others have ended. The rest follow by their number of slow tests.
-LONGEST = ("nodes", "jobs", "tune", "neighbours", "learner", "elastic", "cli")
+LONGEST = ("nodes", "site", "jobs", "tune", "integrations", "neighbours", "learner", "cli", "elastic")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

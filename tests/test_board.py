@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,29 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@contextlib.contextmanager
+def served(run: Path, token: str = "") -> Iterator[int]:
+    """The port of a board of the run in this process, served as the command does."""
+    settings = uvicorn.Config(app([run], token), http=half_requests.Timed, log_level="warning")
+    server = uvicorn.Server(settings)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield listener.getsockname()[1]
+        server.should_exit = server.force_exit = True  # whoever still listens is not waited for
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
 @pytest.fixture
-def port(run: Path, start_process: Children) -> int:
+def port(run: Path) -> Iterator[int]:
+    """A board that only shows."""
+    with served(run) as found:
+        yield found
+
+
+@pytest.fixture
+def port_of_command(run: Path, start_process: Children) -> int:
     """The board of the run, as the command starts it."""
     board = start_process(sys.executable, "-m", "raysearch.cli", "board", run, "--port", 0)
     board.wait_for(lambda: "\n" in board.said)
@@ -54,7 +77,8 @@ def ask(
     return answer.status, answer.headers, answer.read()
 
 
-def test_the_board_answers_this_machine_alone_and_is_read_only(port: int) -> None:
+def test_the_board_answers_this_machine_alone_and_is_read_only(port_of_command: int) -> None:
+    port = port_of_command
     status, headers, body = ask(port, "/")
     assert status == 200
     assert EVIL.encode() not in body
@@ -103,18 +127,12 @@ def test_half_a_request_is_not_waited_for_for_ever(
     run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(half_requests, "HALF_S", 0.3)
-    server = uvicorn.Server(uvicorn.Config(app([run]), http=half_requests.Timed, log_level="warning"))
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    for half in (b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"):
-        with socket.create_connection(listener.getsockname(), timeout=PATIENCE_S) as wire:
-            wire.sendall(half)
-            assert wire.recv(1) == b""
-    assert ask(listener.getsockname()[1], "/")[0] == 200
-    server.should_exit = True
-    thread.join(PATIENCE_S)
-    assert not thread.is_alive()
+    with served(run) as port:
+        for half in (b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"):
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as wire:
+                wire.sendall(half)
+                assert wire.recv(1) == b""
+        assert ask(port, "/")[0] == 200
 
 
 def test_a_run_that_cannot_be_read_any_more_is_said_and_the_others_go_on(port: int, run: Path) -> None:
@@ -161,13 +179,11 @@ def post(port: int, body: bytes, path: str = "/runs/0/orders", **headers: str) -
 
 
 @pytest.fixture
-def steered(run: Path, start_process: Children) -> tuple[int, str]:
+def steered(run: Path) -> Iterator[tuple[int, str]]:
     """(port, token) of a board that steers."""
-    board = start_process(sys.executable, "-m", "raysearch.cli", "board", run, "--port", 0, "--steer")
-    board.wait_for(lambda: "may steer" in board.said)
-    found = re.match(r"http://127\.0\.0\.1:(\d+)/#token=([\w-]{20,}) ", board.said)
-    assert found is not None, board.said
-    return int(found[1]), found[2]
+    token = "only-the-person-who-steers"
+    with served(run, token) as found:
+        yield found, token
 
 
 def test_nobody_steers_without_the_token_nor_a_board_that_only_shows(
@@ -250,7 +266,9 @@ def test_a_person_steers_a_search_from_the_page(
     page, wrong = browser.new_page(), []
     page.set_default_timeout(1000 * PATIENCE_S)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(board.said.split()[0])
+    address = board.said.split()[0]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#token=[\w-]{20,}", address)
+    page.goto(address)
     for kind, text, words in (
         ("samples", "+3", "7 samples in all"),
         ("enqueue", "lr: 0.25", "is this configuration"),
