@@ -92,7 +92,7 @@ def test_trials_that_are_stopped_or_promoted_train_as_the_framework_does_alone(
 def test_a_model_that_panda_nudges_trains_as_the_framework_does_under_these_rates(
     name: str, root: Path, storage: Path
 ) -> None:
-    strategy = raysearch.Panda(max_iterations=24, interval=4, nudge=["lr"])
+    strategy = raysearch.Panda(max_iterations=12, interval=3, nudge=["lr"])
     given = settings(name, root, storage, baseline={"lr": 1e-3}, seed=2)
     results = raysearch.search(FRAMEWORKS[name][0], strategy=strategy, **given)
     assert len(set(check_path(name, results, results.best.trial, root))) > 1, "panda changed nothing"
