@@ -374,4 +374,4 @@ def test_what_a_script_started_ends_with_a_worker_that_is_killed(
     worker = start_process(sys.executable, *command)
     worker.wait_for(lambda: len(alive(pids)) == 3)
     os.kill(worker.pid, signal.SIGKILL)
-    wait_for(lambda: not alive(pids), 60)
+    wait_for(lambda: not alive(pids), saw=lambda: alive(pids))

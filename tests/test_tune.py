@@ -54,10 +54,11 @@ def check_whole(rows: list[Outcome], samples: int) -> None:
 
 @pytest.fixture(scope="module")
 def walks(_session_cluster: Callable[[], None], tmp_path_factory: pytest.TempPathFactory) -> Searched:
-    """A search of twelve walks by two workers of a cluster, which is complete; only to be read."""
+    """A search of twelve walks by the two of nine workers that a cluster has room for; only to be read."""
     _session_cluster()
     storage = tmp_path_factory.mktemp("walks")
-    return search(trainables.Walk, storage, "run"), outcomes(storage, "run")
+    results = search(trainables.Walk, storage, "run", workers={"count": 9, "cpu": 2})
+    return results, outcomes(storage, "run")
 
 
 def check_searched(results: raysearch.Results, rows: list[Outcome]) -> None:
@@ -164,9 +165,10 @@ def test_isolated_trials_have_a_process_each_and_die_alone(storage: Path) -> Non
     assert lost == [(words, Cause.PROCESS_DIED)]
 
 
-def test_more_workers_than_fit_are_no_hindrance(storage: Path) -> None:
-    search(trainables.Walk, storage, "run", workers={"count": 9, "cpu": 2})
-    check_whole(outcomes(storage, "run"), 12)
+def test_more_workers_than_fit_are_no_hindrance(walks: Searched) -> None:
+    assert walks[0].spec["workers"]["count"] == 9
+    assert 1 <= len({outcome.worker for outcome in walks[1]}) <= 2
+    check_whole(walks[1], 12)
 
 
 def test_a_worker_that_fits_no_node_is_refused_at_once_with_what_there_is(storage: Path) -> None:
