@@ -231,8 +231,13 @@ def test_trials_that_rungs_still_hold_may_win() -> None:
 
 def test_the_width_leaves_out_the_time_between_lives() -> None:
     night = 40_000.0
-    both = [outcome(k, 0.1, at=3600.0 * (1 + k // 2) + night * (k >= 4)) for k in range(8)]
+    both = [
+        outcome(k, 0.1, at=3600.0 * (1 + k // 2) + night * (k >= 4), worker=f"worker-{k % 2}")
+        for k in range(8)
+    ]
     assert record(*both).width == pytest.approx(2.0)
+    pack = [outcome(k, 0.1, at=4 * 3600.0, worker="worker-0") for k in range(4)]
+    assert record(*pack).width == 1.0
     assert record().width == 1.0
 
 

@@ -42,7 +42,7 @@ class SearchRecord:
         self._goals, self._horizon, self._eta = goals, horizon, eta
         self._rungs: set[int] = set()
         self._top: list[float] = []  # the best at full length
-        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)
+        self._recent: deque[tuple[float, float, str]] = deque(maxlen=RECENT)
 
     def tell(self, outcome: Outcome) -> bool:
         """Takes an outcome in, each once; whether it counts as one of the search.
@@ -55,7 +55,7 @@ class SearchRecord:
         self.worker_s += outcome.seconds
         if outcome.status is Status.LOST:
             return False
-        self._recent.append((outcome.finished_at, outcome.seconds))
+        self._recent.append((outcome.finished_at, outcome.seconds, outcome.worker))
         self.outcomes += 1
         self.tried += segment.start == 0
         if outcome.status is Status.COMPLETED:
@@ -85,13 +85,16 @@ class SearchRecord:
     def width(self) -> float:
         """How many workers trained at a time, of the last outcomes; at least 1.
 
-        Times in which nobody trained, as between two lives of a search, are left out.
+        Times in which nobody trained, as between two lives of a search, are left out. No more than the
+        workers there were: of a pack of models each has a share of the worker's seconds.
         """
-        until, busy_s = -math.inf, 0.0
-        for end, seconds in sorted(self._recent, key=lambda one: one[0] - one[1]):
+        until, busy_s, total_s = -math.inf, 0.0, 0.0
+        for end, seconds, _ in sorted(self._recent, key=lambda one: one[0] - one[1]):
             busy_s += max(0.0, end - max(until, end - seconds))
+            total_s += seconds
             until = max(until, end)
-        return max(1.0, sum(seconds for _, seconds in self._recent) / busy_s) if busy_s > 0 else 1.0
+        workers = len({worker for _, _, worker in self._recent})
+        return min(max(1.0, total_s / busy_s), workers) if busy_s > 0 else 1.0
 
     @property
     def settled(self) -> float:
