@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trainables
+from rich.console import Console
 
 import raysearch
 from raysearch.bench.support.stopping import Whole, stop_of, stopped_at
@@ -25,6 +27,8 @@ from raysearch.errors import SpecError
 from raysearch.executors.simulated import Table
 from raysearch.report.sections.content import content_of
 from raysearch.results.gain_forecast import last_forecast
+from raysearch.run.display.panel import Screen
+from raysearch.run.display.status_text import About
 from raysearch.space import Space
 from raysearch.space.limits import Limit
 from raysearch.space.objectives import Objectives
@@ -372,7 +376,15 @@ def test_without_the_rule_the_same_outcomes_go_on() -> None:
     search = searched(None, [*kept], deaf=len(kept) + 30)
     assert search.lifetime.ended is None
     assert search.lifetime.closed is None
-    assert search.status(0.0)["forecast"].startswith("the next hour is forecast to gain ")
+    status = search.status(0.0)
+    assert status["forecast"].startswith("the next hour is forecast to gain ")
+    console = Console(width=150, file=io.StringIO())
+    screen = Screen(About("runs/x", "caviar", "loss", "min"), framed=False)
+    screen.show(status)
+    with console.capture() as shown:
+        console.print(screen)
+    (line,) = [line for line in shown.get().splitlines() if line.startswith("going on")]
+    assert line.split(maxsplit=2)[2].strip() == status["forecast"]
 
 
 def test_a_closed_search_refuses_new_configurations() -> None:
