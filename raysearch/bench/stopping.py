@@ -133,9 +133,10 @@ def _row(found: Sequence[Found]) -> dict[str, Any]:
 
 def _lost_at(found: Sequence[Found], saved: float) -> float:
     """Regret that stopping every search at one share of its cost loses, where it saves as much on average."""
-    means = [float(np.mean([one.controls[k].saved for one in found])) for k in range(len(SHARES))]
-    losses = [float(np.mean([one.controls[k].lost for one in found])) for k in range(len(SHARES))]
-    return float(np.interp(saved, [0.0, *means[::-1]], [0.0, *losses[::-1]]))
+    each = range(len(SHARES) - 1, -1, -1)
+    means = [float(np.mean([one.controls[k].saved for one in found])) for k in each]
+    losses = [float(np.mean([one.controls[k].lost for one in found])) for k in each]
+    return float(np.interp(saved, [0.0, *means], [0.0, *losses]))
 
 
 def _rivals(found: Sequence[Found], mine: Sequence[Found], title: str) -> list[dict[str, Any]]:

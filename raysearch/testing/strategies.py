@@ -12,7 +12,15 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from raysearch.core.segment import ORDINAL_BITS, Config, Outcome, Segment, Status, segment_id
 from raysearch.space.space import Space
 from raysearch.strategies import registry
-from raysearch.strategies.base import Abilities, Recipe, Strategy, abilities_of, cost_of, notes_of
+from raysearch.strategies.base import (
+    Abilities,
+    Closing,
+    Recipe,
+    Strategy,
+    abilities_of,
+    cost_of,
+    notes_of,
+)
 from raysearch.testing import worlds
 from raysearch.testing.worlds import by_id, run, steps, tell_all, train, unlucky
 
@@ -227,6 +235,20 @@ class FaultsSuite(Begins):
         strategy.tell(Outcome(segment, Status.LOST, error="worker gone"))
         assert not strategy.finished
         assert strategy.ask(1) == [segment]
+
+    def test_one_that_is_closed_asks_only_for_what_was_lost_and_for_its_finish(self, name: str) -> None:
+        strategy = self.begin(name)
+        assert isinstance(strategy, Closing) == abilities_of(self._recipes()[name]).closes
+        if not isinstance(strategy, Closing):
+            return
+        first = strategy.ask(6)
+        tell_all(strategy, map(train, first[:-1]))
+        strategy.close()
+        strategy.tell(Outcome(first[-1], Status.LOST))
+        searched = {o.segment.id for o in run(strategy) if not o.segment.is_final}
+        assert searched == {first[-1].id}
+        assert strategy.finished
+        assert strategy.ask(1) == []
 
     def test_losing_every_segment_once_changes_nothing_but_time(self, name: str) -> None:
         told = run(self.begin(name), worlds.losing_each_once(), free=1)
