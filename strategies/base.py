@@ -26,8 +26,8 @@ What every strategy keeps to (`raysearch.testing` checks it on each registered o
 - Every segment's `reason` says in words why it was asked for; code that decides reads its `event`.
 
 What a strategy can do beyond that it declares: a recipe by `abilities()`, `cost(...)` and `extended(...)`,
-a running strategy by `notes`, by `close`, and by `plan_intervention` with `intervene`. Each is optional; `abilities_of`,
-`cost_of`, `notes_of` and the protocols below say what holds for one that declares nothing.
+a running strategy by `notes`, by `close`, and by `plan_intervention` with `intervene`. Each is optional;
+`abilities_of`, `cost_of`, `notes_of` and the protocols below say what holds for one that declares nothing.
 """
 
 from __future__ import annotations
