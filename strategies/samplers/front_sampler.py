@@ -89,10 +89,10 @@ class FrontSampler(ModelSampler):
             self._reference = self._front.max(axis=0) + margin
 
     def _posterior_of(self, x: Floats, rng: np.random.Generator) -> Believed:
-        bounds = [model.posterior(x, 1.0) for model in self._bounds]
+        bounds = [model.posterior(x, 1.0, False) for model in self._bounds]
         for model, bound in zip(self._bounds, bounds, strict=True):
             bound.mean += model.trend(1.0)
-        models = [model.posterior(x, 1.0) for model in self._models]
+        models = [model.posterior(x, 1.0, False) for model in self._models]
         return FrontPosterior(models, bounds, self._thresholds, self._front, self._reference, rng)
 
 

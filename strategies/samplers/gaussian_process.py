@@ -67,8 +67,12 @@ class GaussianProcess:
         self._lower = _cholesky(k)
         self._weights = cho_solve((self._lower, True), y, check_finite=False)
 
-    def posterior(self, x: Floats, t: float) -> Posterior:
+    def posterior(self, x: Floats, t: float, has_own: bool = True) -> Posterior:
         """Of new trials of the configurations at x, at time t, without the trend and the noise.
+
+        Args:
+            has_own: what a new trial has beyond its configuration (c) is part of it. Without, it is of the
+                mean over trials of a configuration.
 
         The trend is the same for every point at one time, so it says nothing of which to try; and
         points that are being tried must not make all others look known.
@@ -76,7 +80,8 @@ class GaussianProcess:
         scale = float(np.exp(self._theta[3]))
         k = self.covariance(x, self._x) * np.exp(-np.abs(t - self._t) / scale)
         half = solve_triangular(self._lower, k.T, lower=True, check_finite=False)
-        variance = float(np.exp(self._theta[:2]).sum()) - np.einsum("ij,ij->j", half, half)
+        before = float(np.exp(self._theta[: 2 if has_own else 1]).sum())
+        variance = before - np.einsum("ij,ij->j", half, half)
         return Posterior(self, x, k @ self._weights, variance, half)
 
     def trend(self, t: float) -> float:
