@@ -57,7 +57,7 @@ class GainForecast:
     def quantile(self, part: float) -> float:
         """The gain that is not exceeded with this probability, which lies between 0 and 1."""
         odds = self.ratio * part / (1 - part)
-        return self.scale * math.log(odds) if odds > 1 else 0.0
+        return self.scale * math.log(odds) if odds > 1 + 1e-9 else 0.0
 
     @property
     def mean(self) -> float:

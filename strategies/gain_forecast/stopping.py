@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from raysearch.core.formatting import number
+from raysearch.core.formatting import number, setting
 from raysearch.core.segment import Outcome
 from raysearch.core.stop_when import CostRate, CostUnit, StopWhen
 from raysearch.strategies.gain_forecast.forecast import GainForecast
@@ -123,5 +123,5 @@ def forecast_words(
         what, costs = f"the next {rule.cost_words} are", rate.in_words(ahead_s, width, but=rule.unit)
         if rule.unit is not CostUnit.HOURS:
             costs = " · ".join(filter(None, (f"{number(ahead_s / width / 3600, 2)} hours", costs)))
-    how = f"{number(low, 2)} to {number(high, 2)}" if high > 0 else "nothing"
+    how = f"{setting(low, 2)} to {setting(high, 2)}" if high > 0 else "nothing"
     return f"{what} forecast to gain {how} at {costs}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raysearch.core.formatting import duration, number
+from raysearch.core.formatting import duration, number, setting
 from raysearch.report.sections.values import DIGITS, Tile
 from raysearch.results.gain_forecast import last_forecast
 from raysearch.results.goal_table import others_of
@@ -98,7 +98,7 @@ def tiles_of(results: Results, winner: Best | None) -> list[Tile]:
         tone = "good" if verdict.significant else "bad" if g.high < 0 else "warn"
         tiles.append(Tile("gain", number(g.mean, 4), f"95%: {number(g.low, 3)} to {number(g.high, 3)}", tone))
     if (going_on := last_forecast(results.events())) is not None:
-        gains = f"{number(going_on.low, 2)} to {number(going_on.high, 2)}"
+        gains = f"{setting(going_on.low, 2)} to {setting(going_on.high, 2)}"
         tiles.append(Tile("going on gains", gains, f"90%, in {going_on.ahead}"))
     trials, segments = len(digest.trials), len(digest.segments)
     tiles.append(Tile("trials", f"{trials:,}", f"in {segments:,} segments"))
