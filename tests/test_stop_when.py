@@ -36,6 +36,7 @@ from raysearch.spec import make_spec
 from raysearch.strategies.gain_forecast.forecast import SCALE, GainForecast, tail_scale
 from raysearch.strategies.gain_forecast.record import LEAST_FULL, SearchRecord
 from raysearch.strategies.gain_forecast.stopping import GainWatch
+from raysearch.tracking.artifacts import _facts
 
 SPACE = Space.from_dict({"rate": {"uniform": [0.0, 1.0]}})
 RULE = {"gain_below": 0.01, "cost": {"hours": 1.0}}
@@ -413,6 +414,7 @@ def test_an_inline_search_ends_by_its_rule_and_goes_on_without_it(
     assert going_on.sentence in [text for one in content_of(results).sections for text in one.words]
     (tile,) = [one for one in content_of(results).tiles if one.label == "going on gains"]
     assert tile.below.startswith("90%, in the next ")
+    assert _facts(results)["forecast/words"] == end["ending"]  # for the summary at W&B
     how = raysearch.How("inline", progress=False)
     again = raysearch.resume(results.path, how, trainable=trainables.Walk)
     assert len(again.segments()) == len(results.segments())
