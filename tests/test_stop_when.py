@@ -209,6 +209,8 @@ def test_what_failed_was_tried_and_is_no_best_and_what_was_lost_only_cost() -> N
     assert first is not None
     assert second is not None
     assert second.scale == first.scale
+    sparse = outcome(13, 0.0, curve={"loss": [math.nan, -1.0, *[math.nan] * 7]})  # reported now and then
+    assert record(*good, sparse).best == -1.0
     lost = record(*good, outcome(10, 0.0, status=Status.LOST, curve={}))
     assert (lost.tried, lost.outcomes, lost.worker_s) == (6, 6, 7 * 3600.0)
     final = record(*good, outcome(1 << 40, -9.0, role=Role.FINALIST))

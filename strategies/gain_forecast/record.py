@@ -63,18 +63,17 @@ class SearchRecord:
         return True
 
     def _compare(self, outcome: Outcome) -> None:
-        goals, curve = self._goals, outcome.curve
-        values = curve.get(goals.leading, ())
-        is_sound = len(values) > 0 and math.isfinite(values[-1])
-        if goals.limits:
-            is_sound = is_sound and goals.meets(goals.values_at(curve))
-        standing = float(goals.standing(curve)) if is_sound else math.inf
-        self._rungs.add(outcome.segment.stop)
-        if outcome.reached >= self._horizon or outcome.done:
-            self.full += 1
-            if standing < math.inf:
-                insort(self._top, standing)
-                del self._top[MOST:]
+        goals, curve, stop = self._goals, outcome.curve, outcome.segment.stop
+        self._rungs.add(stop)
+        if not outcome.done and (stop < self._horizon or outcome.reached < self._horizon):
+            return
+        self.full += 1
+        standing = float(goals.standing(curve))
+        if goals.limits and not goals.meets(goals.values_at(curve)):
+            standing = math.inf
+        if standing < math.inf:
+            insort(self._top, standing)
+            del self._top[MOST:]
 
     @property
     def best(self) -> float:
