@@ -25,7 +25,7 @@ from raysearch.spec.scale import read_scale, scale_of
 from raysearch.strategies.scale_laws import Along, BestValue, Kind, best_value, fit_law, kind_of, ruled
 from raysearch.torch.scaling import CoordinateCheck
 from raysearch.torch.scaling.coordinates import Change
-from raysearch.workflows.scaling import Transferred, _transferred, _with_edge
+from raysearch.workflows.scaling import Transferred, _narrow, _transferred, _with_edge
 
 SPACE = {
     "lr": {"loguniform": [1e-3, 1.0]},
@@ -283,6 +283,13 @@ def test_a_failed_check_means_that_it_does_not_transfer(runs: Path, tmp_path: Pa
         assert believed.verdict == "in doubt: lr, weight_decay, dropout (see below)"
     finally:
         file.unlink()
+
+
+def test_a_narrow_proxy_is_in_doubt() -> None:
+    sizes = {"width": 8, "target": 64, "parametrization": "mup"}
+    assert _narrow(scale_of(read_scale(sizes))) == ["width 8 is narrow, and muP describes wide models"]
+    assert not _narrow(scale_of(read_scale({**sizes, "width": 32})))
+    assert not _narrow(scale_of(read_scale({**sizes, "target": 8})))
 
 
 def test_other_runs_must_be_of_the_same_search(runs: Path) -> None:

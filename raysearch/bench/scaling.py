@@ -5,8 +5,8 @@ decay and the size of initial weights. A search at a width is the best of these 
 are worth is their mean loss at the target on seeds that no search has seen. Compared are settings found at
 1/64, 1/16 and 1/4 of the compute and carried by muP (raysearch.torch.scaling), those of 1/64 in models as
 torch makes them ("unchanged"), and searches at the target itself in both parametrisations. `gap` is the loss
-beyond that of the better of these two searches; `said` what the coordinate check said beforehand, and whether
-the settings of 1/64 lay at an edge of the space.
+beyond that of the better of these two searches, `own gap` beyond that of the search by muP; `said` what the
+coordinate check said beforehand, and `at edge` in how many searches the rate of 1/64 lay at an edge.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ def row(model: str, losses: Losses, searches: int, fresh_seeds: int) -> dict[str
         "search_standard": round(found[1], 4),
         **{f"gap_{share}": round(value / best - 1, 3) for share, value in mup.items()},
         "gap_unchanged": round(unchanged / best - 1, 3),
+        "own_gap_1/64": round(mup[SHARES[0]] / found[0] - 1, 3),
     }
 
 
@@ -169,7 +170,8 @@ def main(args: Sequence[str]) -> int:
     notes = [
         f"{o.points} settings, {o.searches} searches, {o.seeds} fresh seeds; validation loss in nats; "
         f"{time.perf_counter() - began:.0f} s",
-        f"from 1/64 of the compute within {NEAR:.0%} of a search at the target: {near} of {len(rows)} models",
+        f"from 1/64 of the compute within {NEAR:.0%} of a search at the target: {near} of {len(rows)} models; of "
+        f"one by muP: {sum(r['own_gap_1/64'] <= NEAR for r in rows)}",
         "best value goes with this power of the width (0: transfers as it is), 95% interval:",
     ]
     powers = [shifts(name, losses, o.searches) for name in models]

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Transfer", "Transferred", "transfer"]
 
+NARROW = 32  # Tensor Programs V, appendix D.4, advises at least as much for heads of attention
 EDGE = 0.05  # of a domain: so near to an end, in its own scale, a best value lies at the edge
 AROUND = 4.0  # panda may move a hyper-parameter on a log scale this far from where it begins
 SPEC_FILE, SETTINGS_FILE = "target.yaml", "target-settings.yaml"
@@ -112,6 +113,7 @@ class Transfer:
         why = [f"{', '.join(doubted)} (see below)"] if doubted else []
         if self.check is None and _has_shape(self.scale):
             why.append("no coordinate check")
+        why += _narrow(self.scale)
         return f"in doubt: {'; '.join(why)}" if why else "transfers"
 
     def write(self, folder: str | Path) -> tuple[Path, Path]:
@@ -352,6 +354,16 @@ def _groups(space: Space) -> set[str]:
     return {name.split("/")[0] for name in space.names}
 
 
+def _narrow(scale: Scale) -> list[str]:
+    """Why the search's own width is in doubt; empty where it is not."""
+    narrow = [
+        f"{name} {number(size)} is narrow, and muP describes wide models"
+        for name, size in scale.proxy.items()
+        if scale.kinds[name] is Along.WIDTH and scale.growth[name] != 1.0 and size < NARROW
+    ]
+    return narrow if scale.parametrization == "mup" else []
+
+
 def _has_shape(scale: Scale) -> bool:
     return any(
         scale.kinds[name] in (Along.WIDTH, Along.DEPTH) for name, g in scale.growth.items() if g != 1.0
@@ -367,7 +379,7 @@ def _line(one: Transferred) -> str:
     after = number(one.value) if is_number(one.value) else str(one.value)
     interval = f", 95%: {_span(*one.interval)}" if one.interval is not None else ""
     return f"{one.name}  {change} -> {after}  {one.by}{interval}" + (
-        "" if one.transfers else "  DOES NOT TRANSFER"
+        "" if one.transfers else "  (not known to transfer)"
     )
 
 
