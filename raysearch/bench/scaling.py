@@ -166,12 +166,12 @@ def main(args: Sequence[str]) -> int:
         said = {"said_mup": _said(mup), "said_standard": _said(standard)}
         edges = {"at_edge": at_edge(name, losses, o.searches)}
         rows.append({**row(name, losses, o.searches, o.seeds), **said, **edges})
-    near = sum(r["gap_1/64"] <= NEAR for r in rows)
+    near, own = (sum(r[gap] <= NEAR for r in rows) for gap in ("gap_1/64", "own_gap_1/64"))
     notes = [
         f"{o.points} settings, {o.searches} searches, {o.seeds} fresh seeds; validation loss in nats; "
         f"{time.perf_counter() - began:.0f} s",
-        f"from 1/64 of the compute within {NEAR:.0%} of a search at the target: {near} of {len(rows)} models; of "
-        f"one by muP: {sum(r['own_gap_1/64'] <= NEAR for r in rows)}",
+        f"from 1/64 of the compute within {NEAR:.0%} of a search at the target: {near} of {len(rows)} models; "
+        f"of one by muP: {own}",
         "best value goes with this power of the width (0: transfers as it is), 95% interval:",
     ]
     powers = [shifts(name, losses, o.searches) for name in models]
