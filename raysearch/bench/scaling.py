@@ -170,7 +170,7 @@ def main(args: Sequence[str]) -> int:
     notes = [
         f"{o.points} settings, {o.searches} searches, {o.seeds} fresh seeds; validation loss in nats; "
         f"{time.perf_counter() - began:.0f} s",
-        f"from 1/64 of the compute within {NEAR:.0%} of a search at the target: {near} of {len(rows)} models; "
+        f"from 1/64 of the compute within {NEAR:.0%} of a search at the target: {near} of {len(rows)}, "
         f"of one by muP: {own}",
         "best value goes with this power of the width (0: transfers as it is), 95% interval:",
     ]
