@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import trainables
 from rich.console import Console
 
 import raysearch
+from raysearch.bench import stopping
 from raysearch.bench.support.stopping import Whole, stop_of, stopped_at
 from raysearch.cli import main
 from raysearch.core.budget import Budget
@@ -463,3 +466,24 @@ def test_what_is_in_training_at_a_stop_is_paid_for_and_may_be_the_best() -> None
     assert early.lost == pytest.approx((0.4 - 0.3) / (0.65 - 0.3))
     assert early.is_false is False
     assert stop_of(whole(), gain_below=1e-9, cost=1.0).is_false is None  # it never stops
+
+
+def test_the_bench_tells_tuning_tasks_from_those_held_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    trainings = [
+        {"task": task, "hp_x": float(x), "val_loss": (0.1 + abs(x - best) + 1.0 / np.arange(1, 10)).tolist()}
+        for task, best in (("a", 0.2), ("b", 0.7))
+        for x in rng.random(60)
+    ]
+    pd.DataFrame(trainings).to_parquet(tmp_path / "curves.parquet")
+    arguments = ["--workers", "2", "--full", "30", "--seeds", "1", "--methods", "caviar-sobol", "--json"]
+    assert stopping.main([str(tmp_path / "curves.parquet"), *arguments]) == 0
+    rows = {row["contender"].strip(): row for row in json.loads(capsys.readouterr().out)["rows"]}
+    for part in ("tuning", "held out"):
+        row = rows[f"caviar-sobol, {part}"]
+        assert row["searches"] == 1
+        assert 0 <= row["saved"] < 1
+        assert 0 <= row["coverage"] <= 1
+        assert rows[f"caviar-sobol, {part}: power law"]["pinball"] >= 0
