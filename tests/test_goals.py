@@ -17,7 +17,7 @@ import raysearch
 from raysearch.cli.launch import _with_space
 from raysearch.cli.result_text import weights_of
 from raysearch.cli.status import about_run
-from raysearch.core.segment import Event, Outcome, Segment, Status
+from raysearch.core.segment import Event, Mode, Outcome, Segment, Status
 from raysearch.errors import LocatedError, RunError, SpecError
 from raysearch.report.compare import compare, rows_of
 from raysearch.report.report import write_report
@@ -38,7 +38,7 @@ BASE: dict[str, Any] = {
     "space": {"width": {"uniform": [0.0, 1.0]}, "waste": {"uniform": [0.0, 1.0]}},
     "strategy": {"name": "caviar", "samples": 12, "max_iterations": 3, "sampler": "sobol"},
 }
-TWO = {"loss": "min", "latency": "min"}
+TWO: dict[str, Mode] = {"loss": "min", "latency": "min"}
 LOSS = {"metric": "loss", "mode": "min"}
 
 

@@ -204,7 +204,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         of_kind = [
             {
                 "source": "all",
-                "task": f"{len(mine)} tasks{' within limits' if kind else ''}",
+                "task": f"{len(mine)} task{'s' if len(mine) > 1 else ''}{' within limits' if kind else ''}",
                 "contender": name,
                 **{c: round(float(np.mean([r[c] for r in mine])), 4) for c in columns},
                 "beyond": round(float(np.mean([r["beyond"] for r in mine])), 3),

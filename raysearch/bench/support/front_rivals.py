@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
@@ -148,9 +149,8 @@ class EpochsOfSeveral(EpochByEpoch):
     """Trials an epoch at a time; Syne Tune's MOASHA says whether they go on."""
 
     def __init__(self, points: Points, task: Task) -> None:
-        from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
-
-        self._theirs: Any = MOASHA(
+        theirs: Any = importlib.import_module("syne_tune.optimizer.schedulers.multiobjective.moasha")
+        self._theirs: Any = theirs.MOASHA(
             {}, [*task.goals.modes], max_t=task.epochs, grace_period=1, reduction_factor=ETA, random_seed=0
         )
         super().__init__(points, task.epochs, task.goals.leading, _Begins(self._theirs))

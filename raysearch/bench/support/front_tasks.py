@@ -32,25 +32,37 @@ PER_EPOCH = "epoch_s"  # the second objective of curves
 
 
 class Task(Protocol):
-    """A task to search: configurations are trained by segments, each at a cost.
-
-    Attributes:
-        epochs: how long a full training is; full_cost: what one costs, in the mean.
-        table: of its rows, where proposals are moved to rows; None for a live task.
-    """
+    """A task to search: configurations are trained by segments, each at a cost."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
     @property
-    def space(self) -> Space: ...
+    def space(self) -> Space:
+        """What is searched."""
+        ...
+
     @property
-    def goals(self) -> Objectives: ...
+    def goals(self) -> Objectives:
+        """What it is searched for."""
+        ...
+
     @property
-    def epochs(self) -> int: ...
+    def epochs(self) -> int:
+        """How long a full training is."""
+        ...
+
     @property
-    def full_cost(self) -> float: ...
+    def full_cost(self) -> float:
+        """What a full training costs, in the mean."""
+        ...
+
     @property
-    def table(self) -> Table | None: ...
+    def table(self) -> Table | None:
+        """Its rows, to which proposals are moved; None for a live task."""
+        ...
 
     def train(self, segment: Segment) -> Outcome:
         """What training a segment gives; `seconds` is its cost."""
