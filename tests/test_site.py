@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / ".ci" / "site" / "mkdocs.yml"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIGURES = ("1_first_search", "2_panda_lineage", "3_reading_a_report")
-PRACTICE = ("memory", "plan", "retest", "stop_when")
+PRACTICE = ("memory", "plan", "retest", "scaling", "stop_when")
 # What people look for -> the page of the site that has it.
 TASKS = {
     "search a Lightning model": "from_lightning.html",

@@ -37,12 +37,12 @@ from training_lab import (
 
 import raysearch.schedule
 import raysearch.torch
-from raysearch.cli.lineage import rows_of
 from raysearch.core.formatting import setting
 from raysearch.core.segment import Outcome, Segment
 from raysearch.core.used_values import HELD, Wanted, apart, ends_of, series_of, slot_of
 from raysearch.fused.member import member
 from raysearch.fused.plan import make_plan
+from raysearch.report.lineage_rows import rows_of
 from raysearch.storage.journal.decode import Decoder
 from raysearch.storage.journal.encode import encode_outcomes
 from raysearch.torch.bindings import bind
