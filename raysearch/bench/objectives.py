@@ -141,9 +141,9 @@ def _search(work: Work) -> Found:
 
 
 def _yardstick(task: Task, found: Sequence[Found]) -> Yardstick:
-    """By the whole table; of a live task, by all that any contender saw."""
+    """By the whole table, every epoch of it; of a live task, by all that any contender saw."""
     if isinstance(task, TableTask):
-        ends = {name: values[:, -1] for name, values in task.values.items()}
+        ends = {name: values.ravel() for name, values in task.values.items()}
         each = [dict(zip(ends, row, strict=True)) for row in zip(*ends.values(), strict=True)]
         within = np.array([task.goals.meets(row) for row in each], np.bool_)
         return Yardstick.of(task.goals, np.column_stack([ends[name] for name in task.goals.modes]), within)
