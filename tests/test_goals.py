@@ -452,13 +452,25 @@ def test_runs_that_search_for_different_objectives_are_not_compared(
     assert "best loss (leads 2 objectives)" in rows
 
 
+PLAIN = {"metric": "loss", "mode": "max"}
+
+
 @pytest.mark.parametrize(
-    "goal", [{"objectives": {"loss": "min", "cost": "max"}}, {"metric": "loss", "mode": "max"}]
+    "given",
+    [
+        {"objectives": {"loss": "min", "cost": "max"}},
+        PLAIN,
+        {**PLAIN, "limits": ["latency <= 20"], "stop_when": {"gain_below": 0.01, "cost": 2}},
+        {**PLAIN, "scale": {"size": 64, "target": 256, "dimensions": {"size": "width"}}},
+        {**PLAIN, "quota": "2 GB", "workers": {"count": 2, "cpu": 2}, "stall_timeout": "10m", "retries": 3},
+    ],
+    ids=lambda given: ",".join(given),
 )
-def test_a_resume_with_another_space_keeps_the_goals(tmp_path: Path, goal: dict[str, Any]) -> None:
-    spec = make_spec(**BASE, **goal)
+def test_a_resume_with_another_space_keeps_all_else(tmp_path: Path, given: dict[str, Any]) -> None:
+    spec = make_spec(**BASE, **given)
     file = tmp_path / "space.yaml"
-    file.write_text(yaml.safe_dump({"width": {"uniform": [0.0, 0.5]}, "waste": 0.5}))
+    file.write_text(yaml.safe_dump({"width": {"uniform": [0.0, 0.5]}, "waste": {"uniform": [0.0, 1.0]}}))
     wider = _with_space(spec, file)
-    assert (wider.goals, wider.metric, wider.mode) == (spec.goals, spec.metric, spec.mode)
     assert wider.space != spec.space
+    changed = {name for name, value in wider.to_dict().items() if value != spec.to_dict()[name]}
+    assert changed == {"space"}

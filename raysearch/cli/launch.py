@@ -250,10 +250,8 @@ def _with_space(spec: SearchSpec, file: Path) -> SearchSpec:
     written = read_mapping(file, "--space", "a mapping of names to domains")
     is_spec = isinstance(written.get("space"), dict)
     space, constraints = (written["space"], written.get("constraints")) if is_spec else (written, None)
-    other = {"space", "notes", *(("metric", "mode") if spec.objectives else ("objectives",))}
-    fields = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.name not in other}
     try:
-        return make_spec(**{**fields, "space": space, "constraints": constraints})
+        return make_spec(**{**spec.to_dict(), "space": space, "constraints": constraints})
     except LocatedError as error:
         raise SpecError(f"{file.name} [{error.place}]: {error.text}") from None
 
