@@ -51,7 +51,7 @@ def test_every_figure_is_drawn_without_a_word_on_the_console_and_nothing_overflo
     page, wrong = opened(browser, report.as_uri(), width, scheme)
     assert wrong == []
     plots = page.locator(".plot")
-    assert plots.count() == 7
+    assert plots.count() == 8
     assert page.locator(".plot .main-svg").count() >= plots.count()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     heights = page.evaluate(
