@@ -32,8 +32,8 @@ def connected(
     local: bool,
     cpus: float | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> Iterator[bool]:
-    """A connection to Ray for the length of a search; gives True where the cluster was started for it.
+) -> Iterator[None]:
+    """A connection to Ray for the length of a search.
 
     One that exists already in this process is used and left as it was. Otherwise: `address`, or a
     cluster that runs on this machine, or (also with `local`) a new one that ends with the search. `say`
@@ -52,14 +52,14 @@ def connected(
         )
     if ray.is_initialized():
         _check_same(address)
-        yield False
+        yield
         return
     found = found_cluster() if address is None and not local else ""
     _connect(address, local, cpus)
     if found:
         say(f"joined the Ray cluster {found}, which runs already; --local (local=True) starts another one")
     try:
-        yield local or (address is None and not found)
+        yield
     finally:
         ray.shutdown()
 

@@ -369,10 +369,10 @@ def _run_inline(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
 def _run_tune(setup: Setup, job: Job, spec: SearchSpec, how: How) -> Snapshot:
     from raysearch.cluster.connect import gpu_kinds
     from raysearch.cluster.doctor.doctor import check_before_launch
-    from raysearch.executors.tune.warm_up import begun
+    from raysearch.executors.tune.imports_ahead import begun
 
     where = job.address or setup.run
-    with begun(how.address, how.local, spec.workers, where, how.say) as head:
+    with begun(how.address, how.local, where, how.say) as head:
         if how.checks:
             check_before_launch(where, how.say)
         from raysearch.executors.tune.driver import run_tune  # by now imported, see `begun`

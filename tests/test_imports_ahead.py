@@ -5,47 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import ray
 
 from raysearch.bench.startup import BAR, bars
-from raysearch.cluster.connect import connected
-from raysearch.executors.tune import warm_up
-from raysearch.spec.workers import Workers
 from raysearch.storage import marks
 from raysearch.storage.marks import Phase, mark, phases
 
 
-def test_a_connection_that_was_there_is_no_new_cluster(ray_cluster: None) -> None:
-    with connected(None, local=True) as is_new:
-        assert not is_new
-    assert ray.is_initialized()
-
-
-@pytest.mark.parametrize(
-    ("workers", "count"),
-    [
-        (Workers(count=1), 1),
-        (Workers(count=10**6, cpu=1), "all"),
-        (Workers(count=1, gpu=1), 0),
-        (Workers(count=1, cpu=0.5), 0),
-        (Workers(count=1, resources={"lab": 1.0}), 0),
-        (Workers(count=1, processes=2), 0),
-    ],
-)
-def test_only_workers_of_whole_cpus_are_warmed_up_and_no_more_than_fit(
-    ray_cluster: None, workers: Workers, count: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(warm_up, "import_here", lambda modules: None)  # how many is what is asked here
-    cpus = int(ray.cluster_resources()["CPU"])
-    assert warm_up.warm_up(workers) == (min(cpus, warm_up.MOST) if count == "all" else count)
-
-
 def test_what_cannot_be_imported_ahead_fails_where_it_is_needed_and_not_there() -> None:
     code = (
-        "import sys; from raysearch.executors.tune.warm_up import import_here\n"
+        "import sys; from raysearch.executors.tune.imports_ahead import import_here\n"
         "import_here(['nowhere.at_all', 'wave'])\n"
         "print('wave' in sys.modules)"
     )
