@@ -365,6 +365,7 @@ def test_sub_populations_clone_only_beyond_noise() -> None:
         ({"population": 0}, "population = 0"),
         ({"interval": 400}, "leaves no decision"),
         ({"budget": 0.5}, "budget = 0.5"),
+        ({"budget": float("inf")}, "budget = .*inf must be a finite number of at least 1"),
         ({"decay": 0.95}, "decay = 0.95"),
         ({"exploit": "trunc"}, "did you mean 'truncation'"),
         ({"exploit": "truncation"}, "at least 2"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from raysearch.errors import SpecError
+
+MOST = sys.float_info.max
 
 
 def is_whole(value: object) -> bool:
@@ -21,10 +24,10 @@ def check_whole(field: str, value: object, least: int, most: int | None = None) 
 
 
 def check_number(field: str, value: object, low: float, high: float = math.inf) -> None:
-    """Raises SpecError, naming the field and the range, unless `value` is a number in it."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
+    """Raises SpecError, naming the field and the range, unless `value` is a finite number in it."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= min(high, MOST):
         up_to = "" if high == math.inf else f" and at most {high:g}"
-        raise SpecError(f"{field} = {_shown(value)} must be a number of at least {low:g}{up_to}")
+        raise SpecError(f"{field} = {_shown(value)} must be a finite number of at least {low:g}{up_to}")
 
 
 def _shown(value: object) -> str:

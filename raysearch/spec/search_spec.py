@@ -21,7 +21,7 @@ from raysearch.core.budget import Budget
 from raysearch.core.segment import Mode
 from raysearch.core.stop_when import StopWhen
 from raysearch.core.user_paths import user_path
-from raysearch.core.values import check_depth, plain
+from raysearch.core.values import check_depth, is_number, plain
 from raysearch.core.yaml_io import read_mapping, read_yaml, write_yaml
 from raysearch.errors import LocatedError, SpecError, located, unknown
 from raysearch.interop import read_space
@@ -383,4 +383,6 @@ def _plain_or_name(value: Any) -> Any:
     try:
         return plain(value)
     except SpecError:
+        if is_number(value):  # it has no name
+            raise
         return qualified(value)
