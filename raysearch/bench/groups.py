@@ -30,13 +30,14 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="raysearch bench groups", description=__doc__)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=1800.0, help="seconds of each contender and round")
     parser.add_argument("--only", nargs="*", choices=CONTENDERS, help="some of the contenders")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.only or CONTENDERS}
     for _ in range(options.rounds):
         for name, rounds in found.items():
-            rounds.append(contend(__name__, name, {"trials": options.trials}))
+            rounds.append(contend(__name__, name, {"trials": options.trials}, options.limit))
     rows = [_median(rounds) for rounds in found.values()]
     notes = []
     if len(found) == len(CONTENDERS):

@@ -28,16 +28,23 @@ class BenchError(RaysearchError):
     """A contender did not finish."""
 
 
-def contend(module: str, contender: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def contend(
+    module: str, contender: str, options: Mapping[str, Any], limit_s: float | None = None
+) -> dict[str, Any]:
     """The figures of one contender of a bench module, run in a fresh process.
 
     Raises:
-        BenchError: it failed; with the end of what it printed.
+        BenchError: it failed; with the end of what it printed. Or it did not end within `limit_s` seconds.
     """
     command = [sys.executable, "-m", module, contender, json.dumps(dict(options))]
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONWARNINGS": "ignore"}
     print(f"running {contender} ...", file=sys.stderr, flush=True)
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=False, timeout=limit_s
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"{module} {contender} did not end within {limit_s:g} s") from None
     lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
     if done.returncode or not lines:
         raise BenchError(f"{module} {contender} failed:\n{(done.stdout + done.stderr)[-2000:]}")
