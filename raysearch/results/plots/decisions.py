@@ -15,7 +15,7 @@ import numpy as np
 from raysearch.core.formatting import setting
 from raysearch.core.segment import Event
 from raysearch.results.plots.columns import as_floats, curve_of
-from raysearch.results.plots.style import BAD, BEST, QUIET, escape, wrapped
+from raysearch.results.plots.style import BAD, BEST, QUIET, WARN, escape, wrapped
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -23,12 +23,19 @@ if TYPE_CHECKING:
     from raysearch.results.columns import Floats, Integers
     from raysearch.results.plots.digest import Digest
 
-ORDERED = "#b05fd0"
-LOOKS = {  # event -> (name in the legend, symbol, colour, size)
-    Event.ACCEPT: ("accepted", "triangle-up", BEST, 11),
-    Event.REJECT: ("rejected", "circle-open", QUIET, 7),
-    Event.ROLLBACK: ("put back", "x", BAD, 11),
-    Event.ORDER: ("ordered", "star", ORDERED, 12),
+EVENT_COLOURS = {  # in the tree of segments too
+    Event.ACCEPT: BEST,
+    Event.ROLLBACK: BAD,
+    Event.ORDER: "#b05fd0",
+    Event.CLONE: "#2ba3b8",
+    Event.REJECT: QUIET,
+    Event.DECAY: WARN,
+}
+LOOKS = {  # event -> (name in the legend, symbol, size)
+    Event.ACCEPT: ("accepted", "triangle-up", 11),
+    Event.REJECT: ("rejected", "circle-open", 7),
+    Event.ROLLBACK: ("put back", "x", 11),
+    Event.ORDER: ("ordered", "star", 12),
 }
 BACKS_DRAWN = 24  # stretches that were taken back, the longest
 ARMS = (Event.HOLD, Event.NUDGE)
@@ -175,7 +182,7 @@ def _scatter(
 ) -> None:
     if not marks:
         return
-    label, symbol, colour, size = LOOKS[event]
+    (label, symbol, size), colour = LOOKS[event], EVENT_COLOURS[event]
     row, of = panel
     values = [f"{of}{setting(value)}" if of else setting(value) for value in y]
     figure.add_scatter(

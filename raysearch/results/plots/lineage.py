@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from raysearch.core.formatting import number, setting
-from raysearch.core.segment import Event, trial_name
+from raysearch.core.segment import trial_name
 from raysearch.core.used_values import slot_of
 from raysearch.results.columns import Floats, Integers
 from raysearch.results.plots import decisions
@@ -16,12 +16,10 @@ from raysearch.results.plots.columns import as_floats, as_labels, curve_of
 from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.style import (
     ACCENT,
-    BAD,
     BEST,
     GRID,
     LOG_TICKS,
     QUIET,
-    WARN,
     blank,
     empty,
     escape,
@@ -34,14 +32,6 @@ if TYPE_CHECKING:
 NODES = 1200  # segments that a tree shows
 ENDS = ("first", "last")
 MEMBERS = 8  # other lines beside the winner's schedule
-EVENT_COLOURS = {
-    Event.ACCEPT: BEST,
-    Event.ROLLBACK: BAD,
-    Event.ORDER: "#b05fd0",
-    Event.CLONE: "#2ba3b8",
-    Event.REJECT: QUIET,
-    Event.DECAY: WARN,
-}
 
 
 def has_changes(digest: Digest) -> bool:
@@ -168,7 +158,7 @@ def _add_ends(figure: go.Figure, digest: Digest, rows: Integers, lanes: Sequence
         marker={
             "size": [9 if int(r) in path else 6 for r in rows],
             "color": [
-                EVENT_COLOURS.get(decided.event, BEST if int(r) in path else ACCENT)
+                decisions.EVENT_COLOURS.get(decided.event, BEST if int(r) in path else ACCENT)
                 for r, decided in zip(rows, digest.segments.decisions(rows), strict=True)
             ],
         },
