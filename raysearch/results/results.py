@@ -247,7 +247,11 @@ class Results(Judged):
         >>> [event.kind for event in results.events()][:3]
         ['spec', 'start', 'end']
         """
-        return read_events(RunPaths(self._root).journal)
+        return iter(self._events)
+
+    @cached_property
+    def _events(self) -> tuple[JournalEvent, ...]:
+        return tuple(read_events(RunPaths(self._root).journal))
 
     # ------------------------------------------------------------------ figures
 
@@ -267,7 +271,7 @@ class Results(Judged):
         if len(at):
             best, path = int(at[0]), self._rows.path_to(number)
         name = str(self.spec.get("name", self.path.name))
-        lives = Lives.of(read_events(RunPaths(self._root).journal), segments.floats("finished_at"))
+        lives = Lives.of(self._events, segments.floats("finished_at"))
         return Digest(
             name=name,
             metric=self.metric,
