@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import wandb
 
 if TYPE_CHECKING:
-    from raysearch.tracking.wandb.sender import Sender
+    from raysearch.storage.journal.reading import read_events
+from raysearch.tracking.wandb.sender import Sender
 
 COPIED_BYTES = 2 << 30  # a larger checkpoint is referred to, not copied
 
@@ -57,7 +58,7 @@ def _tables(sender: Sender, folder: Path) -> Any:
     for file in sorted(folder.glob("*.parquet")):
         artifact.add_file(str(file), name=file.name)
     artifact.add_file(str(sender.paths.spec), name="spec.yaml")
-    starts = [e.detail for e in sender.results.events() if e.kind == "start"]
+    starts = [e.detail for e in read_events(sender.paths.journal) if e.kind == "start"]
     with artifact.new_file("versions.json") as file:
         json.dump(starts[-1] if starts else {}, file)
     return artifact
