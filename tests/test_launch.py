@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import shutil
@@ -12,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import trainables
@@ -225,30 +224,45 @@ def test_a_metric_that_nobody_reports_ends_the_search_with_the_names_that_are(st
 def test_checkpoints_that_vanish_are_grown_again(storage: Path) -> None:
     calm = search(storage, trainables.Walk, name="calm", samples=27).curves()
 
-    def vandal(status: dict[str, Any]) -> None:
-        shutil.rmtree(storage / "run" / "checkpoints", ignore_errors=True)
+    class Vandal(trainables.Walk):
+        """Removes each checkpoint it sees, up to thirty of them."""
 
-    class Slow(trainables.Slow):
-        pass
+        removed = 0
 
-    results = search(storage, Slow, samples=27, config={"seconds": 0.03}, on_status=vandal)
+        def step(self) -> dict[str, Any]:
+            for state in (storage / "run" / "checkpoints").glob("*/*/state.json"):
+                if Vandal.removed < 30:
+                    shutil.rmtree(state.parent)
+                    Vandal.removed += 1
+            return super().step()
+
+    warnings: set[str] = set()
+    results = search(
+        storage, Vandal, samples=27, on_status=lambda status: warnings.update(status["warnings"])
+    )
     assert results.curves()["loss"].tolist() == calm["loss"].tolist()
+    assert any("could not be read" in text and "grown again from its parent" in text for text in warnings)
 
 
 def test_checkpoints_that_a_disk_changes_are_grown_again_and_that_is_said(storage: Path) -> None:
     calm = search(storage, trainables.Walk, name="calm", samples=27).curves()
     warnings: set[str] = set()
 
-    def vandal(status: dict[str, Any]) -> None:
-        warnings.update(status["warnings"])
-        for state in (storage / "run" / "checkpoints").glob("*/*/state.json"):
-            with contextlib.suppress(FileNotFoundError):
-                state.write_text("[4018.0, 1]")
+    class Vandal(trainables.Walk):
+        """Changes each checkpoint it sees once, up to thirty of them."""
 
-    class Slow(trainables.Slow):
-        pass
+        changed: ClassVar = set[Path]()
 
-    results = search(storage, Slow, samples=27, config={"seconds": 0.03}, on_status=vandal)
+        def step(self) -> dict[str, Any]:
+            for state in (storage / "run" / "checkpoints").glob("*/*/state.json"):
+                if state not in self.changed and len(self.changed) < 30:
+                    state.write_text("[4018.0, 1]")
+                    self.changed.add(state)
+            return super().step()
+
+    results = search(
+        storage, Vandal, samples=27, on_status=lambda status: warnings.update(status["warnings"])
+    )
     assert results.curves()["loss"].tolist() == calm["loss"].tolist()
     assert any("changed them" in text and "grown again from its parent" in text for text in warnings)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import wandb
 
+from raysearch.storage.journal.reading import read_events
+
 if TYPE_CHECKING:
-    from raysearch.storage.journal.reading import read_events
-from raysearch.tracking.wandb.sender import Sender
+    from raysearch.tracking.wandb.sender import Sender
 
 COPIED_BYTES = 2 << 30  # a larger checkpoint is referred to, not copied
 
