@@ -16,6 +16,7 @@ from raysearch.core.checks import check_whole, is_whole
 from raysearch.core.segment import Config, Mode, Outcome, Role, Segment, Status, segment_id, value_at
 from raysearch.core.values import with_plain_numbers
 from raysearch.errors import LocatedError, SpecError
+from raysearch.space.objectives import Objectives
 from raysearch.space.space import Space
 from raysearch.strategies.base import Abilities, Strategy
 from raysearch.strategies.cost import PopulationCost
@@ -80,7 +81,11 @@ class Replay:
     def abilities(self) -> Abilities:
         """What a replay can do."""
         return Abilities(
-            max_iterations=self.max_iterations, population=self.population, needs_checkpoints=True
+            max_iterations=self.max_iterations,
+            population=self.population,
+            needs_checkpoints=True,
+            objectives=True,
+            limits=True,
         )
 
     def cost(self, has_baseline: bool) -> PopulationCost:
@@ -88,9 +93,20 @@ class Replay:
         return PopulationCost(self.max_iterations, self.iterations, self.population)
 
     def start(
-        self, space: Space, *, metric: str, mode: Mode, seed: int = 0, baseline: Config | None = None
+        self,
+        space: Space,
+        *,
+        metric: str,
+        mode: Mode,
+        seed: int = 0,
+        baseline: Config | None = None,
+        objectives: Objectives | None = None,
     ) -> Strategy:
         """The replay at its beginning.
+
+        Args:
+            objectives: where there are several, or limits: a training without a finite value of each metric
+                that counts ends, as one without the metric does.
 
         Raises:
             SpecError: a configuration does not lie in the space.
@@ -99,7 +115,7 @@ class Replay:
             if why := space.why_not(config):
                 where = f"steps[{number}].config" if number < len(self.steps) else "constants"
                 raise SpecError(f"{where} = {dict(config)!r}: {why}")
-        return ReplaySearch(self, metric, seed)
+        return ReplaySearch(self, (metric,) if objectives is None else objectives.metrics, seed)
 
     @classmethod
     def examples(cls) -> dict[str, Replay]:
@@ -130,8 +146,8 @@ def _end_of(step: Any, at: int, place: str) -> int:
 class ReplaySearch:
     """A running replay: for each seed a chain of segments for the schedule, and one for each constant."""
 
-    def __init__(self, recipe: Replay, metric: str, seed: int) -> None:
-        self._metric = metric
+    def __init__(self, recipe: Replay, metrics: Sequence[str], seed: int) -> None:
+        self._metrics = metrics
         self._chains = {
             chain[0].trial: chain for chain in _chains(recipe, seed)
         }  # trial -> its segments, in order
@@ -149,8 +165,8 @@ class ReplaySearch:
         segment = outcome.segment.id
         self._out.discard(segment)
         if outcome.status is not Status.LOST and segment not in self._told:
-            values = outcome.curve.get(self._metric, ())
-            is_sound = outcome.status is Status.COMPLETED and math.isfinite(value_at(values))
+            ends = [value_at(outcome.curve.get(metric, ())) for metric in self._metrics]
+            is_sound = outcome.status is Status.COMPLETED and all(map(math.isfinite, ends))
             self._told[segment] = is_sound and not outcome.done
 
     @property

@@ -32,7 +32,7 @@ class Descent(tune.Trainable):
         time.sleep(0.4 if self.iteration >= 20 and os.path.exists(self.slow) else self.nap)
         for i, curvature in enumerate((1.0, 0.3, 0.1)):
             self.weights[i] -= self.lr * (curvature * self.weights[i] + random.gauss(0.0, 0.1))
-        return {"loss": 0.05 + sum(w * w for w in self.weights)}
+        return {"loss": 0.05 + sum(w * w for w in self.weights), "stride": self.lr}
 
     def save_checkpoint(self, folder):
         with open(f"{folder}/weights", "w") as file:
@@ -224,6 +224,30 @@ def test_a_replay_trains_the_schedule_on_fresh_seeds_beside_constants(shell: She
     assert said["baseline"] == baseline["name"] == "lr 0.01, the baseline"
     assert said["baseline_gain"]["mean"] == pytest.approx(baseline["mean"] - said["schedule"]["mean"])
     assert f"The baseline gives {baseline['mean']:.5g}" in said["text"]
+
+
+def test_a_replay_within_limits_says_of_each_whether_it_meets_them(shell: Shell) -> None:
+    within = ("--set", "limits=['stride <= 0.02']", "--set", "strategy.max_iterations=60", "--name", "held")
+    assert shell("launch", "raised.yaml", *INLINE, *within).code == 0
+    assert shell("export", "runs/held", "--schedule", "-o", "steep.json").code == 0
+    steep = json.loads(Path("steep.json").read_text())
+    assert all(step["config"]["lr"] <= 0.02 for step in steep["steps"])
+    steps = [(0, 10, 0.5), (10, 60, 0.3)]
+    steep["steps"] = [{"start": a, "stop": b, "config": {"lr": lr}} for a, b, lr in steps]
+    Path("steep.json").write_text(json.dumps(steep))
+    options = ("--schedule", "steep.json", "--seeds", "2", "--constants", "2", *INLINE)
+    said = shell("replay", "runs/held", *options, "--json").json
+    assert said["schedule"]["further"]["stride"]["mean"] == pytest.approx(0.3)
+    assert said["schedule"]["beyond"] == "stride <= 0.02 (stride 0.3000)"
+    assert [one["beyond"] == "" for one in said["constants"]] == [True, False]
+    assert said["best_constant"] == "lr 0.01, the baseline"  # of another rate, which is beyond
+    assert "The schedule gives stride 0.3" in said["text"]
+    assert "The constant lr 0.01, the baseline gives stride 0.01" in said["text"]
+    refused = shell("best", "runs/held-replay").err
+    assert "no finalist is on the front on fresh seeds; the baseline is" in refused
+    table = shell("replay", "runs/held", *options, "--name", "again").words
+    assert "60 iterations on fresh seeds mean loss 95% interval seeds mean stride limits" in table
+    assert "0.300000 beyond constant lr 0.01" in table
 
 
 def test_a_run_without_a_schedule_is_not_replayed(shell: Shell) -> None:

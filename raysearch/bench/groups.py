@@ -1,15 +1,18 @@
-"""`raysearch bench groups`: trials of two processes each, beside Ray Tune with a TorchTrainer a trial.
+"""`raysearch bench groups`: trials of two processes each, beside Ray Tune with Ray Train.
 
-Both search the digits perceptron under DistributedDataParallel (gloo), as many samples, rungs at 1, 3 and 9
-epochs, two trials at a time, checkpoints at every epoch of the peer and at the rungs of ours. raysearch keeps
-the processes of a worker and their process group from trial to trial; Ray Train makes both anew for each
-trial. Ray's ASHA stops where ours promotes, so the two train different numbers of epochs, which stand beside
-the trials an hour. Start of the cluster is not counted, that of workers is. In turn, several rounds, medians.
+All search the digits perceptron under DistributedDataParallel (gloo), as many samples, rungs at 1, 3 and 9
+epochs, two trials at a time, checkpoints at every epoch of the peers and at the rungs of ours. raysearch
+keeps the processes of a worker and their process group from trial to trial; Ray Train makes both anew for
+each trial. It is there twice: `ray-tuner` gives one TorchTrainer to the Tuner (Ray Train's first version,
+which RAY_TRAIN_V2_ENABLED=0 asks for), `ray-train` starts one from each trial's function (the second).
+Ray's ASHA stops where ours promotes, so they train different numbers of epochs, which stand beside the
+trials an hour. Start of the cluster is not counted, that of workers is. In turn, several rounds, medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from pathlib import Path
@@ -39,13 +42,19 @@ def main(argv: list[str]) -> int:
         for name, rounds in found.items():
             rounds.append(contend(__name__, name, {"trials": options.trials}, options.limit))
     rows = [_median(rounds) for rounds in found.values()]
-    notes = []
-    if len(found) == len(CONTENDERS):
-        pairs = zip(found["raysearch"], found["ray-train"], strict=True)
-        ratio = statistics.median(a["trials_an_hour"] / b["trials_an_hour"] for a, b in pairs)
-        notes = [f"trials an hour, paired: {ratio:.2f}x Ray Tune with Ray Train, median of {options.rounds}"]
+    notes = [
+        f"trials an hour, paired: {_ratio(found['raysearch'], rounds):.2f}x {name}, "
+        f"median of {options.rounds}"
+        for name, rounds in found.items()
+        if name != "raysearch" and "raysearch" in found
+    ]
     show("groups", rows, notes, options.json)
     return 0
+
+
+def _ratio(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> float:
+    pairs = zip(ours, theirs, strict=True)
+    return float(statistics.median(a["trials_an_hour"] / b["trials_an_hour"] for a, b in pairs))
 
 
 def _median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -86,42 +95,65 @@ def raysearch_search(trials: int) -> dict[str, Any]:
 
 def ray_train(trials: int) -> dict[str, Any]:
     """Ray Tune, whose trials each start a TorchTrainer, as Ray's documentation shows."""
-    import os
+    from ray import tune
 
+    with cluster(PROCESSES * AT_A_TIME + 1) as folder:
+        trainable = tune.with_resources(_a_trainer, {"CPU": TRIAL_CPU})
+        return _tuned(trainable, {**_sampled(), "folder": str(folder / "train")}, trials, folder)
+
+
+def ray_tuner(trials: int) -> dict[str, Any]:
+    """Ray Tune, which is given one TorchTrainer for all trials: Ray Train's first version."""
+    os.environ["RAY_TRAIN_V2_ENABLED"] = "0"  # read when Ray is imported
+    from ray.train import ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    with cluster(PROCESSES * AT_A_TIME) as folder:
+        trainer = TorchTrainer(
+            _loop,
+            torch_config=TorchConfig(backend="gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=PROCESSES, resources_per_worker={"CPU": 1}, trainer_resources={"CPU": 0}
+            ),
+        )
+        return _tuned(trainer, {"train_loop_config": _sampled()}, trials, folder)
+
+
+def _sampled() -> dict[str, Any]:
+    from ray import tune
+
+    space = {name: tune.loguniform(*bounds) for name, bounds in SPACE.items()}
+    return {**space, **FIXED, "seed": tune.randint(0, 2**31)}
+
+
+def _tuned(trainable: Any, space: dict[str, Any], trials: int, folder: Path) -> dict[str, Any]:
+    """What Ray Tune with ASHA makes of it."""
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    with cluster(PROCESSES * AT_A_TIME + 1) as folder:
-        began = time.perf_counter()
-        grid = tune.Tuner(
-            tune.with_resources(_a_trainer, {"CPU": TRIAL_CPU}),
-            param_space={
-                **{name: tune.loguniform(*bounds) for name, bounds in SPACE.items()},
-                **FIXED,
-                "seed": tune.randint(0, 2**31),
-                "folder": str(folder / "train"),
-            },
-            tune_config=tune.TuneConfig(
-                metric="val_loss",
-                mode="min",
-                num_samples=trials,
-                max_concurrent_trials=AT_A_TIME,
-                scheduler=ASHAScheduler(max_t=HORIZON, grace_period=1, reduction_factor=3),
-            ),
-            run_config=tune.RunConfig(
-                storage_path=str(folder), verbose=0, stop={"training_iteration": HORIZON}
-            ),
-        ).fit()
-        seconds = time.perf_counter() - began
-        ends = [result.metrics for result in grid if result.metrics and "val_loss" in result.metrics]
-        return {
-            "seconds": seconds,
-            "trials_an_hour": 3600 * len(ends) / seconds,
-            "epochs": sum(end["training_iteration"] for end in ends),
-            "failed": grid.num_errors,
-            "best_loss": min(end["val_loss"] for end in ends),
-        }
+    began = time.perf_counter()
+    grid = tune.Tuner(
+        trainable,
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            metric="val_loss",
+            mode="min",
+            num_samples=trials,
+            max_concurrent_trials=AT_A_TIME,
+            scheduler=ASHAScheduler(max_t=HORIZON, grace_period=1, reduction_factor=3),
+        ),
+        run_config=tune.RunConfig(storage_path=str(folder), verbose=0, stop={"training_iteration": HORIZON}),
+    ).fit()
+    seconds = time.perf_counter() - began
+    ends = [result.metrics for result in grid if result.metrics and "val_loss" in result.metrics]
+    return {
+        "seconds": seconds,
+        "trials_an_hour": 3600 * len(ends) / seconds,
+        "epochs": sum(end["training_iteration"] for end in ends),
+        "failed": grid.num_errors,
+        "best_loss": min(end["val_loss"] for end in ends),
+    }
 
 
 def _a_trainer(config: dict[str, Any]) -> None:
@@ -164,7 +196,7 @@ def _loop(config: dict[str, Any]) -> None:
             train.report(metrics, checkpoint=checkpoint)
 
 
-CONTENDERS = {"raysearch": raysearch_search, "ray-train": ray_train}
+CONTENDERS = {"raysearch": raysearch_search, "ray-tuner": ray_tuner, "ray-train": ray_train}
 
 if __name__ == "__main__":
     serve(CONTENDERS)

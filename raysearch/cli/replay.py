@@ -10,6 +10,7 @@ from raysearch.cli.follow import follow
 from raysearch.cli.option_groups import Where, grouped, with_workers
 from raysearch.cli.output import command, console, print_json, say
 from raysearch.core.formatting import column
+from raysearch.space.names import dotted
 
 if TYPE_CHECKING:
     from raysearch.workflows.replay import Comparison
@@ -71,13 +72,21 @@ def _table(comparison: Comparison) -> Any:
     for title in (f"mean {comparison.metric}", "95% interval", "seeds"):
         table.add_column(title, justify="right", no_wrap=True)
     rows = [comparison.schedule, *comparison.constants]
+    further = [*comparison.schedule.further]
+    for metric in further:
+        table.add_column(f"mean {dotted(metric)}", justify="right", no_wrap=True)
+    if comparison.has_limits:
+        table.add_column("limits")
+    means = [column([row.further[metric].mean for row in rows], SHORT) for metric in further]
     estimates = [row.estimate for row in rows]
     figures = column([x for e in estimates for x in (e.mean, e.low, e.high)], SHORT)
     for i, row in enumerate(rows):
         mean, low, high = figures[3 * i : 3 * i + 3]
         interval = "-" if low == "-" else f"{low} to {high}"
         name = row.name if i == 0 else f"constant {row.name}"
-        table.add_row(name, mean, interval, f"{estimates[i].n} of {len(row.values)}")
+        limits = ["beyond" if row.beyond else "within"] * comparison.has_limits
+        seeds = f"{estimates[i].n} of {len(row.values)}"
+        table.add_row(name, mean, interval, seeds, *(cells[i] for cells in means), *limits)
     return table
 
 
@@ -88,6 +97,8 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
             "config": row.config,
             "values": row.values,
             **dataclasses.asdict(row.estimate),
+            "further": {dotted(metric): dataclasses.asdict(mean) for metric, mean in row.further.items()},
+            **({"beyond": row.beyond} if comparison.has_limits else {}),
         }
 
     best = comparison.best_constant

@@ -34,7 +34,8 @@ def passed_over(results: Any) -> frozenset[int]:
     """The trials that are not the one to take of the search: all but the pick of its front.
 
     Raises:
-        RunError: trials ended well, and none of them is within the limits.
+        RunError: trials ended well, and none of them is within the limits; or on fresh seeds the baseline is
+            on the front alone, and is no trial of the search.
     """
     run = results._rows
     if results.raised is not None:
@@ -42,7 +43,10 @@ def passed_over(results: Any) -> frozenset[int]:
     numbers = frozenset(run.trials.numbers.tolist())
     front = results.front
     if front.members:
-        return numbers - {front.pick().trial}
+        pick = front.pick()
+        if pick.trial not in numbers:
+            raise RunError(f"{results.path}: no finalist is on the front on fresh seeds; {pick.name} is")
+        return numbers - {pick.trial}
     if front.compared:
         raise RunError(f"{results.path}: {front.nearest}")
     return numbers

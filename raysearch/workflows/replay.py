@@ -5,24 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from raysearch.core.formatting import number, setting
 from raysearch.core.segment import Config, Mode, score
 from raysearch.errors import RunError, SpecError
 from raysearch.results.columns import Segments
 from raysearch.results.effects import effects
+from raysearch.results.results import Results
 from raysearch.results.run_rows import RunRows
 from raysearch.results.verdict import Estimate, estimate
 from raysearch.schedule import Schedule, has_schedule, of
+from raysearch.space.names import dotted
 from raysearch.spec.search_spec import SearchSpec
 from raysearch.storage.mirror import shown
 from raysearch.storage.paths import RunPaths
 from raysearch.strategies.replay import Replay
-
-if TYPE_CHECKING:
-    from raysearch.results.results import Results
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,21 @@ class Replayed:
     Attributes:
         name: "the schedule", or the constant's values.
         values: the metric at the end, by seed; NaN where the training failed or diverged.
+        further: the means of the other metrics that count, with 95% intervals, over the trainings that ended
+            well: the objectives after the leading one, and what limits speak of.
+        beyond: the limits that its means exceed, in words; empty within all of them, and without limits.
     """
 
     name: str
     config: Mapping[str, Any]
     values: Mapping[int, float]
+    further: Mapping[str, Estimate] = field(default_factory=dict)
+    beyond: str = ""
 
     @property
     def estimate(self) -> Estimate:
         """Mean over the trainings that ended well, with its 95% interval."""
-        return estimate([value for value in self.values.values() if math.isfinite(value)])
+        return _mean(self.values)
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,13 @@ class Comparison:
     Attributes:
         schedule: what was replayed.
         constants: in the order given; may be empty.
-        best_constant: the one with the best mean; None if none ended well.
+        best_constant: the one with the best mean, of those within the limits if there are such; None if none
+            ended well.
         baseline: the one that is the search's baseline; None if it had none, or it was not trained.
         baseline_gain: as `gain`, over the baseline.
         effects: what the training that found the schedule asked for and its optimizer was not used with, or
             not observed to be.
+        has_limits: whether the search has limits on what is reported.
         original: the metric of the training in which the schedule was found; NaN if unknown.
         gain: paired improvement of the schedule over the best constant, positive is better whatever the
             mode; None without a seed in common.
@@ -72,6 +78,7 @@ class Comparison:
     baseline: Replayed | None = None
     baseline_gain: Estimate | None = None
     effects: Sequence[str] = ()
+    has_limits: bool = False
 
     @property
     def gap(self) -> float:
@@ -102,7 +109,21 @@ class Comparison:
                 f"The best constant of {len(self.constants)} ({best.name}) gives {best.estimate}: the "
                 f"schedule gains {self.gain}, and is better on {self._wins(best)}."
             )
-        return "\n".join((*said, *self._effects()))
+        return "\n".join((*said, *self._beside_the_metric(), *self._effects()))
+
+    def _beside_the_metric(self) -> list[str]:
+        """What each of them gives in the other metrics that count, and whether it is within the limits."""
+        said, shown = [], [self.schedule]
+        shown += [one for one in self.constants if one is self.baseline or one is self.best_constant]
+        for one in shown:
+            given = [f"{dotted(metric)} {mean}" for metric, mean in one.further.items()]
+            within = ["is beyond the limits: " + one.beyond if one.beyond else "is within the limits"]
+            words = " and ".join(
+                [*(["gives " + ", ".join(given)] if given else []), *within * self.has_limits]
+            )
+            name = "The schedule" if one is self.schedule else f"The constant {one.name}"
+            said += [f"{name} {words}."] if words else []
+        return said
 
     def _effects(self) -> list[str]:
         """What became of the values of the training that found the schedule."""
@@ -197,26 +218,28 @@ def compare(results: Results, schedule: Schedule, said: Sequence[str] = ()) -> C
     Raises:
         RunError: no training of it has ended.
     """
-    finals = results.finals()
-    finals = finals[finals["stop"] == schedule.iterations]
+    goals = results.goals
+    trained = {metric: _trained(results, schedule, metric) for metric in goals.metrics}
     found: dict[int, Replayed] = {}
     constants, usual = results.spec["strategy"]["constants"], results.spec.get("baseline")
     baseline: Replayed | None = None
-    for row in finals.to_dict("records"):
-        source = int(row["source"])
+    for source, values in trained[results.metric].items():
         config = dict(schedule.mean()) if source == 0 else constants[source - 1]
         is_usual = source > 0 and config == usual
         name = "the schedule" if source == 0 else _name(config, schedule)
         name = f"{name}, the baseline" if is_usual else name
-        value = float(row["value"]) if row["status"] == "completed" else math.nan
-        old = found.get(source) or Replayed(name, config, {})
-        found[source] = Replayed(name, config, {**old.values, int(row["seed"]): value})
+        means = {metric: _mean(by_source[source]) for metric, by_source in trained.items()}
+        beyond = goals.beyond({metric: mean.mean for metric, mean in means.items()})
+        further = {metric: mean for metric, mean in means.items() if metric != results.metric}
+        found[source] = Replayed(name, config, values, further, beyond)
         baseline = found[source] if is_usual else baseline
     if 0 not in found:
         raise RunError(f"{results.path}: no training of the schedule came to its end")
     mine, others = found.pop(0), [found[source] for source in sorted(found)]
     sound = [one for one in others if math.isfinite(one.estimate.mean)]
-    best = min(sound, key=lambda one: score(one.estimate.mean, results.mode), default=None)
+    best = min(
+        sound, key=lambda one: (bool(one.beyond), score(one.estimate.mean, results.mode)), default=None
+    )
     return Comparison(
         results.metric,
         results.mode,
@@ -229,7 +252,23 @@ def compare(results: Results, schedule: Schedule, said: Sequence[str] = ()) -> C
         baseline,
         _gain(mine, baseline, results.mode) if baseline is not None else None,
         said,
+        bool(goals.limits),
     )
+
+
+def _trained(results: Results, schedule: Schedule, metric: str) -> dict[int, dict[int, float]]:
+    """A metric at the end of whole trainings, by source and seed; NaN where one failed or diverged."""
+    finals = Results(results.path, metric=metric, mode=results.mode).finals()
+    found: dict[int, dict[int, float]] = {}
+    for row in finals[finals["stop"] == schedule.iterations].to_dict("records"):
+        value = float(row["value"]) if row["status"] == "completed" else math.nan
+        found.setdefault(int(row["source"]), {})[int(row["seed"])] = value
+    return found
+
+
+def _mean(values: Mapping[int, float]) -> Estimate:
+    """Over the trainings that ended well, with its 95% interval."""
+    return estimate([value for value in values.values() if math.isfinite(value)])
 
 
 def _gain(mine: Replayed, other: Replayed, mode: Mode) -> Estimate | None:
