@@ -25,6 +25,8 @@ from raysearch.spec.scale import read_scale, scale_of
 from raysearch.strategies.scale_laws import Along, BestValue, Kind, best_value, fit_law, kind_of, ruled
 from raysearch.torch.scaling import CoordinateCheck
 from raysearch.torch.scaling.coordinates import Change
+from raysearch.workflows.memory.across_scale import judged, past, remember, with_past
+from raysearch.workflows.memory.store import Memory
 from raysearch.workflows.scaling import Transferred, _narrow, _transferred, _with_edge
 
 SPACE = {
@@ -323,6 +325,87 @@ def test_a_run_without_scale_says_how_to_have_one(tmp_path: Path, capsys: pytest
     raysearch.search(given.pop("trainable"), executor="inline", **given)
     assert main(["transfer", os.fspath(tmp_path / "none")]) == 2
     assert "add one, such as scale: {width: 64, target: 1024}" in capsys.readouterr().err
+
+
+# ---- what held, and is remembered
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory: pytest.TempPathFactory) -> raysearch.Results:
+    """The same search at the target, width 1,024."""
+    given = fields(scale={"width": 1024, "target": 4096}, name="big", storage=tmp_path_factory.mktemp("big"))
+    given["strategy"] = {**given["strategy"], "samples": 32}
+    return raysearch.search(given.pop("trainable"), executor="inline", seed_as="seed", **given)
+
+
+def test_a_search_at_the_target_says_which_carried_values_held(runs: Path, big: raysearch.Results) -> None:
+    found = raysearch.scaling.transfer(raysearch.load(runs / "w64"), trainable=Wide)
+    seen = judged(found, big, "perceptron")
+    lr = seen.values["lr"]
+    assert lr.held is True
+    assert lr.low <= 6.4 / 1024 <= lr.high
+    assert lr.carried == found.settings["lr"]
+    assert seen.left == {"activation": "is no number"}
+    assert (seen.growth, seen.parametrization) == ({"width": 16.0}, "standard")
+    wrong = dataclasses.replace(found.values[0], value=16 * found.values[0].value)
+    off = judged(dataclasses.replace(found, values=(wrong,)), big, "perceptron")
+    assert off.values["lr"].held is False
+    assert "did not hold" in str(off)
+
+
+@pytest.mark.parametrize(
+    ("of", "model", "words"),
+    [
+        ("w256", "mlp", "was not searched at the target, whose sizes are width 1024"),
+        ("big", "m/l", "task 'm/l' cannot name a file"),
+    ],
+)
+def test_what_cannot_judge_is_refused(
+    runs: Path, big: raysearch.Results, of: str, model: str, words: str
+) -> None:
+    found = raysearch.scaling.transfer(raysearch.load(runs / "w64"), trainable=Wide)
+    with pytest.raises(SpecError, match=words):
+        judged(found, big if of == "big" else raysearch.load(runs / of), model)
+
+
+def test_a_memory_says_how_often_a_hyper_parameter_held_before(
+    runs: Path, big: raysearch.Results, tmp_path: Path
+) -> None:
+    memory = Memory(tmp_path / "memory")
+    found = raysearch.scaling.transfer(raysearch.load(runs / "w64"), trainable=Wide)
+    seen = judged(found, big, "perceptron")
+    remember(memory, seen)
+    remember(memory, seen)  # once more: it replaces itself
+    lost = dataclasses.replace(seen.values["lr"], held=False)
+    for model in ("cnn", "mlp"):
+        remember(memory, dataclasses.replace(seen, model=model, values={"lr": lost}))
+    remember(memory, dataclasses.replace(seen, model="other", parametrization="mup", values={"lr": lost}))
+    remember(memory, dataclasses.replace(seen, model="deep", growth={"depth": 4.0}, values={"lr": lost}))
+    known = past(memory)
+    assert (len(known.good), known.bad) == (5, ())
+    assert seen in known.good
+    assert memory.records().good == ()  # they are none of its searches
+    once = with_past(found, [seen]).values[0]
+    assert once.past == "held in 1 of 1 earlier transfer (perceptron)"
+    assert once.doubts == found.values[0].doubts
+    often = with_past(found, known.good)
+    assert often.values[0].doubts[-1] == "held in 1 of 3 earlier transfers (cnn, mlp, perceptron)"
+    assert "held in 1 of 3" in str(often)
+    (tmp_path / "memory" / "scale" / "broken.parquet").write_bytes(b"nothing")
+    assert [name for name, _ in past(memory).bad] == ["broken.parquet"]
+
+
+def test_the_command_judges_and_the_next_transfer_knows(
+    runs: Path, big: raysearch.Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = ("--memory", os.fspath(tmp_path / "memory"))
+    small = os.fspath(runs / "w64")
+    assert main(["transfer", small, "--judge-by", os.fspath(big.path), "--model", "mlp", *held]) == 0
+    shown = capsys.readouterr().out
+    assert "mlp, width x 16, parametrization standard:" in shown
+    assert "noted in" in shown
+    assert main(["transfer", small, "--out", os.fspath(tmp_path), *held]) == 0
+    assert "held in 1 of 1 earlier transfer (mlp)" in capsys.readouterr().out
 
 
 # ---- the benchmark

@@ -69,6 +69,7 @@ class Transferred:
         interval: 95%, of a fitted law; None of a rule.
         transfers: False where the value is carried although nothing says that it holds at the target.
         doubts: in words; empty where nothing is known against it.
+        past: how often it held in earlier transfers, in words; empty where that is not known.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Transferred:
     interval: tuple[float, float] | None
     transfers: bool
     doubts: tuple[str, ...]
+    past: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ class Transfer:
                 "interval": None if one.interval is None else list(one.interval),
                 "transfers": one.transfers,
                 "doubts": list(one.doubts),
+                **({"past": one.past} if one.past else {}),
             }
             for one in self.values
         }
@@ -281,7 +284,7 @@ def _laws(spec: SearchSpec, results: Results, others: Sequence[Results]) -> dict
         words = f"differ in {' and '.join(differ)}" if differ else "have all the same sizes"
         raise SpecError(f"the runs {words}; a law is fitted along one dimension in which they differ")
     found = {}
-    tables = [_table(one) for one, _ in runs]
+    tables = [longest_trials(one) for one, _ in runs]
     for name in spec.space.free:
         domain = spec.space.domains[name]
         column = f"config.{dotted(name)}"
@@ -302,8 +305,8 @@ def _laws(spec: SearchSpec, results: Results, others: Sequence[Results]) -> dict
     return found
 
 
-def _table(results: Results) -> Any:
-    """The trials of a run that were trained the longest."""
+def longest_trials(results: Results) -> Any:
+    """The trials of a run that were trained the longest. Raises RunError where none has ended."""
     table = results.trials()
     if table.empty:
         raise RunError(f"{results.path}: no trial has ended yet")
@@ -378,6 +381,7 @@ def _line(one: Transferred) -> str:
     change = number(one.proxy) if is_number(one.proxy) else str(one.proxy)
     after = number(one.value) if is_number(one.value) else str(one.value)
     interval = f", 95%: {_span(*one.interval)}" if one.interval is not None else ""
+    interval += f"; {one.past}" if one.past else ""
     return f"{one.name}  {change} -> {after}  {one.by}{interval}" + (
         "" if one.transfers else "  (not known to transfer)"
     )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from raysearch.strategies.samplers.transfer_settings import Transfer
 
 PLAIN = "of a version without checksums; a byte that a disk changes in it is not noticed: add the run again"
-_MISREAD = (
+UNREADABLE = (
     *(pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError),
     *(RecursionError, BrokenSealError),
 )
@@ -106,23 +106,40 @@ class Memory:
             if record.curves:
                 columns[column] = pa.array([[p[part] for p in c] for c in record.curves], pa.list_(kind))
         table = pa.table(columns).replace_schema_metadata({META: json.dumps(meta)})
+        self.write(name, table)
+        return name
+
+    def write(self, name: str, table: pa.Table) -> None:
+        """Writes a table as a file of this name, or of `folder/name`, with a checksum.
+
+        Raises:
+            RunError: the store cannot be written.
+        """
+        target = f"{self._root}/{name}"
+        folder = target.rpartition("/")[0]
         try:
-            self._fs.create_dir(self._root, recursive=True)
-            tmp = f"{self._root}/.{uuid.uuid4().hex}.tmp"
+            self._fs.create_dir(folder, recursive=True)
+            tmp = f"{folder}/.{uuid.uuid4().hex}.tmp"
             with self._fs.open_output_stream(tmp) as stream:
                 stream.write(sealed(table, compression="zstd"))
-            self._fs.move(tmp, f"{self._root}/{name}")
+            self._fs.move(tmp, target)
         except (pa.ArrowException, OSError) as error:
             raise RunError(f"memory {self.where!r} cannot be written: {error}") from None
-        return name
+
+    def read(self, name: str) -> tuple[pa.Table, bool]:
+        """(the table of a file, whether the file has a checksum). Raises one of UNREADABLE."""
+        with self._fs.open_input_file(f"{self._root}/{name}") as file:
+            content = bytes(file.read())
+        is_sealed = verify(content)
+        return pq.read_table(pa.BufferReader(content)), is_sealed
 
     def records(self) -> MemoryContent:
         """All records, by task and time; empty if there is no such folder yet."""
         good, bad, plain = [], [], []
-        for name in self._names():
+        for name in self.names():
             try:
                 record, is_sealed = self._read(name)
-            except _MISREAD as error:
+            except UNREADABLE as error:
                 bad.append((name, first_line(str(error) or type(error).__name__)))
                 continue
             good.append(record)
@@ -137,7 +154,7 @@ class Memory:
             RunError: there is none.
         """
         held = self.records()
-        names = [n for n in self._names() if n.rpartition("-")[0] == task]
+        names = [n for n in self.names() if n.rpartition("-")[0] == task]
         if not names:
             raise RunError(f"memory {self.where!r}: {unknown('task', task, {r.task for r in held.good})}")
         for name in names:
@@ -161,22 +178,25 @@ class Memory:
             )
         return bool(kind != pafs.FileType.NotFound)
 
-    def _names(self) -> list[str]:
+    def names(self, folder: str = "") -> list[str]:
+        """The files of tables in the memory, or in a folder of it, by name; none where it is not there.
+
+        Raises:
+            SpecError: it cannot be read.
+        """
         if not self.is_there:
             return []
+        where = f"{self._root}/{folder}" if folder else self._root
         try:
-            found = self._fs.get_file_info(pafs.FileSelector(self._root, allow_not_found=True))
+            found = self._fs.get_file_info(pafs.FileSelector(where, allow_not_found=True))
         except (pa.ArrowException, OSError) as error:
             raise SpecError(f"memory {self.where!r} cannot be read: {error}") from None
         names = [info.base_name for info in found if info.type == pafs.FileType.File]
         return sorted(n for n in names if n.endswith(".parquet"))
 
     def _read(self, name: str) -> tuple[Record, bool]:
-        """(the record of a file, whether the file has a checksum). Raises one of _MISREAD."""
-        with self._fs.open_input_file(f"{self._root}/{name}") as file:
-            content = bytes(file.read())
-        is_sealed = verify(content)
-        table = pq.read_table(pa.BufferReader(content))
+        """(the record of a file, whether the file has a checksum). Raises one of UNREADABLE."""
+        table, is_sealed = self.read(name)
         meta = json.loads((table.schema.metadata or {}).get(META, b"null"))
         if not isinstance(meta, dict):
             raise ValueError("it is no record of raysearch")
