@@ -10,7 +10,6 @@ from raysearch.cli.follow import follow
 from raysearch.cli.option_groups import Where, grouped, with_workers
 from raysearch.cli.output import command, console, print_json, say
 from raysearch.core.formatting import column
-from raysearch.space.names import dotted
 
 if TYPE_CHECKING:
     from raysearch.workflows.replay import Comparison
@@ -67,6 +66,8 @@ def replay(
 def _table(comparison: Comparison) -> Any:
     from rich.table import Table
 
+    from raysearch.space.names import dotted
+
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
     table.add_column(f"{comparison.iterations:,} iterations on fresh seeds")
     for title in (f"mean {comparison.metric}", "95% interval", "seeds"):
@@ -91,6 +92,8 @@ def _table(comparison: Comparison) -> Any:
 
 
 def _plain(comparison: Comparison) -> dict[str, Any]:
+    from raysearch.space.names import dotted
+
     def one(row: Any) -> dict[str, Any]:
         return {
             "name": row.name,
