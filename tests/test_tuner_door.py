@@ -33,6 +33,8 @@ import raysearch
 from raysearch.errors import SpecError
 from raysearch.integrations.tune import Tuner
 from raysearch.integrations.tune_settings import SETTINGS, Setting, unread
+from raysearch.interop.read_space import read_space
+from raysearch.strategies.panda.truncation_pbt import Truncation
 
 SPACE = {"a": tune.uniform(0.0, 1.0), "b": 3}
 
@@ -126,13 +128,46 @@ def test_populations_become_panda(storage: Path) -> None:
     )
     space = {"a": tune.uniform(0.1, 1.0), "b": 3}
     made = tuner(storage, space, stop=length, num_samples=4, scheduler=pbt)
-    assert strategy_of(made) == raysearch.Panda(
-        12, population=4, nudge=["a"], interval=3, exploit="truncation"
-    )
+    rays = Truncation(quantile=0.25, resample=0.25, factors=(1.2, 0.8), burn_in=0, drawn=True)
+    assert strategy_of(made) == raysearch.Panda(12, population=4, nudge=["a"], interval=3, exploit=rays)
     assert made.fit().get_best_result().metrics["training_iteration"] == 12
     pb2 = PB2(time_attr="training_iteration", perturbation_interval=3, hyperparam_bounds={"a": [0.1, 1.0]})
     found = strategy_of(tuner(storage, stop=length, num_samples=8, scheduler=pb2))
     assert (found.population, found.suggest) == (8, "gp")
+
+
+def population(storage: Path, mutations: Any = None, space: Any = None, **settings: Any) -> Tuner:
+    """A Tuner of four models that train twelve iterations."""
+    given = {"time_attr": "training_iteration", "perturbation_interval": 3, **settings}
+    pbt = PopulationBasedTraining(hyperparam_mutations=mutations or {"a": tune.uniform(0.1, 1.0)}, **given)
+    return tuner(storage, space or {}, stop={"training_iteration": 12}, num_samples=4, scheduler=pbt)
+
+
+def test_what_a_population_was_told_of_selection_and_exploration_is_carried(storage: Path) -> None:
+    made = population(
+        storage, quantile_fraction=0.5, resample_probability=0.1, perturbation_factors=(2.0, 0.5),
+        burn_in_period=4.5, perturbation_interval=2.5,
+    )  # fmt: skip
+    assert strategy_of(made).truncation == Truncation(0.5, 0.1, (2.0, 0.5), 5, drawn=True)
+    assert strategy_of(made).interval == 3  # the first whole iteration that is not sooner
+    assert made.notes == []
+
+
+def test_a_list_of_mutations_has_neighbours_and_a_choice_of_numbers_is_said_to_be_one(storage: Path) -> None:
+    lists = population(storage, {"a": [8, 16, 64], "b": ["x", "y", "z"]}, {"a": tune.choice([8, 16, 64])})
+    space, _ = read_space(lists._given["space"])
+    assert space.to_dict() == {"a": {"ordinal": [8, 16, 64]}, "b": {"ordinal": ["x", "y", "z"]}}
+    assert lists.notes == []
+    (said,) = population(storage, {"a": tune.choice([8, 16]), "b": tune.choice(["x", "y"])}).notes
+    assert said.startswith(
+        "PopulationBasedTraining.hyperparam_mutations['a']: a value of tune.choice becomes"
+    )
+
+
+def test_models_differ_in_what_no_mutation_changes_too_as_rays_do(storage: Path) -> None:
+    made = population(storage, space={"b": tune.randint(1, 10**6)})
+    results = made.fit().results
+    assert len({results.configs(trial)[0]["b"] for trial in range(4)}) == 4
 
 
 def test_limits_and_algorithms_are_read(storage: Path) -> None:
@@ -178,6 +213,38 @@ def test_limits_and_algorithms_are_read(storage: Path) -> None:
             },
             "PopulationBasedTraining.perturbation_interval: 60 leaves no decision in 30 iterations",
         ),
+        (
+            {
+                "scheduler": PopulationBasedTraining(
+                    time_attr="training_iteration", hyperparam_mutations={"a": [1]}, burn_in_period=99
+                ),
+                "stop": {"training_iteration": 90},
+            },
+            "PopulationBasedTraining.burn_in_period: 99 leaves no decision in 90 iterations",
+        ),
+        (
+            {
+                "scheduler": PB2(
+                    time_attr="training_iteration",
+                    perturbation_interval=3,
+                    quantile_fraction=0.4,
+                    hyperparam_bounds={"a": [0.1, 1.0]},
+                ),
+                "stop": {"training_iteration": 30},
+                "num_samples": 8,
+            },
+            "PB2.quantile_fraction=0.4 has no counterpart: of 8 models and more those of a group of four",
+        ),
+        (
+            {
+                "scheduler": PopulationBasedTraining(
+                    time_attr="training_iteration", perturbation_interval=3, hyperparam_mutations={"a": [1]}
+                ),
+                "stop": {"training_iteration": 30},
+                "search_alg": OptunaSearch(),
+            },
+            "TuneConfig.search_alg: PopulationBasedTraining takes none",
+        ),
     ],
 )
 def test_what_has_no_counterpart_is_named_before_anything_starts(
@@ -213,7 +280,7 @@ def test_every_setting_of_rays_is_read_named_refused_or_without_effect(kind: typ
 
 def value_for(name: str) -> Any:
     """A value that is not Ray's default."""
-    whole = {"checkpoint_score_order": "min", "perturbation_factors": (2.0, 0.5), "storage_path": "/s"}
+    whole = {"checkpoint_score_order": "min", "storage_path": "/s"}
     unlike = {"stop_last_trials": False, "checkpoint_score_attribute": "m", "callbacks": [tune.Callback()]}
     unlike |= {
         "trial_name_creator": str,
@@ -223,9 +290,8 @@ def value_for(name: str) -> Any:
     }
     unlike |= {"sync_config": tune.SyncConfig(sync_artifacts=True), "progress_reporter": tune.CLIReporter()}
     unlike |= dict.fromkeys(("checkpoint_at_end", "fail_fast", "constant_grid_search", "log_to_file"), True)
-    unlike |= dict.fromkeys(("quantile_fraction", "resample_probability"), 0.4)
     unlike |= {"storage_filesystem": object(), "num_to_keep": 3, "checkpoint_frequency": 2}
-    unlike |= {"burn_in_period": 3, "random_state": 7}
+    unlike |= {"random_state": 7}
     return {**whole, **unlike}[name]
 
 

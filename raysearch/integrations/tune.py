@@ -39,6 +39,7 @@ from raysearch.integrations.tune_population import placed, population_of
 from raysearch.integrations.tune_results import Grid
 from raysearch.integrations.tune_settings import unread
 from raysearch.integrations.tune_stop import ITERATION, Stop, read_stop
+from raysearch.space.domains import Domain
 from raysearch.storage.object_store import is_address
 
 __all__ = ["Grid", "Tuner"]
@@ -136,7 +137,7 @@ class Tuner:
         if isinstance(scheduler, schedulers.PopulationBasedTraining):
             _check_time(kind, known)
             found = population_of(kind, known, samples, length, space)
-            self.notes += found.notes
+            self.notes += [*found.notes, *_drawn_by(kind, sampler, samples)]
             return {
                 "strategy": found.strategy,
                 "space": placed(space, found.domains),
@@ -350,7 +351,20 @@ def _varies(value: Any) -> bool:
     """Whether an entry of a param_space is searched: a domain, a grid, or a group with one in it."""
     if isinstance(value, Mapping):
         return _is_grid(value) or any(map(_varies, value.values()))
-    return type(value).__module__.startswith("ray.tune.search")
+    return isinstance(value, Domain) or type(value).__module__.startswith("ray.tune.search")
+
+
+def _drawn_by(kind: str, sampler: Any, samples: int) -> list[str]:
+    """What of a population's search algorithm or grid is not as Ray has it, in words.
+
+    Raises:
+        SpecError: there is a search algorithm, which Ray refuses too.
+    """
+    if isinstance(sampler, GridPoints):
+        return [f"param_space: a grid beside {kind}: {samples} models draw their values from it"]
+    if sampler != "random":
+        raise SpecError(f"TuneConfig.search_alg: {kind} takes none, since its models explore; leave it out")
+    return []
 
 
 def _check_time(kind: str, known: Mapping[str, Any]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,14 @@ from ray import tune
 from raysearch.core.nested import leaves
 from raysearch.errors import SpecError
 from raysearch.interop.read_space import read_space
+from raysearch.space.domains import Domain, Ordinal
+from raysearch.strategies.panda.truncation_pbt import Truncation
 
 Path = tuple[str, ...]  # the groups around a hyper-parameter, and its own name
 DRAWS = 1000  # of a function in place of a domain
 MOST_VALUES = 20  # that a function may give to count as a choice among them
 BANDIT_FROM = 8  # models
+QUANTILE = 0.25  # Ray's own
 
 
 @dataclass
@@ -65,11 +69,13 @@ def population_of(
         place = "".join(f"[{name!r}]" for name in path)
         found.domains[path] = _domain(f"{kind}.hyperparam_mutations{place}", value, bounds, found.notes)
     _begin(found, space)
-    interval = max(1, int(known["perturbation_interval"]))
-    if interval >= length:
-        raise SpecError(
-            f"{kind}.perturbation_interval: {interval} leaves no decision in {length} iterations: give less"
-        )
+    interval = math.ceil(known["perturbation_interval"])
+    burn_in = math.ceil(known.get("burn_in_period") or 0)
+    for setting, iterations in (("perturbation_interval", interval), ("burn_in_period", burn_in)):
+        if iterations >= length:
+            raise SpecError(
+                f"{kind}.{setting}: {iterations} leaves no decision in {length} iterations: give less"
+            )
     is_bandit = bounds is not None and samples >= BANDIT_FROM
     if bounds is not None and not is_bandit:
         found.notes.append(
@@ -77,8 +83,15 @@ def population_of(
         )
     if samples == 1:
         found.notes.append(f"{kind} with num_samples=1: one model is nudged, probed and put back (panda)")
-    exploit = {"exploit": "truncation" if samples > 1 else "commit"}
-    how: dict[str, Any] = {"suggest": "gp"} if is_bandit else exploit
+    quantile = known["quantile_fraction"]
+    how: dict[str, Any] = {"exploit": _truncation(known, burn_in) if samples > 1 else "commit"}
+    if is_bandit:
+        how = {"suggest": "gp"}
+        if quantile != QUANTILE:
+            raise SpecError(
+                f"PB2.quantile_fraction={quantile!r} has no counterpart: of {BANDIT_FROM} models and more "
+                "those of a group of four are compared; leave it out"
+            )
     found.strategy = raysearch.Panda(
         length,
         population=samples,
@@ -87,6 +100,18 @@ def population_of(
         **how,
     )
     return found
+
+
+def _truncation(known: Mapping[str, Any], burn_in: int) -> Truncation:
+    """Selection and exploration with Ray's own numbers."""
+    factors = known.get("perturbation_factors")
+    return Truncation(
+        quantile=float(known["quantile_fraction"]),
+        resample=float(known["resample_probability"]),
+        factors=[float(factor) for factor in factors] if factors else None,
+        burn_in=burn_in,
+        drawn=True,
+    )
 
 
 def _begin(found: Population, space: Mapping[str, Any]) -> None:
@@ -132,7 +157,12 @@ def _domain(place: str, value: Any, bounds: Any, notes: list[str]) -> Any:
         low, high = value
         return tune.uniform(low, high)
     if isinstance(value, (list, tuple)):
-        return tune.choice(list(value))
+        return Ordinal([*value])  # a value moves to the one before or after it
+    if isinstance(value, tune.search.sample.Categorical) and _multiplies(value.categories):
+        notes.append(
+            f"{place}: a value of tune.choice becomes another one of the choices; Ray multiplies numbers "
+            "by a perturbation factor"
+        )
     if isinstance(value, Callable):  # type: ignore[arg-type]
         return _seen(place, value, notes)
     return value
@@ -174,12 +204,18 @@ def _drawn(draw: Callable[[], Any]) -> list[Any]:
         np.random.set_state(of_numpy)
 
 
+def _multiplies(values: Sequence[Any]) -> bool:
+    return any(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
 def _is_domain(value: Any) -> bool:
-    return isinstance(value, tune.search.sample.Domain)
+    return isinstance(value, (tune.search.sample.Domain, Domain))
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Whether two of Ray's domains are the same."""
+    """Whether models begin alike in both: two of Ray's domains are the same, or have the same choices."""
+    if isinstance(other, Ordinal):
+        return list(getattr(one, "categories", ())) == list(other.values)
     return (type(one), str(one.domain_str), type(one.sampler)) == (
         type(other),
         str(getattr(other, "domain_str", "")),

@@ -54,8 +54,7 @@ def _stopping(**more: Setting) -> dict[str, Setting]:
 
 
 _POPULATION = {
-    **dict.fromkeys(("time_attr", "metric", "mode", "perturbation_interval"), READ),
-    "quantile_fraction": Setting("a model of the worst quarter goes on from one of the best quarter"),
+    **dict.fromkeys(("time_attr", "metric", "mode", "perturbation_interval", "quantile_fraction"), READ),
     "custom_explore_fn": Setting("values stay in their domains and are moved there", is_refused=True),
     "log_config": NO_EFFECT,
     "require_attrs": NO_EFFECT,
@@ -97,10 +96,8 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
     "HyperBandForBOHB": _stopping(),
     "PopulationBasedTraining": {
         **_POPULATION,
-        "hyperparam_mutations": READ,
-        "burn_in_period": Setting("models are compared from the first interval on"),
-        "resample_probability": Setting("of the values that are copied one in four is drawn anew"),
-        "perturbation_factors": Setting("a value that is copied is multiplied or divided by 1.25"),
+        **dict.fromkeys(("hyperparam_mutations", "burn_in_period"), READ),
+        **dict.fromkeys(("resample_probability", "perturbation_factors"), READ),
     },
     "PB2": {**_POPULATION, "hyperparam_bounds": READ},
     "BasicVariantGenerator": {

@@ -82,6 +82,27 @@ def moved(space: Space, config: Config, name: str, direction: int, factor: float
     return with_value(space, config, name, value)
 
 
+def multiplied(
+    space: Space, config: Config, name: str, factor: float, direction: int
+) -> dict[str, Any] | None:
+    """`config` with one hyper-parameter multiplied; None if it is inactive, at its bound or constrained.
+
+    Args:
+        factor: above 0.
+        direction: +1 or -1, to which neighbour a listed value moves.
+    """
+    values = space.flatten(config)
+    if name not in values:
+        return None
+    value, domain = values[name], space.domains[name]
+    if isinstance(domain, Choice):
+        changed = _neighbour(domain, value, direction)
+    else:
+        target = value * factor
+        changed = _inside(domain, value, target, (target > value) - (target < value))
+    return None if changed == value else with_value(space, config, name, changed)
+
+
 def with_value(space: Space, config: Config, name: str, value: Any) -> dict[str, Any] | None:
     """`config` with this value; None if that is not in the space."""
     changed = space.nest({**space.flatten(config), name: value})

@@ -36,9 +36,10 @@ from raysearch.strategies.panda.parallel_lines import FamilySearch
 from raysearch.strategies.panda.perturb import nudged_names
 from raysearch.strategies.panda.single import LineSearch
 from raysearch.strategies.panda.subpopulations import PopulationSearch
-from raysearch.strategies.panda.truncation_pbt import TruncationSearch
+from raysearch.strategies.panda.truncation_pbt import NAME as TRUNCATION
+from raysearch.strategies.panda.truncation_pbt import Truncation, TruncationSearch, truncation_setting
 
-EXPLOITS = ("commit", "challenge", "truncation")
+EXPLOITS = ("commit", "challenge", TRUNCATION)
 SUGGESTIONS = ("nudge", "gp")
 MANY = 8  # members from which on there are sub-populations
 INTERVAL_LINE, INTERVAL_MEMBER = 0.025, 0.04  # of max_iterations
@@ -70,7 +71,8 @@ class Panda:
         base_schedule: "constant", "linear", "cosine" or {name: cosine, warmup: 0.05}: what the learnt
             learning rate is multiplied by.
         exploit: "commit"; "challenge" for an incumbent and challengers that train whole stretches, of two
-            to seven models; or "truncation" for population-based training as published.
+            to seven models; or "truncation" for population-based training as published, whose settings may
+            be given: {name: truncation, quantile: 0.25, resample: 0.25, factors: [1.2, 0.8], burn_in: 0}.
         suggest: how members of eight and more explore: "nudge", or "gp" for a Gaussian-process bandit.
 
     >>> space = raysearch.Space.from_dict({"lr": {"loguniform": [1e-4, 1.0]}})
@@ -95,9 +97,10 @@ class Panda:
     lenience: float = 0.7
     steady: int = 6
     base_schedule: str | Mapping[str, Any] | ScheduleShape = "constant"
-    exploit: str = "commit"
+    exploit: str | Mapping[str, Any] | Truncation = "commit"
     suggest: str = "nudge"
     shape: ScheduleShape = field(init=False, repr=False, compare=False)
+    truncation: Truncation | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         with_plain_numbers(self)
@@ -110,19 +113,26 @@ class Panda:
         check_number("factor", self.factor, 1.01, 1000.0)
         for name in ("z", "rho", "lenience"):
             check_number(name, getattr(self, name), 0.0)
-        if self.exploit not in EXPLOITS:
+        object.__setattr__(self, "truncation", truncation_setting(self.exploit))
+        if self.truncation is None and self.exploit not in EXPLOITS:
             raise SpecError(unknown("exploit", str(self.exploit), EXPLOITS))
         if self.suggest not in SUGGESTIONS:
             raise SpecError(unknown("suggest", str(self.suggest), SUGGESTIONS))
-        if self.exploit == "truncation" and self.population < 2:
+        if self.truncation is not None and self.population < 2:
             raise SpecError("exploit: truncation copies one member to another: population must be at least 2")
         if self.exploit == "challenge" and not 2 <= self.population < MANY:
             raise SpecError(f"exploit: challenge needs a population of 2 to {MANY - 1}")
-        if self.suggest == "gp" and (self.population < MANY or self.exploit == "truncation"):
+        if self.suggest == "gp" and (self.population < MANY or self.truncation is not None):
             raise SpecError(f"suggest: gp needs a population of {MANY} or more, and exploit: commit")
         if self.interval is not None and self.interval >= self.max_iterations:
             raise SpecError(
                 f"interval = {self.interval} leaves no decision in max_iterations = {self.max_iterations}"
+            )
+        if self.truncation is not None and self.truncation.burn_in >= self.max_iterations:
+            raise LocatedError(
+                "exploit",
+                f"burn_in = {self.truncation.burn_in} leaves no decision in max_iterations = "
+                f"{self.max_iterations}",
             )
         if isinstance(self.nudge, str):
             object.__setattr__(self, "nudge", [self.nudge])
@@ -138,7 +148,7 @@ class Panda:
             population=self.population,
             needs_checkpoints=True,
             adopts=True,
-            takes_orders=self.exploit != "truncation",
+            takes_orders=self.truncation is None,
             objectives=True,
             limits=True,
         )
@@ -216,11 +226,17 @@ class Panda:
             "intervals": cls(max_iterations=32, population=4, interval=8, decay=0.25, decay_steps=1),
             "eight": cls(max_iterations=24, population=8, interval=2),
             "gp": cls(max_iterations=24, population=8, interval=2, suggest="gp"),
-            "truncation": cls(max_iterations=24, population=4, interval=3, exploit="truncation"),
+            "truncation": cls(max_iterations=24, population=4, interval=3, exploit=TRUNCATION),
+            "half": cls(
+                max_iterations=24,
+                population=5,
+                interval=3,
+                exploit=Truncation(0.5, resample=0.1, factors=(1.2, 0.8), burn_in=4),
+            ),
         }
 
     def _search_class(self) -> type[RaisingSearch] | type[FamilySearch]:
-        if self.exploit == "truncation":
+        if self.truncation is not None:
             return TruncationSearch
         if self.population >= MANY:
             return PopulationSearch
