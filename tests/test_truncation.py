@@ -11,7 +11,7 @@ from raysearch import Panda, Space
 from raysearch.core.segment import Config, Outcome, Segment, Status
 from raysearch.errors import SpecError
 from raysearch.spec import load_spec, make_spec
-from raysearch.strategies.panda.truncation_pbt import Truncation
+from raysearch.strategies.panda.truncation import Truncation
 
 SPACE = Space.from_dict(
     {
@@ -40,7 +40,7 @@ def raised(
             else:
                 worth[one.id] = worth[one.parent]
             curve = {"loss": [worth[one.id]] * (one.stop - one.start)}
-            search.tell(Outcome(one, Status.COMPLETED, curve, one.stop))
+            search.tell(Outcome(one, Status.COMPLETED, curve))
             told.append(one)
     return told
 
@@ -120,7 +120,8 @@ def test_the_settings_stand_in_the_spec_and_are_read_again(tmp_path: Any) -> Non
     written = yaml.safe_load(spec.to_yaml())["strategy"]["exploit"]
     assert written == {"quantile": 0.2, "resample": 0.1, "factors": [1.2, 0.8], "burn_in": 5, "drawn": False}
     (tmp_path / "spec.yaml").write_text(spec.to_yaml())
-    assert load_spec(tmp_path / "spec.yaml").strategy.truncation == truncation
+    again: Any = load_spec(tmp_path / "spec.yaml").strategy
+    assert again.truncation == truncation
 
 
 @pytest.mark.parametrize(

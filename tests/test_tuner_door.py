@@ -34,7 +34,7 @@ from raysearch.errors import SpecError
 from raysearch.integrations.tune import Tuner
 from raysearch.integrations.tune_settings import SETTINGS, Setting, unread
 from raysearch.interop.read_space import read_space
-from raysearch.strategies.panda.truncation_pbt import Truncation
+from raysearch.strategies.panda.truncation import Truncation
 
 SPACE = {"a": tune.uniform(0.0, 1.0), "b": 3}
 

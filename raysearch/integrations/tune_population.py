@@ -15,7 +15,7 @@ from raysearch.core.nested import leaves
 from raysearch.errors import SpecError
 from raysearch.interop.read_space import read_space
 from raysearch.space.domains import Domain, Ordinal
-from raysearch.strategies.panda.truncation_pbt import Truncation
+from raysearch.strategies.panda.truncation import Truncation
 
 Path = tuple[str, ...]  # the groups around a hyper-parameter, and its own name
 DRAWS = 1000  # of a function in place of a domain
@@ -69,29 +69,8 @@ def population_of(
         place = "".join(f"[{name!r}]" for name in path)
         found.domains[path] = _domain(f"{kind}.hyperparam_mutations{place}", value, bounds, found.notes)
     _begin(found, space)
-    interval = math.ceil(known["perturbation_interval"])
-    burn_in = math.ceil(known.get("burn_in_period") or 0)
-    for setting, iterations in (("perturbation_interval", interval), ("burn_in_period", burn_in)):
-        if iterations >= length:
-            raise SpecError(
-                f"{kind}.{setting}: {iterations} leaves no decision in {length} iterations: give less"
-            )
-    is_bandit = bounds is not None and samples >= BANDIT_FROM
-    if bounds is not None and not is_bandit:
-        found.notes.append(
-            f"PB2 with fewer than {BANDIT_FROM} models: values are perturbed, no bandit proposes them"
-        )
-    if samples == 1:
-        found.notes.append(f"{kind} with num_samples=1: one model is nudged, probed and put back (panda)")
-    quantile = known["quantile_fraction"]
-    how: dict[str, Any] = {"exploit": _truncation(known, burn_in) if samples > 1 else "commit"}
-    if is_bandit:
-        how = {"suggest": "gp"}
-        if quantile != QUANTILE:
-            raise SpecError(
-                f"PB2.quantile_fraction={quantile!r} has no counterpart: of {BANDIT_FROM} models and more "
-                "those of a group of four are compared; leave it out"
-            )
+    interval, burn_in = _lengths(kind, known, length)
+    how = _how(kind, known, samples, burn_in, found.notes)
     found.strategy = raysearch.Panda(
         length,
         population=samples,
@@ -100,6 +79,37 @@ def population_of(
         **how,
     )
     return found
+
+
+def _lengths(kind: str, known: Mapping[str, Any], length: int) -> tuple[int, int]:
+    """Iterations between decisions, and before the first one; Ray takes broken numbers too."""
+    interval = math.ceil(known["perturbation_interval"])
+    burn_in = math.ceil(known.get("burn_in_period") or 0)
+    for setting, iterations in (("perturbation_interval", interval), ("burn_in_period", burn_in)):
+        if iterations >= length:
+            raise SpecError(
+                f"{kind}.{setting}: {iterations} leaves no decision in {length} iterations: give less"
+            )
+    return interval, burn_in
+
+
+def _how(kind: str, known: Mapping[str, Any], samples: int, burn_in: int, notes: list[str]) -> dict[str, Any]:
+    """Which of panda's ways it is, by the number of models."""
+    is_bandit = known.get("hyperparam_bounds") is not None
+    if samples == 1:
+        notes.append(f"{kind} with num_samples=1: one model is nudged, probed and put back (panda)")
+    if not is_bandit or samples < BANDIT_FROM:
+        if is_bandit:
+            notes.append(
+                f"PB2 with fewer than {BANDIT_FROM} models: values are perturbed, no bandit proposes them"
+            )
+        return {"exploit": _truncation(known, burn_in) if samples > 1 else "commit"}
+    if (quantile := known["quantile_fraction"]) != QUANTILE:
+        raise SpecError(
+            f"PB2.quantile_fraction={quantile!r} has no counterpart: of {BANDIT_FROM} models and more "
+            "those of a group of four are compared; leave it out"
+        )
+    return {"suggest": "gp"}
 
 
 def _truncation(known: Mapping[str, Any], burn_in: int) -> Truncation:

@@ -88,6 +88,13 @@ class Grid:
             ValueError: another scope.
             RuntimeError: no trial reported the metric.
         """
+        return self._found[self.index_of_best(metric, mode, scope, filter_nan_and_inf)]
+
+    def index_of_best(
+        self, metric: str | None = None, mode: str | None = None, scope: str = "last",
+        filter_nan_and_inf: bool = True,
+    ) -> int:  # fmt: skip
+        """The place of `get_best_result` among the trials. Raises what that raises."""
         metric, sign = metric or self.results.metric, 1 if (mode or self.results.mode) == "min" else -1
         if scope not in SCOPES:
             raise ValueError(f"scope={scope!r}: one of {', '.join(SCOPES)}")
@@ -100,7 +107,7 @@ class Grid:
                 scored.append((SCOPES[scope](values), index))
         if not scored:
             raise RuntimeError(f"no trial reported {metric!r}")
-        return self._found[min(scored)[1]]
+        return min(scored)[1]
 
     def get_dataframe(self, filter_metric: str | None = None, filter_mode: str | None = None) -> pd.DataFrame:
         """One row a trial: its last report, or the best by `filter_metric`; `config/...` are its values."""

@@ -37,12 +37,15 @@ class Stop:
         seconds: that the search may take.
         conditions: each called with (trial, result) after every iteration; True ends the trial.
         note: what is not as Ray has it, in words.
+        form: the conditions as plain values: metric -> value for `of_metrics`; the name of a function or an
+            object.
     """
 
     length: int | None = None
     seconds: float | None = None
     conditions: tuple[IsOver, ...] = ()
     note: str = ""
+    form: tuple[Any, ...] = ()
 
     def applied(self, trainable: Any) -> Any:
         """The trainable, which ends where a condition is met."""
@@ -68,11 +71,11 @@ def read_stop(stop: Any) -> Stop:
     if stop is None or isinstance(stop, NoopStopper):
         return Stop()
     if isinstance(stop, Mapping):
-        return _of_mapping(stop)
+        return of_metrics(stop)
     if isinstance(stop, (list, tuple)) and all(isinstance(one, Stopper) for one in stop):
-        return _together([read_stop(one) for one in stop])
+        return together([read_stop(one) for one in stop])
     if isinstance(stop, CombinedStopper):
-        return _together([read_stop(one) for one in ray_private.settings_of(stop)["stoppers"]])
+        return together([read_stop(one) for one in ray_private.settings_of(stop)["stoppers"]])
     if isinstance(stop, MaximumIterationStopper):
         return Stop(length=int(ray_private.settings_of(stop)["max_iter"]))
     if isinstance(stop, TimeoutStopper):
@@ -84,9 +87,9 @@ def read_stop(stop: Any) -> Stop:
         )
     if isinstance(stop, Stopper):
         note = "" if isinstance(stop, ALONE) else _NOT_ASKED.format(name=type(stop).__name__)
-        return Stop(conditions=(stop,), note=note)
+        return Stop(conditions=(stop,), note=note, form=(type(stop).__name__,))
     if callable(stop):
-        return Stop(conditions=(stop,))
+        return Stop(conditions=(stop,), form=(getattr(stop, "__name__", type(stop).__name__),))
     raise SpecError(
         f"RunConfig.stop: {stop!r} is neither {{'{ITERATION}': N}}, a function (trial_id, result) -> bool "
         "nor a Stopper"
@@ -99,21 +102,31 @@ _NOT_ASKED = (
 )
 
 
-def _of_mapping(stop: Mapping[str, Any]) -> Stop:
+def of_metrics(stop: Mapping[str, Any]) -> Stop:
+    """A trial is over with the first result that has one of these values or more.
+
+    Raises:
+        SpecError: a value is no number.
+    """
     for name, value in stop.items():
         if not isinstance(name, str) or isinstance(value, (Mapping, str)):
             raise SpecError(f"RunConfig.stop: {name!r}: {value!r} must be a number that the metric reaches")
     others = {name: value for name, value in stop.items() if name not in (ITERATION, "done")}
     length = int(stop[ITERATION]) if ITERATION in stop else None
-    return Stop(length, conditions=(functools.partial(_reached, others),) if others else ())
+    if not others:
+        return Stop(length)
+    form = {str(name): float(value) for name, value in others.items()}
+    return Stop(length, conditions=(functools.partial(_reached, others),), form=(form,))
 
 
-def _together(found: list[Stop]) -> Stop:
+def together(found: list[Stop]) -> Stop:
+    """All of them: a trial is over where one of them says so."""
     lengths = [one.length for one in found if one.length is not None]
     seconds = [one.seconds for one in found if one.seconds is not None]
     conditions = tuple(condition for one in found for condition in one.conditions)
     note = "; ".join(one.note for one in found if one.note)
-    return Stop(min(lengths, default=None), min(seconds, default=None), conditions, note)
+    form = tuple(part for one in found for part in one.form)
+    return Stop(min(lengths, default=None), min(seconds, default=None), conditions, note, form)
 
 
 def _reached(goals: Mapping[str, Any], trial: str, result: Mapping[str, Any]) -> bool:

@@ -36,8 +36,9 @@ from raysearch.strategies.panda.parallel_lines import FamilySearch
 from raysearch.strategies.panda.perturb import nudged_names
 from raysearch.strategies.panda.single import LineSearch
 from raysearch.strategies.panda.subpopulations import PopulationSearch
-from raysearch.strategies.panda.truncation_pbt import NAME as TRUNCATION
-from raysearch.strategies.panda.truncation_pbt import Truncation, TruncationSearch, truncation_setting
+from raysearch.strategies.panda.truncation import NAME as TRUNCATION
+from raysearch.strategies.panda.truncation import Truncation, truncation_setting
+from raysearch.strategies.panda.truncation_pbt import TruncationSearch
 
 EXPLOITS = ("commit", "challenge", TRUNCATION)
 SUGGESTIONS = ("nudge", "gp")
