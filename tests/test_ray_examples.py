@@ -84,21 +84,42 @@ def test_an_example_of_rays_is_searched_as_it_is(
 def test_an_example_of_rays_tuner_runs_with_one_line_changed(
     name: str, storage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (EXAMPLES / f"{name}.py").read_text()
     if "lightgbm" in name:
         pytest.importorskip("lightgbm", reason="the example trains with it")
+    run_example(name, storage, monkeypatch, executor="inline")
+    assert re.search("(?i)best hyperparameters", capsys.readouterr().out)
+    assert len([*storage.glob("*/spec.yaml")]) == 1
+
+
+def run_example(name: str, storage: Path, monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
+    """Runs an example as a script, with our line in it, but quickly and in the Ray of this process."""
+    text = (EXAMPLES / f"{name}.py").read_text()
     assert text.count(OUR_LINE[0]) == 1
     text = text.replace(*OUR_LINE)
-    # In this process, quickly: neither a Ray of its own nor pauses that stand for training.
     text = re.sub(r"ray\.init\(.*\)", "...", text).replace("time.sleep(0.1)", "...")
     script = storage.parent / f"{name}.py"
     script.write_text(text)
     monkeypatch.setattr(sys, "argv", [str(script), "--smoke-test"])
-    here = functools.partial(raysearch.search, executor="inline", say=lambda line: None)
+    here = functools.partial(raysearch.search, **how, say=lambda line: None)
     monkeypatch.setattr(raysearch, "search", lambda *a, **k: here(*a, **{**k, "storage": str(storage)}))
     runpy.run_path(str(script), run_name="__main__")
-    assert re.search("(?i)best hyperparameters", capsys.readouterr().out)
-    assert len([*storage.glob("*/spec.yaml")]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "count", "length"),
+    [("async_hyperband_example", 20, 1), ("custom_func_checkpointing", 5, 1), ("pbt_example", 10, 10)],
+)
+def test_an_example_of_rays_tuner_is_searched_by_workers_of_ray(
+    name: str, count: int, length: int, ray_cluster: None, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_example(name, storage, monkeypatch, workers=1, checks=False)
+    (run,) = (file.parent for file in storage.glob("*/spec.yaml"))
+    results = raysearch.load(run)
+    trials = results.trials()
+    assert {*results.segments().worker} == {"worker-0"}
+    assert (len(trials), trials.iterations.max(), {*trials.status}) == (count, length, {"completed"})
 
 
 def with_train_inside(config: dict[str, Any]) -> None:
