@@ -109,7 +109,7 @@ def run_example(name: str, storage: Path, monkeypatch: pytest.MonkeyPatch, **how
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("name", "count", "length"),
-    [("async_hyperband_example", 20, 1), ("custom_func_checkpointing", 5, 1), ("pbt_example", 10, 10)],
+    [("async_hyperband_example", 20, 1), ("custom_func_checkpointing", 5, 1), ("pbt_example", 8, 10)],
 )
 def test_an_example_of_rays_tuner_is_searched_by_workers_of_ray(
     name: str, count: int, length: int, ray_cluster: None, storage: Path, monkeypatch: pytest.MonkeyPatch
@@ -117,7 +117,7 @@ def test_an_example_of_rays_tuner_is_searched_by_workers_of_ray(
     run_example(name, storage, monkeypatch, workers=1, checks=False)
     (run,) = (file.parent for file in storage.glob("*/spec.yaml"))
     results = raysearch.load(run)
-    trials = results.trials()
+    trials = results.trials(lines=True)
     assert {*results.segments().worker} == {"worker-0"}
     assert (len(trials), trials.iterations.max(), {*trials.status}) == (count, length, {"completed"})
 

@@ -153,6 +153,16 @@ def test_what_a_population_was_told_of_selection_and_exploration_is_carried(stor
     assert made.notes == []
 
 
+def test_the_grid_has_a_result_a_model_with_the_history_of_its_weights(storage: Path) -> None:
+    made = population(storage, space={"b": 3}, quantile_fraction=0.5)
+    grid = made.fit()
+    assert len(grid.results.trials()) > len(grid) == 4  # some models took over others' weights
+    assert [one.metrics_dataframe.training_iteration.tolist() for one in grid] == [[*range(1, 13)]] * 4
+    assert (
+        grid.get_best_result().metrics["score"] == grid.results.best.value == grid.get_dataframe().score.max()
+    )
+
+
 def test_a_list_of_mutations_has_neighbours_and_a_choice_of_numbers_is_said_to_be_one(storage: Path) -> None:
     lists = population(storage, {"a": [8, 16, 64], "b": ["x", "y", "z"]}, {"a": tune.choice([8, 16, 64])})
     space, _ = read_space(lists._given["space"])

@@ -31,12 +31,14 @@ SCOPES: Mapping[str, Callable[[list[float]], float]] = {  # of a trial's values,
 class Grid:
     """The trials of a search, each as Ray's own `Result`; `results` is what raysearch knows of it.
 
-    Trials that the strategy stopped count as terminated, as Ray counts them.
+    Trials that the strategy stopped count as terminated, as Ray counts them. Of a population each model is
+    one, with the history of the weights that it ended with.
     """
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self._found = [self._result(row) for row in results.trials().itertuples()]
+        self._curves = results.curves()
+        self._found = [self._result(row) for row in results.trials(lines=True).itertuples()]
 
     def __len__(self) -> int:
         return len(self._found)
@@ -129,8 +131,11 @@ class Grid:
         return pd.DataFrame(rows)
 
     def _result(self, row: Any) -> Any:
-        curves = self.results.curves()
-        own = curves[curves.trial == row.trial].sort_values("iteration").reset_index(drop=True)
+        curves = self._curves
+        is_own = curves.trial == row.trial
+        if self.results.raised is not None:
+            is_own = curves.segment.isin(self.results.lineage(row.trial).id)
+        own = curves[is_own].sort_values("iteration").reset_index(drop=True)
         frame = own.drop(columns=["trial", "segment"]).rename(columns={"iteration": "training_iteration"})
         config = {**self.results.spec.get("config", {}), **self.results.configs_by_trial()[row.trial]}
         last = _row(frame, -1) if len(frame) else {}
