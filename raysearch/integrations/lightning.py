@@ -10,6 +10,9 @@
                      strategy=raysearch.Caviar(samples=20, max_iterations=27))
 
 Called outside a search, `train` is what it was: the callback does nothing, `resume_path()` is None.
+
+In a trial `Trainer.fit` is replaced by one that counts processes first: Lightning launches them before it
+calls the first hook of a callback, strategy or plugin, where it would be too late to refuse them.
 """
 
 from __future__ import annotations
