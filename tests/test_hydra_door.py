@@ -6,12 +6,14 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import runpy
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from hydra_plugins.raysearch_sweeper import RaysearchSweeperConf
 from raysearch.errors import SpecError
 from raysearch.integrations.hydra import Settings
 from raysearch.integrations.hydra_space import read_overrides
+from raysearch.run import own_command
 
 ROOT = Path(__file__).parents[1]
 APPLICATION = """
@@ -213,6 +216,43 @@ def test_a_killed_sweep_goes_on_and_its_jobs_are_as_hydra_has_them(application: 
     assert best["best_params"] == {name: results.best.config[name] for name in ("lr", "model")}
     assert best["run"] == str(application / "runs" / "first")
     assert [one.name for one in (application / "jobs").iterdir()] == [jobs.name]
+
+
+def resumed(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`raysearch resume` of the run, in another folder than the sweep's."""
+    command = [sys.executable, "-m", "raysearch.cli", "resume", str(folder / "runs" / "first"), *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+
+
+def test_raysearch_resume_starts_the_sweeps_own_command_again(application: Path) -> None:
+    first = ("hydra.sweeper.n_trials=4", "hydra.sweeper.name=first", "hydra.sweeper.executor=inline")
+    assert multirun(application, *first, "dies_in=2").returncode == -signal.SIGKILL
+    refused = resumed(application, "--samples", "9")
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+    (command,) = re.findall(r"or type: (cd .*)", refused.stderr)
+    assert command.startswith(f"cd {application} && {sys.executable} train.py --multirun ")
+    assert command.endswith(f"dies_in=2 hydra.sweeper.resume={application}/runs/first")
+    done = resumed(application)
+    assert done.returncode == 0, done.stderr
+    assert f"its command goes on with it: {command}" in done.stderr
+    assert [one["num"] for one in seen_in(application)] == [0, 1, 2, 2, 3]
+    (jobs,) = (application / "jobs").iterdir()
+    (jobs / "raysearch-command.json").unlink()
+    complete = resumed(application)
+    assert (complete.returncode, "The run is complete" in complete.stdout) == (0, True)
+    larger = resumed(application, "--samples", "9")
+    assert larger.returncode == 2
+    assert "type it again, in the same folder, with hydra.sweeper.resume=" in larger.stderr
+
+
+def test_a_sweep_that_a_module_began_keeps_that_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/x/app/__main__.py", "lr=1,2", "hydra.sweeper.resume=runs/old"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", SimpleNamespace(name="app.__main__"))
+    own = own_command.here()
+    assert own.words == (sys.executable, "-m", "app", "lr=1,2")
+    assert own.going_on(Path("/r s")).words[-1] == "hydra.sweeper.resume=/r s"
+    assert str(own.going_on(Path("/r s"))).endswith("'hydra.sweeper.resume=/r s'")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -132,6 +132,7 @@ def resume(
     from raysearch.launch import unfit
     from raysearch.run.liveness import held_by, is_complete
     from raysearch.run.location import existing_run
+    from raysearch.run.own_command import is_sweep
     from raysearch.run.session import spent_on
     from raysearch.spec.search_spec import load_spec
     from raysearch.storage.paths import RunPaths
@@ -152,11 +153,38 @@ def resume(
     if new.to_yaml() == old.to_yaml() and is_complete(root):
         _say_complete(root, how, as_json)
         return
+    if is_sweep(old.config):
+        is_plain = edits == Edits() and more == MoreBudget() and where == Where() and not skip_checks
+        _go_on_as_sweep(root, old, is_plain and not as_json)
     _check_budget(root, new, spent)
     _check_rule(root, old, new)
     if new.space != old.space:
         _say_unfit(unfit(root, new.space))
     _follow(root, new, how, lambda how: go_on(root, how, edits=lambda _: new), as_json)
+
+
+def _go_on_as_sweep(root: Path, spec: SearchSpec, is_plain: bool) -> NoReturn:
+    """Starts the command of the sweep that began the run again, and exits as it does.
+
+    Raises:
+        SpecError: options are given, which belong to that command, or the command is not kept any more.
+    """
+    from raysearch.run.own_command import RESUME, kept
+
+    own = kept(spec.config)
+    if own is None:
+        raise SpecError(
+            f"{shown(root)}: a sweep of Hydra began this run, and only its command goes on with it: type it "
+            f"again, in the same folder, with {RESUME}{root.absolute()} at its end"
+        )
+    own = own.going_on(root)
+    if not is_plain:
+        raise SpecError(
+            f"{shown(root)}: a sweep of Hydra began this run, and goes on by its own command, which takes "
+            f"options as hydra.sweeper.samples=100; leave them out here, or type: {own}"
+        )
+    say(f"a sweep of Hydra began this run; its command goes on with it: {own}")
+    raise typer.Exit(own.start())
 
 
 # ---- the spec

@@ -13,7 +13,6 @@ import dataclasses
 import itertools
 import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +22,13 @@ from omegaconf import OmegaConf
 
 from raysearch.core.values import plain
 from raysearch.errors import SpecError, unknown
-from raysearch.integrations.hydra_job import FIXED, FOLDER, Application, Job, trainable_of
+from raysearch.integrations.hydra_job import FIXED, Application, Job, trainable_of
 from raysearch.integrations.hydra_space import Overrides, read_overrides
 from raysearch.results.results import Results, load
+from raysearch.run import own_command
 from raysearch.run.location import new_name
 from raysearch.run.options import How
+from raysearch.run.own_command import FOLDER
 from raysearch.spec.search_spec import SearchSpec, make_spec
 from raysearch.spec.trainables import begins_from_checkpoints, can_pause
 
@@ -133,6 +134,8 @@ def sweep(application: Application, settings: Settings, arguments: Sequence[str]
     wanted = make_spec(**{"name": new_name(train), **spec})
     Path(folder).mkdir(parents=True, exist_ok=True)
     OmegaConf.save(application.config, Path(folder, "multirun.yaml"))
+    if before is None:
+        own_command.keep(own_command.here(), Path(folder))
     results = _run({**spec, "name": wanted.name}, wanted, settings)
     _write_best(results, found, folder)
     return results
@@ -190,9 +193,7 @@ def _run(spec: dict[str, Any], wanted: SearchSpec, settings: Settings) -> Result
             settings.resume, How(**how), trainable=wanted.trainable, edits=lambda old: _edited(old, wanted)
         )
     except KeyboardInterrupt:
-        words = " ".join(one for one in sys.argv if not one.startswith("hydra.sweeper.resume="))
-        run = settings.resume or f"{settings.storage}/{wanted.name}"
-        log.info(f"go on with: python {words} hydra.sweeper.resume={run}")
+        log.info(f"go on with: raysearch resume {settings.resume or f'{settings.storage}/{wanted.name}'}")
         raise
 
 

@@ -18,8 +18,9 @@ from omegaconf import DictConfig, open_dict
 from raysearch import ray_private
 from raysearch.errors import TrainableError
 from raysearch.integrations.hydra_space import Swept
+from raysearch.run.own_command import FOLDER
 
-FOLDER, FIXED = "hydra.sweep.dir", "hydra.overrides.task"  # entries that each trial's configuration has
+FIXED = "hydra.overrides.task"  # entry that each trial's configuration has, beside FOLDER
 
 
 @dataclass(frozen=True, slots=True)
