@@ -23,6 +23,7 @@ BENCHES = {  # each a module of raysearch.bench with main(arguments) -> exit cod
     "groups": "trials of two processes each, beside Ray Tune with a TorchTrainer a trial",
     "fused": "many models in one step, beside one process a trial",
     "fuzz": "what becomes of inputs that nobody would write: tracebacks, hangs, other answers, code",
+    "growth": "how rate, memory, disk and waiting grow with trials, workers, hyper-parameters and curves",
     "hydra": "how busy workers are with jobs of unequal length, beside Hydra's Optuna sweeper",
     "kills": "what a killed worker a minute costs a search of long segments",
     "observing": "what it costs to see what optimizers hold at their steps",
