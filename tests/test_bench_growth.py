@@ -10,7 +10,6 @@ import pytest
 
 from raysearch.bench import growth
 from raysearch.bench.support.growth_fit import exponent, grows_too_fast
-from raysearch.bench.support.growth_run import look
 from raysearch.storage.journal.reading import read_outcomes
 
 SIZES = [100.0, 1000.0, 10_000.0, 100_000.0]
@@ -64,4 +63,4 @@ def test_a_small_run_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert all(row["outcomes"] >= 100 and row["cpu_s"] > 0 and row["disk_mb"] > 0 for row in rows)
     assert "n log n" in figure.read_text(encoding="utf-8")
     assert len([*read_outcomes(tmp_path / "growth-1" / "journal")]) == rows[1]["outcomes"]
-    assert min(look(str(tmp_path / "growth-1")).values()) > 0
+    assert min(growth.look(str(tmp_path / "growth-1")).values()) > 0

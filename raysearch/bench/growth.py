@@ -17,19 +17,24 @@ fixed) and what grows faster than n log n: in trials, a round faster than log n.
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raysearch.bench.resume import open_and_lease
 from raysearch.bench.support.contest import contend, serve, show
 from raysearch.bench.support.growth_fit import exponent, grows_too_fast
-from raysearch.bench.support.growth_run import look, simulate
+from raysearch.bench.support.growth_run import simulate
 from raysearch.bench.support.regret_figure import check_figure
 from raysearch.errors import SpecError
 
 BASE: dict[str, Any] = {"trials": 1000, "workers": 64, "names": 8, "points": 9, "sampler": "random"}
 MODEL_MOST = 10_000
+LOOKS = {"status": ("status",), "best": ("best",), "trials": ("trials", "--limit", "10")}
 COSTS = ("cpu_s", "turn_ms", "memory_mb", "disk_mb", "resume_s", "status_s", "best_s", "trials_s")
 LEAST_MB = 4.0  # less memory is the allocator's
 
@@ -56,6 +61,17 @@ def main(argv: list[str]) -> int:
     shown = rows if options.json else [_without(row, "axis", "size", "outcomes", "cpu_s") for row in rows]
     show("growth", shown, verdicts(rows), options.json)
     return 0
+
+
+def look(run: str) -> dict[str, Any]:
+    """Seconds that people wait for the run's resume (as in `bench resume`) and for looks at it, commands."""
+    found = {"resume_s": open_and_lease(run, 1)["first_lease_s"]}
+    for figure, words in LOOKS.items():
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "raysearch.cli", words[0], run, *words[1:]]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+        found[f"{figure}_s"] = time.perf_counter() - began
+    return found
 
 
 def plan(most: int, least: int = 100) -> list[tuple[str, int, dict[str, Any]]]:
