@@ -22,6 +22,7 @@ from raysearch.cli import main
 from raysearch.core.segment import Outcome, Segment, segment_id
 from raysearch.report import half_requests
 from raysearch.report.board import app
+from raysearch.report.board_run import WatchedRun
 from raysearch.run.liveness import held_by
 from raysearch.storage.journal.journal import Journal
 from raysearch.storage.journal.reading import read_events
@@ -40,7 +41,7 @@ def run(tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def served(run: Path, token: str = "") -> Iterator[int]:
     """The port of a board of the run in this process, served as the command does."""
-    settings = uvicorn.Config(app([run], token), http=half_requests.Timed, log_level="warning")
+    settings = uvicorn.Config(app([WatchedRun(run)], token), http=half_requests.Timed, log_level="warning")
     server = uvicorn.Server(settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

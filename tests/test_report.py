@@ -17,8 +17,8 @@ import raysearch
 from raysearch.cli import main
 from raysearch.core.terminal_text import UNSAFE, escaped
 from raysearch.errors import RunError
-from raysearch.report import board
 from raysearch.report import html as html_of
+from raysearch.report.board_run import WatchedRun
 from raysearch.report.report import write_report
 from raysearch.report.sections import content_of
 from raysearch.report.sections.failures import without_numbers
@@ -123,7 +123,9 @@ def test_what_a_user_typed_is_never_markup(storage: Path) -> None:
     )
     results = raysearch.load(storage / "evil")
     text = write_report(results)
-    state = board.snapshot(results.path)
+    watched = WatchedRun(results.path)
+    figures = [watched.figure(one["name"], "") for one in watched.head(0)["figures"]]
+    state = [watched.head(0), *figures, *(json.loads(one["figure"]) for one in figures if one)]
     assert UNSAFE.search("".join(_texts(state))) is None
     assert UNSAFE.search(re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)) is None
     drawn = re.findall(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)

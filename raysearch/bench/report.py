@@ -1,7 +1,8 @@
 """`raysearch bench report`: how long the HTML report of a large run takes, its size, and the memory of it.
 
 The journal is written directly, as a search by successive halving would have left it; nothing is trained.
-Each size is reported on in a fresh process, so that the memory is the report's own.
+Each size is reported on in a fresh process, so that the memory is the report's own. With `--board N` the
+board follows the run through N updates instead, each of as many new trials as there are workers.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="raysearch bench report", description=__doc__)
     parser.add_argument("--trials", type=int, nargs="*", default=[10, 10_000, 1_000_000])
     parser.add_argument("--keep", help="folder to leave the runs in")
+    parser.add_argument("--board", type=int, default=0, help="follow the run through so many updates")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     rows = []
@@ -51,7 +53,7 @@ def main(argv: list[str]) -> int:
         for trials in options.trials:
             run = Path(options.keep or scratch) / f"huge-{trials}"
             write_run(run, trials)
-            rows.append(_measured(run, trials))
+            rows.append(_measured(run, trials, options.board))
             if not options.json:
                 print(" ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     if options.json:
@@ -176,11 +178,55 @@ def _config(rng: np.random.Generator) -> dict[str, Any]:
     return config
 
 
-def _measured(run: Path, trials: int) -> dict[str, Any]:
+def _measured(run: Path, trials: int, updates: int) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "raysearch.bench.report", str(run)], check=True, capture_output=True, text=True
+        [sys.executable, "-m", "raysearch.bench.report", str(run), str(updates)],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return {"trials": trials, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def followed(run: str, updates: int) -> dict[str, Any]:
+    """Milliseconds that the board takes for a run that goes on.
+
+    To open it, for what it pushes at an update, and for each figure that is in view then.
+    """
+    import statistics
+
+    from raysearch.report import board_run
+    from raysearch.storage.journal.journal import Journal
+    from raysearch.storage.paths import RunPaths
+
+    board_run.LEAST_S = board_run.REST = 0  # every look and every figure is made at once
+    halving = _Halving(np.random.default_rng(1), np.full(WORKERS, 1e6))
+    watched, number = board_run.WatchedRun(Path(run)), 1 << 30
+    pushed: list[float] = []
+    drawn: dict[str, list[float]] = {}
+    with Journal.open(RunPaths(run).journal) as journal:
+        journal.append_event("start", {"raysearch": "bench"}, EPOCH + 1e6)
+        for update in range(updates + 1):
+            pushed.append(_ms(lambda: watched.head(0)))
+            for one in watched.head(0)["figures"]:
+                drawn.setdefault(one["name"], []).append(_ms(watched.figure, one["name"], ""))
+            journal.append(
+                [one for k in range(WORKERS) for one in halving.trial(number + update * WORKERS + k)]
+            )
+    medians = {f"{name}_ms": round(statistics.median(times[1:])) for name, times in drawn.items()}
+    return {
+        "first_ms": round(pushed[0]),
+        "update_ms": round(statistics.median(pushed[1:])),
+        "worst_ms": round(max(pushed[1:])),
+        **medians,
+        "peak_mb": round(peak_mb()),
+    }
+
+
+def _ms(call: Any, *given: Any) -> float:
+    began = time.perf_counter()
+    call(*given)
+    return 1000 * (time.perf_counter() - began)
 
 
 def report_on(run: str) -> dict[str, Any]:
@@ -202,4 +248,4 @@ def report_on(run: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(report_on(sys.argv[1])))
+    print(json.dumps(followed(sys.argv[1], int(sys.argv[2])) if int(sys.argv[2]) else report_on(sys.argv[1])))

@@ -17,17 +17,18 @@ def board(runs: options.Runs, port: options.Port = 8337, steer: options.Steer = 
     import uvicorn
 
     from raysearch.report.board import app
+    from raysearch.report.board_run import WatchedRun
     from raysearch.report.half_requests import Timed
     from raysearch.run.location import existing_run
 
-    roots = [existing_run(run) for run in runs]
+    watched = [WatchedRun(existing_run(run)) for run in runs]
     listener = _listen(port)
     token = secrets.token_urlsafe(24) if steer else ""
     key = f"#token={token}" if steer else ""
     tell(f"http://{ADDRESS}:{listener.getsockname()[1]}/{key}   Ctrl-C ends it", flush=True)
     if steer:
         tell("whoever has this address, on this machine, may steer", flush=True)
-    settings = uvicorn.Config(app(roots, token), http=Timed, log_level="warning", server_header=False)
+    settings = uvicorn.Config(app(watched, token), http=Timed, log_level="warning", server_header=False)
     uvicorn.Server(settings).run(sockets=[listener])
 
 

@@ -1,9 +1,10 @@
 """The board: a small local page that follows one or more runs, with the report's figures.
 
-    uvicorn.run(app([Path("runs/digits")], token="..."), host="127.0.0.1", port=8337)
+    uvicorn.run(app([WatchedRun(Path("runs/digits"))], token="..."), host="127.0.0.1", port=8337)
 
-What is new is pushed, as server-sent events. Who has the token may steer: orders go where the command line's
-go. Without a token it is read-only.
+What is new of the headline and the numbers is pushed, as server-sent events; the page asks for the figures
+that are in view. Who has the token may steer: orders go where the command line's go. Without a token it is
+read-only.
 
 It answers this machine alone: it listens on the loopback address, and refuses a request whose Host is
 another name, which a page elsewhere could point at the loopback address (DNS rebinding). It sends no
@@ -16,8 +17,6 @@ import asyncio
 import json
 import re
 import secrets
-import threading
-import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,128 +24,88 @@ from typing import TYPE_CHECKING, Any
 from raysearch.core.terminal_text import escaped
 from raysearch.errors import RaysearchError
 from raysearch.report.board_orders import orders_door
-from raysearch.report.html import asset, figure_json, shell, shown, tile
-from raysearch.report.sections.content import content_of
-from raysearch.storage.journal.parts import START, Position
-from raysearch.storage.journal.reading import batches_since
-from raysearch.storage.paths import RunPaths
+from raysearch.report.html import asset, shell, shown
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from raysearch.report.board_run import WatchedRun
+
 PUSH_S = 1.0  # between two looks for what is new to push
 ALIVE_S = 15.0  # between two signs of life on a quiet stream
-LEAST_S = 2.0  # between two builds of a run's figures; longer where building takes long
-FIGURES = (
-    *("progress", "front", "hypervolume", "rungs", "curves", "parallel", "importance", "timeline"),
-    *("schedules", "lineage"),
-)
 
 
-class WatchedRun:
-    """A run that the board follows; it makes the figures again only when the journal has grown."""
-
-    def __init__(self, run: Path) -> None:
-        self.run = run
-        self._position: Position = START
-        self._state: dict[str, Any] = {}
-        self._version = 0
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def state(self, known: int) -> dict[str, Any]:
-        """The state that the page shows; without figures if the page has this version already."""
-        with self._lock:
-            if time.monotonic() >= self._next:
-                self._refresh()
-            if known == self._version:
-                return {"version": self._version}
-            return {"version": self._version, **self._state}
-
-    def _refresh(self) -> None:
-        began = time.monotonic()
-        known = self._position  # events count too: after its end a run is another one to read about
-        for _, behind in batches_since(RunPaths(self.run).journal, known):
-            self._position = behind
-        if self._position != known or not self._version:
-            self._state, self._version = snapshot(self.run), self._version + 1
-        self._next = time.monotonic() + max(LEAST_S, 4 * (time.monotonic() - began))
-
-
-def snapshot(run: Path) -> dict[str, Any]:
-    """A run as the page draws it: headline, tiles as HTML, and figures by name."""
-    from raysearch.results.results import Results
-
-    content = content_of(Results(run))
-    pictures = [picture for section in content.sections for picture in section.pictures]
-    return {
-        "name": escaped(content.name),
-        "headline": escaped(content.headline),
-        "tone": content.tone,
-        "tiles": "".join(map(tile, content.tiles)),
-        "figures": [
-            {
-                "name": p.name,
-                "title": escaped(p.title or p.name.capitalize()),
-                "note": escaped(p.note),
-                "figure": json.loads(figure_json(p.figure)),
-            }
-            for p in pictures
-            if p.name in FIGURES
-        ],
-    }
-
-
-def app(runs: Sequence[Path], token: str = "") -> Starlette:
+def app(runs: Sequence[WatchedRun], token: str = "") -> Starlette:
     """The server's application; takes orders from whoever has the token, from nobody if it is empty."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import JSONResponse, StreamingResponse
     from starlette.routing import Route
 
-    watched = [WatchedRun(run) for run in runs]
-    order = orders_door(runs, token)
-
-    async def page(request: Request) -> Response:
-        return _page(runs, bool(token))
-
-    async def state(request: Request) -> Response:
-        number = _number(request.path_params["number"])
-        if number is None or number >= len(watched):
-            return JSONResponse({"error": "no such run"}, 404, headers=_headers())
-        if (known := _number(request.query_params.get("known", "0"))) is None:
-            return JSONResponse({"error": "known is a number"}, 400, headers=_headers())
-        try:
-            found = await asyncio.to_thread(watched[number].state, known)
-        except (RaysearchError, OSError) as error:
-            return JSONResponse({"error": escaped(str(error))}, 503, headers=_headers())
-        return JSONResponse(found, headers=_headers())
-
-    async def events(request: Request) -> Response:
-        number = _number(request.path_params["number"])
-        if number is None or number >= len(watched):
-            return JSONResponse({"error": "no such run"}, 404, headers=_headers())
-        stream = pushed(watched[number])
-        return StreamingResponse(stream, media_type="text/event-stream", headers=_headers())
-
-    async def orders(request: Request) -> Response:
-        status, said = await order(request)
-        return JSONResponse(said, status, headers=_headers())
-
+    answers = _Answers(runs, token)
     return Starlette(
         routes=[
-            Route("/", page),
-            Route("/runs/{number}", state),
-            Route("/runs/{number}/events", events),
-            Route("/runs/{number}/orders", orders, methods=["POST"]),
+            Route("/", answers.page),
+            Route("/runs/{number}", answers.head),
+            Route("/runs/{number}/figures/{name}", answers.figure),
+            Route("/runs/{number}/events", answers.events),
+            Route("/runs/{number}/orders", answers.orders, methods=["POST"]),
         ],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
         ],
     )
+
+
+class _Answers:
+    """What the board answers to each request."""
+
+    def __init__(self, runs: Sequence[WatchedRun], token: str) -> None:
+        self._runs, self._steers = runs, bool(token)
+        self._order = orders_door([one.run for one in runs], token)
+
+    async def page(self, request: Request) -> Response:
+        return _page([one.run for one in self._runs], self._steers)
+
+    async def head(self, request: Request) -> Response:
+        known = _number(request.query_params.get("known", "0"))
+        return _json({"error": "known is a number"}, 400) if known is None else await self._of(request, known)
+
+    async def figure(self, request: Request) -> Response:
+        return await self._of(request, request.path_params["name"], request.query_params.get("mark", ""))
+
+    async def events(self, request: Request) -> Response:
+        from starlette.responses import StreamingResponse
+
+        if (run := self._run(request)) is None:
+            return _json({"error": "no such run"}, 404)
+        return StreamingResponse(pushed(run), media_type="text/event-stream", headers=_headers())
+
+    async def orders(self, request: Request) -> Response:
+        status, said = await self._order(request)
+        return _json(said, status)
+
+    def _run(self, request: Request) -> WatchedRun | None:
+        number = _number(request.path_params["number"])
+        return None if number is None or number >= len(self._runs) else self._runs[number]
+
+    async def _of(self, request: Request, *asked: Any) -> Response:
+        """The head of a run, or one of its figures."""
+        if (run := self._run(request)) is None:
+            return _json({"error": "no such run"}, 404)
+        try:
+            found = await asyncio.to_thread(run.figure if len(asked) > 1 else run.head, *asked)
+        except (RaysearchError, OSError) as error:
+            return _json({"error": escaped(str(error))}, 503)
+        return _json({"error": "no such figure"}, 404) if found is None else _json(found)
+
+
+def _json(found: dict[str, Any], status: int = 200) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(found, status, headers=_headers())
 
 
 def _page(runs: Sequence[Path], steers: bool) -> Response:
@@ -168,14 +127,16 @@ def _page(runs: Sequence[Path], steers: bool) -> Response:
 
 
 async def pushed(watched: WatchedRun) -> AsyncIterator[str]:
-    """Server-sent events of a run: `state` when its figures are new, `trouble` where it cannot be read."""
+    """Server-sent events of a run: `state` with what is new of its head, `trouble` where there is some."""
     version, quiet_s, trouble = 0, 0.0, ""
+    sent: dict[str, Any] = {}
     while True:
         said = ""
         try:
-            found = await asyncio.to_thread(watched.state, version)
+            found = await asyncio.to_thread(watched.head, version)
             if found["version"] != version:
-                version, said = found["version"], f"event: state\ndata: {json.dumps(found)}\n\n"
+                new = {key: value for key, value in found.items() if sent.get(key) != value}
+                version, sent, said = found["version"], found, f"event: state\ndata: {json.dumps(new)}\n\n"
             trouble = ""
         except (RaysearchError, OSError) as error:
             if (words := escaped(str(error))) != trouble:

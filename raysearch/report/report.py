@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from raysearch.core.version import __version__
@@ -30,15 +31,16 @@ def write_comparison(runs: Sequence[Results], found: Sequence[compare.Compared])
     rows = compare.rows_of(runs, found)
     table = TextTable(("", *(run.path.name for run in runs)), rows, frozenset(range(1, len(found) + 1)))
     words = "Each over the time since its own start; segments count when they end, whatever their iteration."
+    compared = Picture("compared", "", partial(compare.progress, runs), words)
     sections = [
         Section("table", "Side by side", (), (), [table]),
-        Section("progress", "Best so far", (), [Picture("compared", "", compare.progress(runs), words)]),
+        Section("progress", "Best so far", (), [compared]),
         *(
             Section(
                 f"importance-{i}",
                 f"What matters in {run.path.name}",
                 (),
-                [Picture(f"importance-{i}", "", run.plot.importance())],
+                [Picture(f"importance-{i}", "", run.plot.importance)],
             )
             for i, run in enumerate(runs)
         ),

@@ -52,7 +52,11 @@ class Segments:
     @classmethod
     def read(cls, journal: str | os.PathLike[str], metric: str, mode: Mode) -> Segments:
         """The segments in this journal. Raises JournalError if it cannot be read."""
-        table = read_table(journal)
+        return cls.of(read_table(journal), metric, mode)
+
+    @classmethod
+    def of(cls, table: pa.Table, metric: str, mode: Mode) -> Segments:
+        """The segments in the rows of a journal, of which several may be of one segment."""
         rows = _first_of_each(table)
         return cls(table if len(rows) == table.num_rows else table.take(rows), metric, mode)
 
@@ -73,7 +77,9 @@ class Segments:
     def having(self, name: str, *texts: str) -> Booleans:
         """Which rows have one of these texts in the column."""
         codes, known = self.texts(name)
-        return np.isin(codes, [i for i, text in enumerate(known) if text in texts])
+        if not known or self.table[name].null_count:
+            return np.isin(codes, [i for i, text in enumerate(known) if text in texts])
+        return np.array([text in texts for text in known], np.bool_)[codes]
 
     @cached_property
     def spans(self) -> dict[str, tuple[Integers, Integers]]:

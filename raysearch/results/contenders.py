@@ -17,12 +17,12 @@ def contenders(run: RunRows, unfit: Collection[int] = frozenset()) -> list[Conte
     rows, segments = run.finals, run.segments
     if not len(rows):
         return []
-    picked = segments.table.take(rows)
-    longest = max(picked["stop"].to_pylist())
     names = ("role", "source", "seed", "status", "stop", "error")
+    picked = segments.table.select(names).take(rows)
+    longest = max(picked["stop"].to_pylist())
     values, configs = segments.last[rows].tolist(), segments.configs(rows)
     found: dict[tuple[str, int | None], Contender] = {}
-    for row, value, config in zip(picked.select(names).to_pylist(), values, configs, strict=True):
+    for row, value, config in zip(picked.to_pylist(), values, configs, strict=True):
         if row["stop"] < longest or row["status"] == "lost" or row["source"] in unfit:
             continue
         key = (row["role"], row["source"])

@@ -45,8 +45,10 @@ def goal_rows(results: Any) -> list[tuple[str, ...]]:
 
 def others_of(results: Any, winner: Best) -> dict[str, float]:
     """What counts besides the leading objective, of the trial to take: means over fresh seeds, if any."""
+    if results.goals.is_plain or results.raised is not None:
+        return {}
     member = next((m for m in results.front if m.trial == winner.trial), None)
-    if results.goals.is_plain or results.raised is not None or member is None:
+    if member is None:
         return {}
     return {name: value for name, value in member.values.items() if name != results.metric}
 

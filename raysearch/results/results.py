@@ -50,6 +50,8 @@ from raysearch.storage.paths import RunPaths
 if TYPE_CHECKING:
     import pandas as pd
 
+    from raysearch.results.growing import JournalLook
+
 
 @dataclass(frozen=True)
 class Results(Judged):
@@ -68,9 +70,15 @@ class Results(Judged):
     mode: Mode
     spec: dict[str, Any] = field(repr=False, hash=False)
     _root: Path = field(repr=False, compare=False)  # absolute: it is read later, maybe from another folder
+    _look: JournalLook | None = field(repr=False, compare=False)  # at a journal that was read already
 
     def __init__(
-        self, path: str | os.PathLike[str], *, metric: str | None = None, mode: Mode | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        metric: str | None = None,
+        mode: Mode | None = None,
+        look: JournalLook | None = None,
     ) -> None:
         paths = RunPaths(path)
         check_run(paths)
@@ -81,7 +89,7 @@ class Results(Judged):
             raise RunError(f"{paths.spec}: says metric = {metric!r}, mode = {mode!r}; mode is min or max")
         root = Path(path).absolute()
         fields = {"path": Path(path), "metric": metric, "mode": mode, "spec": spec, "_root": root}
-        for name, value in fields.items():
+        for name, value in {**fields, "_look": look}.items():
             object.__setattr__(self, name, value)
 
     def end_of(self, trial: int) -> tuple[Config, Model | None]:
@@ -251,7 +259,7 @@ class Results(Judged):
 
     @cached_property
     def _events(self) -> tuple[JournalEvent, ...]:
-        return tuple(read_events(RunPaths(self._root).journal))
+        return tuple(read_events(RunPaths(self._root).journal)) if self._look is None else self._look.events
 
     # ------------------------------------------------------------------ figures
 
@@ -294,12 +302,14 @@ class Results(Judged):
         >>> figure.layout.yaxis.title.text
         'loss (lower is better)'
         """
-        return Gallery(self.digest)
+        return Gallery(self.digest) if self._look is None else Gallery(self.digest, self._look.importance)
 
     @cached_property
     def _rows(self) -> RunRows:
-        journal = RunPaths(self._root).journal
-        segments = Segments.read(journal, self.metric, self.mode)
+        if self._look is not None:
+            segments = self._look.segments(self.metric, self.mode)
+        else:
+            segments = Segments.read(RunPaths(self._root).journal, self.metric, self.mode)
         return RunRows(self.path, segments, self.raised is not None, self.abilities.max_iterations)
 
 

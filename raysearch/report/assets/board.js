@@ -3,54 +3,87 @@
   const at = (id) => document.getElementById(id);
   const tabs = [...document.querySelectorAll(".tab")];
   const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
-  let run = 0, stream = null, latest = null, drawing = false;
-  const drawn = new Map();
-  const figureFor = (one) => {
-    let box = document.getElementById(`figure-${one.name}`);
-    if (!box) {
-      box = document.createElement("figure");
-      box.id = `figure-${one.name}`;
-      box.innerHTML = '<h3></h3><div class="scroll"><div class="plot"></div></div><figcaption></figcaption>';
-      if (one.name === "parallel") box.querySelector(".plot").classList.add("wide");
-      at("figures").append(box);
-    }
+  let run = 0, stream = null, latest = {}, drawing = false;
+  const marks = new Map(), asked = new Map(), again = new Map(), near = new Set();  // by the id of a figure
+  const view = new IntersectionObserver((changes) => {
+    for (const { target, isIntersecting } of changes) near[isIntersecting ? "add" : "delete"](target.id);
+    draw();
+  }, { rootMargin: "300px 0px" });
+  const placeFor = (one) => {
+    const box = document.createElement("figure");
+    box.id = `figure-${one.name}`;
+    box.innerHTML = '<h3></h3><div class="scroll"><div class="plot waiting"></div></div><figcaption></figcaption>';
+    box.querySelector("h3").textContent = one.title;
+    if (one.name === "parallel") box.querySelector(".plot").classList.add("wide");
+    view.observe(box);
     return box;
   };
-  const pause = () => new Promise((next) => setTimeout(next));
-  const show = async (state) => {
+  const forget = (box) => {
+    view.unobserve(box); box.remove(); clearTimeout(again.get(box.id));
+    for (const known of [marks, asked, again, near]) known.delete(box.id);
+  };
+  const show = (state) => {
     at("name").textContent = state.name;
     at("headline").textContent = state.headline;
     at("headline").className = `headline ${state.tone}`;
     at("tiles").innerHTML = state.tiles;
-    const names = new Set(state.figures.map((one) => `figure-${one.name}`));
-    for (const box of [...at("figures").children]) if (!names.has(box.id)) { box.remove(); drawn.delete(box.id); }
-    for (const one of state.figures) {
-      const box = figureFor(one), text = JSON.stringify(one.figure);
-      box.querySelector("h3").textContent = one.title;
-      box.querySelector("figcaption").textContent = one.note;
-      if (drawn.get(box.id) === text) continue;
-      await pause();  // the page answers between two figures
-      if (latest !== state) return;
-      drawn.set(box.id, text);
-      await window.drawPlot(box.querySelector(".plot"), one.figure);
-    }
-    document.documentElement.dataset.version = String(state.version);
+    const names = state.figures.map((one) => `figure-${one.name}`);
+    for (const box of [...at("figures").children]) if (!names.includes(box.id)) forget(box);
+    state.figures.forEach((one, i) => {
+      const there = at("figures").children[i];
+      if (!there || there.id !== names[i]) at("figures").insertBefore(at(names[i]) || placeFor(one), there || null);
+    });
   };
+  const fill = async (id) => {
+    const of = run, box = at(id), name = id.replace("figure-", "");
+    asked.set(id, latest.version);
+    const answer = await fetch(`/runs/${of}/figures/${name}?mark=${marks.get(id) || ""}`);
+    if (of !== run || !box.isConnected || !answer.ok) return;
+    const found = await answer.json();
+    if (found.again_s !== null) {
+      clearTimeout(again.get(id));
+      again.set(id, setTimeout(() => { asked.delete(id); draw(); }, 1000 * found.again_s));
+    }
+    if (!("figure" in found)) return;
+    marks.set(id, found.mark);
+    box.querySelector("figcaption").textContent = found.note;
+    const plot = box.querySelector(".plot");
+    plot.classList.remove("waiting");
+    await window.drawPlot(plot, JSON.parse(found.figure));
+  };
+  const pause = () => new Promise((next) => setTimeout(next));
+  const frame = () => new Promise((next) => requestAnimationFrame(next));
+  // Draws the figures in view that are not of the latest version, one after another.
   const draw = async () => {
-    if (drawing) return;
+    if (drawing || !latest.version) return;
     drawing = true;
-    let done = null;
-    while (latest && latest !== done) { done = latest; await show(done); }
+    let shown = 0;
+    try {
+      while (latest.version) {
+        if (shown !== latest.version) {
+          show(latest); shown = latest.version;
+          await frame(); await frame(); await pause();  // so that the figures in view are known
+        }
+        const next = [...at("figures").children].find((box) => near.has(box.id) && asked.get(box.id) !== shown);
+        if (next) await fill(next.id);
+        else if (shown === latest.version) break;
+        await pause();  // the page answers between two figures
+      }
+      document.documentElement.dataset.version = String(shown);
+    } catch (lost) {
+      at("live").textContent = "· not reached; trying again";
+    }
     drawing = false;
   };
   const choose = (next) => {
-    run = next; latest = null;
+    run = next; latest = {};
     tabs.forEach((tab, i) => tab.classList.toggle("chosen", i === run));
-    at("figures").replaceChildren(); drawn.clear();
+    [...at("figures").children].forEach(forget);
     if (stream) stream.close();
     stream = new EventSource(`/runs/${run}/events`);
+    stream.onopen = () => { latest = {}; };  // a stream begins with all that there is
     stream.addEventListener("state", (event) => {
-      latest = JSON.parse(event.data);
+      latest = { ...latest, ...JSON.parse(event.data) };
       at("live").textContent = `· ${new Date().toLocaleTimeString()}`;
       draw();
     });

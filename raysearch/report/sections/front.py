@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from raysearch.core.formatting import number
 from raysearch.core.segment import trial_name
 from raysearch.report.sections.values import DIGITS, Picture, Section, TextTable
+from raysearch.results.plots.digest import valued
 from raysearch.space.names import dotted
 
 if TYPE_CHECKING:
@@ -17,16 +18,26 @@ SHOWN = 15  # members of the front, and configurations trained as long that noth
 
 def front(results: Results, winner: Best | None) -> Section | None:
     """The front, the limits and the hypervolume; None for one metric alone, and for raised models."""
-    goals, plot = results.goals, results.plot
-    if goals.is_plain or results.raised is not None or not len(results.digest.ranking):
+    if not _has_front(results):
         return None
-    pictures = []
+    title = "The front" if results.goals.several else "Within the limits"
+    return Section("front", title, _words(results), front_pictures(results), _tables(results))
+
+
+def front_pictures(results: Results) -> list[Picture]:
+    """The front or the limits, and the hypervolume; none where the section is None."""
+    if not _has_front(results):
+        return []
+    goals, plot, pictures = results.goals, results.plot, []
     if results.digest.further:
-        pictures.append(Picture("front", "The front" if goals.several else "The limits", plot.front()))
+        pictures.append(Picture("front", "The front" if goals.several else "The limits", plot.front))
     if goals.several:
-        pictures.append(Picture("hypervolume", "Hypervolume", plot.hypervolume()))
-    title = "The front" if goals.several else "Within the limits"
-    return Section("front", title, _words(results), pictures, _tables(results))
+        pictures.append(Picture("hypervolume", "Hypervolume", plot.hypervolume))
+    return pictures
+
+
+def _has_front(results: Results) -> bool:
+    return not results.goals.is_plain and results.raised is None and bool(valued(results.digest).any())
 
 
 def _words(results: Results) -> tuple[str, ...]:

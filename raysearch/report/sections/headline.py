@@ -9,6 +9,7 @@ from raysearch.report.sections.values import DIGITS, Tile
 from raysearch.results.gain_forecast import last_forecast
 from raysearch.results.goal_table import others_of
 from raysearch.results.plots import cluster
+from raysearch.results.plots.digest import valued
 from raysearch.schedule import way_to_gain
 from raysearch.space.names import dotted
 
@@ -125,9 +126,10 @@ def _goal_tiles(results: Results, winner: Best) -> list[Tile]:
         how = "on fresh seeds" if results.front.certified else "as searched"
         found.append(Tile("front", f"{len(results.front)}", f"configurations, {how}"))
     if goals.limits and results.raised is None:
-        beyond = int(results.digest.beyond[results.digest.ranking].sum())
+        ended_well = valued(results.digest)
+        beyond = int(results.digest.beyond[ended_well].sum())
         found.append(
-            Tile("beyond limits", f"{beyond:,}", f"of {len(results.digest.ranking):,} trials that ended well")
+            Tile("beyond limits", f"{beyond:,}", f"of {int(ended_well.sum()):,} trials that ended well")
         )
     return found
 

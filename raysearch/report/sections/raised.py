@@ -18,6 +18,10 @@ SCHEDULES = (
     "words; the table has them too. Dotted red: stretches that were taken back. Dotted green: values that "
     "the optimizer used, where they are not those asked for."
 )
+LINEAGE = (
+    "From left to right over the iterations; each point is the end of a segment, green what led to the "
+    "winner. Its reason is shown where you point at it."
+)
 WORDS = {
     Event.ACCEPT: "accepted",
     Event.REJECT: "rejected",
@@ -30,22 +34,21 @@ TOLD_FIRST = (Event.ROLLBACK, Event.ORDER)  # where there are too many rows for 
 
 def raised(results: Results, winner: Best | None) -> Section | None:
     """Schedules and lineage; None where no model was raised, or none changed its configuration."""
-    if results.raised is None or not has_changes(results.digest):
+    pictures = raised_pictures(results)
+    if not pictures:
         return None
-    lineage = (
-        "From left to right over the iterations; each point is the end of a segment, green what led to the "
-        "winner. Its reason is shown where you point at it."
-    )
-    return Section(
-        "raised",
-        "Schedules and lineage",
-        ("Configurations changed while models were trained.",),
-        [
-            Picture("schedules", "Schedules", results.plot.schedules(), SCHEDULES),
-            Picture("lineage", "Lineage", results.plot.lineage(), lineage),
-        ],
-        [_decisions(results)],
-    )
+    words = ("Configurations changed while models were trained.",)
+    return Section("raised", "Schedules and lineage", words, pictures, [_decisions(results)])
+
+
+def raised_pictures(results: Results) -> list[Picture]:
+    """Schedules and lineage; none where the section is None."""
+    if results.raised is None or not has_changes(results.digest):
+        return []
+    return [
+        Picture("schedules", "Schedules", results.plot.schedules, SCHEDULES),
+        Picture("lineage", "Lineage", results.plot.lineage, LINEAGE),
+    ]
 
 
 def _decisions(results: Results) -> TextTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from raysearch.report.sections.values import Picture, Section, TextTable
@@ -18,7 +19,7 @@ def retest_history(results: Results, winner: Best | None) -> Section | None:
     retests = history_frame(results.path)
     if not len(retests):
         return None
-    picture = Picture("history", "Re-tests of these settings", history(retests, results.metric))
+    picture = Picture("history", "Re-tests of these settings", partial(history, retests, results.metric))
     records: list[dict[str, Any]] = retests.to_dict("records")  # type: ignore[assignment]
     rows = [[str(r["day"]), r["verdict"], r["text"].splitlines()[0], str(r["due"] or "")] for r in records]
     table = TextTable(["day", "verdict", "in words", "next"], rows)

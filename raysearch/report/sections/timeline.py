@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 def timeline(results: Results, winner: Best | None) -> Section | None:
     """The workers over time; None before the first segment."""
-    if not len(results.digest.segments):
-        return None
-    return Section("cluster", "Who trained what when", (), [Picture("timeline", "", results.plot.timeline())])
+    pictures = timeline_pictures(results)
+    return Section("cluster", "Who trained what when", (), pictures) if pictures else None
+
+
+def timeline_pictures(results: Results) -> list[Picture]:
+    """The workers over time; none before the first segment."""
+    return [Picture("timeline", "", results.plot.timeline)] if len(results.digest.segments) else []

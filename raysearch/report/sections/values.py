@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from raysearch.results.plots.style import note_of
@@ -24,14 +25,19 @@ class TextTable:
     numeric: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Picture:
-    """A figure and the text below it."""
+    """A figure and the text below it; `draw` makes it when it is first looked at."""
 
     name: str
     title: str
-    figure: go.Figure
+    draw: Callable[[], go.Figure]
     words: str = ""
+
+    @cached_property
+    def figure(self) -> go.Figure:
+        """The figure."""
+        return self.draw()
 
     @property
     def note(self) -> str:

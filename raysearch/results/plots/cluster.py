@@ -8,12 +8,13 @@ import numpy as np
 
 from raysearch.core.formatting import duration
 from raysearch.core.segment import trial_name
-from raysearch.results.columns import Floats, Integers
 from raysearch.results.plots.digest import Digest, time_scale
 from raysearch.results.plots.style import STATUS_COLOURS, blank, empty, escape, wrapped
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from raysearch.results.columns import Floats, Integers
 
 BARS = 900  # segments drawn one by one; beyond it shares of time are drawn
 ROWS = 48  # workers with a line of their own

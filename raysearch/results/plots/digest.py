@@ -160,7 +160,7 @@ class Digest:
         With limits, of those trained as long the ones within them come first.
         """
         order = np.lexsort((self.trials.numbers, self.worse, self.beyond, -self.trials.iterations))
-        return np.asarray(order[np.isfinite(self.worse[order])], np.int64)
+        return np.asarray(order[finite(self.worse[order])], np.int64)
 
     def sample(self, best: int, others: int) -> tuple[Integers, bool]:
         """(positions of trials to show: the best and some of the rest, whether some were left out)."""
@@ -179,6 +179,11 @@ def goal_ends(digest: Digest, rows: Integers) -> tuple[dict[str, Floats], Boolea
         return of, np.ones(len(rows), np.bool_)
     each = (dict(zip(of, row, strict=True)) for row in zip(*of.values(), strict=True))
     return of, np.array([goals.meets(values) for values in each], np.bool_)
+
+
+def valued(digest: Digest) -> Booleans:
+    """Which trials have a finite value: those of `ranking`, without their order."""
+    return finite(digest.worse)
 
 
 def finite(values: Floats) -> Booleans:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ class Gallery:
     """The figures of a run, each a `plotly.graph_objects.Figure`; nothing is computed before it is asked for."""  # noqa: E501
 
     digest: Digest
+    measure: Callable[[Digest], Importance | None] = ranking.importance
 
     def progress(self) -> go.Figure:
         """The best value so far, and each trial's where it ended, over the wall clock."""
@@ -73,7 +75,12 @@ class Gallery:
     @cached_property
     def importances(self) -> Importance | None:
         """The importances as numbers; None where there are too few trials."""
-        return ranking.importance(self.digest)
+        return self.measure(self.digest)
+
+    @property
+    def has_importances(self) -> bool:
+        """Whether there are trials enough for importances; costs little."""
+        return ranking.can_tell(self.digest)
 
     @property
     def _order(self) -> tuple[str, ...]:

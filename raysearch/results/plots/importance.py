@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raysearch.results.columns import Floats, Integers
 from raysearch.results.plots.columns import as_floats, as_labels
 from raysearch.results.plots.digest import SEED, Digest
 from raysearch.results.plots.style import ACCENT, blank, empty, escape
@@ -22,9 +21,12 @@ from raysearch.results.plots.style import ACCENT, blank, empty, escape
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from raysearch.results.columns import Floats, Integers
+
 LEAST = 12  # trials that an importance needs
 MOST = 3000  # trials that the forest sees
 SHUFFLED = 24  # hyper-parameters that are shuffled, those that part the trees most; the others count as 0
+FEW = 100  # rows of which often all varies
 REPEATS = 5  # of a shuffle
 ROWS = 60_000  # predicted in all; where hyper-parameters and trials are many, so many trials at random
 FITS = 0.05  # the share of the ranks' spread that the forest must explain on rows it has not seen
@@ -70,6 +72,16 @@ def importance(digest: Digest) -> Importance | None:
     return Importance(
         {names[i]: float(shares[i]) for i in order}, len(rows), iteration, float(forest.oob_score_)
     )
+
+
+def can_tell(digest: Digest) -> bool:
+    """Whether there are trials and hyper-parameters enough for importances."""
+    rows, _ = _compared(digest)
+    if len(rows) < LEAST:
+        return False
+    return any(
+        len(_matrix(digest, some)[0]) >= 2 for some in (rows[:FEW], rows)
+    )  # what varies in a few does in all
 
 
 def figure(digest: Digest, found: Importance | None = None) -> go.Figure:

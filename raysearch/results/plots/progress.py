@@ -9,7 +9,6 @@ import numpy as np
 
 from raysearch.core.formatting import duration, number
 from raysearch.core.segment import trial_name
-from raysearch.results.columns import Floats, Integers
 from raysearch.results.plots.digest import Digest, goal_ends, time_scale, unit_of
 from raysearch.results.plots.style import (
     ACCENT,
@@ -24,6 +23,8 @@ from raysearch.results.plots.style import (
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from raysearch.results.columns import Floats, Integers
 
 POINTS = 1500
 RIVALS = 8  # of the best trials, whose cost is compared

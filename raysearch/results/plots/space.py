@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from raysearch.core.formatting import number, setting
 from raysearch.core.segment import Mode, trial_name
-from raysearch.results.columns import Floats, Integers
 from raysearch.results.plots.columns import as_floats, as_labels
 from raysearch.results.plots.digest import Digest
 from raysearch.results.plots.style import (
@@ -31,6 +30,8 @@ from raysearch.results.plots.style import (
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from raysearch.results.columns import Floats, Integers
 
 BEST_LINES, OTHER_LINES = 60, 140
 SLICE_POINTS = 900
@@ -64,11 +65,17 @@ def parallel(digest: Digest, order: Sequence[str] = ()) -> go.Figure:
         1, len(positions) - 1
     )
     best = digest.best
-    for i in np.argsort(-ranks, kind="stable").tolist():
-        is_best = best is not None and positions[i] == best
-        _line(figure, digest, axes, positions, i, float(ranks[i]), is_best)
-    for x, axis in enumerate(axes):
-        _draw_axis(figure, x, axis)
+    figure.add_traces(  # all at once: plotly goes through all that is there at each addition
+        [
+            _line(digest, axes, positions, i, float(ranks[i]), best is not None and positions[i] == best)
+            for i in np.argsort(-ranks, kind="stable").tolist()
+        ]
+    )
+    line = {"type": "line", "y0": 0, "y1": 1, "line": {"color": INK, "width": 1}}
+    figure.update_layout(
+        shapes=[{**line, "x0": x, "x1": x} for x in range(len(axes))],
+        annotations=[one for x, axis in enumerate(axes) for one in _texts_of(x, axis)],
+    )
     figure.update_xaxes(visible=False, range=[-0.55, len(axes) - 0.65])
     figure.update_yaxes(visible=False, range=[-0.09, 1.14])
     return figure
@@ -130,44 +137,38 @@ def _metric_axis(name: str, values: Floats, mode: Mode) -> PlotAxis:
 
 
 def _line(
-    figure: go.Figure,
-    digest: Digest,
-    axes: Sequence[PlotAxis],
-    at: Integers,
-    i: int,
-    rank: float,
-    is_best: bool,
-) -> None:
+    digest: Digest, axes: Sequence[PlotAxis], at: Integers, i: int, rank: float, is_best: bool
+) -> dict[str, Any]:
     heights = [float(axis.heights[i]) for axis in axes]
     x = [k for k, h in enumerate(heights) if h == h]  # where it does not occur, the line goes straight on
     trial = int(digest.trials.numbers[at[i]])
     lines = [f"<b>trial {trial_name(trial, ',')}</b>", f"{int(digest.trials.iterations[at[i]]):,} iterations"]
     lines += [f"{escape(axis.name)} {escape(axis.texts[i])}" for axis in axes if axis.texts[i]]
-    figure.add_scatter(
-        x=x,
-        y=[heights[k] for k in x],
-        mode="lines",
-        line={
+    return {
+        "type": "scatter",
+        "x": x,
+        "y": [heights[k] for k in x],
+        "mode": "lines",
+        "line": {
             "color": BEST if is_best else BAD if digest.beyond[at[i]] else hex_mix(rank),
             "width": 3.5 if is_best else 1.2,
             "dash": "dot" if digest.beyond[at[i]] else "solid",
             "shape": "linear",
         },
-        opacity=1.0 if is_best else 0.75 - 0.5 * rank,
-        hovertext="<br>".join(lines),
-        hoverinfo="text",
-    )
+        "opacity": 1.0 if is_best else 0.75 - 0.5 * rank,
+        "hovertext": "<br>".join(lines),
+        "hoverinfo": "text",
+    }
 
 
-def _draw_axis(figure: go.Figure, x: int, axis: PlotAxis) -> None:
-    figure.add_shape(type="line", x0=x, x1=x, y0=0, y1=1, line={"color": INK, "width": 1})
+def _texts_of(x: int, axis: PlotAxis) -> Iterator[dict[str, Any]]:
+    """The name of an axis above it, and its ticks at its left."""
     name = axis.name if len(axis.name) <= 18 else f"{axis.name[:17]}…"
-    figure.add_annotation(x=x, y=1.05, text=f"<b>{escape(name)}</b>", showarrow=False, yanchor="bottom")
+    bold = f"<b>{escape(name)}</b>"
+    yield {"x": x, "y": 1.05, "text": bold, "showarrow": False, "yanchor": "bottom"}
+    small = {"showarrow": False, "xanchor": "right", "xshift": -5, "font": {"size": 10.5}}
     for height, text in axis.ticks:
-        figure.add_annotation(
-            x=x, y=height, text=escape(text if len(text) <= 14 else f"{text[:13]}…"), showarrow=False,
-            xanchor="right", xshift=-5, font={"size": 10.5},
-        )  # fmt: skip
+        yield {"x": x, "y": height, "text": escape(text if len(text) <= 14 else f"{text[:13]}…"), **small}
 
 
 def _lines_note(digest: Digest, positions: Integers, sampled: bool) -> str:

@@ -59,12 +59,43 @@ def read_table(root: str | os.PathLike[str], columns: Sequence[str] | None = Non
         raise JournalError(unknown("column", wrong[0], (*_TABLE_COLUMNS, "config")))
     stored = {part for name in names for part in _STORED.get(name, (name,))} | {"event"}
     wanted = [name for name in SCHEMA.names if name in stored]
-    tables = []
-    for batch in parts.read_batches(Path(root), wanted):
-        table = parts.dictionaries(batch.rows)
-        if batch.rows["event"].null_count < batch.rows.num_rows:
-            table = table.filter(pc.is_null(table["event"]))
-        tables.append(table)
+    return _joined([_outcomes(batch.rows) for batch in parts.read_batches(Path(root), wanted)], wanted, names)
+
+
+def table_since(
+    root: str | os.PathLike[str], position: Position = START
+) -> tuple[pa.Table, list[JournalEvent], Position]:
+    """(the outcomes written since `position` as `read_table` has them, the events, the position behind them).
+
+    A call costs what is new, as that of `tail`. Raises as `read_outcomes` does.
+    """
+    try:
+        return _table_since(Path(root), position)
+    except JournalError:
+        if position.offset == 0:
+            raise
+        return _table_since(Path(root), Position(position.row))  # as in `tail`
+
+
+def _table_since(root: Path, at: Position) -> tuple[pa.Table, list[JournalEvent], Position]:
+    tables: list[pa.Table] = []
+    events: list[JournalEvent] = []
+    for batch in parts.read_batches(root, position=at):
+        tables.append(_outcomes(batch.rows))
+        with batch.decoded():
+            events.extend(decode_events(batch.rows))
+        at = batch.behind
+    return _joined(tables, SCHEMA.names, _TABLE_COLUMNS), events, at
+
+
+def _outcomes(rows: pa.RecordBatch) -> pa.Table:
+    """The rows without the events among them."""
+    table = parts.dictionaries(rows)
+    return table if rows["event"].null_count == rows.num_rows else table.filter(pc.is_null(table["event"]))
+
+
+def _joined(tables: list[pa.Table], wanted: Sequence[str], names: Sequence[str]) -> pa.Table:
+    """One table of the columns `names`, made of those that are stored, `wanted`."""
     if not tables:
         empty = pa.RecordBatch.from_pylist([], schema=SCHEMA).select(wanted)
         tables = [parts.dictionaries(empty)]
