@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -165,7 +166,9 @@ def test_a_nan_costs_at_most_two_intervals_and_is_explained() -> None:
     told = World(diverges).run(begin(interval=20))
     (back,) = reasons(told, "rollback")
     assert "diverged" in back
-    assert off_path(told) <= 2 * 20
+    lost = re.search(r"iteration \d+, (\d+) lost: ", back)
+    assert lost is not None, back
+    assert 0 < off_path(told) <= int(lost[1]) <= 2 * 20, "and the arm that led there"
     assert path(told)[-1].stop == HORIZON
 
 

@@ -71,7 +71,7 @@ class ChallengeSearch(LineSearch):
 
     def cycle(self) -> Steps:
         """A stretch of every member, and the choice of the next incumbent."""
-        stop = min(self.at + self.stretch_length, self.decay_from)
+        stop = min(self.evaluations.next(self.at + self.stretch_length), self.decay_from)
         if self._has_steady and (self._steady is None or self._steady.cycles == 0):
             self._steady = Steady(self.tip, self.new_trial(), self.learned)
         count = self.recipe.population - 1 - (self._steady is not None)
@@ -192,7 +192,7 @@ class ChallengeSearch(LineSearch):
             at = stop
         done = [s for s in strands if s.tip is not None]
         if not done:
-            self.go_back("every member failed in the decay", is_forced=True)
+            self.go_back("every member failed in the decay", True, at)
             return
         best = min(done, key=lambda s: standing(s.tip))
         assert best.tip is not None

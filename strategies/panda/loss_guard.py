@@ -32,23 +32,28 @@ class Guard:
     def __init__(self, interval: int) -> None:
         self._reports: list[float] = []
         self._evaluations: list[tuple[int, float]] = []
-        self._enough = min(SPIKE_REPORTS, interval + 1)
+        self._interval = interval
         self._over = 0
         self._suspected = 0
 
-    def spike(self, losses: Sequence[float]) -> str:
+    def spike(self, losses: Sequence[float], every: int = 1) -> str:
         """What is wrong with the reports of a stretch, in words; empty if nothing is.
 
         Five reports in a row are a spike (fewer where there are fewer in an interval), also if the first
         of them came in the stretch before.
+
+        Args:
+            losses: NaN where nothing was measured.
+            every: iterations from one evaluation to the next.
         """
+        enough = min(SPIKE_REPORTS, self._interval // every + 1)
         past = self._reports[-WINDOW:]
         for loss in (value for value in losses if value == value):
             if len(past) < LEAST:
                 return ""
             mean, deviation = _level(past)
             self._over = self._over + 1 if not loss <= mean + SPIKE_SD * deviation else 0
-            if self._over >= self._enough:
+            if self._over >= enough:
                 count, self._over = self._over, 0
                 bar = f"{mean:.4g} + {SPIKE_SD:g} x {deviation:.2g}"
                 return f"loss {loss:.4g}, {count} reports running above {bar}"

@@ -105,9 +105,9 @@ class Rollback:
         """Where the line stood a cycle before its last point."""
         return self._ring.back(1)
 
-    def fault(self, end: End, is_last: bool) -> Fault | None:
-        """What is wrong with a stretch; in the last one only a spike is."""
-        spike = end.why if not end.is_sound else self._guard.spike(end.losses)
+    def fault(self, end: End, is_last: bool, every: int = 1) -> Fault | None:
+        """What is wrong with a stretch; in the last one only a spike is. `every`: see `Guard.spike`."""
+        spike = end.why if not end.is_sound else self._guard.spike(end.losses, every)
         if spike:
             return Fault(spike, True)
         bad_day = "" if is_last else self._guard.bad_day(end.at, end.loss)

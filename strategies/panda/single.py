@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from raysearch.core.segment import Config, Event, Mode, Segment
 from raysearch.space.space import Space
 from raysearch.strategies.panda import perturb
 from raysearch.strategies.panda.axes import Axis, ignored_note, ineffective_note
+from raysearch.strategies.panda.evaluations import Evaluations
 from raysearch.strategies.panda.fork_test import Threshold, breaks, gain, noise_of, progress_of
 from raysearch.strategies.panda.interventions import NUDGE, RaisingSearch, ordered
+from raysearch.strategies.panda.pacing import COMMIT
 from raysearch.strategies.panda.rollback import BACK_MOST, Rollback, Undo
 from raysearch.strategies.rounds import End, Story, Why
 from raysearch.strategies.seeding import fresh_seed
@@ -72,6 +74,7 @@ class LineSearch(RaisingSearch):
         self.gate_violation = 0.0
         self.line_seed = fresh_seed(seed, 0)
         self.reports: list[float] = []
+        self.evaluations = Evaluations()
         self.plain = False
         self.rollback = Rollback(recipe, space, self.axes)
         self.threshold = Threshold(recipe, self.rate)
@@ -107,14 +110,17 @@ class LineSearch(RaisingSearch):
         if axis is not None:
             self.axes.leap(axis, self.moment)
             nudged = self.axes.nudged(axis, self.learned)
-        can_afford = self.can_afford(self.pacing.probe(self.at))
-        if axis is not None and nudged is not None and can_afford:
-            yield from self._fork(axis, nudged)
+        stop = self.evaluations.next(self.at + self.pacing.probe(self.at))
+        can_afford = self.can_afford(stop - self.at)
+        if axis is not None and nudged is not None and can_afford and stop <= self.decay_from:
+            yield from self._fork(axis, nudged, stop)
         words = "nothing to nudge" if can_afford else "no probe is left to spend"
         self.why = self.why or Why(Event.KEEP, words)
         self.plain = False
         if not self.ended and self.at < self.decay_from:
-            yield from self.stretch(min(self.at + self.stretch_length, self.decay_from))
+            yield from self.stretch(
+                min(self.evaluations.next(self.at + self.stretch_length), self.decay_from)
+            )
 
     def decay(self) -> Steps:
         """A piece of the last stretch, in which the learning rate falls to zero (or its lower bound)."""
@@ -132,7 +138,8 @@ class LineSearch(RaisingSearch):
     @property
     def stretch_length(self) -> int:
         """Iterations of the next stretch."""
-        return self.pacing.stretch(self.at)
+        every = self.evaluations.every  # a probe has to wait for the next
+        return max(self.pacing.stretch(self.at), COMMIT * every if every > 1 else 0)
 
     def effective(self, learned: Config, start: int, stop: int) -> Config:
         """What is trained with from `start` to `stop`."""
@@ -144,8 +151,7 @@ class LineSearch(RaisingSearch):
 
     # ---- forks
 
-    def _fork(self, axis: Axis, nudged: Config) -> Steps:
-        stop = self.at + self.pacing.probe(self.at)
+    def _fork(self, axis: Axis, nudged: Config, stop: int) -> Steps:
         held = self.effective(self.learned, self.at, stop)
         tried = self.effective(nudged, self.at, stop)
         words = perturb.in_words(self.space, held, tried)
@@ -156,10 +162,15 @@ class LineSearch(RaisingSearch):
         ]
         hold, nudge = yield from self.grow(arms, stop)
         if not hold.is_sound and not nudge.is_sound:
-            self.go_back(f"both arms of {words} failed: {hold.why}", is_forced=True)
+            came_to = max(hold.at, nudge.at)
+            self.go_back(f"both arms of {words} failed: {hold.why}", True, came_to)
             return
-        self._choose(axis, nudged, hold, nudge, words)
         self.check_effect(axis, hold, nudge)
+        if self.evaluations.are_silent(hold, nudge):
+            self.why = Why(Event.REJECT, f"{words}: no evaluation came in the probe")
+            self.come(hold)
+        else:
+            self._choose(axis, nudged, hold, nudge, words)
 
     def check_effect(self, axis: Axis, hold: End, nudge: End) -> None:
         """Notes, once, that the trainable does not take a hyper-parameter's values.
@@ -169,7 +180,7 @@ class LineSearch(RaisingSearch):
         if not axis.reaches_optimizer(hold, nudge):
             self.ended = True
             self.notes.append(ineffective_note(axis.name, self.space.flatten(nudge.segment.config)))
-        elif axis.compare(hold, nudge):
+        elif not self.evaluations.are_silent(hold, nudge) and axis.compare(hold, nudge):
             self.notes.append(ignored_note(axis.name, self.metric))
 
     def _choose(self, axis: Axis, nudged: Config, hold: End, nudge: End, words: str) -> None:
@@ -201,7 +212,8 @@ class LineSearch(RaisingSearch):
             for a in arms
         ]
         self._spent += sum(s.stop - s.start for s in segments)
-        return (yield segments)
+        ends = yield segments
+        return [replace(end, losses=self.evaluations.fresh(end.losses)) for end in ends]
 
     def stretch(self, stop: int) -> Steps:
         """Trains the line on, and takes it back if that went wrong."""
@@ -212,14 +224,15 @@ class LineSearch(RaisingSearch):
 
     def judge(self, end: End) -> None:
         """Puts the line at this end, or back if what led there went wrong."""
-        fault = self.rollback.fault(end, is_last=self.at >= self.decay_from)
+        is_last = self.at >= self.decay_from
+        fault = self.rollback.fault(end, is_last, self.evaluations.every)
         if fault is not None and end.is_sound and not self.rollback.is_patient():
             self.notes.append(
                 f"went back {self.rollback.count} times and found the same: {fault.words}; taken as it is"
             )
             self.rollback.forget()
         elif fault is not None and (fault.is_spike or self.can_afford(end.at - self.at)):
-            self.go_back(fault.words, is_forced=fault.is_spike)
+            self.go_back(fault.words, fault.is_spike, end.at)
             return
         self._calm = 1.0
         self.rollback.passed()
@@ -234,10 +247,16 @@ class LineSearch(RaisingSearch):
         if self._gate and end.at >= self._gate and self.gate_loss is None:
             self.gate_loss, self.gate_violation = end.loss, end.violation
         self.reports = [*self.reports, *end.losses][-REPORTS:]
+        self.evaluations.heard(end.at - len(end.losses), end.losses)
         self.ended = self.ended or end.done
 
-    def go_back(self, fault: str, is_forced: bool) -> None:
-        """Puts the line back at an earlier end, and undoes the last nudge or calms the learning rate."""
+    def go_back(self, fault: str, is_forced: bool, came_to: int) -> None:
+        """Puts the line back at an earlier end, and undoes the last nudge or calms the learning rate.
+
+        Args:
+            is_forced: it cannot go on from where it is: a spike, not a bad day.
+            came_to: the iteration that was reached just now; what is lost of it is said.
+        """
         reached = self.at + self.stretch_length
         found = self.rollback.retreat(self.learned, self.moment, reached, self.rate, is_forced)
         if found is None:
@@ -247,11 +266,13 @@ class LineSearch(RaisingSearch):
         self.learned = found.learned
         self._calm = self._calm if found.calm is None else found.calm
         self._return_to(found.target)
-        self.why = Why(Event.ROLLBACK, f"{found}: {fault}; {found.remedy}")
+        lost = came_to - self.at
+        self.why = Why(Event.ROLLBACK, f"{found}, {lost} lost: {fault}; {found.remedy}")
 
     def _return_to(self, target: End | None) -> None:
         """The line goes on from an earlier end, as a new trial with another order of the examples."""
         self.tip = target
+        self.evaluations.cut(self.at, math.nan if target is None else target.loss)
         self.rollback.cut(target)
         self.trial = self.new_trial()
         self.line_seed = fresh_seed(self.seed, 3, self.moment)
