@@ -57,7 +57,7 @@ class Judged:
         verdict = self.verdict()
         if verdict.winner is not None or self.goals.is_plain:
             return best_of(self._rows, self._root, verdict, self.unfit)
-        return best_of(self._rows, self._root, verdict, self.unfit | passed_over(self))
+        return best_of(self._rows, self._root, verdict, self.unfit | passed_over(self), limited=True)
 
     @cached_property
     def goals(self) -> Objectives:

@@ -15,6 +15,7 @@ from raysearch.core.segment import Config, score
 from raysearch.errors import RunError, unknown
 from raysearch.results.model import Model, horizon_of, model_of, reach
 from raysearch.results.verdict import Contender, Verdict
+from raysearch.strategies.hand_over import handed_over
 
 if TYPE_CHECKING:
     from raysearch.results.run_rows import RunRows
@@ -69,12 +70,15 @@ class Best:
         return reach(self.iteration, self.horizon if is_short else None)
 
 
-def best_of(run: RunRows, root: Path, verdict: Verdict, unfit: Collection[int] = frozenset()) -> Best:
+def best_of(
+    run: RunRows, root: Path, verdict: Verdict, unfit: Collection[int] = frozenset(), limited: bool = False
+) -> Best:
     """The winner: that of the finish, or without one the best trial of the search.
 
     Args:
         root: the run's folder.
         unfit: numbers of trials that are never best.
+        limited: there are limits, within which only ends of lines are known to be.
 
     Raises:
         RunError: no trial ended well with a finite value; says how many failed, and of what first.
@@ -84,7 +88,7 @@ def best_of(run: RunRows, root: Path, verdict: Verdict, unfit: Collection[int] =
         if verdict.baseline is None or verdict.baseline_won:
             return best
         return dataclasses.replace(best, baseline=_crowned(run, root, verdict.baseline))
-    found = _best_line(run, unfit) if run.raises else _best_trial(run, unfit)
+    found = _best_line(run, root, unfit, limited) if run.raises else _best_trial(run, unfit)
     if found is None:
         raise RunError(_why_none(run))
     best, row = found
@@ -145,10 +149,27 @@ def _best_trial(run: RunRows, unfit: Collection[int]) -> tuple[Best, int] | None
     return None if at is None else _best_at(run, at)
 
 
-def _best_line(run: RunRows, unfit: Collection[int]) -> tuple[Best, int] | None:
+def _best_line(run: RunRows, root: Path, unfit: Collection[int], limited: bool) -> tuple[Best, int] | None:
     numbers = run.segments.integers("trial")
     row = next((int(row) for row in run.line_ranking if int(numbers[row]) not in unfit), None)
-    return None if row is None else (_best_there(run, row), row)
+    if row is None:
+        return None
+    trial = int(numbers[row])
+    row = row if limited else _handed_over(run, root, row)
+    return dataclasses.replace(_best_there(run, row), trial=trial), row
+
+
+def _handed_over(run: RunRows, root: Path, end: int) -> int:
+    """The row of the segment whose model a line hands over that ended with this row.
+
+    An earlier one of a whole training, where it is better beyond noise and its checkpoint is there.
+    """
+    segments = run.segments
+    if run.horizon is None or segments.reached[end] < run.horizon:
+        return end
+    way = run.way_to(end)
+    row = way[handed_over([score(float(segments.last[one]), segments.mode) for one in way])]
+    return end if row == end or model_of(run, root, row) is None else row
 
 
 def _best_at(run: RunRows, at: int) -> tuple[Best, int]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysearch.core.segment import Config, Event, Mode, Segment
 from raysearch.space.space import Space
+from raysearch.strategies.hand_over import Way
 from raysearch.strategies.panda import perturb
 from raysearch.strategies.panda.axes import Axis, ignored_note, ineffective_note
 from raysearch.strategies.panda.evaluations import Evaluations
@@ -75,6 +76,7 @@ class LineSearch(RaisingSearch):
         self.line_seed = fresh_seed(seed, 0)
         self.reports: list[float] = []
         self.evaluations = Evaluations()
+        self._way = Way()
         self.plain = False
         self.rollback = Rollback(recipe, space, self.axes)
         self.threshold = Threshold(recipe, self.rate)
@@ -91,6 +93,9 @@ class LineSearch(RaisingSearch):
         while self.at < self.recipe.max_iterations and not self.ended:
             self.plain = self.next_moment() or self.plain
             yield from self.decay() if self.at >= self.decay_from else self.cycle()
+        is_whole = self.at >= self.recipe.max_iterations and self.goals is None
+        if is_whole and (words := self._way.words(self.metric)):
+            self.notes.append(words)
 
     def begin(self) -> None:
         """A fresh model, or one that was trained before this search."""
@@ -242,6 +247,7 @@ class LineSearch(RaisingSearch):
     def come(self, end: End) -> None:
         """The line stands here now, and its trial goes on."""
         self.tip, self.trial = end, end.segment.trial
+        self._way.come(end)
         if self._furthest is None or end.at >= self._furthest.at:
             self._furthest = end
         if self._gate and end.at >= self._gate and self.gate_loss is None:
@@ -272,6 +278,7 @@ class LineSearch(RaisingSearch):
     def _return_to(self, target: End | None) -> None:
         """The line goes on from an earlier end, as a new trial with another order of the examples."""
         self.tip = target
+        self._way.cut(self.at)
         self.evaluations.cut(self.at, math.nan if target is None else target.loss)
         self.rollback.cut(target)
         self.trial = self.new_trial()
@@ -293,8 +300,10 @@ class LineSearch(RaisingSearch):
         self._return_to(end)
 
     def needed(self) -> Iterator[int]:
-        """Where the line stands, may go back to, and got furthest; where people want to go back to."""
+        """Where the line stands, may go back to, got furthest, was best; where people want to go back."""
         yield from super().needed()
         yield from self.rollback.needed()
         if self._furthest is not None:
             yield self._furthest.segment.id
+        if (best := self._way.best()) is not None:
+            yield best
