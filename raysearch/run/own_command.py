@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raysearch.storage.atomic import replacing
+from raysearch.storage.atomic import read_text, replace_text
 
 FOLDER = "hydra.sweep.dir"  # entry of the constants of a sweep's run
 FILE = "raysearch-command.json"
@@ -65,8 +65,7 @@ def here() -> OwnCommand:
 
 def keep(command: OwnCommand, folder: Path) -> None:
     """Writes the command into a sweep's folder."""
-    with replacing(folder / FILE) as file:
-        file.write_text(json.dumps({"words": command.words, "folder": command.folder}), encoding="utf-8")
+    replace_text(folder / FILE, json.dumps({"words": command.words, "folder": command.folder}))
 
 
 def is_sweep(constants: Mapping[str, Any]) -> bool:
@@ -77,7 +76,7 @@ def is_sweep(constants: Mapping[str, Any]) -> bool:
 def kept(constants: Mapping[str, Any]) -> OwnCommand | None:
     """The command of the sweep that began a run of these constants; None where its file is gone or torn."""
     try:
-        found = json.loads(Path(str(constants[FOLDER]), FILE).read_text(encoding="utf-8"))
+        found = json.loads(read_text(Path(str(constants[FOLDER]), FILE)))
         return OwnCommand(tuple(map(str, found["words"])), str(found["folder"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
