@@ -77,6 +77,7 @@ PRIVATE: Mapping[str, Private] = {
     "working folder": Private(
         ("ray.tune.trainable.trainable:Trainable._setup_logdir",),
         "a trainable that is reset sees to its working folder once more, which takes longer",
+        since="2.55",
     ),
     "task failure": Private(
         ("ray.air.execution._internal.actor_manager:RayActorManager._actor_task_failed",),
@@ -217,13 +218,16 @@ class SilentLogger:
         """Nothing."""
 
 
-def logging_to(folder: str) -> dict[str, Any]:
-    """Arguments with which trainables are made and reset, beside their storage, to log nothing themselves."""
+def logging_to(folder: Callable[[], str]) -> dict[str, Any]:
+    """Arguments with which trainables are made and reset, beside their storage, to log nothing themselves.
+
+    `folder` gives the trial's working folder, which is the trainable's `logdir`.
+    """
     from ray.tune import Trainable
 
     if "logger_creator" not in inspect.signature(Trainable.__init__).parameters:
         return {}  # newer releases have no loggers there
-    return {"logger_creator": lambda config: SilentLogger(folder)}
+    return {"logger_creator": lambda config: SilentLogger(folder())}
 
 
 class PlainStorage:

@@ -73,7 +73,7 @@ class Host(Iterations):
         self._constants = dict(constants or {})
         self._seed_as = seed_as
         self._storage = LocalStorage(scratch)
-        quiet = ray_private.logging_to(self._storage.trial_working_directory)
+        quiet = ray_private.logging_to(lambda: self._storage.trial_working_directory)
         self._surroundings = {"storage": self._storage, **quiet}
         for loud in ("ray.tune.trainable.trainable", "ray.train._internal.storage"):
             logging.getLogger(loud).setLevel(logging.WARNING)  # a line a restore, a line a checkpoint
