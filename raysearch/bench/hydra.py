@@ -1,8 +1,10 @@
 """`raysearch bench hydra`: how busy workers are with jobs of unequal length, beside Hydra's Optuna sweeper.
 
-The same application, jobs of lognormal length, and number of workers. The peer asks for a batch of
-`--workers` jobs, has hydra-joblib-launcher run them, and asks for the next when all have ended. `steady_busy`
-is the share of the workers' time in jobs from when each worker has had one to when the last job began; `busy`
+The same application, number of workers, and jobs, which wait, as jobs whose work a GPU does: two cores hold
+twenty of them. Their lengths are lognormal. The peer asks for a batch of `--workers` jobs, has
+hydra-joblib-launcher run them, and asks for the next when all have ended. `steady_busy` is the share of the
+workers' time in jobs from when each worker process has begun one to when the last job began, NaN where some
+never did: give more `--trials`; `up_s` is how long after the first job's begin that was. `busy` is the share
 from the first job's begin to the last one's end; `wall_s` is the whole command with its start.
 
 The peer needs hydra-optuna-sweeper and hydra-joblib-launcher, whose Optuna is older than raysearch's: give
@@ -30,9 +32,9 @@ SPACE = ("lr=tag(log, interval(0.0001, 1))",)
 def main(argv: list[str]) -> int:
     """Runs both sweeps and prints their figures."""
     parser = argparse.ArgumentParser(prog="raysearch bench hydra", description=__doc__)
-    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--workers", type=int, default=20)
-    parser.add_argument("--median", type=float, default=4.0, help="seconds of a job")
+    parser.add_argument("--median", type=float, default=4.0, help="seconds that a job waits")
     parser.add_argument("--sigma", type=float, default=0.8, help="of the logarithm of its length")
     parser.add_argument("--peer", metavar="PYTHON", help="with hydra-optuna-sweeper; without it, ours alone")
     parser.add_argument("--json", action="store_true")
@@ -79,23 +81,27 @@ def _swept(python: str, arguments: Sequence[str], workers: int) -> dict[str, Any
 
 
 def figures(jobs: Sequence[Sequence[float]], workers: int) -> dict[str, float]:
-    """Shares of the workers' time in jobs, of their (begin, end) in seconds.
+    """Shares of the workers' time in jobs, of their (begin, end, process), begin and end in seconds.
 
-    >>> figures([(0.0, 2.0), (1.0, 3.0), (2.5, 4.0)], 2)
-    {'jobs': 3, 'steady_busy': 0.833..., 'busy': 0.6875, 'job_s': 5.5}
+    >>> figures([(0.0, 1.0, 7), (1.0, 2.0, 7), (2.0, 4.0, 8), (2.5, 4.0, 7), (4.0, 5.0, 7)], 2)
+    {'jobs': 5, 'steady_busy': 0.875, 'up_s': 2.0, 'busy': 0.65, 'job_s': 6.5}
     """
-    begins = sorted(begin for begin, _ in jobs)
-    first, last, end = begins[workers - 1], begins[-1], max(end for _, end in jobs)
+    begun: dict[float, float] = {}
+    for begin, _, process in sorted(jobs):
+        begun.setdefault(process, begin)
+    start, last, end = (min(b for b, _, _ in jobs), max(b for b, _, _ in jobs), max(e for _, e, _ in jobs))
+    first = sorted(begun.values())[workers - 1] if len(begun) >= workers else float("nan")
 
     def share(start: float, stop: float) -> float:
-        spent = sum(max(0.0, min(e, stop) - max(b, start)) for b, e in jobs)
+        spent = sum(max(0.0, min(e, stop) - max(b, start)) for b, e, _ in jobs)
         return spent / (workers * (stop - start)) if stop > start else float("nan")
 
     return {
         "jobs": len(jobs),
         "steady_busy": share(first, last),
-        "busy": share(begins[0], end),
-        "job_s": sum(e - b for b, e in jobs),
+        "up_s": first - start,
+        "busy": share(start, end),
+        "job_s": sum(e - b for b, e, _ in jobs),
     }
 
 
