@@ -74,6 +74,33 @@ def test_a_script_is_searched_around_its_own_defaults(folder: Path) -> None:
     assert max(searched(folder).trials().iterations) == 2
 
 
+SUBCOMMANDS = """
+import argparse, json
+parser = argparse.ArgumentParser()
+parser.add_argument("--seed", type=int, default=0)
+subs = parser.add_subparsers(dest="command", required=True)
+tests = subs.add_parser("evaluate")
+tests.add_argument("--threshold", type=float, default=0.5)
+tests.add_argument("--share", type=float, default=0.1)
+fit = subs.add_parser("fit")
+group = fit.add_argument_group("optimizer")
+group.add_argument("--lr", type=float, default=0.1)
+args = parser.parse_args()
+for epoch in range(2):
+    print(json.dumps({"val_loss": args.lr + args.seed % 7}), flush=True)
+"""
+
+
+def test_of_a_script_with_subcommands_the_one_that_trains_is_called(folder: Path) -> None:
+    (folder / "train.py").write_text(SUBCOMMANDS)
+    assert main(["init"]) == 0
+    spec = load_spec(folder / "search.yaml")
+    assert spec.space.to_dict() == {"lr": {"loguniform": [0.01, 1.0]}}
+    line = 'args: ["--seed=${seed}", fit, "--lr=${lr}"]   # its subcommand fit; there is evaluate too'
+    assert line in (folder / "search.yaml").read_text().splitlines()
+    assert {*searched(folder).trials().status} == {"completed"}
+
+
 @pytest.mark.parametrize(
     ("logs", "metric", "mode"),
     [
