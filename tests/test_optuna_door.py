@@ -98,6 +98,30 @@ def test_a_trial_that_is_pruned_before_its_first_report_has_no_value(storage: Pa
     assert results.best.value <= 0.3
 
 
+def test_a_trial_has_its_number_and_its_user_attributes_are_reported(
+    storage: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tells(trial: Any) -> float:
+        rate = trial.suggest_float("rate", 0.1, 1.0)
+        assert trial.params == {"rate": rate}
+        trial.set_user_attr("number", trial.number)
+        trial.set_user_attr("note", "no number")
+        for step in range(2):
+            trial.report(rate, step)
+            trial.set_user_attr("late", step)
+        return float(rate)
+
+    strategy = raysearch.Caviar(3, 2, min_iterations=2, variant="stopping", finish=None)
+    curves = search(tells, strategy=strategy, **quiet(storage)).curves()
+    own = {"user_attrs_number", "user_attrs_late"}
+    assert {*curves.columns} == {"trial", "segment", "iteration", "value", "step"} | own
+    assert curves.user_attrs_number.tolist() == curves.trial.tolist() == [0, 0, 1, 1, 2, 2]
+    assert curves.user_attrs_late.dropna().tolist() == [0] * 3
+    assert [record.getMessage() for record in caplog.records if "set_user_attr" in record.getMessage()] == [
+        "set_user_attr('note', ...): what is no number is not kept"
+    ]
+
+
 def test_what_cannot_be_searched_is_said_before_anything_starts() -> None:
     def twofold(trial: Any) -> float:
         kind = trial.suggest_categorical("kind", ["a", "b"])

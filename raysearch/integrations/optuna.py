@@ -16,11 +16,14 @@
 The space is found by calling the objective a few times up to its first report: once, and once more for each
 other value of a category or of a small whole number, so that hyper-parameters which are suggested only then
 are found with their condition. Each report is an iteration; `report` does not return where the strategy stops
-the trial, so `should_prune()` is always False.
+the trial, so `should_prune()` is always False, and what an objective returns after reports is not read. A
+number that `set_user_attr("k", ...)` gave stands in the reports after it as `user_attrs_k`.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +36,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from raysearch.core.segment import Mode
 from raysearch.core.values import show
 from raysearch.errors import SpecError, TrainableError
+from raysearch.integrations import session
 from raysearch.interop.read_space import read_space
 from raysearch.space.conditions import Condition, Test
 from raysearch.space.space import Space
@@ -41,6 +45,7 @@ __all__ = ["search", "space_of", "trainable_of"]
 
 Objective = Callable[[Any], Any]
 METRIC = "value"
+ATTRIBUTES = "user_attrs_"  # before the names of user attributes, as in Optuna's own frames
 FEW = 8  # values of a whole number, each of which is tried for what is suggested with it
 TRACES = 100  # calls of an objective for its space, at most
 
@@ -77,7 +82,7 @@ def trainable_of(objective: Objective) -> Callable[[dict[str, Any]], None]:
     """A function trainable that runs the objective with a trial of the search's values."""
 
     def train(config: dict[str, Any]) -> None:
-        trial = _Trial(dict(config))
+        trial = _Trial(dict(config), _number())
         try:
             value = objective(trial)
         except optuna.TrialPruned:
@@ -95,10 +100,14 @@ class _Trial(optuna.trial.FixedTrial):  # type: ignore[misc]
 
     has_reported = False
 
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Has the reports from now on hold it, if it is a number; says so if it is none."""
+        super().set_user_attr(key, value)
+        if not session.numbers({key: value}) and session.is_searching():
+            _say_lost(key)
+
     def report(self, value: Any, step: int) -> None:
         """An iteration; does not return where the search ends the trial."""
-        from raysearch.integrations import session
-
         self.has_reported = True
         try:
             number = float(value)
@@ -107,7 +116,24 @@ class _Trial(optuna.trial.FixedTrial):  # type: ignore[misc]
         if session.is_searching():
             from ray import tune
 
-            tune.report({METRIC: number, "step": step})
+            attributes = session.numbers(self.user_attrs)
+            named = {f"{ATTRIBUTES}{name}": number for name, number in attributes.items()}
+            tune.report({METRIC: number, "step": step, **named})
+
+
+@functools.cache
+def _say_lost(key: str) -> None:
+    """Logs, once a process, that the values of a user attribute are not kept."""
+    logging.getLogger(__name__).warning("set_user_attr(%r, ...): what is no number is not kept", key)
+
+
+def _number() -> int:
+    """The trial's number in the search; 0 outside of one."""
+    if not session.is_searching():
+        return 0
+    from ray import tune
+
+    return int(tune.get_context().get_trial_id())
 
 
 # ---- the space
@@ -161,6 +187,11 @@ class _Tracer(optuna.trial.FixedTrial):  # type: ignore[misc]
         super().__init__({})
         self.trace = _Trace()
         self._forced = forced
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What was suggested so far."""
+        return dict(self.trace.values)
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
