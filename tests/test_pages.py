@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import PATIENCE_S
+from waiting import PATIENCE_S, wait_for
 
 import raysearch
 from raysearch.bench.report import write_run
@@ -80,6 +80,35 @@ def test_light_and_dark_paint_the_figures_too_and_the_button_switches(browser: A
     paper, title, ticks = colours(page, parts)
     assert max(paper) < 50 < 200 < min(title)
     assert min(ticks) > 130, "and light on dark paper"
+    page.context.close()
+
+
+def test_the_tools_of_a_figure_are_seen_where_the_pointer_is_and_can_be_read(
+    browser: Any, report: Path
+) -> None:
+    page, _ = opened(browser, report.as_uri(), 1000, "light")
+    looks = """scheme => {
+        document.documentElement.dataset.theme = scheme;
+        const bar = document.querySelector('.plot .modebar'), group = bar.querySelector('.modebar-group');
+        const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+        return [Number(getComputedStyle(group).opacity), numbers(getComputedStyle(group).backgroundColor),
+                numbers(getComputedStyle(bar.querySelector('path')).fill)]; }"""
+    page.locator(".plot").first.scroll_into_view_if_needed()
+    page.mouse.move(0, 0)
+    seen = page.locator(".plot").first.locator(".modebar")
+    assert page.evaluate(looks, "light")[0] == 0
+    page.locator(".plot").first.hover()
+    wait_for(lambda: page.evaluate(looks, "light")[0] == 1)
+    for scheme, is_right in (
+        ("light", lambda paper, ink: paper - ink > 100),
+        ("dark", lambda p, i: i - p > 100),
+    ):
+        _, paper, ink = page.evaluate(looks, scheme)
+        assert is_right(min(paper[:3]), max(ink[:3])), (scheme, paper, ink)
+        assert paper[3:] in ([], [1])
+    names = seen.locator(".modebar-btn").evaluate_all("all => all.map(one => one.dataset.title)")
+    assert "Zoom" in names
+    assert not [name for name in names if "hare" in name or "loud" in name], "nothing is sent away"
     page.context.close()
 
 

@@ -15,7 +15,8 @@
     axes.forEach((k, i) => {
       const top = 1 - i / n, bottom = top - 1 / n + gap, y = k.replace("x", "y");
       layout[k] = { ...layout[k], domain: [0, 1] };
-      layout[y] = { ...layout[y], domain: [Math.max(0, bottom), top], showticklabels: true, matches: undefined };
+      const title = (layout[y].title || {}).text ? layout[y].title : layout.yaxis.title;
+      layout[y] = { ...layout[y], title, domain: [Math.max(0, bottom), top], showticklabels: true, matches: undefined };
     });
     return { ...figure, layout };
   };
@@ -23,7 +24,7 @@
     const shown = stacked(figure);
     element.style.height = `${shown.layout.height}px`;
     return Plotly.react(element, shown.data, layoutFor(shown.layout), {
-      responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover",
+      responsive: true, displaylogo: false, showSendToCloud: false, displayModeBar: narrow() ? false : "hover",
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], scrollZoom: false,
     });
   };

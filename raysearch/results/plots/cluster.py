@@ -9,7 +9,7 @@ import numpy as np
 from raysearch.core.formatting import duration
 from raysearch.core.segment import trial_name
 from raysearch.results.plots.digest import Digest, time_scale
-from raysearch.results.plots.style import STATUS_COLOURS, blank, empty, escape, wrapped
+from raysearch.results.plots.style import INK, STATUS_COLOURS, blank, empty, escape, wrapped
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -77,7 +77,7 @@ def _bars(digest: Digest, rows: Integers, codes: Integers, names: list[str]) -> 
             marker={
                 "color": colour,
                 "opacity": 0.8,
-                "line": {"color": "rgba(255,255,255,0.6)", "width": 0.6},
+                "line": {"color": INK, "width": 0.5},  # a light one would hide short bars
             },
             hovertext=[
                 f"trial {trial_name(t, ',')}, iterations {a:,} to {b:,}, {duration(s)}<br>{wrapped(why)}"

@@ -192,7 +192,7 @@ def _trials(figure: go.Figure, digest: Digest, positions: Any, x: Floats, y: Flo
     numbers, iterations = digest.trials.numbers[positions], digest.trials.iterations[positions]
     for here, title, marker in (
         (~beyond, "trials", {"color": QUIET, "size": 6, "opacity": 0.6}),
-        (beyond, "beyond the limits", {"color": BAD, "size": 7, "symbol": "x-thin-open", "opacity": 0.75}),
+        (beyond, "beyond the limits", {"color": BAD, "size": 7, "symbol": "x-thin-open", "opacity": 1.0}),
     ):
         if here.any():
             pairs = zip(numbers[here].tolist(), iterations[here].tolist(), strict=True)

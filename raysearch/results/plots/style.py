@@ -52,6 +52,7 @@ def blank(height: int = 380, note: str = "", **layout: Any) -> go.Figure:
         font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 12, "color": INK},
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"color": INK}},
         hoverlabel={"align": "left"},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": ACCENT},
         colorway=list(PALETTE),
         xaxis=axis,
         yaxis=axis,
