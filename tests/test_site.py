@@ -34,6 +34,7 @@ TASKS = {
     "run on Slurm": "guides/clusters.html",
     "raise one model": "guides/panda.html",
     "come from an Optuna study": "from_optuna.html",
+    "import an Optuna study": "past_results.html",
     "add a strategy": "contributing.html",
     "find what an error means": "troubleshooting.html",
 }
