@@ -115,3 +115,11 @@ def test_a_task_or_a_rival_that_is_none_is_refused() -> None:
     with pytest.raises(SpecError, match="unknown rival 'pbt'"):
         main(["--tasks", "quadratic", "--rivals", "pbt"])
     assert all(task.quick < task.horizon for task in TASKS.values())
+
+
+def test_models_on_torch_report_the_loss_over_parts_of_the_validation_set() -> None:
+    model = TASKS["digits"].make(0)
+    model.learn(0.01)
+    loss, parts = model.validate()
+    assert len(parts) == 16
+    assert sum(parts) / 16 == pytest.approx(loss, rel=1e-3)

@@ -181,7 +181,7 @@ class TorchModel(Model):
     def validate(self) -> tuple[float, list[float]]:
         """Cross-entropy."""
         found = self.training.validate()
-        return float(found["val_loss"]), [float(one) for one in found.get("val_loss_parts", ())]
+        return float(found["val_loss"]), [float(one) for one in found.get("val_loss_parts", {}).values()]
 
     def test(self) -> float:
         """Cross-entropy on examples that no search sees; on the validation set where there are none."""
