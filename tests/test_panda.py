@@ -14,6 +14,7 @@ from raysearch.core.segment import Outcome, Segment, Status, segment_id
 from raysearch.errors import SpecError
 from raysearch.space import Space
 from raysearch.strategies.panda import Panda
+from raysearch.strategies.panda.pacing import decayed
 from raysearch.strategies.panda.parallel_lines import shares_of
 from raysearch.strategies.seeding import fresh_seed
 
@@ -402,3 +403,10 @@ def test_a_base_schedule_is_multiplied_by_what_is_learnt(shape: Any) -> None:
     told = World().run(begin(base_schedule=shape, decay=0.0))
     line = path(told)
     assert line[-1].config["lr"] < 0.1 * max(s.config["lr"] for s in line)
+
+
+def test_half_way_through_the_decay_a_ninth_of_the_rate_is_left() -> None:
+    last = [s.config["lr"] for s in path(World().run(begin(decay=0.2, decay_steps=80))) if s.start >= 320]
+    assert len(last) == 80
+    assert last[40] / last[0] == pytest.approx(0.11, abs=0.01)
+    assert decayed(1.0) == 0.0
