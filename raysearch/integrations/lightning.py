@@ -54,7 +54,8 @@ class SearchCallback(pl.Callback):
     """Reports the logged metrics and a checkpoint once an epoch, after its validation.
 
     The checkpoint is Lightning's own, with the random generators beside it, and lies in a folder of the
-    search: nothing is written to the Trainer's `default_root_dir`. When the strategy ends the trial, `fit`
+    search. A Trainer without `enable_checkpointing=False` goes on to write one of its own each epoch, into its
+    `default_root_dir`. When the strategy ends the trial, `fit`
     ends without a traceback. In a trial, progress bars, model summary and Lightning's notices are off, and a
     Trainer of other than the trial's processes is refused with a TrainableError before it starts them.
 
