@@ -54,10 +54,10 @@ class SearchCallback(pl.Callback):
     """Reports the logged metrics and a checkpoint once an epoch, after its validation.
 
     The checkpoint is Lightning's own, with the random generators beside it, and lies in a folder of the
-    search. A Trainer without `enable_checkpointing=False` goes on to write one of its own each epoch, into its
-    `default_root_dir`. When the strategy ends the trial, `fit`
-    ends without a traceback. In a trial, progress bars, model summary and Lightning's notices are off, and a
-    Trainer of other than the trial's processes is refused with a TrainableError before it starts them.
+    search. A Trainer without `enable_checkpointing=False` goes on to write one of its own each epoch, into
+    its `default_root_dir`. When the strategy ends the trial, `fit` ends without a traceback. In a trial,
+    progress bars, model summary and Lightning's notices are off, and a Trainer of other than the trial's
+    processes is refused with a TrainableError before it starts them.
 
     Attributes:
         is_on: it reports: this code runs in a trial.
