@@ -74,13 +74,18 @@ def _swept(python: str, arguments: Sequence[str], workers: int) -> dict[str, Any
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
         wall = time.perf_counter() - began
-        jobs = [tuple(map(float, file.read_text("utf-8").split())) for file in stamps.iterdir()]
+        jobs = [_job(file.read_text("utf-8")) for file in stamps.iterdir()]
     if done.returncode or len(jobs) < workers:
         raise BenchError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
     return {**figures(jobs, workers), "wall_s": wall}
 
 
-def figures(jobs: Sequence[Sequence[float]], workers: int) -> dict[str, float]:
+def _job(stamp: str) -> tuple[float, float, float]:
+    begin, end, process = map(float, stamp.split())
+    return begin, end, process
+
+
+def figures(jobs: Sequence[tuple[float, float, float]], workers: int) -> dict[str, float]:
     """Shares of the workers' time in jobs, of their (begin, end, process), begin and end in seconds.
 
     >>> figures([(0.0, 1.0, 7), (1.0, 2.0, 7), (2.0, 4.0, 8), (2.5, 4.0, 7), (4.0, 5.0, 7)], 2)
