@@ -201,6 +201,27 @@ def test_a_past_that_proves_no_better_or_worse_loses_its_share(
     assert (sampler.share, sampler.is_dropped) == (share, dropped)
 
 
+class Moved:
+    """A sampler of a user's that stands before another one."""
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler = sampler
+
+    def propose(self, trial: int) -> Any:
+        return self.sampler.propose(trial)
+
+    def observe(self, trial: int, config: Any, iteration: int, score: float) -> None:
+        self.sampler.observe(trial, config, iteration, score)
+
+
+def test_a_model_learns_what_the_past_expects_behind_a_sampler_of_a_user_too() -> None:
+    model: Any = make_sampler("model", SPACE, 0, 9)
+    past = dataclasses.replace(BOXED, expected=[[1.0, 0.5, 0.0], [-1.0, 0.9, 0.0]])
+    TransferSampler(past, make_sampler(Moved(Moved(model)), SPACE, 0, 9), SPACE, 0, 0)
+    near, far = model.expect(np.array([[0.5, 0.0], [0.9, 0.0]]))
+    assert (round(near), round(far)) == (1, -1)
+
+
 def test_box_and_prior_stay_in_their_bounds_and_the_space() -> None:
     sampler = begun(
         dataclasses.replace(BOXED, priors={"lr": {"loguniform": [0.5, 3.0]}, "confidence": "high"})

@@ -73,8 +73,10 @@ class Expects(Protocol):
 
 
 def behind(sampler: object) -> object:
-    """The sampler that this one stands before; itself if none."""
-    return sampler.sampler if isinstance(sampler, Wraps) else sampler
+    """The last of the samplers that this one stands before; itself if none."""
+    while isinstance(sampler, Wraps):
+        sampler = sampler.sampler
+    return sampler
 
 
 def name_of(sampler: object) -> str:

@@ -37,7 +37,7 @@ class Guarded:
     """A sampler that is not ours: what it raises becomes a RunError that names it."""
 
     def __init__(self, sampler: Sampler, name: str) -> None:
-        self._sampler = sampler
+        self._sampler = self.sampler = sampler
         self._name = name
         self.fallbacks = fallbacks_of(sampler, name)
 
