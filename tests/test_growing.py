@@ -9,11 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from raysearch.bench.report import outcomes, write_run
+from raysearch.bench.report import followed, outcomes, write_run
 from raysearch.cli import main
 from raysearch.core.segment import ORDINAL_BITS, Outcome, Status
-from raysearch.report import board_run
-from raysearch.report.board_run import WatchedRun
+from raysearch.report.board_run import FIGURES, WatchedRun
 from raysearch.report.html import figure_json, tile
 from raysearch.report.sections.content import content_of
 from raysearch.results.growing import GrowingJournal
@@ -55,13 +54,11 @@ def test_each_look_has_what_a_fresh_reading_has(tmp_path: Path) -> None:
 
 
 def test_the_board_shows_what_status_and_report_say(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(board_run, "LEAST_S", 0.0)
-    monkeypatch.setattr(board_run, "REST", 0)
     run = tmp_path / "run"
     write_run(run, 40)
-    watched = WatchedRun(run)
+    watched = WatchedRun(run, least_s=0, rest=0)
     assert watched.head(0)["version"] == 1
     for number, batch in enumerate(later(), 2):
         with Journal.open(run / "journal") as journal:
@@ -74,7 +71,7 @@ def test_the_board_shows_what_status_and_report_say(
         assert head["tiles"] == "".join(map(tile, content.tiles))
         pictures = {one.name: one for section in content.sections for one in section.pictures}
         names = [one["name"] for one in head["figures"]]
-        assert names == [name for name in pictures if name in board_run.FIGURES]
+        assert names == [name for name in pictures if name in FIGURES]
         for name in names if number == 4 else ():
             found = watched.figure(name, "")
             assert found is not None
@@ -91,35 +88,34 @@ def test_the_board_shows_what_status_and_report_say(
     assert watched.figure("slices", "") is None
 
 
-def test_a_slow_figure_waits_and_the_numbers_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board_run, "LEAST_S", 0.0)
-    monkeypatch.setattr(board_run, "REST", 0)
+def test_a_slow_figure_waits_and_the_numbers_do_not(tmp_path: Path) -> None:
     run = tmp_path / "run"
     write_run(run, 40)
-    watched = WatchedRun(run)
+    watched = WatchedRun(run, least_s=0, rest=1e9)
     assert watched.figure("progress", "") is not None
     for version, batch in enumerate(later()[:2], 2):
         with Journal.open(run / "journal") as journal:
             journal.append(batch)
+        watched._next = 0.0  # the looks rest too
         assert watched.head(0)["version"] == version
-        monkeypatch.setattr(board_run, "REST", 1e9)  # from the second drawing on
-        watched._next = 0.0
         held = watched.figure("progress", "")
         assert held is not None
-        assert held["version"] == 2
+        assert held["version"] == 2, "the second drawing rests"
         assert (held["again_s"] is None) == (version == 2)
-        watched._next = 0.0
 
 
-def test_a_run_in_the_place_of_another_is_read_from_its_begin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(board_run, "LEAST_S", 0.0)
-    monkeypatch.setattr(board_run, "REST", 0)
+def test_a_run_in_the_place_of_another_is_read_from_its_begin(tmp_path: Path) -> None:
     write_run(tmp_path / "run", 30)
     write_run(tmp_path / "other", 12)
-    watched = WatchedRun(tmp_path / "run")
+    watched = WatchedRun(tmp_path / "run", least_s=0, rest=0)
     watched.head(0)
     (tmp_path / "run").rename(tmp_path / "gone")
     (tmp_path / "other").rename(tmp_path / "run")
     assert '<div class="value">12</div>' in watched.head(1)["tiles"]
+
+
+def test_the_bench_follows_a_run(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", 10)
+    found = followed(str(tmp_path / "run"), 1)
+    assert {"first_ms", "update_ms", "worst_ms", "progress_ms", "peak_mb"} <= set(found)
+    assert len(load(tmp_path / "run").trials()) == 10 + 2 * 64

@@ -195,13 +195,12 @@ def followed(run: str, updates: int) -> dict[str, Any]:
     """
     import statistics
 
-    from raysearch.report import board_run
+    from raysearch.report.board_run import WatchedRun
     from raysearch.storage.journal.journal import Journal
     from raysearch.storage.paths import RunPaths
 
-    board_run.LEAST_S = board_run.REST = 0  # every look and every figure is made at once
     halving = _Halving(np.random.default_rng(1), np.full(WORKERS, 1e6))
-    watched, number = board_run.WatchedRun(Path(run)), 1 << 30
+    watched, number = WatchedRun(Path(run), least_s=0, rest=0), 1 << 30  # all is made at once
     pushed: list[float] = []
     drawn: dict[str, list[float]] = {}
     with Journal.open(RunPaths(run).journal) as journal:
@@ -213,7 +212,7 @@ def followed(run: str, updates: int) -> dict[str, Any]:
             journal.append(
                 [one for k in range(WORKERS) for one in halving.trial(number + update * WORKERS + k)]
             )
-    medians = {f"{name}_ms": round(statistics.median(times[1:])) for name, times in drawn.items()}
+    medians = {f"{name}_ms": round(statistics.median(times[1:] or times)) for name, times in drawn.items()}
     return {
         "first_ms": round(pushed[0]),
         "update_ms": round(statistics.median(pushed[1:])),

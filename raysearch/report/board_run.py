@@ -47,10 +47,16 @@ class _Drawn:
 
 
 class WatchedRun:
-    """A run that the board follows; its version counts the changes."""
+    """A run that the board follows; its version counts the changes.
 
-    def __init__(self, run: Path) -> None:
+    Args:
+        least_s: seconds between two looks at the journal, or two drawings of a figure.
+        rest: times as long as one took, before it is made again; where that is more.
+    """
+
+    def __init__(self, run: Path, least_s: float = LEAST_S, rest: float = REST) -> None:
         self.run = run
+        self._least_s, self._rest = least_s, rest
         self._journal = GrowingJournal(RunPaths(run).journal)
         self._latest: JournalLook | None = None
         self._seen: tuple[int, str | None] | None = None  # inode of the journal, and who runs the run
@@ -86,7 +92,7 @@ class WatchedRun:
                 return None
             drawn = self._drawn.get(name)
             if drawn is None or (drawn.version != version and time.monotonic() >= drawn.again_at):
-                drawn = self._drawn[name] = _draw(picture, version, is_first=drawn is None)
+                drawn = self._drawn[name] = self._draw(picture, is_first=drawn is None)
         wait = None if drawn.version == version else max(LEAST_S, drawn.again_at - time.monotonic())
         found = {"name": name, "mark": drawn.mark, "version": drawn.version, "again_s": wait}
         return found if drawn.mark == mark else {**found, "note": escaped(drawn.note), "figure": drawn.text}
@@ -102,8 +108,17 @@ class WatchedRun:
             pictures = {one.name: one for one in pictures_of(results) if one.name in FIGURES}
             self._head, self._pictures = _head(results, pictures.values()), pictures
             self._latest, self._seen, self._version = look, seen, self._version + 1
-        took = time.monotonic() - began
-        self._next = began + took + (max(LEAST_S, REST * took) if self._version > 1 else LEAST_S)
+        self._next = self._rested(began, is_first=self._version == 1)
+
+    def _draw(self, picture: Picture, is_first: bool) -> _Drawn:
+        began = time.monotonic()
+        text = figure_json(picture.figure)
+        return _Drawn(text, picture.note, self._version, self._rested(began, is_first))
+
+    def _rested(self, began: float, is_first: bool) -> float:
+        """When what began then may be done again; the first time says little, since it loads libraries."""
+        now = time.monotonic()
+        return now + (self._least_s if is_first else max(self._least_s, self._rest * (now - began)))
 
 
 def _head(results: Results, pictures: Iterable[Picture]) -> dict[str, Any]:
@@ -117,12 +132,3 @@ def _head(results: Results, pictures: Iterable[Picture]) -> dict[str, Any]:
             {"name": one.name, "title": escaped(one.title or one.name.capitalize())} for one in pictures
         ],
     }
-
-
-def _draw(picture: Picture, version: int, is_first: bool) -> _Drawn:
-    """Draws a figure; how long the first drawing took says little, since it loads libraries."""
-    began = time.monotonic()
-    text = figure_json(picture.figure)
-    took = time.monotonic() - began
-    rest = LEAST_S if is_first else max(LEAST_S, REST * took)
-    return _Drawn(text, picture.note, version, began + took + rest)
