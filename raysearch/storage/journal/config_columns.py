@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from raysearch.core.segment import Config
 from raysearch.errors import SpecError
+from raysearch.storage.journal.arrow_arrays import lists
 from raysearch.storage.journal.plain import TUPLE, dumps, plain, remember, restored
 
 _EXACT = 2**53  # integers up to here are exact as floats
@@ -21,9 +22,7 @@ _PLAIN = frozenset({float, int, str, bool, type(None)})
 
 def list_column(rows: Sequence[Sequence[float]]) -> pa.ListArray:
     """A column with one list of numbers a row."""
-    offsets = np.array([0, *accumulate(map(len, rows))], np.int32)
-    flat = np.array([*chain.from_iterable(rows)], np.float64)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
+    return lists(rows, np.array([*chain.from_iterable(rows)], np.float64))
 
 
 class _TypePlan(NamedTuple):
@@ -48,8 +47,7 @@ def encode_configs(configs: Sequence[Config]) -> tuple[list[str], pa.ListArray]:
         if all(kind == {float} for kind in kinds):
             shape, _ = encode_config(configs[0])
             numbers = np.array(columns, np.float64).T.ravel()
-            offsets = np.arange(len(configs) + 1, dtype=np.int32) * np.int32(len(names))
-            return [shape] * len(configs), pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers))
+            return [shape] * len(configs), lists(configs, numbers)
     encoded = [encode_config(config) for config in configs]
     return [shape for shape, _ in encoded], list_column([numbers for _, numbers in encoded])
 

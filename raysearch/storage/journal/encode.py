@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from raysearch.core.segment import ORDINAL_BITS, Outcome, Segment, segment_name
 from raysearch.errors import JournalError
+from raysearch.storage.journal.arrow_arrays import floats, integers, texts, truths
 from raysearch.storage.journal.config_columns import encode_configs, list_column
 from raysearch.storage.journal.decisions import detail_text
 from raysearch.storage.journal.plain import dumps, plain, remember
@@ -28,7 +28,7 @@ def encode_outcomes(outcomes: Sequence[Outcome]) -> pa.RecordBatch:
     segments = [o.segment for o in outcomes]
     try:
         columns = _segment_columns(segments) | _outcome_columns(outcomes)
-    except (OverflowError, pa.ArrowInvalid) as error:
+    except (OverflowError, TypeError) as error:
         raise _misfit(segments, error) from error
     columns["event"] = pa.nulls(len(segments), pa.string())
     return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
@@ -37,25 +37,25 @@ def encode_outcomes(outcomes: Sequence[Outcome]) -> pa.RecordBatch:
 def encode_event(kind: str, detail: Mapping[str, Any], at: float) -> pa.RecordBatch:
     """One row of SCHEMA."""
     text = json.dumps({name: plain(value, f"detail.{name}") for name, value in detail.items()})
-    row = {"event": kind, "detail": text, "finished_at": float(at)}
-    return pa.RecordBatch.from_pylist([row], schema=SCHEMA)
+    known = {"event": texts([kind]), "detail": texts([text]), "finished_at": floats([at])}
+    columns = [known[field.name] if field.name in known else pa.nulls(1, field.type) for field in SCHEMA]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
 def _segment_columns(segments: Sequence[Segment]) -> dict[str, pa.Array]:
-    ids = np.array([s.id for s in segments], np.int64)
-    trials = np.array([s.trial for s in segments], np.int64)
+    trials = [s.trial for s in segments]
     shapes, numbers = encode_configs([s.config for s in segments])
     return {
-        "trial": pa.array(trials),
-        "ordinal": pa.array(ids - (trials << ORDINAL_BITS)),
-        "back": pa.array([None if s.parent is None else s.id - s.parent for s in segments], pa.int64()),
-        "role": pa.array([str(s.role) for s in segments], pa.string()),
-        "source": pa.array([s.source for s in segments], pa.int64()),
-        "start": pa.array([s.start for s in segments], pa.int64()),
-        "stop": pa.array([s.stop for s in segments], pa.int64()),
-        "seed": pa.array([s.seed for s in segments], pa.uint64()),
-        "reason": pa.array([s.reason for s in segments], pa.string()),
-        "shape": pa.array(shapes, pa.string()),
+        "trial": integers(trials),
+        "ordinal": integers([s.id - (s.trial << ORDINAL_BITS) for s in segments]),
+        "back": integers([None if s.parent is None else s.id - s.parent for s in segments]),
+        "role": texts([s.role for s in segments]),
+        "source": integers([s.source for s in segments]),
+        "start": integers([s.start for s in segments]),
+        "stop": integers([s.stop for s in segments]),
+        "seed": integers([s.seed for s in segments], pa.uint64()),
+        "reason": texts([s.reason for s in segments]),
+        "shape": texts(shapes),
         "numbers": numbers,
     }
 
@@ -63,16 +63,16 @@ def _segment_columns(segments: Sequence[Segment]) -> dict[str, pa.Array]:
 def _outcome_columns(outcomes: Sequence[Outcome]) -> dict[str, pa.Array]:
     curves = [_encode_curve(o) for o in outcomes]
     return {
-        "status": pa.array([o.status._value_ for o in outcomes], pa.string()),
-        "metrics": pa.array([names for names, _ in curves], pa.string()),
+        "status": texts([o.status._value_ for o in outcomes]),
+        "metrics": texts([names for names, _ in curves]),
         "values": list_column([values for _, values in curves]),
-        "checkpoint": pa.array([o.checkpoint for o in outcomes], pa.string()),
-        "seconds": pa.array([o.seconds for o in outcomes], pa.float64()),
-        "worker": pa.array([o.worker for o in outcomes], pa.string()),
-        "error": pa.array([_text(o.error) for o in outcomes], pa.string()),
-        "done": pa.array([o.done for o in outcomes], pa.bool_()),
-        "detail": pa.array([detail_text(o) for o in outcomes], pa.string()),
-        "finished_at": pa.array([o.finished_at for o in outcomes], pa.float64()),
+        "checkpoint": texts([o.checkpoint for o in outcomes]),
+        "seconds": floats([o.seconds for o in outcomes]),
+        "worker": texts([o.worker for o in outcomes]),
+        "error": texts([_text(o.error) for o in outcomes]),
+        "done": truths([o.done for o in outcomes]),
+        "detail": texts([detail_text(o) for o in outcomes]),
+        "finished_at": floats([o.finished_at for o in outcomes]),
     }
 
 

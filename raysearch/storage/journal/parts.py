@@ -24,6 +24,7 @@ from raysearch.storage.sealed_parquet import BrokenSealError, verify
 
 _BATCH_ROWS = 8_192
 _BATCH_BYTES = 4 << 20  # of a log, at most about so many
+_FRAMES = 128  # of a log that are held apart: each takes some 15 kB beyond its rows
 _LISTINGS = 20
 VERSION_KEY = b"raysearch.journal"
 TEXTS_THAT_REPEAT = ("role", "status", "shape", "metrics", "worker", "error", "detail")
@@ -154,16 +155,19 @@ def read_log(
     """A log's rows from number `row` on; JournalError if it ends before `stop`."""
     path = reader.part.path
     small: list[pa.RecordBatch] = []  # an append may be of one row; together they decode faster
-    first = rows = size = 0
+    first = rows = size = joined = 0
     for frame in reader.frames(row):
         behind = max(0, row - frame.first)
         first = first if small else frame.first + behind
         batch = frame.batch()
         small.append((batch if columns is None else batch.select(list(columns))).slice(behind))
         rows, size = rows + small[-1].num_rows, size + len(frame.payload)
+        if len(small) - joined >= _FRAMES:
+            small[joined:] = [_joined(small[joined:])]
+            joined += 1
         if rows >= _BATCH_ROWS or size >= _BATCH_BYTES:
             yield Batch(first, _joined(small), Position(first + rows, reader.part.first, frame.end), path)
-            small, rows, size = [], 0, 0
+            small, rows, size, joined = [], 0, 0, 0
     if small:
         yield Batch(first, _joined(small), Position(first + rows, reader.part.first, reader.end), path)
     if stop is not None and reader.next_row != stop:
