@@ -17,6 +17,7 @@ fixed) and what grows faster than n log n: in trials, a round faster than log n.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,7 @@ def main(argv: list[str]) -> int:
             if axis != "workers":
                 found |= contend(__name__, "look", {"run": run})
             rows.append({**found, "contender": f"{size:,} {axis}", "axis": axis, "size": size})
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     if figure is not None:
         from raysearch.bench.support.growth_figure import draw_growth
 

@@ -27,8 +27,8 @@ def integers(values: Sequence[int | None], kind: pa.DataType | None = None) -> p
     """
     kind = kind or pa.int64()
     missing = values.count(None)
-    known = [0 if value is None else value for value in values] if missing else values
-    buffer = pa.py_buffer(array("Q" if kind == pa.uint64() else "q", known))  # type: ignore[arg-type]
+    known: Sequence[Any] = [0 if value is None else value for value in values] if missing else values
+    buffer = pa.py_buffer(array("Q" if kind == pa.uint64() else "q", known))
     return pa.Array.from_buffers(kind, len(values), [_validity(values, missing), buffer], missing)
 
 
