@@ -9,19 +9,20 @@ time:
 - `workers`, at 10,000 trials; `hyper-parameters`, at 2,000; `points` of a curve, at 100 trials.
 
 Each search has a process of its own; then others resume it to the first new lease and look at it with
-`status`, `best` and `trials --limit 10`, start of Python included. `us each` is CPU time an outcome, the
-compaction's included; `turn ms` is the median round. Below stand fitted exponents (1: in proportion, 0:
-fixed) and what grows faster than n log n: in trials, a round faster than log n.
+`status`, `best` and `trials --limit 10`, start of Python included. Seconds, and `us each` of an outcome, are
+CPU time, the compaction's included, so that other load on the machine matters little; `turn ms`, the median
+round, is not. Below stand fitted exponents (1: in proportion, 0: fixed) and what grows faster than n log n:
+in trials, a round faster than log n.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,22 @@ def main(argv: list[str]) -> int:
 
 
 def look(run: str) -> dict[str, Any]:
-    """Seconds that people wait for the run's resume (as in `bench resume`) and for looks at it, commands."""
-    found = {"resume_s": open_and_lease(run, 1)["first_lease_s"]}
-    for figure, words in LOOKS.items():
-        began = time.perf_counter()
+    """CPU seconds of the run's resume (as in `bench resume`) and of looks at it, a process each."""
+    spent = [_children_s()]
+    open_and_lease(run, 1)
+    spent.append(_children_s())
+    for words in LOOKS.values():
         command = [sys.executable, "-m", "raysearch.cli", words[0], run, *words[1:]]
         subprocess.run(command, check=True, capture_output=True, text=True)
-        found[f"{figure}_s"] = time.perf_counter() - began
-    return found
+        spent.append(_children_s())
+    names = ("resume", *LOOKS)
+    return {f"{name}_s": after - before for name, before, after in zip(names, spent, spent[1:], strict=False)}
+
+
+def _children_s() -> float:
+    """CPU seconds of the processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def plan(most: int, least: int = 100) -> list[tuple[str, int, dict[str, Any]]]:
