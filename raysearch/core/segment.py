@@ -252,7 +252,11 @@ class Outcome:
     @property
     def reached(self) -> int:
         """The last iteration reported; `segment.start` if none was."""
-        return self.segment.start + max(map(len, self.curve.values()), default=0)
+        points = 0
+        for values in self.curve.values():
+            if len(values) > points:
+                points = len(values)
+        return self.segment.start + points
 
 
 def ordinal_of(segment: int) -> int:

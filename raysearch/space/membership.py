@@ -16,9 +16,9 @@ def misfit(
     values: Mapping[str, Any], domains: Mapping[str, Domain], conditions: Mapping[str, Condition]
 ) -> str | None:
     """What is wrong with values by flat name, without the constraints; None if nothing is."""
-    for name in values:
-        if name not in domains:
-            return unknown("hyper-parameter", dotted(name), map(dotted, domains))
+    if not values.keys() <= domains.keys():
+        name = next(name for name in values if name not in domains)
+        return unknown("hyper-parameter", dotted(name), map(dotted, domains))
     for name, value in values.items():
         if (why := domains[name].why_not(value)) is not None:
             return f"{dotted(name)} = {show(value)} {why}"

@@ -120,9 +120,10 @@ class Objectives:
             A number with one objective and no limits; else a Standing. +inf where an objective, or what a
             limit speaks of, has no finite value.
         """
-        if self.is_plain:
-            return score(value_at(curve.get(self.leading, ()), count), self.modes[self.leading])
-        return self.standing_of(self.values_at(curve, count))
+        if not self.is_plain:
+            return self.standing_of(self.values_at(curve, count))
+        ((name, mode),) = self.modes.items()
+        return score(value_at(curve.get(name, ()), count), mode)
 
     def standing_of(self, values: Mapping[str, float]) -> float:
         """The same of one value a metric."""

@@ -55,8 +55,11 @@ class Ladder:
 
     def standing(self, score: float, trial: int) -> float:
         """The whole score of a trial at its highest rung, of which `score` is what its ledger holds."""
-        found = (rung.standing(score, trial) for rung in reversed(self.of(trial)))
-        return next((whole for whole in found if whole is not None), score)
+        for rung in reversed(self.of(trial)):
+            whole = rung.standing(score, trial)
+            if whole is not None:
+                return whole
+        return score
 
     def close_below(self, level: int) -> list[int]:
         """Takes all trials that wait at lower rungs out of the waiting, and returns them."""
