@@ -14,6 +14,7 @@ from raysearch.core.segment import Event, Outcome, Status, segment_id
 from raysearch.space import Space
 from raysearch.storage.checkpoints.local import Checkpoints
 from raysearch.storage.paths import RunPaths
+from raysearch.strategies.base import notes_of
 from raysearch.strategies.hand_over import handed_over
 from raysearch.strategies.panda import Panda
 
@@ -60,7 +61,7 @@ def test_the_strategy_keeps_that_model_and_says_so() -> None:
             strategy.tell(Outcome(segment, Status.COMPLETED, {"loss": values}, f"c{segment.id}"))
     best = max(ends, key=lambda one: ends[one])
     assert best in strategy.kept()
-    (note,) = [one for one in strategy.notes if "handed over" in one]
+    (note,) = [one for one in notes_of(strategy) if "handed over" in one]
     assert "iteration 200, loss is worse by" in note
 
 
@@ -94,6 +95,6 @@ def test_the_results_hand_over_the_same_model_where_its_checkpoint_is(
 
 
 def test_while_a_line_is_not_at_its_end_it_is_shown_as_it_stands(tmp_path: Path) -> None:
-    none = [None] * len(OVERFIT)
+    none: list[str | None] = [None] * len(OVERFIT)
     results = make_run(tmp_path / "x", told(OVERFIT, none), strategy="{name: panda, max_iterations: 99}")
     assert results.best.iteration == 25

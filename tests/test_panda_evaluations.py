@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from raysearch.core.segment import Outcome, Segment, Status
+from raysearch.core.segment import Mode, Outcome, Segment, Status
 from raysearch.space import Space
+from raysearch.strategies.base import notes_of
 from raysearch.strategies.panda import Panda
 from raysearch.strategies.panda.evaluations import Evaluations
 from raysearch.strategies.panda.loss_guard import Guard
@@ -22,7 +23,7 @@ HORIZON, BEST = 400, 0.03
 class Training:
     """A loss that falls faster the nearer the rate is to BEST; measured every few iterations."""
 
-    def __init__(self, every: int, mode: str, noise: float = 0.0, jump: int = 0) -> None:
+    def __init__(self, every: int, mode: Mode, noise: float = 0.0, jump: int = 0) -> None:
         self.every, self.sign, self.noise = every, 1.0 if mode == "min" else -1.0, noise
         self.jump = jump
         self.ends: dict[int, tuple[float, float]] = {}
@@ -40,7 +41,7 @@ class Training:
         self.ends[segment.id] = loss, known
         return Outcome(segment, Status.COMPLETED, {"loss": values}, checkpoint=f"c{segment.id}")
 
-    def run(self, mode: str, population: int = 1) -> tuple[list[Segment], list[str]]:
+    def run(self, mode: Mode, population: int = 1) -> tuple[list[Segment], list[str]]:
         recipe = Panda(max_iterations=HORIZON, population=population)
         strategy = recipe.start(SPACE, metric="loss", mode=mode, seed=1, baseline={"lr": 3e-4})
         told = []
@@ -48,12 +49,12 @@ class Training:
             for segment in strategy.ask(1):
                 strategy.tell(self.train(segment))
                 told.append(segment)
-        return told, strategy.notes
+        return told, list(notes_of(strategy))
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize("every", [1, 2, 5])
-def test_a_rate_is_found_though_the_metric_is_measured_every_few_iterations(mode: str, every: int) -> None:
+def test_a_rate_is_found_though_the_metric_is_measured_every_few_iterations(mode: Mode, every: int) -> None:
     training = Training(every, mode)
     told, notes = training.run(mode)
     assert not notes, "the rate is not taken for ignored"
@@ -65,7 +66,8 @@ def test_a_rate_is_found_though_the_metric_is_measured_every_few_iterations(mode
 
 def test_both_modes_decide_alike_noise_included() -> None:
     ways = []
-    for mode in ("min", "max"):
+    modes: tuple[Mode, ...] = ("min", "max")
+    for mode in modes:
         told, _ = Training(2, mode, noise=0.02).run(mode)
         ways.append([(s.start, s.stop, s.event, s.config["lr"]) for s in told])
     assert ways[0] == ways[1]

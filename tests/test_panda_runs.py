@@ -305,6 +305,7 @@ def test_a_function_whose_checkpoints_nobody_can_see_in_its_code_is_raised(
         space={"rate": {"loguniform": [0.1, 1.0]}},
         config={"file": str(tmp_path / "hidden.py")},
         baseline=None,
+        mode="max",  # the walk goes up
         panda={"max_iterations": 60},
     )
     assert results.best.iteration == 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from raysearch.core.segment import Config
@@ -26,7 +27,7 @@ def decayed(share: float) -> float:
     >>> [round(decayed(share), 3) for share in (0.0, 0.5, 1.0)]
     [1.0, 0.112, 0.0]
     """
-    return (1.0 - share) * DECAYED**share
+    return (1.0 - share) * math.pow(DECAYED, share)
 
 
 class Pacing:
