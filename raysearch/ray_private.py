@@ -219,10 +219,7 @@ class SilentLogger:
 
 
 def logging_to(folder: Callable[[], str]) -> dict[str, Any]:
-    """Arguments with which trainables are made and reset, beside their storage, to log nothing themselves.
-
-    `folder` gives the trial's working folder, which is the trainable's `logdir`.
-    """
+    """Arguments of a trainable, beside its storage, with which it logs nothing; `folder` gives its logdir."""
     from ray.tune import Trainable
 
     if "logger_creator" not in inspect.signature(Trainable.__init__).parameters:
