@@ -38,6 +38,8 @@ def later(trials: int = 25) -> list[list[Outcome]]:
 def test_each_look_has_what_a_fresh_reading_has(tmp_path: Path) -> None:
     run = tmp_path / "run"
     write_run(run, 40)
+    with (run / "spec.yaml").open("a") as spec:
+        spec.write("limits: [loss <= 0.3]\n")
     growing = GrowingJournal(run / "journal")
     assert growing.look() is growing.look()
     for number, batch in enumerate(later()):
@@ -51,6 +53,8 @@ def test_each_look_has_what_a_fresh_reading_has(tmp_path: Path) -> None:
             pd.testing.assert_frame_equal(getattr(there, table)(), getattr(fresh, table)())
         assert [*there.events()] == [*fresh.events()]
         assert there.best == fresh.best
+        assert there.digest.beyond.tolist() == fresh.digest.beyond.tolist()
+        assert there.digest.beyond.any()
 
 
 def test_the_board_shows_what_status_and_report_say(

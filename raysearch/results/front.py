@@ -29,9 +29,9 @@ from raysearch.space.limits import violation_of
 from raysearch.space.names import dotted, flat_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
-    from raysearch.results.columns import Trials
+    from raysearch.results.columns import Integers, Trials
     from raysearch.results.run_rows import RunRows
     from raysearch.space.objectives import Objectives
 
@@ -186,17 +186,23 @@ def metric_rows(run: RunRows, goals: Objectives, name: str) -> RunRows:
     return dataclasses.replace(run, segments=dataclasses.replace(run.segments, metric=name, mode=mode))
 
 
-def goal_columns(trials: Trials, goals: Objectives) -> dict[str, Floats]:
-    """Of some trials the metrics that count besides the leading one, and `violation` where there are limits.
+def violations_of(numbers: Integers, columns: Mapping[str, Floats], goals: Objectives) -> Floats:
+    """How far each trial is beyond the limits by its values; 0 within, +inf where that is unknown."""
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    return np.array([violation_of(goals.excesses(row)) for row in rows], np.float64)
 
-    The violation is how far a trial is beyond the limits; 0 within, +inf where that is unknown.
-    """
+
+def goal_columns(
+    trials: Trials,
+    goals: Objectives,
+    violations: Callable[[Integers, Mapping[str, Floats], Objectives], Floats] = violations_of,
+) -> dict[str, Floats]:
+    """Of some trials the metrics that count besides the leading one, and `violation` with limits."""
     ofs = {name: dataclasses.replace(trials.of, metric=name) for name in goals.metrics}
     columns = {name: dataclasses.replace(trials, of=of).values for name, of in ofs.items()}
     found = {name: values for name, values in columns.items() if name != goals.leading}
     if goals.limits:
-        rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
-        found[VIOLATION] = np.array([violation_of(goals.excesses(row)) for row in rows], np.float64)
+        found[VIOLATION] = violations(trials.numbers, columns, goals)
     return found
 
 

@@ -9,6 +9,7 @@ What follows from the rows is computed on whole columns, as for a journal that i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +19,16 @@ import pyarrow as pa
 
 from raysearch.core.segment import Mode
 from raysearch.results.columns import Segments
+from raysearch.results.front import violations_of
 from raysearch.results.plots.importance import Importance, importance
 from raysearch.storage.journal.parts import START, Position
 from raysearch.storage.journal.reading import table_since
 from raysearch.storage.journal.schema import JournalEvent
 
 if TYPE_CHECKING:
-    from raysearch.results.columns import Integers
+    from raysearch.results.columns import Floats, Integers
     from raysearch.results.plots.digest import Digest
+    from raysearch.space.objectives import Objectives
 
 GROWN = 0.05  # share of segments that come before the importances of a run that goes on are computed anew
 
@@ -38,13 +41,14 @@ class JournalLook:
         table: the rows of its outcomes, as `journal.read_table` gives them.
         is_repeated: whether several of them are of one segment.
         events: those among the outcomes.
-        importances: the last that were computed of its run.
+        importances, known_violations: the last that were computed of its run.
     """
 
     table: pa.Table
     is_repeated: bool
     events: tuple[JournalEvent, ...]
     importances: KnownImportances
+    known_violations: KnownViolations
 
     def segments(self, metric: str, mode: Mode) -> Segments:
         """One row a segment, as `Segments.read` has them."""
@@ -55,6 +59,33 @@ class JournalLook:
         """The importances; of a run that goes on maybe those of when it was a little shorter."""
         has_ended = bool(self.events) and self.events[-1].kind == "end"
         return self.importances.of(digest, 0.0 if has_ended else GROWN)
+
+    def violations(self, numbers: Integers, columns: Mapping[str, Floats], goals: Objectives) -> Floats:
+        """How far these trials are beyond the limits, as `front.violations_of` has it."""
+        return self.known_violations.of(numbers, columns, goals)
+
+
+class KnownViolations:
+    """How far the trials of the last look were beyond the limits; computed anew where a value is another."""
+
+    def __init__(self) -> None:
+        self._goals: Objectives | None = None
+        self._numbers: Integers = np.zeros(0, np.int64)
+        self._values: Floats = np.zeros((0, 0))
+        self._found: Floats = np.zeros(0)
+
+    def of(self, numbers: Integers, columns: Mapping[str, Floats], goals: Objectives) -> Floats:
+        """The violations of trials whose numbers are in order."""
+        values = np.column_stack([*columns.values()])
+        found, is_new = np.zeros(len(numbers)), np.ones(len(numbers), np.bool_)
+        if goals == self._goals and len(self._numbers):
+            at = np.minimum(np.searchsorted(self._numbers, numbers), len(self._numbers) - 1)
+            is_same = (values == self._values[at]) | (np.isnan(values) & np.isnan(self._values[at]))
+            is_new = ~is_same.all(axis=1) | (self._numbers[at] != numbers)
+            found = self._found[at]
+        found[is_new] = violations_of(numbers[is_new], {n: c[is_new] for n, c in columns.items()}, goals)
+        self._goals, self._numbers, self._values, self._found = goals, numbers, values, found
+        return found
 
 
 class KnownImportances:
@@ -79,7 +110,7 @@ class GrowingJournal:
         self._position: Position = START
         self._ids: Integers = np.zeros(0, np.int64)  # of all rows, in order
         self._latest: JournalLook | None = None
-        self._importances = KnownImportances()
+        self._known = KnownImportances(), KnownViolations()
 
     def look(self) -> JournalLook:
         """What is in it now; the same as last time where nothing was written since.
@@ -95,7 +126,7 @@ class GrowingJournal:
                 table = pa.concat_tables([old.table, table]).unify_dictionaries() if len(table) else old.table
             table = table.combine_chunks()  # or each look at a column would join its parts
             known = () if old is None else old.events
-            old = JournalLook(table, is_repeated, (*known, *events), self._importances)
+            old = JournalLook(table, is_repeated, (*known, *events), *self._known)
             self._latest, self._position = old, position
         return old
 

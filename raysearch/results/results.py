@@ -34,7 +34,7 @@ from raysearch.results.frames import (
     segment_frame,
     trial_frame,
 )
-from raysearch.results.front import goal_columns
+from raysearch.results.front import goal_columns, violations_of
 from raysearch.results.judged import Judged
 from raysearch.results.model import Model, model_of
 from raysearch.results.plots.digest import Digest
@@ -292,6 +292,7 @@ class Results(Judged):
             spec=self.spec,
             lives=lives,
             front=None if self.goals.is_plain or self.raised is not None else self.front,
+            violations=violations_of if self._look is None else self._look.violations,
         )
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import pyarrow as pa
 from raysearch.core.segment import FINALS, Mode
 from raysearch.errors import SpecError
 from raysearch.results.config_frame import config_columns
-from raysearch.results.front import VIOLATION, goal_columns
+from raysearch.results.front import VIOLATION, goal_columns, violations_of
 from raysearch.results.run_clock import ONE, Lives
 from raysearch.space.objectives import Objectives, objectives_in
 from raysearch.space.space import Space
@@ -41,6 +41,7 @@ class Digest:
         spec: as the run's folder has it; may be empty.
         lives: of the run; durations are measured by their clock, which stands still between them.
         front: of several objectives, or of limits; None for one metric alone, and for raised models.
+        violations: computes how far trials are beyond the limits.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Digest:
     spec: Mapping[str, Any] = field(default_factory=dict)
     lives: Lives = ONE
     front: Front | None = None
+    violations: Callable[[Integers, Mapping[str, Floats], Objectives], Floats] = violations_of
     _shapes: dict[str, ConfigShape] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -85,7 +87,7 @@ class Digest:
 
     @cached_property
     def _goal_columns(self) -> Mapping[str, Floats]:
-        return {} if self.goals.is_plain else goal_columns(self.trials, self.goals)
+        return {} if self.goals.is_plain else goal_columns(self.trials, self.goals, self.violations)
 
     @cached_property
     def space(self) -> Space | None:
