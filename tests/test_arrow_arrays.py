@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from test_journal import ids, outcome
 
 from raysearch.storage.journal import parts
-from raysearch.storage.journal.arrow_arrays import floats, integers, lists, texts, truths
+from raysearch.storage.journal.arrow_arrays import (
+    bits,
+    floats,
+    integers,
+    lists,
+    numbers,
+    texts,
+    truths,
+    unchecked,
+)
 from raysearch.storage.journal.journal import Journal
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -60,20 +69,46 @@ def test_a_number_with_a_fraction_is_no_integer() -> None:
         integers([1, 1.5])  # type: ignore[list-item]
 
 
-def test_appends_bring_no_pandas(tmp_path: Path) -> None:
+@given(st.lists(st.none() | INT64), st.integers(0, 9), st.integers(0, 30))
+def test_integers_come_back_as_pyarrow_gives_them(values: list[int | None], start: int, length: int) -> None:
+    column = pa.array(values, pa.int64()).slice(start, length)
+    np.testing.assert_array_equal(numbers(column), column.to_numpy(zero_copy_only=False))
+    np.testing.assert_array_equal(
+        numbers(pa.chunked_array([column] * 2)), [*numbers(column), *numbers(column)]
+    )
+    known = np.array([value is not None for value in column.to_pylist()], np.bool_)
+    assert unchecked(column)[known].tolist() == column.drop_null().to_pylist()
+
+
+@given(st.lists(st.none() | st.booleans()), st.integers(0, 9), st.integers(0, 30))
+def test_truths_come_back_and_what_is_missing_is_false(
+    values: list[bool | None], start: int, length: int
+) -> None:
+    column = pa.array(values, pa.bool_()).slice(start, length)
+    assert bits(column).tolist() == [value is True for value in column.to_pylist()]
+
+
+def test_appends_and_looks_bring_no_pandas(tmp_path: Path) -> None:
     code = """
 import sys
+from pathlib import Path
 from raysearch.core.segment import Outcome, Segment, Status
+from raysearch.run.journal_status import JournalStatus
+from raysearch.storage.journal.reading import read_outcomes
 from raysearch.storage.journal.journal import Journal
 segment = Segment(1 << 20, 1, None, {"lr": 0.1, "layers": 2, "optimizer": "sgd"}, 0, 3, 7, "a new sample")
 with Journal.create(sys.argv[1]) as journal:
     journal.append_event("start", {"raysearch": "1"}, 0.0)
     journal.append([Outcome(segment, Status.COMPLETED, {"loss": [1.0, 2.0]}, "c1", 1.0)])
-    print("pandas" in sys.modules)
+[outcome] = read_outcomes(sys.argv[1])
+assert outcome.segment == segment
+status = JournalStatus(Path(sys.argv[1]), "loss", "min")
+status.read()
+print("pandas" in sys.modules, status.snapshot().best.value)
 """
     command = [sys.executable, "-c", code, str(tmp_path / "journal")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "False 2.0\n"
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1, 2])

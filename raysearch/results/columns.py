@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from raysearch.core.segment import Mode
 from raysearch.core.used_values import HELD
+from raysearch.storage.journal.arrow_arrays import numbers
 from raysearch.storage.journal.decisions import Decision, decisions
 from raysearch.storage.journal.decode import Decoder, parse_metrics
 from raysearch.storage.journal.reading import read_table
@@ -64,15 +65,15 @@ class Segments:
         return int(self.table.num_rows)
 
     def integers(self, name: str) -> Integers:
-        return np.asarray(self.table[name].to_numpy(), np.int64)
+        return np.asarray(numbers(self.table[name]), np.int64)
 
     def floats(self, name: str) -> Floats:
-        return np.asarray(self.table[name].to_numpy(), np.float64)
+        return np.asarray(numbers(self.table[name]), np.float64)
 
     def texts(self, name: str) -> tuple[Integers, list[str]]:
         """(code of each row, the texts that the codes stand for) of a column of texts that repeat."""
         column = self.table[name].combine_chunks()
-        return np.asarray(column.indices.to_numpy(), np.int64), column.dictionary.to_pylist()
+        return np.asarray(numbers(column.indices), np.int64), column.dictionary.to_pylist()
 
     def having(self, name: str, *texts: str) -> Booleans:
         """Which rows have one of these texts in the column."""
@@ -114,9 +115,7 @@ class Segments:
     def values(self) -> tuple[Integers, Floats]:
         """Offsets of the rows, and the values of all metrics behind one another."""
         column = self.table["values"].combine_chunks()
-        return np.asarray(column.offsets.to_numpy(), np.int64), np.asarray(
-            column.values.to_numpy(), np.float64
-        )
+        return np.asarray(numbers(column.offsets), np.int64), np.asarray(numbers(column.values), np.float64)
 
     @cached_property
     def points(self) -> Integers:
@@ -183,13 +182,13 @@ class Segments:
 
 def _first_of_each(table: pa.Table) -> Integers:
     """Rows to keep, in order: of each id the first that is not lost, or else the first."""
-    ids = np.asarray(table["id"].to_numpy(), np.int64)
+    ids = np.asarray(numbers(table["id"]), np.int64)
     if not len(ids):
         return ids
     column = table["status"].combine_chunks()
     known = column.dictionary.to_pylist()
     lost_code = known.index(_LOST) if _LOST in known else -1
-    lost = np.asarray(column.indices.to_numpy() == lost_code)
+    lost = np.asarray(numbers(column.indices) == lost_code)
     order = np.lexsort((np.arange(len(ids)), lost, ids))
     new = np.ones(len(ids), np.bool_)
     new[1:] = ids[order][1:] != ids[order][:-1]

@@ -22,6 +22,7 @@ from raysearch.results.columns import Booleans, Integers, Segments
 from raysearch.run.pause import PAUSE, RESUME, STOP
 from raysearch.space.objectives import Objectives
 from raysearch.storage.journal import parts
+from raysearch.storage.journal.arrow_arrays import bits
 from raysearch.storage.journal.decisions import deciding
 from raysearch.storage.journal.decode import Decoder, decode_events
 from raysearch.strategies.gain_forecast.stopping import FORECAST
@@ -156,7 +157,7 @@ class JournalStatus:
         self._latest = Latest(segment.trial, outcome.reached, value, segment.config)
 
     def _note_decisions(self, rows: pa.RecordBatch, is_lost: Any, is_final: Any) -> None:
-        follows = ~np.asarray(rows["back"].is_null().to_numpy(zero_copy_only=False))
+        follows = ~bits(rows["back"].is_null())
         for at in np.flatnonzero((follows | is_final) & ~is_lost)[-DECISIONS_KEPT:]:
             row = rows.slice(int(at), 1).select(["trial", "ordinal", "reason"]).to_pylist()[0]
             self._tally.recent.append((segment_id(row["trial"], row["ordinal"]), row["reason"]))

@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from raysearch.core.segment import Cause, Event, Outcome
+from raysearch.storage.journal.arrow_arrays import bits
 from raysearch.storage.journal.old_rows import old_cause, old_decision
 from raysearch.storage.journal.plain import dumps, memo, remember
 
@@ -49,7 +49,7 @@ def decisions(details: Iterable[str | None], reasons: Iterable[str | None]) -> I
 def deciding(details: pa.Array, event: Event) -> Any:
     """Which rows' `detail` says this event: a bool array. Rows of 0.1, which have none, say nothing."""
     found = pc.match_substring(details.cast(pa.string()), dumps({"event": str(event)})[1:-1])
-    return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False), np.bool_)
+    return bits(found)
 
 
 def causes(details: Iterable[str | None], errors: Iterable[str | None]) -> Iterator[Cause]:

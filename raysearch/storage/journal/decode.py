@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raysearch.core.segment import ORDINAL_BITS, Outcome, Role, Segment, Status
+from raysearch.storage.journal.arrow_arrays import bits, numbers, unchecked, whole_numbers
 from raysearch.storage.journal.config_columns import ConfigShape, parse_shape
 from raysearch.storage.journal.decisions import causes, decisions
 from raysearch.storage.journal.plain import memo, restored
@@ -48,9 +49,9 @@ class Decoder:
         return map(_without_used, found) if has_used else found
 
     def _segments(self, batch: pa.RecordBatch | pa.Table, details: Sequence[str | None]) -> Iterator[Segment]:
-        trials = batch["trial"].to_numpy()
-        ids = (trials << ORDINAL_BITS) + batch["ordinal"].to_numpy()
-        parents = pc.subtract(pa.array(ids), _one(batch["back"]))
+        trials = numbers(batch["trial"])
+        ids = (trials << ORDINAL_BITS) + numbers(batch["ordinal"])
+        parents = pc.subtract(whole_numbers(ids), _one(batch["back"]))
         reasons = [*_parsed(batch["reason"], str)]
         decided = [*decisions(details, reasons)]
         return map(
@@ -59,9 +60,9 @@ class Decoder:
             trials.tolist(),
             _values(parents),
             self.configs(batch),
-            batch["start"].to_numpy().tolist(),
-            batch["stop"].to_numpy().tolist(),
-            batch["seed"].to_numpy().tolist(),
+            numbers(batch["start"]).tolist(),
+            numbers(batch["stop"]).tolist(),
+            numbers(batch["seed"]).tolist(),
             reasons,
             _parsed(batch["role"], Role),
             _values(batch["source"]),
@@ -81,7 +82,7 @@ class Decoder:
         shape = memo(self._shapes, first["min"], parse_shape)
         if not shape.floats_only or not shape.names:
             return None
-        flat = _one(batch["numbers"]).flatten().to_numpy()
+        flat = numbers(_one(batch["numbers"]).flatten())
         names = shape.names
         return (dict(zip(names, row)) for row in flat.reshape(-1, len(names)).tolist())  # noqa: B905
 
@@ -132,7 +133,7 @@ def _parsed(column: pa.Array | pa.ChunkedArray, parse: Callable[[str], Any]) -> 
     encoded = _one(column)
     if not isinstance(encoded, pa.DictionaryArray):
         encoded = encoded.dictionary_encode()
-    codes = encoded.indices.to_numpy().tolist()
+    codes = numbers(encoded.indices).tolist()
     if len(encoded.dictionary) > len(codes):  # a few rows of many: most of its texts do not occur here
         used = {code: parse(encoded.dictionary[code].as_py()) for code in set(codes)}
         return map(used.__getitem__, codes)
@@ -147,13 +148,12 @@ def _values(column: pa.Array | pa.ChunkedArray) -> Iterable[Any]:
         return repeat(None, len(values))
     if pa.types.is_string(values.type) or pa.types.is_dictionary(values.type):
         return values.to_pylist()  # type: ignore[no-any-return]
+    found: list[Any] = (bits(values) if pa.types.is_boolean(values.type) else unchecked(values)).tolist()
     if not values.null_count:
-        return values.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
-    found = values.fill_null(0).to_numpy(zero_copy_only=False).tolist()
-    missing = values.is_null().to_numpy(zero_copy_only=False).nonzero()[0].tolist()
-    for place in missing:
+        return found
+    for place in bits(values.is_null()).nonzero()[0].tolist():
         found[place] = None
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -169,4 +169,4 @@ def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 def _spread(column: pa.Array | pa.ChunkedArray) -> tuple[list[int], list[float]]:
     """Offsets and values of a column of lists."""
     lists = _one(column)
-    return lists.offsets.to_numpy().tolist(), lists.values.to_numpy().tolist()
+    return numbers(lists.offsets).tolist(), numbers(lists.values).tolist()

@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,6 +17,7 @@ from raysearch.core.segment import ORDINAL_BITS, Outcome
 from raysearch.errors import JournalError, unknown
 from raysearch.storage.journal import parts
 from raysearch.storage.journal.append_log import LogReader
+from raysearch.storage.journal.arrow_arrays import numbers, whole_numbers
 from raysearch.storage.journal.decode import Decoder, decode_events
 from raysearch.storage.journal.parts import START, Position
 from raysearch.storage.journal.schema import SCHEMA, JournalEvent
@@ -117,8 +117,8 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
         return pa.array([json.dumps(config, ensure_ascii=False) for config in configs], pa.string())
     if name not in ("id", "parent"):
         return table[name]
-    ids = (table["trial"].to_numpy().astype(np.int64) << ORDINAL_BITS) + table["ordinal"].to_numpy()
-    return pa.array(ids) if name == "id" else pc.subtract(pa.chunked_array([ids]), table["back"])
+    ids = whole_numbers((numbers(table["trial"]) << ORDINAL_BITS) + numbers(table["ordinal"]))
+    return ids if name == "id" else pc.subtract(pa.chunked_array([ids]), table["back"])
 
 
 def remarks(root: str | os.PathLike[str]) -> list[str]:
