@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 COMMIT = 4  # probes that a stretch is long
 YOUNG = 12  # a probe is at most this part of the line's age
-DECAYED = 0.05  # of the learning rate is left at the end of the decay, before the straight fall to zero
+DECAYED = 0.2  # of the learning rate is left at the end of the decay, before the straight fall to zero
 RESERVE, RESERVE_MOST = 0.1, 0.4  # of max_iterations, but of what the budget allows beyond: not for probes
 
 
@@ -25,7 +25,7 @@ def decayed(share: float) -> float:
     at each size of the rate: it matters less by how much the learnt rate is too high.
 
     >>> [round(decayed(share), 3) for share in (0.0, 0.5, 1.0)]
-    [1.0, 0.112, 0.0]
+    [1.0, 0.224, 0.0]
     """
     return (1.0 - share) * math.pow(DECAYED, share)
 
