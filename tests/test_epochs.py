@@ -100,7 +100,7 @@ class Case:
         self.name = f"epochs-{uuid.uuid4().hex}"
         constants = {"hold": str(self.hold), "free": 3}
         job = Job(str(run), ship(trainables.Held), "loss", "min", constants=constants)
-        self.coordinator = start_coordinator(self.name, Setup(str(run), spec), job)
+        self.coordinator, _ = start_coordinator(self.name, Setup(str(run), spec), job)
         self._actors = [self.coordinator]
         self._frozen: list[int] = []
 

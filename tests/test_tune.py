@@ -12,15 +12,23 @@ from typing import Any
 
 import pytest
 import trainables
+from ray import cloudpickle
 
 import raysearch
 from raysearch.core.segment import Cause, Outcome, Status
 from raysearch.errors import ClusterError, RunError
+from raysearch.executors.tune.coordinator import INLINED_BYTES, PIECE_BYTES, in_pieces, of_pieces
 from raysearch.launch import more_samples
+from raysearch.run.session import Setup
+from raysearch.spec.search_spec import make_spec
 from raysearch.storage.journal.reading import read_outcomes
+from raysearch.worker.job import Job
+from raysearch.worker.shipping import ship
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
+SPACE = {"rate": {"uniform": [0.0, 1.0]}}
+CAVIAR = raysearch.Caviar(samples=12, max_iterations=9, sampler="sobol", finish=None)
 Searched = tuple[raysearch.Results, list[Outcome]]
 
 
@@ -30,7 +38,7 @@ def search(trainable: Any, storage: Path, name: str, samples: int = 12, **option
     )
     return raysearch.search(
         trainable,
-        space={"rate": {"uniform": [0.0, 1.0]}},
+        space=SPACE,
         metric="loss",
         mode="min",
         storage=str(storage),
@@ -126,17 +134,33 @@ def test_a_trial_that_hangs_fails_alone_after_the_stall_timeout(storage: Path) -
         assert outcome.cause is Cause.STALLED
 
 
-def test_a_killed_coordinator_comes_back_and_the_search_goes_on(storage: Path) -> None:
-    killed: set[int] = set()
+@pytest.mark.parametrize("size", [0, 2 * INLINED_BYTES])
+def test_a_killed_coordinator_comes_back_and_the_search_goes_on(storage: Path, size: int) -> None:
+    killed: list[int] = []
 
-    def kill_once(status: dict[str, Any]) -> None:
-        if status["trials"] >= 3 and not killed:
-            killed.add(status["pid"])
+    def kill_twice(status: dict[str, Any]) -> None:
+        if status["trials"] >= 3 and len(killed) < 2 and status["pid"] not in killed:
+            killed.append(status["pid"])
             os.kill(status["pid"], signal.SIGKILL)
 
-    search(trainables.Slow, storage, "run", workers=1, on_status=kill_once)
-    assert killed
+    class Laden(trainables.Slow):
+        """Its code holds data, as in a notebook; its iterations are as those of Slow."""
+
+        data = bytes(size)
+
+    search(Laden, storage, "run", workers=1, on_status=kill_twice)
+    assert len(killed) == 2
     check_whole(outcomes(storage, "run"), 12)
+
+
+@pytest.mark.parametrize("size", [0, PIECE_BYTES, 5 * PIECE_BYTES // 2])
+def test_what_a_coordinator_begins_from_goes_with_it_in_pieces(size: int) -> None:
+    spec = make_spec(trainable="trainables:Slow", space=SPACE, metric="loss", mode="min", strategy=CAVIAR)
+    job = Job("run", ship(trainables.Slow), "loss", "min", constants={"data": os.urandom(size)})
+    pieces = in_pieces(cloudpickle.dumps((Setup("run", spec), job)))
+    assert max(map(len, pieces)) <= PIECE_BYTES
+    assert of_pieces(pieces)[0].spec == spec
+    assert of_pieces(pieces)[1].constants == job.constants
 
 
 def test_what_trials_print_is_in_a_file_of_their_worker_under_a_heading(

@@ -108,7 +108,8 @@ def _run(
         )  # fmt: skip
         run = folder / "bench"
         Journal.create(RunPaths(run).journal).close()
-        actor = start_coordinator("bench", Setup(str(run), spec), Job(str(run), ship(Trivial), "loss", "min"))
+        job = Job(str(run), ship(Trivial), "loss", "min")
+        actor, _ = start_coordinator("bench", Setup(str(run), spec), job)
         before = ray.get(actor.status.remote())
         if profile:
             ray.get(actor.__ray_call__.remote(_start_profile))

@@ -41,6 +41,8 @@ IDLE_S = 1.0  # how long a worker without work is kept waiting before it asks ag
 GRACE_S = 4.0  # after a restart: time for workers to claim what they hold before new leases
 PAUSE_S = 10.0  # a longer gap between two looks at the workers is the coordinator's own
 COLLECT_S = 20.0  # between two collections of checkpoints
+PIECE_BYTES = 64 << 10  # of an argument; Ray keeps those below 100 kB with the actor
+INLINED_BYTES = 4 << 20  # of all arguments; Ray keeps 10 MB
 CAUSES = {
     Death.ALONE: Cause.PROCESS_DIED,
     Death.OUT_OF_MEMORY: Cause.MEMORY_KILL,
@@ -52,8 +54,10 @@ CAUSES = {
 class Coordinator:
     """The actor; all methods but the journal's flush run on its event loop."""
 
-    def __init__(self, setup: Setup, job: Job) -> None:
+    def __init__(self, *pieces: Any) -> None:
+        """`pieces`: as `start_coordinator` makes them."""
         mark("coordinator: process is up")
+        setup, job = of_pieces(pieces)
         self._job = job
         self._claim = setup.claim
         self._session = _opened(setup)
@@ -340,8 +344,12 @@ def _is_of_storage(error: Exception) -> bool:
     )
 
 
-def start_coordinator(name: str, setup: Setup, job: Job) -> Any:
-    """A handle of the coordinator actor, on this node, restarted by Ray whenever it dies."""
+def start_coordinator(name: str, setup: Setup, job: Job) -> tuple[Any, Any]:
+    """(a handle of the coordinator actor, on this node, what to keep as long as Ray may start it again).
+
+    Ray starts it again whenever it dies, from the same arguments: so they go with the actor itself. What is
+    too large for that is in Ray's object store, where it stays as long as somebody keeps the second.
+    """
     mark("driver: the cluster was checked, Tune is imported")
     node = ray.get_runtime_context().get_node_id()
     actor = ray.remote(Coordinator).options(
@@ -353,4 +361,20 @@ def start_coordinator(name: str, setup: Setup, job: Job) -> Any:
         max_concurrency=4096,
         scheduling_strategy=ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False),
     )
-    return actor.remote(setup, job)
+    blob = cloudpickle.dumps((setup, job))
+    if len(blob) <= INLINED_BYTES:
+        return actor.remote(*in_pieces(blob)), None
+    stored = ray.put(blob)
+    return actor.remote([stored]), stored  # in a list, or Ray would drop it once the actor has begun
+
+
+def in_pieces(blob: bytes) -> list[bytes]:
+    """Arguments that Ray keeps with an actor, each of them small enough for that."""
+    return [blob[at : at + PIECE_BYTES] for at in range(0, len(blob), PIECE_BYTES)]
+
+
+def of_pieces(pieces: Sequence[Any]) -> tuple[Setup, Job]:
+    """What `start_coordinator` was given, from the arguments of the actor."""
+    is_stored = isinstance(pieces[0], list)
+    found: tuple[Setup, Job] = cloudpickle.loads(ray.get(pieces[0][0]) if is_stored else b"".join(pieces))
+    return found

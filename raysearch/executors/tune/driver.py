@@ -89,7 +89,7 @@ def run_tune(
     pulse.start()
     neighbours.meet()
     setup = dataclasses.replace(setup, claim=claim)
-    coordinator = start_coordinator(name, setup, job)
+    coordinator, kept = start_coordinator(name, setup, job)
     over, roster = threading.Event(), Roster()
     staff = Staff(coordinator, fleet, roster, neighbours, pulse)
     staff.begin()
@@ -119,6 +119,7 @@ def run_tune(
         roster.end()
         pulse.stop()
         _leave(coordinator, fit)
+        del kept  # no coordinator is started again from it any more
     on_status(last)
     return last
 
