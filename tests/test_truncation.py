@@ -121,7 +121,7 @@ def test_the_settings_stand_in_the_spec_and_are_read_again(tmp_path: Any) -> Non
     assert written == {"quantile": 0.2, "resample": 0.1, "factors": [1.2, 0.8], "burn_in": 5, "drawn": False}
     (tmp_path / "spec.yaml").write_text(spec.to_yaml())
     again: Any = load_spec(tmp_path / "spec.yaml").strategy
-    assert again.truncation == truncation
+    assert (again, again.truncation) == (strategy, truncation)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,8 @@ class Panda:
         for name in ("z", "rho", "lenience"):
             check_number(name, getattr(self, name), 0.0)
         object.__setattr__(self, "truncation", truncation_setting(self.exploit))
+        if isinstance(self.exploit, Mapping):
+            object.__setattr__(self, "exploit", self.truncation)
         if self.truncation is None and self.exploit not in EXPLOITS:
             raise SpecError(unknown("exploit", str(self.exploit), EXPLOITS))
         if self.suggest not in SUGGESTIONS:
