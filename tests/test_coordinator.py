@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray import cloudpickle
 from waiting import PATIENCE_S
 
 import raysearch
@@ -23,7 +24,7 @@ from raysearch.engine.workers import Overdue
 from raysearch.errors import JournalError
 from raysearch.executors.tune import coordinator as module
 from raysearch.executors.tune import node_watch
-from raysearch.executors.tune.coordinator import Coordinator
+from raysearch.executors.tune.coordinator import Coordinator, in_pieces
 from raysearch.run.session import Session, Setup
 from raysearch.spec import make_spec
 from raysearch.storage.journal.journal import Journal
@@ -56,9 +57,8 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], C
         made: list[Coordinator] = []
 
         async def all_of_it() -> None:
-            made.append(
-                Coordinator(Setup(str(tmp_path), spec), Job(str(tmp_path), ship(list), "loss", "min"))
-            )
+            given = Setup(str(tmp_path), spec), Job(str(tmp_path), ship(list), "loss", "min")
+            made.append(Coordinator(*in_pieces(cloudpickle.dumps(given))))
             await asyncio.wait_for(story(made[0]), PATIENCE_S)
             await made[0].close()
 

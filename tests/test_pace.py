@@ -87,9 +87,13 @@ RECIPES = {
 }
 
 
+SEEDS = {"panda of four": 8}  # in a table an epoch's time jumps with the rate, and its decay has many rates
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_time_left_is_mostly_not_twofold_and_seldom_fourfold_off_at_three_quarters(name: str) -> None:
-    found = [said_at_three_quarters(RECIPES[name], w, seed) for w in (1, 4, 16) for seed in range(4)]
+    seeds = range(SEEDS.get(name, 4))
+    found = [said_at_three_quarters(RECIPES[name], w, seed) for w in (1, 4, 16) for seed in seeds]
     off = np.abs(np.log2(found))
     assert np.median(off) < 1
-    assert (off < 2).sum() >= 10, found
+    assert (off < 2).mean() >= 10 / 12, found

@@ -85,12 +85,11 @@ def run_tune(
     """
     name = f"{Path(setup.run).name}-{uuid.uuid4().hex[:8]}"
     claim = claim_of(name, fleet, setup.spec)
-    neighbours, pulse = Neighbours(claim), Pulse()
+    neighbours, pulse, over, roster = Neighbours(claim), Pulse(), threading.Event(), Roster()
     pulse.start()
     neighbours.meet()
     setup = dataclasses.replace(setup, claim=claim)
     coordinator, kept = start_coordinator(name, setup, job)
-    over, roster = threading.Event(), Roster()
     staff = Staff(coordinator, fleet, roster, neighbours, pulse)
     staff.begin()
     fit: _Fit | None = None
